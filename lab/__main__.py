@@ -1,0 +1,150 @@
+"""`python -m lab`: keep a lab up to look around in."""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from lab import embedded
+from lab.embedded import EmbeddedLab
+from lab.environments import newest, prepare
+from lab.errors import LabError
+from lab.paths import labs_dir
+from lab.reaper import reap
+from lab.spec import KUBELET_MODES, LabSpec, LabState
+
+_ABOUT = """\
+Keep an embedded lab up: real Airflow daemons with several schedulers, real Postgres, the real
+KubernetesExecutor over HTTP against a small Kubernetes API, all on this machine.
+
+  python -m lab up --airflow 3.0.6        boot one and say how to reach it
+  python -m lab status                    the labs that live, and their processes
+  python -m lab logs scheduler-1          what a process wrote
+  python -m lab down                      take it down
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lab",
+        description=_ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    up = commands.add_parser("up", help="boot a lab that stays")
+    up.add_argument(
+        "--airflow",
+        default=newest(),
+        metavar="SPEC",
+        help="a version, a wheel, a source checkout, or a Python that has Airflow "
+        "(default: %(default)s)",
+    )
+    up.add_argument("--schedulers", type=int, default=2, metavar="N", help="default: %(default)s")
+    up.add_argument("--port", type=int, default=0, help="of the UI and API (default: a free one)")
+    up.add_argument(
+        "--kubelet", choices=KUBELET_MODES, default="fork", help="how workers run (%(default)s)"
+    )
+    for name, text in (("status", "what lives"), ("down", "take labs down")):
+        commands.add_parser(name, help=text)
+    logs = commands.add_parser("logs", help="print a process' log")
+    logs.add_argument("process", nargs="?", help="default: name the processes")
+    return parser
+
+
+def _up(options: argparse.Namespace) -> int:
+    if options.schedulers < 1:
+        raise LabError(f"--schedulers {options.schedulers}: a lab needs one at least.")
+    spec = LabSpec(
+        prepare(options.airflow),
+        schedulers=options.schedulers,
+        kubelet=options.kubelet,
+        port=options.port,
+        env={name: value for name, value in os.environ.items() if name.startswith("HA_CHAOS_")},
+    )
+    _describe(embedded.start(spec, owner=None))
+    print("\nNext: `python -m lab down` takes it down.")
+    return 0
+
+
+def _describe(lab: EmbeddedLab) -> None:
+    at = lab.endpoints
+    print(f"Airflow {lab.airflow.label} with {len(lab.schedulers)} schedulers: {lab.directory}")
+    print(f"  UI and API  http://127.0.0.1:{at['api']}   (everyone is admin)")
+    print(
+        f"  database    PGPASSFILE={lab.directory}/passfile "
+        f"psql -h 127.0.0.1 -p {at['postgres']} -U airflow airflow"
+    )
+    print(f"  Kubernetes  kubectl --kubeconfig {lab.kubeconfig} get pods")
+    for name, process in lab.state.processes.items():
+        ended = "" if process.exit_code is None else f"  ENDED with {process.exit_code}"
+        print(f"  {name:<14} pid {process.pid:<8} {process.log}{ended}")
+
+
+def _status() -> int:
+    found = embedded.running()
+    if not found:
+        print("No lab is up. `python -m lab up` boots one.")
+        return 0
+    for directory in found:
+        state = LabState.load(directory)
+        if state and state.phase == "ready":
+            lab = EmbeddedLab(directory)
+            _describe(lab)
+            print(f"  health      {'; '.join(lab.ailments()) or 'good'}")
+        else:
+            print(f"{directory}: {state.phase if state else 'gone'} {state.doing if state else ''}")
+    return 0
+
+
+def _down() -> int:
+    found = embedded.running()
+    for directory in found:
+        embedded.take_down(directory, 30.0)
+        print(f"Took down {directory.name}.")
+    left = reap()
+    if not found and not left:
+        print(f"No lab is up, and {labs_dir()} holds nothing of one.")
+    return 0
+
+
+def _logs(options: argparse.Namespace) -> int:
+    found = embedded.running()
+    if not found:
+        raise LabError("No lab is up.", "`python -m lab up` boots one.")
+    state = LabState.load(found[-1]) or LabState()
+    if options.process is None:
+        print("\n".join(f"{name:<14} {each.log}" for name, each in state.processes.items()))
+    elif options.process not in state.processes:
+        known = ", ".join(state.processes)
+        raise LabError(f"There is no process {options.process!r}.", f"There are: {known}.")
+    else:
+        path = Path(state.processes[options.process].log)
+        sys.stdout.write(path.read_text(errors="replace"))
+    return 0
+
+
+def main() -> int:
+    """Run one command; 0 done, 2 bad input or a lab that would not come up, 130 interrupted."""
+    options = _parser().parse_args()
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    try:
+        match options.command:
+            case "up":
+                return _up(options)
+            case "status":
+                return _status()
+            case "down":
+                return _down()
+            case _:
+                return _logs(options)
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted; the lab is taken down.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""A small client of Airflow's own REST API (v2), for what the lab and the suites need of it.
+
+Only stable public routes are used, so that one client serves every 3.x.
+"""
+
+import threading
+from typing import Any
+
+import requests
+import tenacity
+
+from lab.errors import LabError
+
+_RETRIED = (requests.ConnectionError, requests.Timeout)
+
+
+class AirflowAPI:
+    """Airflow's REST API at `base_url`; logs in as SimpleAuthManager's all-admins user."""
+
+    def __init__(self, base_url: str, timeout: float = 20.0) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._timeout = timeout
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._lock = threading.Lock()
+        self._token: str | None = None
+
+    def token(self) -> str:
+        """Return an access token; asked for once (a GET: POST with an empty body is 422)."""
+        with self._lock:
+            if self._token is None:
+                answer = self._session.get(f"{self.base_url}/auth/token", timeout=self._timeout)
+                answer.raise_for_status()
+                self._token = str(answer.json()["access_token"])
+            return self._token
+
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception_type(_RETRIED),
+        stop=tenacity.stop_after_attempt(3),
+        wait=tenacity.wait_fixed(0.5),
+        reraise=True,
+    )
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        """Make one call and return its JSON (None when empty); LabError on an error answer."""
+        answer = self._session.request(
+            method,
+            f"{self.base_url}{path}",
+            headers={"Authorization": f"Bearer {self.token()}"},
+            timeout=self._timeout,
+            **options,
+        )
+        if answer.status_code >= 400:
+            raise LabError(
+                f"Airflow's API answered {answer.status_code} to {method} {path}: "
+                f"{answer.text[:200]}",
+                "Look into the API server's log.",
+            )
+        return answer.json() if answer.content else None
+
+    def health(self) -> dict[str, Any]:
+        """Return `/api/v2/monitor/health`: each component's status and last heartbeat."""
+        answer: dict[str, Any] = self.call("GET", "/api/v2/monitor/health")
+        return answer
+
+    def dag_ids(self) -> list[str]:
+        """Return the ids of the DAGs that were parsed and are active."""
+        answer = self.call("GET", "/api/v2/dags", params={"limit": 100})
+        return sorted(dag["dag_id"] for dag in answer["dags"])
+
+    def import_errors(self) -> list[str]:
+        """Return the DAG files' import errors: file name and the last line of the trace."""
+        answer = self.call("GET", "/api/v2/importErrors", params={"limit": 20})
+        return [
+            f"{error['filename']}: {error['stack_trace'].strip().splitlines()[-1]}"
+            for error in answer["import_errors"]
+        ]
+
+    def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any] | None = None) -> None:
+        """Create one run of a DAG, to start at once."""
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
+        self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """Return a run's state."""
+        return str(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def runs(self) -> list[tuple[str, str, str]]:
+        """Return (dag_id, run_id, state) of up to 100 of the newest runs."""
+        answer = self.call("GET", "/api/v2/dags/~/dagRuns", params={"limit": 100})
+        return [(run["dag_id"], run["dag_run_id"], run["state"]) for run in answer["dag_runs"]]
+
+    def fail_run(self, dag_id: str, run_id: str) -> None:
+        """Mark a run failed, which ends its unfinished task instances."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
+        self.call("PATCH", path, json={"state": "failed"})
+
+    def delete_run(self, dag_id: str, run_id: str) -> None:
+        """Delete a run and its task instances."""
+        self.call("DELETE", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")

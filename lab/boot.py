@@ -1,0 +1,182 @@
+"""The boot of an embedded lab, step by step, each step timed and told.
+
+Postgres comes first, then our own parts, then Airflow's daemons all at once: they spend their
+first seconds importing, and waiting for one another would only add these up.
+"""
+
+import json
+import logging
+import secrets
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from lab import components
+from lab.components import Component
+from lab.errors import LabError
+from lab.postgres import Postgres, free_port, port_is_free
+from lab.ready import Readiness
+from lab.settings import Endpoints, write_kubeconfig, write_passfile, write_pod_template
+from lab.spawn import end_all, spawn
+from lab.spec import LabSpec, LabState, ProcessState
+from lab.template import template_for
+
+log = logging.getLogger(__name__)
+
+
+class Boot:
+    """Starts the parts of one lab and keeps its ledger: `state.processes`."""
+
+    def __init__(self, directory: Path, spec: LabSpec, state: LabState) -> None:
+        self.directory = directory
+        self.spec = spec
+        self.state = state
+        self.postgres = Postgres(directory / "pg")
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.components: dict[str, Component] = {}
+        self.endpoints: Endpoints | None = None
+
+    def steps(self) -> Iterator[None]:
+        """Boot, yielding often, so that the caller can listen; LabError when a part fails."""
+        for folder in ("logs", "pods", "airflow"):
+            (self.directory / folder).mkdir(exist_ok=True)
+        with self._timed("database"):
+            template = template_for(self.spec.airflow)
+            yield
+            self.postgres.clone_from(template)
+            self.postgres.start()
+            self._adopt("postgres", self.postgres.process, self.postgres.directory / "postgres.log")
+        yield
+        with self._timed("proxy and Kubernetes API"):
+            at = self._start_ours()
+        yield
+        with self._timed("Airflow"):
+            for component in components.airflow_components(self.spec, self.directory, at):
+                self._start(component)
+            self._start(components.kubelet(self.spec, self.directory, at, self._ledger_dsn()))
+            yield from self._until_ready(at)
+        self.state.phase, self.state.doing = "ready", ""
+        self.state.save(self.directory)
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        self.state.doing = part
+        self.state.save(self.directory)
+        begun = time.monotonic()
+        yield
+        self.state.boot[part] = round(time.monotonic() - begun, 2)
+
+    def _ledger_dsn(self) -> str:
+        return self.postgres.dsn(application_name="task")
+
+    def _start_ours(self) -> Endpoints:
+        proxy = json.loads(self._start_announced(components.proxy(self.postgres.port)))
+        said = self._start_announced(components.kubeapi(self.directory / "pods"))
+        at = Endpoints(
+            postgres=self.postgres.port,
+            proxy=int(proxy["listen"].rsplit(":", 1)[1]),
+            control=int(proxy["control"].rsplit(":", 1)[1]),
+            api=_checked(self.spec.port) if self.spec.port else free_port(),
+            kubernetes=said.split()[-1],
+            password=self.postgres.password,
+            secret=secrets.token_hex(16),
+        )
+        self.endpoints = at
+        self.state.endpoints = dict(vars(at))
+        write_kubeconfig(self.directory / "kubeconfig", at.kubernetes)
+        write_passfile(self.directory / "passfile", at)
+        write_pod_template(self.directory / "airflow" / "pod_template.yaml")
+        return at
+
+    def _start(self, component: Component, *, announced: bool = False) -> subprocess.Popen[bytes]:
+        path = self.directory / "logs" / f"{component.name}.log"
+        child = spawn(
+            component.argv,
+            env=component.env,
+            cwd=component.cwd,
+            log=path,
+            stdout=subprocess.PIPE if announced else None,
+        )
+        self.components[component.name] = component
+        self._adopt(component.name, child, path)
+        return child
+
+    def _start_announced(self, component: Component) -> str:
+        """Start one of ours and return the line with which it says where it listens."""
+        child = self._start(component, announced=True)
+        assert child.stdout is not None
+        line = child.stdout.readline().decode().strip()
+        if not line:
+            raise LabError(
+                f"{component.name} did not start: {self._last_words(component.name)}",
+                f"Its log: {self.state.processes[component.name].log}",
+            )
+        return line
+
+    def _adopt(self, name: str, child: subprocess.Popen[bytes] | None, path: Path) -> None:
+        assert child is not None
+        self.children[name] = child
+        born = psutil.Process(child.pid).create_time()
+        self.state.processes[name] = ProcessState(child.pid, born, str(path))
+        self.state.save(self.directory)
+
+    def restart(self, name: str) -> None:
+        """Start an ended process again, with what it was started with before."""
+        if name in self.children and self.children[name].poll() is None:
+            raise LabError(f"{name} is running")
+        self._start(self.components[name])
+
+    def reap(self) -> None:
+        """Write down which processes have ended."""
+        ended = {
+            name: code
+            for name, child in self.children.items()
+            if (code := child.poll()) is not None and self.state.processes[name].exit_code is None
+        }
+        for name, code in ended.items():
+            self.state.processes[name].exit_code = code
+        if ended:
+            self.state.save(self.directory)
+
+    def _until_ready(self, at: Endpoints, timeout: float = 180.0) -> Iterator[None]:
+        readiness = Readiness(f"http://127.0.0.1:{at.api}", self.postgres.dsn(), self.spec)
+        deadline = time.monotonic() + timeout
+        while missing := readiness.missing():
+            self.reap()
+            for name, process in self.state.processes.items():
+                if process.exit_code is not None:
+                    raise LabError(
+                        f"{name} ended while the lab booted: {self._last_words(name)}",
+                        f"Its log: {process.log}",
+                    )
+            if time.monotonic() > deadline:
+                raise LabError(
+                    f"The lab was not ready after {timeout:.0f} s: {missing}.",
+                    f"Its logs: {self.directory / 'logs'}",
+                )
+            if self.state.doing != missing:
+                self.state.doing = missing
+                self.state.save(self.directory)
+            yield
+
+    def _last_words(self, name: str) -> str:
+        text = Path(self.state.processes[name].log).read_text(errors="replace").strip()
+        return (text.splitlines() or ["it wrote nothing"])[-1][:300]
+
+    def stop(self) -> None:
+        """End every process of the lab, Airflow's first, Postgres last."""
+        others = [child.pid for name, child in self.children.items() if name != "postgres"]
+        end_all(others, grace=3.0)
+        self.postgres.stop()
+        for child in self.children.values():
+            child.poll()
+
+
+def _checked(port: int) -> int:
+    if not port_is_free(port):
+        raise LabError(f"Port {port} is in use.", "Name another with --port, or none for any.")
+    return port

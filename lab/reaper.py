@@ -1,0 +1,61 @@
+"""Clears away what labs left whose supervisor was killed.
+
+A supervisor that gets SIGKILL takes its children along (see `lab.spawn`), but not their children;
+these are found by the session that each child led. Run whenever a lab is about to start.
+"""
+
+import logging
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from lab.paths import labs_dir
+from lab.spawn import is_same_process, session_members
+from lab.spec import LabState
+
+log = logging.getLogger(__name__)
+
+
+def abandoned() -> Iterator[Path]:
+    """Yield the folders of labs that nobody supervises any more."""
+    for directory in sorted(labs_dir().iterdir()):
+        state = LabState.load(directory)
+        if state is None:
+            continue
+        if not is_same_process(state.supervisor, state.created):
+            yield directory
+
+
+def leftovers(directory: Path) -> list[psutil.Process]:
+    """Return the processes that a lab without supervisor left."""
+    state = LabState.load(directory)
+    if state is None:
+        return []
+    oldest = min((each.created for each in state.processes.values()), default=0.0)
+    members = session_members(each.pid for each in state.processes.values())
+    return [process for process in members if _born(process) >= oldest - 1.0]
+
+
+def _born(process: psutil.Process) -> float:
+    try:
+        return process.create_time()
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def reap() -> int:
+    """Kill and remove what abandoned labs left; return how many labs there were."""
+    count = 0
+    for directory in abandoned():
+        for process in leftovers(directory):
+            try:
+                process.send_signal(signal.SIGKILL)
+            except psutil.NoSuchProcess:
+                continue
+        shutil.rmtree(directory, ignore_errors=True)
+        log.info("Removed what an earlier lab left: %s", directory.name)
+        count += 1
+    return count

@@ -1,0 +1,126 @@
+"""The settings under which Airflow's daemons run as plain processes against one lab.
+
+Everything not named here is Airflow's default: a promise kept only under odd settings is none.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from lab.base import Airflow
+
+NAMESPACE = "airflow"
+_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "LD_LIBRARY_PATH")
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where a lab's parts listen, on loopback; and the secrets that its parts share."""
+
+    postgres: int
+    proxy: int
+    control: int
+    api: int
+    kubernetes: str
+    password: str
+    secret: str
+
+
+def clean_environment(airflow: Airflow, home: Path) -> dict[str, str]:
+    """Return an environment in which nothing of the caller's Airflow, Python or venv leaks."""
+    env = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    env["PATH"] = f"{airflow.python.parent}{os.pathsep}{env.get('PATH', os.defpath)}"
+    env["HOME"] = str(home)
+    env["AIRFLOW_HOME"] = str(home)
+    env["PYTHONUNBUFFERED"] = "1"
+    if airflow.pythonpath:
+        env["PYTHONPATH"] = os.pathsep.join(str(path) for path in airflow.pythonpath)
+    return env
+
+
+def database_urls(port: int, password: str) -> dict[str, str]:
+    """Return the settings of both database drivers that Airflow uses."""
+    place = f"airflow:{password}@127.0.0.1:{port}/airflow"
+    return {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{place}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": f"postgresql+asyncpg://{place}",
+    }
+
+
+def airflow_settings(at: Endpoints, home: Path, dags: Path) -> dict[str, str]:
+    """Return the AIRFLOW__ variables that all components of a lab share.
+
+    The API server's default pool (5 + 10) collapses above some 15 concurrent worker calls, on a
+    machine where one API server serves everything: hence 20 + 20.
+    """
+    return {
+        **database_urls(at.proxy, at.password),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "20",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "20",
+        "AIRFLOW__CORE__EXECUTOR": "KubernetesExecutor",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__PARALLELISM": "200",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{at.api}/execution/",
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{at.api}",
+        "AIRFLOW__API__PORT": str(at.api),
+        "AIRFLOW__API__SECRET_KEY": at.secret,
+        "AIRFLOW__WEBSERVER__SECRET_KEY": at.secret,
+        "AIRFLOW__API_AUTH__JWT_SECRET": at.secret,
+        "AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE": NAMESPACE,
+        "AIRFLOW__KUBERNETES_EXECUTOR__IN_CLUSTER": "False",
+        "AIRFLOW__KUBERNETES_EXECUTOR__CONFIG_FILE": str(home.parent / "kubeconfig"),
+        "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE": str(home / "pod_template.yaml"),
+        "AIRFLOW__KUBERNETES_EXECUTOR__WORKER_PODS_CREATION_BATCH_SIZE": "16",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs" / "dags"),
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+
+
+def write_pod_template(path: Path) -> None:
+    """Write the worker pod's template; the kubelet supplies Airflow's settings."""
+    container = {
+        "name": "base",
+        "image": "airflow-worker",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "env": [
+            {"name": "HOSTNAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        ],
+    }
+    template = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "template"},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 5,
+            "containers": [container],
+        },
+    }
+    path.write_text(yaml.safe_dump(template, sort_keys=False))
+
+
+def write_kubeconfig(path: Path, server: str) -> None:
+    """Write a kubeconfig for an API over plain HTTP, without credentials."""
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "lab", "cluster": {"server": server}}],
+        "users": [{"name": "lab", "user": {}}],
+        "contexts": [
+            {"name": "lab", "context": {"cluster": "lab", "user": "lab", "namespace": NAMESPACE}}
+        ],
+        "current-context": "lab",
+    }
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def write_passfile(path: Path, at: Endpoints) -> None:
+    """Write a libpq password file, so that no password need be on a command line."""
+    path.touch(0o600)
+    path.write_text(f"127.0.0.1:{at.postgres}:*:*:{at.password}\n")

@@ -1,0 +1,85 @@
+"""What is asked of an embedded lab, and what is known of it while it lives; both kept as JSON."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.base import Airflow
+
+KUBELET_MODES = ("process", "fork", "simulated")
+
+
+@dataclass(frozen=True)
+class LabSpec:
+    """An embedded lab to be: two equal specs can share one warm lab.
+
+    `env` goes to every Airflow process and worker (the shapes' parameters travel in it).
+    `start_delay` is how long the kubelet waits before it starts a pod, in seconds.
+    `port` is the API server's and the UI's; 0 means any free one.
+    """
+
+    airflow: Airflow
+    schedulers: int = 2
+    kubelet: str = "fork"
+    start_delay: float = 0.0
+    port: int = 0
+    env: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; `from_json` reads it back."""
+        data = asdict(self)
+        data["airflow"]["python"] = str(self.airflow.python)
+        data["airflow"]["pythonpath"] = [str(path) for path in self.airflow.pythonpath]
+        return data
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "LabSpec":
+        """Read what `to_json` returned."""
+        airflow = dict(data["airflow"])
+        airflow["python"] = Path(airflow["python"])
+        airflow["pythonpath"] = tuple(Path(path) for path in airflow["pythonpath"])
+        return LabSpec(**{**data, "airflow": Airflow(**airflow)})
+
+
+@dataclass
+class ProcessState:
+    """One process of a lab: its pid, birth (pids are reused), log, and exit code once it ended."""
+
+    pid: int
+    created: float
+    log: str
+    exit_code: int | None = None
+
+
+@dataclass
+class LabState:
+    """A lab's life as its supervisor writes it: `phase` is starting, ready, failed or stopped."""
+
+    phase: str = "starting"
+    doing: str = ""
+    error: str = ""
+    hint: str = ""
+    supervisor: int = 0
+    created: float = 0.0
+    endpoints: dict[str, Any] = field(default_factory=dict)
+    processes: dict[str, ProcessState] = field(default_factory=dict)
+    boot: dict[str, float] = field(default_factory=dict)
+
+    def save(self, directory: Path) -> None:
+        """Write the state at once and whole; it holds the passwords, so its owner alone reads."""
+        target = directory / "state.json"
+        building = target.with_suffix(".new")
+        building.touch(0o600)
+        building.write_text(json.dumps(asdict(self), indent=1))
+        building.replace(target)
+
+    @staticmethod
+    def load(directory: Path) -> "LabState | None":
+        """Read a lab's state; None when there is none (yet, or any more)."""
+        try:
+            data = json.loads((directory / "state.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        processes = {name: ProcessState(**each) for name, each in data.pop("processes").items()}
+        return LabState(**data, processes=processes)
