@@ -1,0 +1,42 @@
+# airflow-ha-chaos: `make help` says what there is.
+PYTHON ?= python3.11
+AIRFLOW ?= 3.0.6
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce test lint types suite clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## the suite's own environment, .venv
+
+$(READY): requirements.txt
+	@echo "Setting up $(VENV) (about a minute, once)"
+	@$(or $(shell command -v $(PYTHON)),python3) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+reproduce: setup ## make apache/airflow#57618 happen on Airflow 3.0.6 (AIRFLOW=... for another)
+	@echo "Making apache/airflow#57618 happen on Airflow $(AIRFLOW); the first time sets up that Airflow too"
+	@$(RUN) -m pytest suites/test_duplicate_tries.py -k gated --airflow $(AIRFLOW) --expect-known \
+	    --log-cli-level=INFO --no-header -p no:cacheprovider -q
+
+test: setup lint types ## everything the project promises of itself; takes minutes
+	@$(RUN) -m pytest tests
+
+lint: setup ## style and import rules
+	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --quiet --check .
+	@$(VENV)/bin/lint-imports --no-cache > /dev/null || $(VENV)/bin/lint-imports --no-cache
+
+types: setup ## types
+	@$(RUN) -m mypy
+
+suite: setup ## the suites on the newest pinned Airflow, as `pytest suites/ -n 8`
+	@$(RUN) -m pytest suites/ -n 8
+
+clean: ## take down labs, remove .venv and the runs (not the cache of Airflow environments)
+	@test ! -e $(RUN) || $(RUN) -m lab down
+	@rm -rf $(VENV) reports/runs .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,3 @@
+"""Names the plugins; what they do stands in `harness`."""
+
+pytest_plugins = ["harness.plugin"]

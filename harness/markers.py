@@ -1,0 +1,57 @@
+"""What a test's markers ask for."""
+
+from typing import Any
+
+import pytest
+
+from harness.options import SUITES, Options
+from harness.outcome import Known
+from harness.scenario import Scenario, load_all
+from lab.environments import prepare
+from lab.spec import LabSpec
+
+
+def scenarios() -> dict[str, Scenario]:
+    """Return all scenarios of the suites, by name."""
+    return load_all(SUITES / "scenarios")
+
+
+def scenario_of(item: pytest.Item) -> Scenario:
+    """Return the scenario that a test is marked with; UsageError when there is none of the name."""
+    marker = item.get_closest_marker("scenario")
+    name = str(marker.args[0]) if marker and marker.args else ""
+    known = scenarios()
+    if name not in known:
+        raise pytest.UsageError(
+            f"{item.nodeid}: there is no scenario {name!r}; there are: {', '.join(known)}"
+        )
+    return known[name]
+
+
+def scenario_cases(definition: pytest.Item) -> dict[str, Any]:
+    """Return how a scenario test is parametrized: its permutations, with ids to choose them by."""
+    scenario = scenario_of(definition)
+    names = list(scenario.permutations)
+    return {"argvalues": names, "ids": [f"{scenario.name}-{name}" for name in names]}
+
+
+def known_race(item: pytest.Item) -> Known | None:
+    """Return the known race that a test meets, by its markers `scenario` or `issue`."""
+    if item.get_closest_marker("scenario"):
+        return Known(scenario_of(item))
+    marker = item.get_closest_marker("issue")
+    if marker is None:
+        return None
+    scenario = scenarios().get(str(marker.args[0]))
+    return Known(scenario, marker.kwargs.get("shows", True)) if scenario else None
+
+
+def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
+    """Return the lab that a test asks for by its marker `lab`, with this Airflow installed."""
+    wanted = dict(marker.kwargs) if (marker := item.get_closest_marker("lab")) else {}
+    kubelet = wanted.pop("kubelet", "fork")
+    env = {f"HA_CHAOS_{name.upper()}": str(value) for name, value in wanted.items()}
+    if item.get_closest_marker("scenario"):
+        scenario = scenario_of(item)
+        env.setdefault("HA_CHAOS_SHAPES", scenario.shapes)
+    return LabSpec(prepare(airflow), options.schedulers, kubelet=kubelet, env=env)

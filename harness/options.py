@@ -1,0 +1,102 @@
+"""The suite's command-line options, and what they are checked for before anything starts."""
+
+import argparse
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lab.environments import describe, newest
+from lab.errors import LabError
+from lab.pool import default_size
+
+SUITES = Path(__file__).resolve().parent.parent / "suites"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of one session, checked."""
+
+    lab: str
+    airflow: tuple[str, ...]
+    schedulers: int
+    seed: int
+    labs: int
+    keep_lab: str
+    expect_known: bool
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    group = parser.getgroup("airflow-ha-chaos", "Airflow under chaos")
+    group.addoption(
+        "--lab", choices=["embedded"], default="embedded", help="kind of lab (default: %(default)s)"
+    )
+    group.addoption(
+        "--airflow",
+        action="append",
+        metavar="SPEC",
+        help="Airflow to test, repeatable: a version, a wheel, a source checkout, or a Python "
+        "whose environment has Airflow (default: the newest version in versions/)",
+    )
+    group.addoption(
+        "--schedulers", type=_positive, default=2, metavar="N", help="default: %(default)s"
+    )
+    group.addoption(
+        "--seed", type=int, metavar="N", help="repeat a run's load and choices (default: random)"
+    )
+    group.addoption(
+        "--labs",
+        type=_positive,
+        default=default_size(),
+        metavar="N",
+        help="how many labs may run at once (default: one for two cores, here %(default)s)",
+    )
+    group.addoption(
+        "--keep-lab",
+        choices=["never", "failed", "always"],
+        default="never",
+        help="leave the lab up after a test, to look around in (default: %(default)s)",
+    )
+    group.addoption(
+        "--expect-known",
+        action="store_true",
+        help="demand that a release with a known race shows it: green if it does, red if not",
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def read_options(config: pytest.Config) -> Options:
+    """Check the options; pytest.UsageError with one clear line for what is wrong."""
+    specs = tuple(dict.fromkeys(config.getoption("airflow") or [newest()]))
+    for spec in specs:
+        try:
+            describe(spec)
+        except LabError as error:
+            raise pytest.UsageError(f"--airflow {spec}: {error}") from error
+    seed = config.getoption("seed")
+    return Options(
+        lab=config.getoption("lab"),
+        airflow=specs,
+        schedulers=config.getoption("schedulers"),
+        seed=random.randrange(1_000_000) if seed is None else seed,
+        labs=config.getoption("labs"),
+        keep_lab=config.getoption("keep_lab"),
+        expect_known=config.getoption("expect_known"),
+    )
+
+
+def is_suite_session(config: pytest.Config) -> bool:
+    """Tell whether the suites are being run, and not only the project's own tests."""
+    for argument in config.args:
+        path = Path(str(argument).split("::")[0]).resolve()
+        if path == SUITES or SUITES in path.parents or path in SUITES.parents:
+            return True
+    return False

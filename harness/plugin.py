@@ -1,0 +1,208 @@
+"""The pytest plugin: options, markers, fixtures, and how a judgement ends a test."""
+
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import summary
+from harness.faults import Faults
+from harness.flood import Floods
+from harness.markers import known_race, lab_spec, scenario_cases, scenario_of
+from harness.options import add_options, is_suite_session
+from harness.outcome import Unknown, settle
+from harness.publish import publish
+from harness.run import AssumptionFailed, Run
+from harness.scenario import Scenario
+from harness.session import Session, slug
+from lab.embedded import EmbeddedLab
+from lab.errors import LabError
+
+log = logging.getLogger(__name__)
+
+SESSION = pytest.StashKey[Session]()
+_RUN = pytest.StashKey[Run]()
+_FAILED = pytest.StashKey[bool]()
+
+_MARKERS = (
+    "scenario(name): run every permutation of suites/scenarios/NAME.yaml",
+    "issue(name, shows=True): the known race that this test meets; shows: it must show itself",
+    "lab(kubelet='fork', **env): what the test asks of its lab",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the suite's options."""
+    add_options(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options and decide where this session writes, before Allure asks."""
+    for marker in _MARKERS:
+        config.addinivalue_line("markers", marker)
+    if not is_suite_session(config) or config.option.help:
+        return
+    session = Session.of(config)
+    config.stash[SESSION] = session
+    if getattr(config.option, "allure_report_dir", None) is None:
+        folder = session.folder(session.options.airflow[0])
+        config.option.allure_report_dir = str(folder / "allure-results")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker what its controller decided."""
+    if session := node.config.stash.get(SESSION, None):
+        node.workerinput["ha_chaos"] = session.tell()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what is tested, and the seed that repeats it."""
+    session = config.stash.get(SESSION, None)
+    if session is None:
+        return []
+    options = session.options
+    return [
+        f"airflow: {', '.join(options.airflow)}; lab: {options.lab}, "
+        f"{options.schedulers} schedulers; seed: {options.seed}"
+    ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test of each permutation of a scenario, and of each Airflow."""
+    session = metafunc.config.stash.get(SESSION, None)
+    if session is None:
+        return
+    if "permutation" in metafunc.fixturenames:
+        metafunc.parametrize("permutation", **scenario_cases(metafunc.definition))
+    if "lab" in metafunc.fixturenames:
+        airflow = session.options.airflow
+        ids = [f"{session.options.lab}-{slug(spec)}" for spec in airflow]
+        metafunc.parametrize("lab", airflow, ids=ids, indirect=True, scope="function")
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The session's seed: it fixes the load and every random choice."""
+    return request.config.stash[SESSION].options.seed
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest) -> Iterator[EmbeddedLab]:
+    """A clean lab of one Airflow, leased for this test."""
+    session = request.config.stash[SESSION]
+    pool = session.pool()
+    with pool.lease(lab_spec(request.node, request.param, session.options)) as leased:
+        yield leased
+        failed = request.node.stash.get(_FAILED, False)
+        keep = session.options.keep_lab
+        if keep == "always" or (keep == "failed" and failed):
+            pool.release_to_user(leased)
+            log.info("The lab stays up: python -m lab status")
+
+
+@pytest.fixture
+def history(request: pytest.FixtureRequest, lab: EmbeddedLab, seed: int) -> Run:
+    """The recorder and the judge of this test; the test is judged when its function returns."""
+    session = request.config.stash[SESSION]
+    name = request.node.name
+    folder = session.folder(request.node.callspec.params["lab"]) / _test_folder(request.node)
+    shutil.rmtree(folder, ignore_errors=True)
+    run = Run(lab, folder, name, seed)
+    run.begin()
+    request.node.stash[_RUN] = run
+    return run
+
+
+def _test_folder(node: pytest.Item) -> Path:
+    return Path("tests") / slug(f"{node.name}".replace("[", "-").replace("]", ""))
+
+
+@pytest.fixture
+def scenario(request: pytest.FixtureRequest) -> Scenario:
+    """The scenario that the test is marked with."""
+    return scenario_of(request.node)
+
+
+@pytest.fixture
+def faults(lab: EmbeddedLab, history: Run, seed: int) -> Faults:
+    """The faults that this lab can suffer, written into the history."""
+    return Faults(lab, history, seed)
+
+
+@pytest.fixture
+def flood(history: Run) -> Iterator[Floods]:
+    """Floods of DAG runs; what still runs at the end of the test is stopped."""
+    floods = Floods(history)
+    yield floods
+    floods.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
+    """Judge the run once the test's function has returned, as part of the same call."""
+    run = pyfuncitem.stash.get(_RUN, None)
+    if run is None:
+        return (yield)
+    try:
+        result = yield
+    except (AssumptionFailed, LabError) as error:
+        run.assume("test-completed", False, str(error), "every step done")
+        result = True
+    except BaseException as error:
+        run.assume("test-completed", False, repr(error), "every step done")
+        _conclude(pyfuncitem, run)
+        raise
+    _judge(pyfuncitem, run)
+    return result
+
+
+def _conclude(item: pytest.Function, run: Run) -> Any:
+    judgement = run.end()
+    record = publish(run, judgement, item.nodeid)
+    item.user_properties.append(("ha_chaos", record))
+    return judgement, record
+
+
+def _judge(item: pytest.Function, run: Run) -> None:
+    session = item.config.stash[SESSION]
+    judgement, record = _conclude(item, run)
+    record["outcome"] = settle(
+        judgement,
+        run.lab.airflow.version,
+        known_race(item),
+        expect_known=session.options.expect_known,
+        witness=record["witness"],
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Tell an unknown verdict or a bad environment in its own words, without a traceback."""
+    report = yield
+    if report.failed:
+        item.stash[_FAILED] = True
+    if call.excinfo and call.excinfo.errisinstance((Unknown, LabError)):
+        report.longrepr = str(call.excinfo.value)
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Take the labs down, once, in the process that owns them."""
+    shared = session.config.stash.get(SESSION, None)
+    if shared is not None and not hasattr(session.config, "workerinput"):
+        pool = shared.pool()
+        pool.close()
+        shutil.rmtree(pool.root, ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """End with the verdicts, the first witness, and where the rest is."""
+    session = config.stash.get(SESSION, None)
+    if session is not None:
+        summary.write(terminalreporter, session)

@@ -1,0 +1,156 @@
+"""One test's run: the recorder and the judge at work beside a lab, and what becomes of them."""
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from chaos import statement
+from lab.embedded import EmbeddedLab
+from lab.errors import LabError
+from oracle import audit
+from oracle.events import (
+    AssumptionEvent,
+    End,
+    Event,
+    FaultEvent,
+    GateEvent,
+    Header,
+    NoteEvent,
+    TaskInstanceEvent,
+    TaskInstanceKey,
+)
+from oracle.history import read
+from oracle.recorder import Recorder
+from oracle.invariants import Violation
+from oracle.verdict import Judge, Judgement
+from reports.folder import LogTails
+
+log = logging.getLogger(__name__)
+
+
+class AssumptionFailed(Exception):
+    """What a verdict rests on did not happen; the run's verdict is unknown."""
+
+
+class Run:
+    """Records and judges one lab from `begin` to `end`; the fixture `history`.
+
+    The judge listens live, so that a flood can stop at the first violation; the verdict itself
+    is given by a second judge that reads the stored file, as `python -m oracle check` would.
+    """
+
+    def __init__(self, lab: EmbeddedLab, folder: Path, test: str, seed: int) -> None:
+        self.lab = lab
+        self.folder = folder
+        self.test = test
+        self.seed = seed
+        self.violated = threading.Event()
+        self.first_violation: Violation | None = None
+        self.scheduled: set[TaskInstanceKey] = set()
+        self.decisions: Counter[str] = Counter()
+        self._tails = LogTails(lab.logs())
+        self._recorder: Recorder | None = None
+        self._judge: Judge | None = None
+
+    def begin(self) -> None:
+        """Install the audit, start the recorder, and state whether the lab is healthy."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        audit.install(self.lab.dsn())
+        self._recorder = Recorder(
+            self.folder / "history.ndjson",
+            Header(
+                schema=1,
+                run=self.test,
+                airflow=self.lab.airflow.label,
+                lab=self.lab.kind,
+                schedulers=list(self.lab.schedulers),
+                seed=self.seed,
+                epoch=0.0,
+            ),
+            self.lab.dsn(),
+            self.lab.kubernetes(),
+            self.lab.namespace,
+            self.lab.pod_log,
+            listeners=[self._listen],
+        )
+        self._recorder.start()
+        self._judge = Judge(self._recorder.header)
+        ailments = self.lab.ailments()
+        self.assume("lab-healthy-before", not ailments, "; ".join(ailments) or "healthy", "healthy")
+
+    @property
+    def recorder(self) -> Recorder:
+        """Return the recorder of a run that has begun."""
+        if self._recorder is None:
+            raise LabError("The run has not begun.")
+        return self._recorder
+
+    def _listen(self, event: Event) -> None:
+        if isinstance(event, TaskInstanceEvent) and event.new and event.new.state == "scheduled":
+            self.scheduled.add(event.ti)
+            self.decisions[event.process] += 1
+        if self._judge is None:
+            return
+        for violation in self._judge.feed(event):
+            if not self.violated.is_set():
+                self.first_violation = violation
+                log.info("Violation of %s: %s", violation.invariant, violation.ti)
+                self.violated.set()
+
+    def allow_rules(self) -> None:
+        """Put the machinery of gates and delays into the database; `end` takes it out again.
+
+        Not there from the start, so that a run without them is undisturbed by them.
+        """
+        statement.install(self.lab.dsn())
+
+    def record(self, op: str, name: str, process: str | None, detail: str) -> None:
+        """Write down what a fault or a gate did; passed to faults and gates as `record`."""
+        t = self.recorder.now()
+        if op in ("begin", "end"):
+            self.recorder.note(FaultEvent(t, op, name, process, detail))  # type: ignore[arg-type]
+        else:
+            self.recorder.note(GateEvent(t, op, name, process or "", detail))  # type: ignore[arg-type]
+
+    def note(self, text: str) -> None:
+        """Write down a remark for whoever reads the history."""
+        self.recorder.note(NoteEvent(self.recorder.now(), text))
+
+    def assume(self, name: str, met: bool, value: object, wanted: object) -> None:
+        """State whether something that the verdict rests on happened."""
+        now = self.recorder.now()
+        self.recorder.note(AssumptionEvent(now, name, met, str(value), str(wanted)))
+
+    def wait(
+        self,
+        predicate: Callable[[Event], bool],
+        timeout: float,
+        what: str,
+        since: float = 0.0,
+    ) -> Event:
+        """Return the first event that fits, AssumptionFailed after `timeout` seconds."""
+        try:
+            return self.recorder.wait(predicate, timeout, since=since)
+        except TimeoutError as error:
+            raise AssumptionFailed(f"{what} did not happen in {timeout:.0f} s") from error
+
+    def end(self) -> Judgement:
+        """Stop recording, keep the logs, and return the judgement of the stored history."""
+        ailments = self.lab.ailments()
+        self.assume("lab-healthy-after", not ailments, "; ".join(ailments) or "healthy", "healthy")
+        path = self.recorder.stop()
+        statement.remove(self.lab.dsn())
+        audit.remove(self.lab.dsn())
+        header, events = read(path)
+        judge = Judge(header)
+        pods = set()
+        for event in events:
+            judge.feed(event)
+            if not isinstance(event, End) and (pod := getattr(event, "pod", None)):
+                pods.add(str(pod))
+        self._tails.keep(self.folder / "logs")
+        for pod in sorted(pods):
+            self._tails.keep_text(self.folder / "pods", f"{pod}.log", self.lab.pod_log(pod))
+        return judge.conclude()

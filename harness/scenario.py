@@ -1,0 +1,120 @@
+"""Scenarios: one known or suspected race each, written in YAML with isolationtester's words.
+
+A spec has a setup, sessions (names for processes), steps (one deed of one session each) and
+permutations (orders of the steps). This module reads and checks specs; `harness.steps` runs them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from lab.errors import LabError
+
+_VERBS: dict[str, frozenset[str]] = {
+    "pause": frozenset(),
+    "resume": frozenset(),
+    "close": frozenset({"gate"}),
+    "open": frozenset(),
+    "stands": frozenset(),
+    "trigger": frozenset(),
+    "until": frozenset(),
+    "settle": frozenset(),
+}
+_OF_A_SESSION = frozenset({"pause", "resume", "close", "open", "stands"})
+_CONDITIONS = frozenset({"run", "task", "state", "count", "by"})
+_LIMITS = frozenset({"at_most", "after_violation"})
+
+
+@dataclass(frozen=True)
+class Step:
+    """One deed: a verb and what it is done to."""
+
+    name: str
+    verb: str
+    target: Any
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One race, as its YAML file tells it."""
+
+    name: str
+    title: str
+    issue: str
+    has: SpecifierSet
+    breaks: str
+    because: str
+    shapes: str
+    schedulers: int
+    sessions: Mapping[str, str]
+    permutations: Mapping[str, tuple[Step, ...]]
+
+    def affects(self, version: str) -> bool:
+        """Tell whether a release is known to have this race."""
+        return self.has.contains(version, prereleases=True)
+
+
+def load(path: Path) -> Scenario:
+    """Read one scenario; LabError with the file and the fault when it is not a good one."""
+    try:
+        data = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise LabError(f"{path.name} cannot be read: {error}") from error
+    try:
+        return _scenario(data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise LabError(f"{path.name} is no scenario: {error!r}") from error
+    except (ValueError, InvalidSpecifier) as error:
+        raise LabError(f"{path.name}: {error}") from error
+
+
+def load_all(folder: Path) -> dict[str, Scenario]:
+    """Read every scenario of a folder, by name."""
+    return {scenario.name: scenario for scenario in map(load, sorted(folder.glob("*.yaml")))}
+
+
+def _scenario(data: dict[str, Any]) -> Scenario:
+    sessions = dict(data["sessions"])
+    steps = {name: _step(name, dict(what), sessions) for name, what in data["steps"].items()}
+    permutations = {}
+    for name, permutation in data["permutations"].items():
+        unknown = [step for step in permutation["steps"] if step not in steps]
+        if unknown:
+            raise ValueError(f"permutation {name!r} names unknown steps: {', '.join(unknown)}")
+        permutations[name] = tuple(steps[step] for step in permutation["steps"])
+    unused = set(steps) - {step.name for each in permutations.values() for step in each}
+    if unused:
+        raise ValueError(f"no permutation uses the steps {', '.join(sorted(unused))}")
+    return Scenario(
+        name=str(data["scenario"]),
+        title=data["title"],
+        issue=data["issue"],
+        has=SpecifierSet(data["has"]),
+        breaks=data["breaks"],
+        because=data["because"],
+        shapes=data["setup"]["shapes"],
+        schedulers=int(data["setup"]["schedulers"]),
+        sessions=sessions,
+        permutations=permutations,
+    )
+
+
+def _step(name: str, what: dict[str, Any], sessions: Mapping[str, str]) -> Step:
+    verbs = [verb for verb in what if verb in _VERBS]
+    if len(verbs) != 1:
+        raise ValueError(f"step {name!r} needs exactly one of: {', '.join(_VERBS)}")
+    verb = verbs[0]
+    target = what.pop(verb)
+    if unknown := set(what) - _VERBS[verb]:
+        raise ValueError(f"step {name!r} does not know {', '.join(sorted(unknown))}")
+    if verb in _OF_A_SESSION and target not in sessions:
+        raise ValueError(f"step {name!r} names no session: {target!r}")
+    allowed = {"until": _CONDITIONS, "settle": _LIMITS}.get(verb)
+    if allowed is not None and (unknown := set(target) - allowed):
+        raise ValueError(f"step {name!r} does not know {', '.join(sorted(unknown))}")
+    return Step(name, verb, target, what)

@@ -1,0 +1,57 @@
+"""What the processes of one test session share: where it writes, its seed, and its labs.
+
+Under pytest-xdist the controller decides and its workers are told, so that all write into the
+same folders and lease from the same pool; the labs die with the controller.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.options import Options, read_options
+from lab.paths import cache_dir
+from lab.pool import Owner, Pool
+
+RUNS = Path(__file__).resolve().parent.parent / "reports" / "runs"
+
+
+@dataclass(frozen=True)
+class Session:
+    """One test session."""
+
+    options: Options
+    started: str
+    owner: Owner
+
+    @staticmethod
+    def of(config: pytest.Config) -> "Session":
+        """Make the controller's session, or take over what the controller told this worker."""
+        told: dict[str, Any] | None = getattr(config, "workerinput", None)
+        if told is None:
+            return Session(read_options(config), time.strftime("%Y%m%d-%H%M%S"), Owner.me())
+        data = json.loads(told["ha_chaos"])
+        options = Options(**{**data["options"], "airflow": tuple(data["options"]["airflow"])})
+        return Session(options, data["started"], Owner(**data["owner"]))
+
+    def tell(self) -> str:
+        """Return what a worker needs to take part in this session."""
+        return json.dumps(asdict(self))
+
+    def folder(self, airflow: str) -> Path:
+        """Return the folder of this session's run of one Airflow."""
+        return RUNS / f"{self.started}-{slug(airflow)}"
+
+    def pool(self) -> Pool:
+        """Return the session's labs."""
+        root = cache_dir() / "sessions" / f"{self.owner.pid}-{int(self.owner.born)}"
+        return Pool(root, self.options.labs, self.owner)
+
+
+def slug(text: str) -> str:
+    """Return a name that can be a folder's."""
+    name = Path(text).name if "/" in text else text
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("-") or "run"

@@ -1,0 +1,153 @@
+"""Runs a permutation of a scenario: its steps in order, each one seen to have happened."""
+
+import logging
+import secrets
+import time
+from contextlib import ExitStack
+
+import allure
+
+from chaos.gate import StatementGate
+from chaos.pause import SchedulerPause
+from harness.run import AssumptionFailed, Run
+from harness.scenario import Scenario, Step
+from lab.errors import LabError
+from oracle.events import DagRunEvent, Event, TaskInstanceEvent, WorkerEvent
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = 60.0
+_ENDED = ("success", "failed")
+
+
+class Performer:
+    """Performs the steps of one permutation on a lab, and undoes on leaving what must not stay."""
+
+    def __init__(self, scenario: Scenario, run: Run) -> None:
+        self._scenario = scenario
+        self._run = run
+        self._run_id = f"{scenario.name}-{secrets.token_hex(4)}"
+        self._gates: dict[str, StatementGate] = {}
+        self._pauses: dict[str, SchedulerPause] = {}
+        self._undo = ExitStack()
+        self._last_event = 0.0
+
+    def perform(self, permutation: str) -> None:
+        """Perform all steps; AssumptionFailed when one cannot be seen to happen."""
+        with self._undo:
+            for step in self._scenario.permutations[permutation]:
+                log.info("%s", self._told(step))
+                with allure.step(self._told(step)):
+                    self._run.note(self._told(step))
+                    self._do(step)
+
+    def _told(self, step: Step) -> str:
+        process = self._scenario.sessions.get(step.target) if _is_name(step.target) else None
+        return (
+            f"{step.name.replace('-', ' ')} ({process})"
+            if process
+            else (step.name.replace("-", " "))
+        )
+
+    def _do(self, step: Step) -> None:
+        try:
+            getattr(self, f"_{step.verb}")(step)
+        except LabError as error:
+            raise AssumptionFailed(f"step {step.name}: {error}") from error
+
+    def _process(self, step: Step) -> str:
+        return self._scenario.sessions[step.target]
+
+    def _pause(self, step: Step) -> None:
+        process = self._process(step)
+        pause = SchedulerPause(self._run.lab, process, self._run.record)
+        self._pauses[process] = self._undo.enter_context(pause)
+
+    def _resume(self, step: Step) -> None:
+        self._pauses[self._process(step)].end()
+
+    def _close(self, step: Step) -> None:
+        process = self._process(step)
+        self._run.allow_rules()
+        gate = StatementGate(self._run.lab.dsn(), process, record=self._run.record)
+        self._gates[process] = self._undo.enter_context(gate)
+
+    def _open(self, step: Step) -> None:
+        self._gates[self._process(step)].open()
+
+    def _stands(self, step: Step) -> None:
+        newer_than = self._last_event + self._run.recorder.header.epoch
+        process = self._process(step)
+        try:
+            standing = self._gates[process].wait_standing(newer_than, _PATIENCE)
+        except LabError as error:
+            self._run.assume("gate-reached", False, "nobody stood at it", process)
+            raise AssumptionFailed(str(error)) from error
+        self._run.assume("gate-reached", True, f"{process}, backend {standing.pid}", process)
+
+    def _trigger(self, step: Step) -> None:
+        self._run.lab.api.trigger(step.target, self._run_id)
+
+    def _until(self, step: Step) -> None:
+        wanted = dict(step.target)
+        count = int(wanted.pop("count", 1))
+        by = self._scenario.sessions.get(wanted.get("by", ""))
+        seen: set[object] = set()
+
+        def fits(event: Event) -> bool:
+            if isinstance(event, DagRunEvent) and "run" in wanted:
+                return event.run_id == self._run_id and event.new == wanted["run"]
+            if isinstance(event, TaskInstanceEvent) and "state" in wanted:
+                if self._fits(event, wanted, by):
+                    seen.add(event.ti)
+                return len(seen) >= count
+            return False
+
+        what = f"step {step.name}: {step.target}"
+        self._last_event = self._run.wait(fits, _PATIENCE, what).t
+
+    def _fits(self, event: TaskInstanceEvent, wanted: dict[str, str], by: str | None) -> bool:
+        return (
+            event.ti.run_id == self._run_id
+            and event.new is not None
+            and event.new.state == wanted["state"]
+            and wanted.get("task", event.ti.task_id) == event.ti.task_id
+            and by in (None, event.process)
+        )
+
+    def _settle(self, step: Step) -> None:
+        """Wait for the run's end, or, after a violation, for the worker that is refused."""
+        at_most, after = float(step.target["at_most"]), float(step.target["after_violation"])
+        deadline = time.monotonic() + at_most
+        while time.monotonic() < deadline:
+            if self._run.violated.is_set():
+                self._await_refusal(after)
+                return
+            if self._ended():
+                return
+            time.sleep(0.1)
+        raise AssumptionFailed(f"the run did not end in {at_most:.0f} s")
+
+    def _await_refusal(self, timeout: float) -> None:
+        try:
+            self._run.recorder.wait(
+                lambda event: isinstance(event, WorkerEvent) and event.refused is not None, timeout
+            )
+        except TimeoutError:
+            log.info("No worker was refused in %.0f s after the violation", timeout)
+
+    def _ended(self) -> bool:
+        try:
+            self._run.recorder.wait(
+                lambda e: (
+                    isinstance(e, DagRunEvent) and e.run_id == self._run_id and e.new in _ENDED
+                ),
+                0.0,
+            )
+        except TimeoutError:
+            return False
+        return True
+
+
+def _is_name(target: object) -> bool:
+    return isinstance(target, str)

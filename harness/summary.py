@@ -1,0 +1,98 @@
+"""The end of a session: one run folder an Airflow, and what the terminal says of it."""
+
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from harness.session import RUNS, Session
+from reports.folder import write_json
+
+_WITNESS_LINES = 15
+_COUNTED = (
+    *("runs", "task_instances", "pods", "refused_starts"),
+    *("double_executions", "duplicate_pods", "duplicate_tries"),
+)
+_RANK = {"invalid": 0, "unknown": 1, "valid": 2}
+
+
+def write(terminal: Any, session: Session) -> None:
+    """Write each Airflow's verdict.json and print the table, the first witness and what is next."""
+    records = _records(terminal)
+    if not records:
+        return
+    terminal.section("airflow-ha-chaos")
+    by_airflow = defaultdict(list)
+    for record in records:
+        by_airflow[record["airflow"]].append(record)
+    for airflow, group in by_airflow.items():
+        _finish_folder(session.folder(airflow), airflow, group)
+    for record in records:
+        terminal.write_line(_row(record))
+    first = next((record for record in records if record["witness"]), None)
+    if first:
+        terminal.write_line("")
+        for line in first["witness"].splitlines()[:_WITNESS_LINES]:
+            terminal.write_line(line)
+    _whats_next(terminal, session, first)
+
+
+def _records(terminal: Any) -> list[dict[str, Any]]:
+    reports = [report for group in terminal.stats.values() for report in group]
+    found = {
+        report.nodeid: value
+        for report in reports
+        for name, value in getattr(report, "user_properties", [])
+        if name == "ha_chaos"
+    }
+    return [found[nodeid] for nodeid in sorted(found)]
+
+
+def _row(record: dict[str, Any]) -> str:
+    test = record["test"].split("::")[-1]
+    return (
+        f"{record['verdict']:<8} {test:<58} {record['task_instances']:>5} task instances, "
+        f"{record['duplicate_tries']} scheduled twice, {record['duplicate_pods']} with two pods, "
+        f"{record['refused_starts']} starts refused"
+    )
+
+
+def _finish_folder(folder: Path, airflow: str, records: list[dict[str, Any]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    ordered = sorted(records, key=lambda record: _RANK[record["verdict"]])
+    deciding = ordered[0]
+    violations: dict[str, int] = defaultdict(int)
+    counts: dict[str, int] = defaultdict(int)
+    for record in records:
+        for name, number in record["violations"].items():
+            violations[name] += number
+        for name in _COUNTED:
+            counts[name] += record[name]
+    write_json(
+        folder / "verdict.json",
+        {
+            **{key: deciding[key] for key in ("version", "lab", "schedulers", "seed", "verdict")},
+            "airflow": airflow,
+            "violations": violations,
+            **counts,
+            "deciding_test": deciding["test"],
+            "tests": [{k: v for k, v in r.items() if k != "witness"} for r in records],
+        },
+    )
+    for name in ("history.ndjson", "witness.txt"):
+        _link(folder / name, Path(deciding["folder"]) / name)
+    _link(RUNS / "latest", folder)
+
+
+def _link(link: Path, target: Path) -> None:
+    link.unlink(missing_ok=True)
+    link.symlink_to(os.path.relpath(target, link.parent))
+
+
+def _whats_next(terminal: Any, session: Session, first: dict[str, Any] | None) -> None:
+    relative = os.path.relpath(RUNS / "latest")
+    terminal.write_line("")
+    terminal.write_line(f"report: {relative}/verdict.json, seed {session.options.seed}")
+    if first:
+        history = os.path.relpath(Path(first["folder"]) / "history.ndjson")
+        terminal.write_line(f"next:   python -m oracle check {history} --witness")

@@ -1,0 +1,49 @@
+"""What every run leaves on disk: the verdict, the witness, and the components' logs, redacted."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_PASSWORD = re.compile(
+    r"(://[^:/\s]+:)[^@\s]+(@)|(password['\"]?\s*[=:]\s*['\"]?)[^\s'\",;]+", re.I
+)
+
+
+def redact(text: str) -> str:
+    """Mask tokens, passwords and the passwords in connection strings."""
+    masked = _JWT.sub("[token]", text)
+    return _PASSWORD.sub(
+        lambda m: f"{m[1]}[password]{m[2]}" if m[1] else f"{m[3]}[password]", masked
+    )
+
+
+class LogTails:
+    """Keeps of each log what was written from now on: a warm lab's logs go back further."""
+
+    def __init__(self, logs: dict[str, Path]) -> None:
+        self._begun = {
+            name: (path, path.stat().st_size if path.exists() else 0) for name, path in logs.items()
+        }
+
+    def keep(self, folder: Path) -> None:
+        """Write every log's new part, redacted, to `folder`/<process>.log."""
+        for name, (path, offset) in self._begun.items():
+            if path.exists():
+                with path.open("rb") as file:
+                    file.seek(offset)
+                    self.keep_text(folder, f"{name}.log", file.read().decode(errors="replace"))
+
+    def keep_text(self, folder: Path, name: str, text: str | None) -> None:
+        """Write one text, redacted; nothing where there is none."""
+        if text:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(redact(text))
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON for people to read as well, whole or not at all."""
+    building = path.with_suffix(".new")
+    building.write_text(json.dumps(data, indent=2, default=str) + "\n")
+    building.replace(path)

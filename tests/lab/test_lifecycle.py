@@ -1,0 +1,190 @@
+"""A lab on real Airflow: it boots, is healthy, is cleaned, and leaves nothing, however it ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lab import embedded
+from lab.components import PROJECT
+from lab.embedded import EmbeddedLab
+from lab.environments import prepare
+from lab.errors import LabError
+from lab.paths import labs_dir
+from lab.pool import Owner
+from lab.reaper import reap
+from lab.spec import LabSpec, LabState
+
+VERSION = "3.0.6"
+
+
+def spec(**changes: object) -> LabSpec:
+    return LabSpec(prepare(VERSION), **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[EmbeddedLab]:
+    owner = Owner.me()
+    lab = embedded.start(spec(), owner=(owner.pid, owner.born))
+    yield lab
+    lab.stop()
+
+
+def eventually(true: Callable[[], bool], timeout: float = 30.0) -> bool:
+    deadline = time.monotonic() + timeout
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_a_booted_lab_is_healthy_and_its_boot_is_told_by_part(lab: EmbeddedLab) -> None:
+    assert lab.ailments() == []
+    assert set(lab.boot) == {"database", "proxy and Kubernetes API", "Airflow"}
+
+
+def test_every_scheduler_has_its_name_in_the_database(lab: EmbeddedLab) -> None:
+    import psycopg
+
+    with psycopg.connect(lab.dsn()) as connection:
+        rows = connection.execute("SELECT DISTINCT application_name FROM pg_stat_activity")
+        names = {row[0] for row in rows}
+    assert {"scheduler-1", "scheduler-2", "dag-processor"} <= names
+
+
+def test_a_frozen_scheduler_is_an_ailment_until_it_goes_on(lab: EmbeddedLab) -> None:
+    lab.pause("scheduler-1")
+    assert eventually(lambda: "scheduler-1 is frozen" in lab.ailments(), 5)
+    lab.resume("scheduler-1")
+    assert eventually(lambda: lab.ailments() == [], 40)
+
+
+def test_a_run_ends_and_cleaning_removes_it(lab: EmbeddedLab) -> None:
+    dag_id = lab.api.dag_ids()[0]
+    lab.api.trigger(dag_id, "to-be-cleaned")
+    client = lab.kubernetes()
+    assert eventually(lambda: bool(client.list_namespaced_pod(lab.namespace).items))
+    lab.clean()
+    assert lab.api.runs() == []
+    assert client.list_namespaced_pod(lab.namespace).items == []
+
+
+def test_a_killed_scheduler_is_an_ailment_and_can_be_started_again(lab: EmbeddedLab) -> None:
+    lab.kill("scheduler-2")
+    assert eventually(lambda: any("scheduler-2 ended" in a for a in lab.ailments()), 5)
+    lab.start("scheduler-2")
+    assert eventually(lambda: lab.ailments() == [], 60)
+
+
+def test_a_process_that_is_not_there_is_named_back(lab: EmbeddedLab) -> None:
+    with pytest.raises(LabError, match="no process 'scheduler-9'"):
+        lab.pause("scheduler-9")
+
+
+def sessions(directory: Path) -> set[int]:
+    state = LabState.load(directory)
+    assert state is not None
+    return {process.pid for process in state.processes.values()}
+
+
+def alive(found: set[int]) -> list[psutil.Process]:
+    members = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) in found and process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return members
+
+
+_OWNER = """
+import sys, time
+from lab import embedded
+from lab.environments import prepare
+from lab.pool import Owner
+from lab.spec import LabSpec
+me = Owner.me()
+lab = embedded.start(LabSpec(prepare(sys.argv[1])), owner=(me.pid, me.born))
+print(lab.directory, flush=True)
+time.sleep(600)
+"""
+
+
+def owned_lab() -> tuple[subprocess.Popen[str], Path]:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", _OWNER, VERSION], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdout is not None
+    return owner, Path(owner.stdout.readline().strip())
+
+
+def test_sigkill_of_the_owner_leaves_nothing() -> None:
+    owner, directory = owned_lab()
+    found = sessions(directory)
+    assert len(alive(found)) >= 7
+    owner.kill()
+    owner.wait()
+    assert eventually(lambda: not alive(found), 30), alive(found)
+    assert eventually(lambda: reap() >= 0 and not directory.exists(), 10)
+
+
+def test_sigkill_of_owner_and_supervisor_leaves_nothing_after_the_next_start() -> None:
+    owner, directory = owned_lab()
+    state = LabState.load(directory)
+    assert state is not None
+    found = sessions(directory)
+    os.kill(state.supervisor, signal.SIGKILL)
+    owner.kill()
+    owner.wait()
+    assert eventually(lambda: not embedded.is_same_process(state.supervisor, state.created), 5)
+    reap()
+    assert eventually(lambda: not alive(found), 10), alive(found)
+    assert not directory.exists()
+
+
+def test_an_interrupt_while_booting_leaves_nothing() -> None:
+    before = set(labs_dir().iterdir())
+    command = [sys.executable, "-m", "lab", "up", "--airflow", VERSION]
+    process = subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
+    assert eventually(lambda: any(_starting(d) for d in set(labs_dir().iterdir()) - before), 20)
+    directory = (set(labs_dir().iterdir()) - before).pop()
+    found = sessions(directory)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert not alive(found)
+    assert not directory.exists()
+
+
+def _starting(directory: Path) -> bool:
+    state = LabState.load(directory)
+    return state is not None and "scheduler-1" in state.processes
+
+
+def test_a_busy_port_is_one_clear_line_and_leaves_nothing() -> None:
+    before = set(labs_dir().iterdir())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(LabError, match=f"Port {port} is in use"):
+            embedded.start(spec(port=port), owner=None)
+    assert set(labs_dir().iterdir()) == before
+
+
+def test_a_dag_that_does_not_import_ends_the_boot_with_its_error() -> None:
+    before = set(labs_dir().iterdir())
+    with pytest.raises(LabError, match="A DAG does not import") as caught:
+        embedded.start(spec(env={"HA_CHAOS_SHAPES": "no_such_shape"}), owner=None)
+    assert "no_such_shape" in str(caught.value)
+    assert set(labs_dir().iterdir()) == before

@@ -1,0 +1,68 @@
+"""The project's own claim, on real Airflow: the race where it is known, silence where it is not.
+
+Each test runs the suite as a user would, in a process of its own, and reads what it left.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+def run_suite(*arguments: str) -> tuple[int, str, dict[str, Any]]:
+    """Run the suites as a user does; return exit code, output and the run's verdict.json."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "suites", "-p", "no:cacheprovider", *arguments],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    latest = PROJECT / "reports" / "runs" / "latest"
+    return done.returncode, done.stdout, json.loads((latest / "verdict.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def known_bad() -> tuple[int, str, dict[str, Any]]:
+    return run_suite("-k", "gated", "--airflow", "3.0.6")
+
+
+def test_an_affected_release_is_red(known_bad: tuple[int, str, dict[str, Any]]) -> None:
+    code, output, verdict = known_bad
+    assert code == 1, output
+    assert verdict["verdict"] == "invalid"
+    assert verdict["violations"]["unique-try"] >= 46
+
+
+def test_the_second_worker_is_refused(known_bad: tuple[int, str, dict[str, Any]]) -> None:
+    _, output, verdict = known_bad
+    assert verdict["duplicate_pods"] >= 2, output
+    assert verdict["refused_starts"] >= 2, output
+
+
+def test_the_witness_tells_who_did_what(known_bad: tuple[int, str, dict[str, Any]]) -> None:
+    _, output, _ = known_bad
+    assert "scheduler-1" in output
+    assert "scheduler-2" in output
+    assert "invalid_state" in output
+    assert "apache/airflow/issues/57618" in output
+
+
+def test_a_fixed_release_is_green_with_the_gate_reached() -> None:
+    code, output, verdict = run_suite("-k", "gated", "--airflow", "3.3.2")
+    assert code == 0, output
+    assert verdict["verdict"] == "valid"
+    assert verdict["task_instances"] >= 2 * 47
+    reached = [
+        assumption["met"]
+        for test in verdict["tests"]
+        for assumption in test["assumptions"]
+        if assumption["name"] == "gate-reached"
+    ]
+    assert reached == [True, True]

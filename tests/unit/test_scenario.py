@@ -1,0 +1,67 @@
+"""A scenario's YAML is checked before anything is booted for it."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.markers import scenarios
+from harness.scenario import load
+from lab.errors import LabError
+
+GOOD = """
+scenario: "1"
+title: t
+issue: https://example.invalid/1
+has: ">=3.0,<3.2"
+breaks: unique-try
+because: reasons
+setup: {shapes: single, schedulers: 2}
+sessions: {A: scheduler-1}
+steps:
+  stop: {pause: A}
+  wait: {until: {state: queued, count: 2, by: A}}
+permutations:
+  only: {steps: [stop, wait]}
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "1.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_good_scenario_is_read(tmp_path: Path) -> None:
+    scenario = load(written(tmp_path, GOOD))
+    assert [step.name for step in scenario.permutations["only"]] == ["stop", "wait"]
+    assert scenario.sessions == {"A": "scheduler-1"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("pause: A", "pause: C", "names no session: 'C'"),
+        ("pause: A", "stun: A", "needs exactly one of"),
+        ("pause: A", "pause: A, resume: A", "needs exactly one of"),
+        ("count: 2", "cuont: 2", "does not know cuont"),
+        ("[stop, wait]", "[stop, wiat]", "names unknown steps: wiat"),
+        ("[stop, wait]", "[stop]", "no permutation uses the steps wait"),
+        ('">=3.0,<3.2"', '"3.0 or so"', "3.0 or so"),
+        ("breaks: unique-try", "", "no scenario"),
+        ("sessions: {A: scheduler-1}", "sessions: [", "cannot be read"),
+    ],
+)
+def test_a_bad_scenario_is_told_in_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    with pytest.raises(LabError, match=".") as caught:
+        load(written(tmp_path, GOOD.replace(old, new)))
+    assert said in str(caught.value)
+    assert "1.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("version", "affected"),
+    [("3.0.0", True), ("3.1.8", True), ("3.2.0", False), ("3.3.2", False)],
+)
+def test_57618_knows_which_releases_have_it(version: str, affected: bool) -> None:
+    assert scenarios()["57618"].affects(version) is affected
