@@ -1,0 +1,119 @@
+"""`python -m oracle check HISTORY`: judge a stored history, with no lab and no Airflow."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from oracle import witness
+from oracle.history import HistoryError, read
+from oracle.invariants import INVARIANTS
+from oracle.verdict import Judge, Judgement
+
+EXIT_CODES = {"valid": 0, "invalid": 1, "unknown": 2}
+
+EPILOG = """\
+exit codes:
+  0  valid: no promise was broken, and every assumption behind that was met
+  1  invalid: a promise was broken; --witness tells how
+  2  unknown: the history proves nothing, or cannot be read
+
+examples:
+  python -m oracle check reports/runs/latest/history.ndjson
+  python -m oracle check --witness reports/runs/latest/history.ndjson
+  python -m oracle check --json history.ndjson | jq .violations
+
+the promises:
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        judgement = check(options.history, options.bound)
+    except HistoryError as error:
+        if options.json:
+            print(_json({"verdict": "unknown", "reasons": [str(error)]}))
+        print(f"unknown: {error}", file=sys.stderr)
+        return EXIT_CODES["unknown"]
+    except KeyboardInterrupt:
+        return 130
+    print(_json(judgement.to_json()) if options.json else "\n".join(_report(judgement)))
+    if options.witness and not options.json and judgement.violations:
+        print("\n" + witness.tell(judgement), end="")
+    return EXIT_CODES[judgement.verdict]
+
+
+def check(path: Path, bound: float | None = None) -> Judgement:
+    """Judge a stored history. Raises HistoryError if it cannot be read to its end.
+
+    What such a history shows before it breaks off is no verdict, but is mentioned in the error.
+    """
+    header, events = read(path)
+    judge = Judge(header, bound)
+    seen = 0
+    try:
+        for event in events:
+            seen += len(judge.feed(event))
+    except HistoryError as error:
+        until = f" ({seen} violations until there)" if seen else ""
+        raise HistoryError(f"{error}{until}") from None
+    return judge.conclude()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m oracle",
+        description="Says from a recorded history alone whether Airflow kept its promises.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    promises = "\n".join(f"  {kind.name:<17} {kind.promise}" for kind in INVARIANTS)
+    command = commands.add_parser(
+        "check",
+        help="judge a stored history",
+        description="Feed a history (NDJSON, as a run leaves it) to every invariant.",
+        epilog=EPILOG + promises,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "history", metavar="HISTORY", type=Path, help="the history.ndjson of a run"
+    )
+    command.add_argument(
+        "--witness", action="store_true", help="tell how the most telling violation came about"
+    )
+    command.add_argument("--json", action="store_true", help="print the verdict as JSON")
+    command.add_argument(
+        "--bound",
+        metavar="SECONDS",
+        type=float,
+        help="how long nothing may move before an unended run is lost (default: 60)",
+    )
+    return parser
+
+
+def _report(judgement: Judgement) -> list[str]:
+    counts = judgement.counts
+    lines = [
+        f"{judgement.verdict}: Airflow {judgement.header.airflow} in lab {judgement.header.lab}, "
+        f"{counts.runs} runs, {counts.task_instances} task instances, {counts.pods} pods"
+    ]
+    lines += [f"  {reason}" for reason in judgement.reasons]
+    for name, number in judgement.by_invariant.items():
+        if number:
+            example = next(v for v in judgement.violations if v.invariant == name)
+            times = f"{number} violation{'s' if number > 1 else ''}, first"
+            lines.append(f"  {name}: {times} at {example.t:.3f} s: {example.message}")
+    lines += [f"  {name}: not judged, {why}" for name, why in judgement.not_judged.items()]
+    return lines
+
+
+def _json(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value)).decode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

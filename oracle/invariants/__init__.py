@@ -1,0 +1,23 @@
+"""The promises that a history is judged by."""
+
+from oracle.invariants.base import Invariant, Violation
+from oracle.invariants.executed_once import ExecutedOnce
+from oracle.invariants.legal_transition import LegalTransition
+from oracle.invariants.no_lost_task import NoLostTask
+from oracle.invariants.retry_after_end import RetryAfterEnd
+from oracle.invariants.single_live_pod import SingleLivePod
+from oracle.invariants.unique_try import UniqueTry
+from oracle.invariants.valid_start import ValidStart
+
+INVARIANTS: tuple[type[Invariant], ...] = (
+    UniqueTry,
+    RetryAfterEnd,
+    LegalTransition,
+    SingleLivePod,
+    ValidStart,
+    ExecutedOnce,
+    NoLostTask,
+)
+"""All of them, the ones that name a cause before the ones that show its effects."""
+
+__all__ = ["INVARIANTS", "Invariant", "Violation"]

@@ -1,0 +1,57 @@
+"""Does a try follow only one that ended badly, was cleared or rescheduled?"""
+
+from collections.abc import Iterable
+
+from oracle.events import Event, Header, TaskInstanceEvent, TaskInstanceKey
+from oracle.invariants.base import Invariant, Violation
+from oracle.states import REMOVED, RESTARTING, SKIPPED, SUCCESS, UPSTREAM_FAILED, shown
+
+NOT_BAD = frozenset({SUCCESS, SKIPPED, UPSTREAM_FAILED, REMOVED})
+"""Ends that no scheduler may follow with another try; FAILED is one it may, by this promise."""
+
+FORGIVEN = frozenset({None, RESTARTING, REMOVED})
+"""Cleared, cleared while running, or out of the DAG: what was before does not count any more."""
+
+
+class RetryAfterEnd(Invariant):
+    """Work that was done well is not done again unless somebody asks for it.
+
+    A try that is still going on belongs to unique-try; here the try had ended, and not badly.
+    A success that is first overwritten with UP_FOR_RETRY and then tried again is the known case
+    (collateral of apache/airflow#57618), so a success is remembered until it is cleared.
+    """
+
+    name = "retry-after-end"
+    promise = (
+        "The next try starts only after the one before ended badly, was cleared or rescheduled"
+    )
+    sees = (TaskInstanceEvent,)
+    evidence = (TaskInstanceEvent,)
+
+    def __init__(self, header: Header) -> None:
+        super().__init__(header)
+        self._success_lost: set[TaskInstanceKey] = set()
+
+    def feed(self, event: Event) -> Iterable[Violation]:
+        """Look at how the try before had ended whenever a try begins."""
+        if not isinstance(event, TaskInstanceEvent) or event.old is None or event.new is None:
+            return ()
+        old, new = event.old, event.new
+        if new.try_number <= old.try_number:
+            self._remember(event.ti, old.state, new.state)
+            return ()
+        ended = SUCCESS if event.ti in self._success_lost else old.state
+        self._success_lost.discard(event.ti)
+        if ended not in NOT_BAD:
+            return ()
+        fact = (
+            f"{event.process} scheduled try {new.try_number} "
+            f"after try {old.try_number} had ended in {shown(ended)}"
+        )
+        return (self.violation(fact, event.ti, event.t, event),)
+
+    def _remember(self, ti: TaskInstanceKey, old: str | None, new: str | None) -> None:
+        if new in FORGIVEN or new == SUCCESS:
+            self._success_lost.discard(ti)
+        elif old == SUCCESS:
+            self._success_lost.add(ti)

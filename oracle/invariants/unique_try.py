@@ -1,0 +1,49 @@
+"""Is a task instance scheduled once a try?"""
+
+from collections.abc import Iterable
+
+from oracle.events import Event, Row, TaskInstanceEvent
+from oracle.invariants.base import Invariant, Violation
+from oracle.states import FINISHED, IN_TRY, SCHEDULED, UP_FOR_RETRY, shown
+
+BEGINS_A_TRY = FINISHED | {None, UP_FOR_RETRY}
+"""From here a task instance is scheduled only to a new try (`DagRun.schedule_tis`)."""
+
+
+class UniqueTry(Invariant):
+    """`try_number` goes up by one when a try begins, and only when none is going on.
+
+    `DagRun.schedule_tis` raises it with the state SCHEDULED, except out of UP_FOR_RESCHEDULE. A
+    trigger that fired, or the requeue of a task stuck in queued, sets SCHEDULED and keeps the
+    try. This is the promise that apache/airflow#57618 breaks: the second scheduler, with stale
+    rows in hand, raises it while the first one's try is scheduled, queued or running.
+    """
+
+    name = "unique-try"
+    promise = "A task instance is scheduled once a try"
+    sees = (TaskInstanceEvent,)
+    evidence = (TaskInstanceEvent,)
+
+    def feed(self, event: Event) -> Iterable[Violation]:
+        """Compare the try before and after a change; needs no memory."""
+        if not isinstance(event, TaskInstanceEvent) or event.old is None or event.new is None:
+            return ()
+        fact = _fact(event.old, event.new)
+        if fact is None:
+            return ()
+        return (self.violation(f"{event.process} {fact}", event.ti, event.t, event),)
+
+
+def _fact(old: Row, new: Row) -> str | None:
+    tries = f"try_number {old.try_number} -> {new.try_number}"
+    if new.try_number < old.try_number:
+        return f"set it back: {tries}"
+    if new.try_number == old.try_number:
+        if new.state == SCHEDULED and old.state in BEGINS_A_TRY:
+            return f"scheduled it from {shown(old.state)} with no new try: {tries}"
+        return None
+    if old.state in IN_TRY:
+        return f"raised {tries} while try {old.try_number} was {shown(old.state)}"
+    if new.try_number > old.try_number + 1:
+        return f"skipped a try: {tries}"
+    return None

@@ -1,0 +1,78 @@
+"""Is every worker that was sent to run a task instance let start it?"""
+
+from collections.abc import Iterable
+
+from oracle.events import (
+    Event,
+    Header,
+    PodEvent,
+    TaskInstanceEvent,
+    TaskInstanceKey,
+    WorkerEvent,
+)
+from oracle.invariants.base import Invariant, Violation
+from oracle.states import QUEUED, REMOVED, SCHEDULED, SKIPPED, shown
+
+TRIES_ARE_UP = -1
+"""Stands for every try: the task instance itself was deleted."""
+
+
+class ValidStart(Invariant):
+    """A pod that starts finds its task instance queued and its own.
+
+    The execution API refuses it otherwise: 409 `invalid_state` if something else happened to
+    the task instance meanwhile, 404 `not_found` if its id is of the past (from 3.1.8 on an orphan
+    reset gives a new one). Refused by design is a worker whose try was called off before it
+    began: by a user (clear, mark, delete), by a dagrun_timeout or fail_fast (SKIPPED), by a
+    change of the DAG (REMOVED), or whose pod was told to go before it started.
+    """
+
+    name = "valid-start"
+    promise = "A worker that was sent to run a task instance is let start it"
+    sees = (WorkerEvent, PodEvent, TaskInstanceEvent)
+    evidence = (WorkerEvent,)
+
+    def __init__(self, header: Header) -> None:
+        super().__init__(header)
+        self._called_off: dict[TaskInstanceKey, set[int]] = {}
+        self._told_to_go: set[str] = set()
+
+    def feed(self, event: Event) -> Iterable[Violation]:
+        """Report a refusal, unless something before it called the start off."""
+        if isinstance(event, WorkerEvent):
+            return self._worker(event)
+        if isinstance(event, PodEvent):
+            if event.deleting and event.phase in ("Pending", "Running"):
+                self._told_to_go.add(event.uid)
+        elif isinstance(event, TaskInstanceEvent) and event.old is not None:
+            self._row(event, event.old.state, event.old.try_number)
+        return ()
+
+    def _worker(self, event: WorkerEvent) -> Iterable[Violation]:
+        refused = event.refused
+        if refused is None or event.uid in self._told_to_go or self._was_called_off(event):
+            return ()
+        found = f", found {shown(refused.previous_state)}" if refused.previous_state else ""
+        fact = f"pod {event.pod} was refused: {refused.status} {refused.reason or ''}".rstrip()
+        return (self.violation(fact + found, event.ti, event.t, event),)
+
+    def _was_called_off(self, event: WorkerEvent) -> bool:
+        if event.ti is None:
+            return False
+        tries = self._called_off.get(event.ti, ())
+        if event.try_number is None:
+            return bool(tries)
+        return event.try_number in tries or TRIES_ARE_UP in tries
+
+    def _row(self, event: TaskInstanceEvent, state: str | None, try_number: int) -> None:
+        if event.new is None:
+            self._called_off.setdefault(event.ti, set()).add(TRIES_ARE_UP)
+            return
+        if state not in (SCHEDULED, QUEUED) or event.new.state in (SCHEDULED, QUEUED):
+            return
+        if self.roles.of(event.process) == "scheduler":
+            called_off = event.new.state in (SKIPPED, REMOVED)
+        else:
+            called_off = event.new.state != "running"
+        if called_off:
+            self._called_off.setdefault(event.ti, set()).add(try_number)

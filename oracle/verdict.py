@@ -1,0 +1,226 @@
+"""The judge: feeds a history to the invariants and says what the history proves.
+
+A verdict has three values. One violation makes it `invalid`, whatever else happened: a history
+shows less than there was, not more. Only a history with holes, or without an end, proves nothing.
+Without a violation it is `valid` only if every assumption was met and no invariant failed to do
+its work; otherwise it is `unknown`, never `valid`.
+"""
+
+import logging
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from oracle.events import WITHOUT_GAPS, AssumptionEvent, End, Event, Header, TaskInstanceKey
+from oracle.invariants import INVARIANTS, Invariant, Violation
+from oracle.invariants.no_lost_task import NoLostTask
+from oracle.memory import Memory, Story
+from oracle.tally import Tally
+
+Verdict = Literal["valid", "invalid", "unknown"]
+
+KEPT = 100
+"""Violations of an invariant that are kept whole; the others only count."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The figures of a run.
+
+    `double_executions`, `duplicate_pods` and `duplicate_tries` are the task instances with a
+    violation of executed-once, single-live-pod and unique-try; `refused_starts` are all workers
+    that the API turned away, by design or not; `decisions` are those of each scheduler.
+    """
+
+    runs: int
+    task_instances: int
+    pods: int
+    refused_starts: int
+    double_executions: int
+    duplicate_pods: int
+    duplicate_tries: int
+    decisions: dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a history proves, and why.
+
+    `by_invariant` counts every violation; `violations` has the first ones of each invariant.
+    `not_judged` tells which invariants had nothing to judge, and why; `reasons` why the verdict
+    is unknown. `time_to_first_violation` is in seconds since the first run was created.
+    """
+
+    header: Header
+    verdict: Verdict
+    violations: list[Violation]
+    by_invariant: dict[str, int]
+    not_judged: dict[str, str]
+    reasons: list[str]
+    assumptions: list[AssumptionEvent]
+    counts: Counts
+    time_to_first_violation: float | None
+    stories: list[Story]
+
+    def to_json(self) -> dict[str, object]:
+        """Give what `verdict.json` holds, ready for any JSON encoder."""
+        return {
+            "run": self.header.run,
+            "airflow": self.header.airflow,
+            "lab": self.header.lab,
+            "seed": self.header.seed,
+            "verdict": self.verdict,
+            "reasons": self.reasons,
+            "violations": self.by_invariant,
+            "not_judged": self.not_judged,
+            **asdict(self.counts),
+            "time_to_first_violation": self.time_to_first_violation,
+            "assumptions": [
+                {"name": a.name, "met": a.met, "value": a.value, "wanted": a.wanted}
+                for a in self.assumptions
+            ],
+        }
+
+
+class Judge:
+    """Judges a history while it is written, or from a file: feed it every event, the End too.
+
+    `bound` is how many seconds everything may stand still before an unended run is lost.
+    """
+
+    def __init__(self, header: Header, bound: float | None = None) -> None:
+        self._header = header
+        self._invariants = [_make(kind, header, bound) for kind in INVARIANTS]
+        self._watchers: dict[type, list[Invariant]] = {}
+        for invariant in self._invariants:
+            for kind in invariant.sees:
+                self._watchers.setdefault(kind, []).append(invariant)
+        self._tally = Tally(header)
+        self._memory = Memory()
+        self._numbers: Counter[str] = Counter()
+        self._broken: dict[str, set[TaskInstanceKey]] = {}
+        self._violations: list[Violation] = []
+        self._assumptions: dict[str, AssumptionEvent] = {}
+        self._crashes: dict[str, str] = {}
+        self._ended = False
+
+    def feed(self, event: Event) -> list[Violation]:
+        """Take the next event; return the violations that it shows."""
+        self._tally.feed(event)
+        self._memory.keep(event)
+        found: list[Violation] = []
+        for invariant in self._watchers.get(type(event), ()):
+            try:
+                found.extend(invariant.feed(event))
+            except Exception as error:
+                logger.exception("The invariant %s failed", invariant.name)
+                self._dismiss(invariant, error)
+        if isinstance(event, AssumptionEvent):
+            self._assume(event)
+        elif isinstance(event, End):
+            self._ended = True
+        return [self._note(violation) for violation in found]
+
+    def conclude(self) -> Judgement:
+        """Let the invariants look at the whole, and give the verdict. Call it once."""
+        not_judged: dict[str, str] = {}
+        for invariant in self._invariants:
+            if invariant.name in self._crashes:
+                continue
+            if reason := self._finish(invariant):
+                not_judged[invariant.name] = reason
+        reasons = self._reasons()
+        first = min((v.t for v in self._violations), default=None)
+        begun = self._tally.first_run_at
+        return Judgement(
+            header=self._header,
+            verdict=self._verdict(reasons),
+            violations=self._violations,
+            by_invariant={i.name: self._numbers[i.name] for i in self._invariants},
+            not_judged=not_judged,
+            reasons=reasons,
+            assumptions=list(self._assumptions.values()),
+            counts=self._counts(),
+            time_to_first_violation=None if first is None else first - (begun or 0.0),
+            stories=list(self._memory.stories.values()),
+        )
+
+    def _finish(self, invariant: Invariant) -> str | None:
+        """End an invariant's work; say why it could not judge, if so."""
+        missing = [kind for kind in invariant.evidence if kind not in self._tally.kinds]
+        if missing:
+            return f"no {missing[0].__struct_config__.tag} event in the history"
+        if invariant.needs_a_clean_history and self._violations:
+            return "the history has violations, and may have been cut short at the first"
+        try:
+            for violation in invariant.finish():
+                self._note(violation)
+            return invariant.abstention()
+        except Exception as error:
+            logger.exception("The invariant %s failed", invariant.name)
+            self._dismiss(invariant, error)
+            return None
+
+    def _note(self, violation: Violation) -> Violation:
+        name = violation.invariant
+        self._numbers[name] += 1
+        if violation.ti is not None:
+            self._broken.setdefault(name, set()).add(violation.ti)
+        if self._numbers[name] > KEPT:
+            return violation
+        violation = replace(violation, events=self._memory.note(violation))
+        self._violations.append(violation)
+        return violation
+
+    def _assume(self, event: AssumptionEvent) -> None:
+        known = self._assumptions.get(event.name)
+        if known is None or known.met:
+            self._assumptions[event.name] = event
+
+    def _dismiss(self, invariant: Invariant, error: Exception) -> None:
+        self._crashes[invariant.name] = f"{type(error).__name__}: {error}"
+        self._watchers = {
+            kind: [one for one in watchers if one is not invariant]
+            for kind, watchers in self._watchers.items()
+        }
+
+    def _verdict(self, reasons: list[str]) -> Verdict:
+        gaps = self._assumptions.get(WITHOUT_GAPS)
+        whole = self._ended and (gaps is None or gaps.met)
+        if self._violations and whole:
+            return "invalid"
+        return "unknown" if reasons else "valid"
+
+    def _reasons(self) -> list[str]:
+        """Say everything that keeps a history without violations from being valid."""
+        reasons = [] if self._ended else ["the history has no end: it is truncated"]
+        if not self._tally.task_instances:
+            reasons.append("the history has no task instance")
+        for one in self._assumptions.values():
+            if not one.met:
+                wanted = f", wanted {one.wanted}" if one.wanted else ""
+                reasons.append(f"assumption not met: {one.name} was {one.value or 'not'}{wanted}")
+        for name, error in self._crashes.items():
+            reasons.append(f"the invariant {name} failed: {error}")
+        return reasons
+
+    def _counts(self) -> Counts:
+        tally = self._tally
+        return Counts(
+            runs=len(tally.runs),
+            task_instances=len(tally.task_instances),
+            pods=len(tally.pods),
+            refused_starts=tally.refused_starts,
+            double_executions=len(self._broken.get("executed-once", ())),
+            duplicate_pods=len(self._broken.get("single-live-pod", ())),
+            duplicate_tries=len(self._broken.get("unique-try", ())),
+            decisions=tally.decisions(),
+        )
+
+
+def _make(kind: type[Invariant], header: Header, bound: float | None) -> Invariant:
+    if kind is NoLostTask and bound is not None:
+        return NoLostTask(header, bound)
+    return kind(header)

@@ -1,0 +1,140 @@
+"""Tells the shortest piece of a history that shows a violation, so that a person believes it."""
+
+from collections.abc import Iterable, Sequence
+
+from oracle.events import (
+    Event,
+    FaultEvent,
+    GateEvent,
+    LedgerEvent,
+    PodEvent,
+    TaskInstanceEvent,
+    WorkerEvent,
+)
+from oracle.invariants import Violation
+from oracle.memory import Story
+from oracle.prose import Narrator, told_fault
+from oracle.verdict import Judgement
+
+LINES = 12
+"""Lines of a timeline; with what is above and below it, a witness fits a terminal's half."""
+
+TWO_TRIES = frozenset({"single-live-pod", "executed-once"})
+"""Broken by two tries together, so that the story begins with the earlier of them."""
+
+
+def tell(judgement: Judgement) -> str:
+    """Tell one task instance's violation: the one that breaks most promises in fewest events.
+
+    Gives an empty string if the history has no violation.
+    """
+    if not judgement.violations:
+        return ""
+    where = f"Airflow {judgement.header.airflow}, {judgement.header.lab}"
+    if not judgement.stories:
+        first = judgement.violations[0]
+        return f"{where}\n{first.invariant}: {first.message}.\n"
+    story = min(judgement.stories, key=_weight)
+    return "\n".join([f"{where}: {story.ti}", *_story(story)]) + "\n"
+
+
+def _weight(story: Story) -> tuple[int, int]:
+    return -len({v.invariant for v in story.violations}), len(_piece(story))
+
+
+def _story(story: Story) -> Iterable[str]:
+    told = _piece(story)
+    for fault in _faults_on(story, told[0].t):
+        yield f"  while {told_fault(fault)}"
+    violations = sorted(story.violations, key=lambda v: v.t)
+    yield from _timeline(told, {violation.t for violation in violations})
+    yield f"{violations[0].invariant}: {violations[0].message}."
+    others = dict.fromkeys(v.invariant for v in violations)
+    del others[violations[0].invariant]
+    if others:
+        yield f"Also broken: {', '.join(others)}."
+
+
+def _piece(story: Story) -> list[Event]:
+    """Cut the story down to what leads from the last sound try to the last broken promise."""
+    first = min(story.violations, key=lambda v: v.t)
+    last = max({v.invariant: v for v in reversed(story.violations)}.values(), key=lambda v: v.t)
+    events = story.events
+    begin = _beginning(events, first)
+    end = max((i for i, event in enumerate(events) if event.t <= last.t), default=len(events) - 1)
+    piece = events[begin : end + 1]
+    if not piece:
+        return events[-LINES:]
+    piece = sorted([*_gates(story.disturbances, piece, first), *piece], key=lambda event: event.t)
+    faults = [e for e in story.disturbances if isinstance(e, FaultEvent) and e.t >= piece[0].t]
+    return sorted([*faults, *piece], key=lambda event: event.t)
+
+
+def _beginning(events: Sequence[Event], first: Violation) -> int:
+    """Find where the last sound try before the violation was scheduled."""
+    begun = [i for i, event in enumerate(events) if event.t < first.t and _begins_a_try(event)]
+    if not begun:
+        return 0
+    back = 2 if first.invariant in TWO_TRIES else 1
+    return begun[max(-back, -len(begun))]
+
+
+def _begins_a_try(event: Event) -> bool:
+    return (
+        isinstance(event, TaskInstanceEvent)
+        and event.old is not None
+        and event.new is not None
+        and event.new.try_number > event.old.try_number
+    )
+
+
+def _gates(
+    disturbances: Iterable[FaultEvent | GateEvent], piece: Sequence[Event], first: Violation
+) -> list[Event]:
+    """Take the gate that a process of this piece stood at when the violation came about."""
+    processes = {event.process for event in piece if isinstance(event, TaskInstanceEvent)}
+    stood: dict[str, list[Event]] = {}
+    for event in disturbances:
+        if isinstance(event, GateEvent) and event.process in processes and event.t <= first.t:
+            if event.op == "reached":
+                stood[event.process] = [event]
+            elif event.op == "opened" and event.process in stood:
+                stood[event.process].append(event)
+    return [event for events in stood.values() for event in events]
+
+
+def _faults_on(story: Story, start: float) -> list[FaultEvent]:
+    """Find the faults that were on when the piece begins, and had not ended by the violation."""
+    on: dict[tuple[str, str | None], FaultEvent] = {}
+    for event in story.disturbances:
+        if isinstance(event, FaultEvent):
+            on[event.name, event.process] = event
+    return [event for event in on.values() if event.op == "begin" and event.t < start]
+
+
+def _timeline(events: Sequence[Event], broke_at: set[float]) -> Iterable[str]:
+    narrator = Narrator()
+    lines: list[tuple[int, float, str, str]] = []
+    for event in events:
+        if told := narrator.tell(event):
+            lines.append((-1 if event.t in broke_at else _rank(event), event.t, *told))
+    left_out = len(lines) - LINES
+    if left_out > 0:
+        spared = sorted(range(len(lines)), key=lambda i: (lines[i][0], i))[:LINES]
+        lines = [lines[i] for i in sorted(spared)]
+    width = max((len(who) for _, _, who, _ in lines), default=0)
+    for _, t, who, what in lines:
+        yield f"  {t - events[0].t:7.3f} s  {who:<{width}}  {what}"
+    if left_out > 0:
+        yield f"  ({left_out} lesser event{'s' if left_out > 1 else ''} left out)"
+
+
+def _rank(event: Event) -> int:
+    """Say how much a story needs an event; the less, the more."""
+    if isinstance(event, TaskInstanceEvent):
+        return 0 if event.old and event.new and event.old.state != event.new.state else 1
+    if isinstance(event, PodEvent):
+        return 0 if event.op == "added" else 3
+    if isinstance(event, WorkerEvent):
+        return 0 if event.refused else 2
+    return 1 if isinstance(event, GateEvent | FaultEvent | LedgerEvent) else 2

@@ -1,0 +1,159 @@
+"""Writes the hand-made histories: tales a person can read, told as NDJSON.
+
+    python -m tests.oracle.telling      after a change of tests/oracle/tales/*.tale
+
+A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remembered:
+
+    0.5  scheduler-1  start -> scheduled try 1       a task instance (`start[2]`, `start@r2`)
+    0.0  api-server   run -> queued                  a DAG run (`run@r2`)
+    1.0  pod a        of start try 1 Pending         Running, Succeeded, Failed, gone; `deleting`
+    2.0  worker a     of start try 1 refused 409 invalid_state running      or `exit 0`
+    2.0  code         start of start try 1 in a      or end, fail
+    0.0  fault        begin delay scheduler-2        or end
+    0.0  gate         reached select scheduler-2     or closed, opened
+    0.0  assume       recorder-without-gaps met      or unmet
+    9.0  end                                         told by itself 1 s after the last line
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+TALES = HERE / "tales"
+HISTORIES = HERE / "histories"
+SUCCESSES = {"Succeeded": 0, "Failed": 1}
+
+Line = dict[str, Any]
+
+
+class Telling:
+    """Turns the lines of one tale into the lines of one history."""
+
+    def __init__(self, name: str) -> None:
+        self._rows: dict[str, Line] = {}
+        self._runs: dict[str, str] = {}
+        self._pods: set[str] = set()
+        self._t = 0.0
+        self._xid = 100
+        self.lines: list[Line] = [
+            {"kind": "header", "schema": 1, "run": name, "airflow": "3.0.6", "lab": "embedded"}
+            | {"schedulers": ["scheduler-1", "scheduler-2"], "seed": 1, "epoch": 1762000000.0}
+        ]
+
+    def tell(self, line: str) -> None:
+        """Add the event of one line."""
+        time, who, *words = line.split()
+        self._t = float(time)
+        if who in ("pod", "worker"):
+            name, _, task, _, attempt, *rest = words
+            common = {"uid": f"uid-{name}", "ti": key(task), "try_number": int(attempt)}
+            (self._pod if who == "pod" else self._worker)(name, common, rest)
+        elif who == "code":
+            op, _, task, _, attempt, _, pod = words
+            self._add("ledger", op=op, ti=key(task), try_number=int(attempt), pod=pod, pid=7)
+        elif who in ("fault", "gate"):
+            op, name, process, *detail = words
+            self._add(who, op=op, name=name, process=process, detail=" ".join(detail))
+        elif who == "assume":
+            self._add("assumption", name=words[0], met=words[1] == "met", value="", wanted="")
+        elif words[0].startswith("run"):
+            self._run(who, words)
+        else:
+            self._row(who, words)
+
+    def end(self, line: str | None) -> None:
+        """Add the end, where the tale puts it or one second after its last line."""
+        self._t = float(line.split()[0]) if line else self._t + 1.0
+        self._add("end", events=len(self.lines) - 1)
+
+    def _add(self, kind: str, **fields: Any) -> None:
+        self.lines.append({"kind": kind, "t": self._t, **fields})
+
+    def _run(self, process: str, words: list[str]) -> None:
+        run = words[0].partition("@")[2] or "r1"
+        old, new = self._runs.get(run), words[2]
+        self._runs[run] = new
+        op = "update" if old else "insert"
+        which = {"dag_id": "d", "run_id": run, "old": old, "new": new}
+        self._add("run", op=op, **which, process=process, xid=self._next())
+
+    def _row(self, process: str, words: list[str]) -> None:
+        task, _, state, *rest = words
+        old = self._rows.get(task)
+        changed = dict(zip(rest[::2], rest[1::2], strict=True))
+        new: Line | None = {
+            "id": changed.get("id", old["id"] if old else f"id-{task}"),
+            "state": None if state == "none" else state,
+            "try_number": int(changed.get("try", old["try_number"] if old else 0)),
+            "queued_by_job_id": int(changed["job"]) if "job" in changed else None,
+        }
+        op = "update" if old else "insert"
+        if state == "deleted":
+            op, new = "delete", None
+            del self._rows[task]
+        elif new:
+            self._rows[task] = new
+        self._add("ti", op=op, ti=key(task), old=old, new=new, process=process, xid=self._next())
+
+    def _pod(self, name: str, common: Line, rest: list[str]) -> None:
+        op = "modified" if name in self._pods else "added"
+        self._pods.add(name)
+        if rest[0] == "gone":
+            op, rest = "deleted", ["Running"]
+        state = {"phase": rest[0], "exit_code": SUCCESSES.get(rest[0])}
+        self._add("pod", op=op, name=name, **common, **state, deleting="deleting" in rest)
+
+    def _worker(self, name: str, common: Line, rest: list[str]) -> None:
+        refused = None
+        if rest[0] == "refused":
+            refused = {"status": int(rest[1]), "reason": rest[2]}
+            refused["previous_state"] = rest[3] if len(rest) > 3 else None
+        code = 1 if refused else int(rest[1])
+        self._add("worker", pod=name, **common, exit_code=code, refused=refused)
+
+    def _next(self) -> int:
+        self._xid += 1
+        return self._xid
+
+
+def key(task: str) -> Line:
+    """Read `start[2]@r2`; without a run it is r1's."""
+    match = re.fullmatch(r"(?P<task>[\w.]+)(\[(?P<index>\d+)\])?(@(?P<run>\w+))?", task)
+    assert match, task
+    index = int(match["index"] or -1)
+    return {"dag_id": "d", "run_id": match["run"] or "r1", "task_id": match["task"]} | (
+        {"map_index": index} if index >= 0 else {}
+    )
+
+
+def tellings(tale: str) -> dict[str, str]:
+    """Return each history of a file of tales by its name."""
+    told: dict[str, str] = {}
+    for part in re.split(r"^== ", tale, flags=re.MULTILINE)[1:]:
+        name, *lines = [line for line in part.splitlines() if line.strip()]
+        telling, end = Telling(name), None
+        for line in lines:
+            if line.split()[1:] == ["end"]:
+                end = line
+            elif not line.lstrip().startswith("#"):
+                telling.tell(line)
+        telling.end(end)
+        told[name] = "".join(json.dumps(line) + "\n" for line in telling.lines)
+    return told
+
+
+def histories() -> dict[Path, str]:
+    """Return what every file under `histories` is to hold."""
+    return {
+        HISTORIES / tales.stem / f"{name}.ndjson": text
+        for tales in sorted(TALES.glob("*.tale"))
+        for name, text in tellings(tales.read_text()).items()
+    }
+
+
+if __name__ == "__main__":
+    for path, text in histories().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)

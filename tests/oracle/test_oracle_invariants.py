@@ -1,0 +1,55 @@
+"""Each invariant fires on the histories that break its promise, and on no other."""
+
+from pathlib import Path
+
+import pytest
+
+from oracle.__main__ import check
+from oracle.invariants import INVARIANTS
+from tests.oracle.telling import HISTORIES, histories
+
+NAMES = [kind.name for kind in INVARIANTS]
+STORED = sorted(path for path in HISTORIES.glob("*/*.ndjson") if path.parent.name in NAMES)
+AT_LEAST = 5
+
+
+def ids(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+@pytest.mark.parametrize("path", [p for p in STORED if p.stem.startswith("valid")], ids=ids)
+def test_a_legal_history_is_valid_to_every_invariant(path: Path) -> None:
+    judgement = check(path)
+    assert [violation.message for violation in judgement.violations] == []
+    assert judgement.verdict == "valid"
+
+
+@pytest.mark.parametrize("path", [p for p in STORED if p.stem.startswith("invalid")], ids=ids)
+def test_a_broken_promise_is_named_by_its_invariant(path: Path) -> None:
+    judgement = check(path)
+    broken = [v for v in judgement.violations if v.invariant == path.parent.name]
+    assert judgement.verdict == "invalid"
+    assert len(broken) == judgement.by_invariant[path.parent.name] == 1
+    kind = next(kind for kind in INVARIANTS if kind.name == path.parent.name)
+    assert broken[0].message.startswith(f"{kind.promise}, but ")
+
+
+@pytest.mark.parametrize("path", [p for p in STORED if p.stem.startswith("invalid")], ids=ids)
+def test_every_violation_has_a_witness(path: Path) -> None:
+    for violation in check(path).violations:
+        if violation.invariant != "no-lost-task":
+            assert violation.t in {event.t for event in violation.events}
+        elif violation.ti is not None:
+            assert violation.events
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("outcome", ["valid", "invalid"])
+def test_every_invariant_has_histories_of_both_outcomes(name: str, outcome: str) -> None:
+    told = [path for path in STORED if ids(path).startswith(f"{name}/{outcome}-")]
+    assert len(told) >= AT_LEAST
+
+
+def test_the_stored_histories_are_those_that_the_tales_tell() -> None:
+    told = histories()
+    assert {path: path.read_text() for path in HISTORIES.glob("*/*.ndjson")} == told

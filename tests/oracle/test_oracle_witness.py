@@ -1,0 +1,57 @@
+"""A witness tells a violation so that a person who was not there understands it."""
+
+from pathlib import Path
+
+import pytest
+
+from oracle import witness
+from oracle.__main__ import check
+from tests.oracle.telling import HISTORIES
+
+RACE = HISTORIES / "57618" / "invalid-second-scheduler-schedules-stale-rows-again.ndjson"
+GOLDEN = Path(__file__).parent / "golden" / "57618.txt"
+INVALID = sorted(HISTORIES.glob("*/invalid-*.ndjson"))
+MOST_LINES = 18
+
+
+def test_the_race_57618_is_told_like_the_golden_witness() -> None:
+    assert witness.tell(check(RACE)) == GOLDEN.read_text()
+
+
+def test_a_history_without_violations_has_no_witness() -> None:
+    assert witness.tell(check(HISTORIES / "no-lost-task" / "valid-run-ended.ndjson")) == ""
+
+
+@pytest.mark.parametrize("path", INVALID, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_witness_is_short_and_names_the_broken_promise(path: Path) -> None:
+    judgement = check(path)
+    lines = witness.tell(judgement).splitlines()
+    assert len(lines) <= MOST_LINES
+    assert any(path.parent.name in line for line in lines[1:]) or path == RACE
+    assert any(
+        line.endswith(f"{violation.message}.")
+        for line in lines
+        for violation in judgement.violations
+    )
+
+
+def test_times_count_from_the_first_event_of_the_story() -> None:
+    lines = witness.tell(check(RACE)).splitlines()
+    assert lines[1].split()[0] == "0.000"
+    times = [float(line.split()[0]) for line in lines if line.split()[1:2] == ["s"]]
+    assert times == sorted(times)
+
+
+def test_the_witness_is_the_task_instance_that_breaks_most_promises(tmp_path: Path) -> None:
+    lines = RACE.read_text().splitlines()
+    other = HISTORIES / "unique-try" / "invalid-second-scheduler-raised-it-while-scheduled.ndjson"
+    lesser = [
+        line.replace('"task_id": "start"', '"task_id": "lesser"')
+        for line in other.read_text().splitlines()[1:-1]
+    ]
+    end = lines[-1].replace('"events": 24', f'"events": {24 + len(lesser)}')
+    both = tmp_path / "both.ndjson"
+    both.write_text("\n".join([lines[0], *lesser, *lines[1:-1], end]) + "\n")
+    judgement = check(both)
+    assert judgement.counts.duplicate_tries == 2
+    assert "d.start @ r1" in witness.tell(judgement).splitlines()[0]
