@@ -22,7 +22,7 @@ $(READY): requirements.txt
 reproduce: setup ## make apache/airflow#57618 happen on Airflow 3.0.6 (AIRFLOW=... for another)
 	@echo "Making apache/airflow#57618 happen on Airflow $(AIRFLOW); the first time sets up that Airflow too"
 	@$(RUN) -m pytest suites/test_duplicate_tries.py -k gated --airflow $(AIRFLOW) --expect-known \
-	    --log-cli-level=INFO --no-header -p no:cacheprovider -q
+	    --log-cli-level=INFO --no-header -p no:cacheprovider -q --show-capture=no
 
 test: setup lint types ## everything the project promises of itself; takes minutes
 	@$(RUN) -m pytest tests

@@ -1,9 +1,8 @@
 """The faults as a test sees them: made for its lab, written into its history."""
 
-from chaos.network import LinkCut, NetworkLatency
-
 from chaos.base import Fault
 from chaos.database import StatementDelay
+from chaos.network import LinkCut, NetworkLatency
 from chaos.pause import SchedulerPause
 from harness.run import Run
 from lab.base import Lab
@@ -21,7 +20,7 @@ class Faults:
         """Delay one scheduler inside its locking statement: after the snapshot, before the lock."""
         self._history.allow_rules()
         return StatementDelay(
-            self._lab.dsn(), process, seconds, jitter, self._seed, record=self._history.record
+            self._lab, process, seconds, jitter, self._seed, record=self._history.record
         )
 
     def network_latency(self, process: str, seconds: float, jitter: float = 0.0) -> Fault:

@@ -8,6 +8,7 @@ from harness.options import SUITES, Options
 from harness.outcome import Known
 from harness.scenario import Scenario, load_all
 from lab.environments import prepare
+from lab.errors import LabError
 from lab.spec import LabSpec
 
 
@@ -53,5 +54,10 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
     env = {f"HA_CHAOS_{name.upper()}": str(value) for name, value in wanted.items()}
     if item.get_closest_marker("scenario"):
         scenario = scenario_of(item)
+        if options.schedulers < scenario.schedulers:
+            raise LabError(
+                f"Scenario {scenario.name} needs {scenario.schedulers} schedulers.",
+                f"Give --schedulers {scenario.schedulers} or more.",
+            )
         env.setdefault("HA_CHAOS_SHAPES", scenario.shapes)
     return LabSpec(prepare(airflow), options.schedulers, kubelet=kubelet, env=env)

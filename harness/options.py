@@ -25,11 +25,12 @@ class Options:
     labs: int
     keep_lab: str
     expect_known: bool
+    whole_flood: bool
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Declare the options."""
-    group = parser.getgroup("airflow-ha-chaos", "Airflow under chaos")
+    group = parser.getgroup("airflow-ha-chaos", "airflow-ha-chaos")
     group.addoption(
         "--lab", choices=["embedded"], default="embedded", help="kind of lab (default: %(default)s)"
     )
@@ -64,6 +65,11 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="demand that a release with a known race shows it: green if it does, red if not",
     )
+    group.addoption(
+        "--whole-flood",
+        action="store_true",
+        help="do not stop a flood at its first violation, to measure how many there are",
+    )
 
 
 def _positive(text: str) -> int:
@@ -90,6 +96,7 @@ def read_options(config: pytest.Config) -> Options:
         labs=config.getoption("labs"),
         keep_lab=config.getoption("keep_lab"),
         expect_known=config.getoption("expect_known"),
+        whole_flood=config.getoption("whole_flood"),
     )
 
 

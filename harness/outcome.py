@@ -50,4 +50,3 @@ def settle(
             pytrace=False,
         )
     return "clean"
-

@@ -135,9 +135,9 @@ def faults(lab: EmbeddedLab, history: Run, seed: int) -> Faults:
 
 
 @pytest.fixture
-def flood(history: Run) -> Iterator[Floods]:
+def flood(request: pytest.FixtureRequest, history: Run) -> Iterator[Floods]:
     """Floods of DAG runs; what still runs at the end of the test is stopped."""
-    floods = Floods(history)
+    floods = Floods(history, whole=request.config.stash[SESSION].options.whole_flood)
     yield floods
     floods.stop()
 

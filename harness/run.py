@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chaos import statement
+from harness.aftermath import Aftermath
 from lab.embedded import EmbeddedLab
 from lab.errors import LabError
 from oracle import audit
@@ -22,8 +23,8 @@ from oracle.events import (
     TaskInstanceKey,
 )
 from oracle.history import read
-from oracle.recorder import Recorder
 from oracle.invariants import Violation
+from oracle.recorder import Recorder
 from oracle.verdict import Judge, Judgement
 from reports.folder import LogTails
 
@@ -50,6 +51,7 @@ class Run:
         self.first_violation: Violation | None = None
         self.scheduled: set[TaskInstanceKey] = set()
         self.decisions: Counter[str] = Counter()
+        self.aftermath = Aftermath()
         self._tails = LogTails(lab.logs())
         self._recorder: Recorder | None = None
         self._judge: Judge | None = None
@@ -93,7 +95,10 @@ class Run:
             self.decisions[event.process] += 1
         if self._judge is None:
             return
+        self.aftermath.feed(event)
         for violation in self._judge.feed(event):
+            if violation.ti is not None:
+                self.aftermath.broken.add(violation.ti)
             if not self.violated.is_set():
                 self.first_violation = violation
                 log.info("Violation of %s: %s", violation.invariant, violation.ti)

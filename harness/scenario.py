@@ -17,14 +17,15 @@ from lab.errors import LabError
 _VERBS: dict[str, frozenset[str]] = {
     "pause": frozenset(),
     "resume": frozenset(),
-    "close": frozenset({"gate"}),
+    "close": frozenset(),
     "open": frozenset(),
     "stands": frozenset(),
+    "passes": frozenset(),
     "trigger": frozenset(),
     "until": frozenset(),
     "settle": frozenset(),
 }
-_OF_A_SESSION = frozenset({"pause", "resume", "close", "open", "stands"})
+_OF_A_SESSION = frozenset({"pause", "resume", "close", "open", "stands", "passes"})
 _CONDITIONS = frozenset({"run", "task", "state", "count", "by"})
 _LIMITS = frozenset({"at_most", "after_violation"})
 

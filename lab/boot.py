@@ -6,7 +6,9 @@ first seconds importing, and waiting for one another would only add these up.
 
 import json
 import logging
+import os
 import secrets
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,10 +19,12 @@ import psutil
 
 from lab import components
 from lab.components import Component
+from lab.envtest import ASSETS_VARIABLE, EnvTest
 from lab.errors import LabError
+from lab.kubeapi.kubeconfig import write_kubeconfig
 from lab.postgres import Postgres, free_port, port_is_free
 from lab.ready import Readiness
-from lab.settings import Endpoints, write_kubeconfig, write_passfile, write_pod_template
+from lab.settings import NAMESPACE, Endpoints, write_passfile, write_pod_template
 from lab.spawn import end_all, spawn
 from lab.spec import LabSpec, LabState, ProcessState
 from lab.template import template_for
@@ -75,22 +79,36 @@ class Boot:
 
     def _start_ours(self) -> Endpoints:
         proxy = json.loads(self._start_announced(components.proxy(self.postgres.port)))
-        said = self._start_announced(components.kubeapi(self.directory / "pods"))
+        kubernetes = self._start_kubernetes()
         at = Endpoints(
             postgres=self.postgres.port,
             proxy=int(proxy["listen"].rsplit(":", 1)[1]),
             control=int(proxy["control"].rsplit(":", 1)[1]),
             api=_checked(self.spec.port) if self.spec.port else free_port(),
-            kubernetes=said.split()[-1],
+            kubernetes=kubernetes,
             password=self.postgres.password,
             secret=secrets.token_hex(16),
         )
         self.endpoints = at
         self.state.endpoints = dict(vars(at))
-        write_kubeconfig(self.directory / "kubeconfig", at.kubernetes)
         write_passfile(self.directory / "passfile", at)
         write_pod_template(self.directory / "airflow" / "pod_template.yaml")
         return at
+
+    def _start_kubernetes(self) -> str:
+        """Start the Kubernetes API: ours, or the real one of KUBEBUILDER_ASSETS; return its URL."""
+        kubeconfig = self.directory / "kubeconfig"
+        if ASSETS_VARIABLE not in os.environ:
+            said = self._start_announced(components.kubeapi(self.directory / "pods"))
+            server = said.split()[-1]
+            write_kubeconfig(kubeconfig, server, namespace=NAMESPACE)
+            return server
+        real = EnvTest(self.directory / "kubernetes")
+        real.start(NAMESPACE)
+        for name, child in real.processes.items():
+            self._adopt(name, child, real.log_of(name))
+        shutil.copy2(real.kubeconfig, kubeconfig)
+        return real.server
 
     def _start(self, component: Component, *, announced: bool = False) -> subprocess.Popen[bytes]:
         path = self.directory / "logs" / f"{component.name}.log"
@@ -111,10 +129,8 @@ class Boot:
         assert child.stdout is not None
         line = child.stdout.readline().decode().strip()
         if not line:
-            raise LabError(
-                f"{component.name} did not start: {self._last_words(component.name)}",
-                f"Its log: {self.state.processes[component.name].log}",
-            )
+            last = self._last_words(component.name)
+            raise LabError(f"{component.name} did not start: {last}")
         return line
 
     def _adopt(self, name: str, child: subprocess.Popen[bytes] | None, path: Path) -> None:
@@ -149,15 +165,10 @@ class Boot:
             self.reap()
             for name, process in self.state.processes.items():
                 if process.exit_code is not None:
-                    raise LabError(
-                        f"{name} ended while the lab booted: {self._last_words(name)}",
-                        f"Its log: {process.log}",
-                    )
+                    last = self._last_words(name)
+                    raise LabError(f"{name} ended while the lab booted: {last}")
             if time.monotonic() > deadline:
-                raise LabError(
-                    f"The lab was not ready after {timeout:.0f} s: {missing}.",
-                    f"Its logs: {self.directory / 'logs'}",
-                )
+                raise LabError(f"The lab was not ready after {timeout:.0f} s: {missing}.")
             if self.state.doing != missing:
                 self.state.doing = missing
                 self.state.save(self.directory)

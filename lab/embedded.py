@@ -20,7 +20,7 @@ from lab.api import AirflowAPI
 from lab.clean import clean
 from lab.components import PROJECT
 from lab.errors import LabError
-from lab.paths import labs_dir
+from lab.paths import cache_dir, labs_dir
 from lab.postgres import DATABASE, OWNER
 from lab.ready import live_schedulers
 from lab.reaper import reap
@@ -176,10 +176,23 @@ def start(spec: LabSpec, *, owner: tuple[int, float] | None) -> EmbeddedLab:
         )
     try:
         _await(directory, supervisor)
+    except LabError as error:
+        kept = _keep_logs(directory)
+        take_down(directory, 30.0)
+        raise LabError(error.message, error.hint or f"Its logs: {kept}") from error
     except BaseException:
         take_down(directory, 30.0)
         raise
     return EmbeddedLab(directory)
+
+
+def _keep_logs(directory: Path) -> Path:
+    """Move the logs of a lab that did not come up to where the next failure replaces them."""
+    kept = cache_dir() / "last-failure"
+    shutil.rmtree(kept, ignore_errors=True)
+    if (directory / "logs").exists():
+        shutil.copytree(directory / "logs", kept)
+    return kept
 
 
 def _await(directory: Path, supervisor: subprocess.Popen[bytes]) -> None:

@@ -105,21 +105,6 @@ def write_pod_template(path: Path) -> None:
     path.write_text(yaml.safe_dump(template, sort_keys=False))
 
 
-def write_kubeconfig(path: Path, server: str) -> None:
-    """Write a kubeconfig for an API over plain HTTP, without credentials."""
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "lab", "cluster": {"server": server}}],
-        "users": [{"name": "lab", "user": {}}],
-        "contexts": [
-            {"name": "lab", "context": {"cluster": "lab", "user": "lab", "namespace": NAMESPACE}}
-        ],
-        "current-context": "lab",
-    }
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-
-
 def write_passfile(path: Path, at: Endpoints) -> None:
     """Write a libpq password file, so that no password need be on a command line."""
     path.touch(0o600)

@@ -1,0 +1,85 @@
+"""What every fault is: a disturbance with a beginning and an end, healed whatever happens."""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from types import TracebackType
+from typing import ClassVar, Self
+
+from lab.base import Lab
+
+log = logging.getLogger(__name__)
+
+Record = Callable[[str, str, str, str], None]
+"""Writes an event of a fault or gate to the history: op, name, process, detail."""
+
+
+def silent(op: str, name: str, process: str, detail: str) -> None:
+    """Record nothing: for a fault whose history nobody keeps."""
+
+
+class Fault(ABC):
+    """A disturbance of one process, or of all (`*`), from `begin` until `end`.
+
+    Recorded from just before it bites until just after it is healed, so that whatever it caused
+    lies between the two events. Both calls may be repeated.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, process: str, record: Record | None = None) -> None:
+        self.process = process
+        self._record = record or silent
+        self._begun = False
+
+    @classmethod
+    def available(cls, lab: Lab) -> str | None:  # noqa: ARG003
+        """Return why a lab cannot be disturbed in this way, None when it can."""
+        return None
+
+    @property
+    @abstractmethod
+    def detail(self) -> str:
+        """What the fault does, in the words of a report: amounts with their units."""
+
+    @abstractmethod
+    def inject(self) -> None:
+        """Bite; `begin` calls it once. Raises LabError when it cannot."""
+
+    @abstractmethod
+    def heal(self) -> str:
+        """Undo what `inject` did, also after half of it; return what is worth noting."""
+
+    def begin(self) -> None:
+        """Let the fault bite; does nothing when it already does."""
+        if self._begun:
+            return
+        self._begun = True
+        self._record("begin", self.name, self.process, self.detail)
+        try:
+            self.inject()
+        except BaseException:
+            self.end()
+            raise
+        log.info("The fault %s begins on %s: %s.", self.name, self.process, self.detail)
+
+    def end(self) -> None:
+        """Heal the fault; does nothing when it is healed. When healing fails, it may be retried."""
+        if not self._begun:
+            return
+        noted = self.heal()
+        self._begun = False
+        self._record("end", self.name, self.process, noted)
+        log.info("The fault %s on %s is healed.", self.name, self.process)
+
+    def __enter__(self) -> Self:
+        self.begin()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end()

@@ -1,0 +1,74 @@
+"""The pinned versions of Airflow: one file of exact requirements a version, in versions/."""
+
+import logging
+import re
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+log = logging.getLogger(__name__)
+
+VERSIONS = Path(__file__).resolve().parents[2] / "versions"
+"""The folder of pin files, `<version>.txt`."""
+
+OLDEST = Version("3.0.0")
+"""The oldest Airflow that the lab runs: workers of older ones write to the database themselves."""
+
+HOW_TO_PIN = "Pin another one: python -m lab.environments pin VERSION"
+
+
+def pinned() -> list[str]:
+    """Return the versions that have a pin file, oldest first."""
+    return sorted((path.stem for path in VERSIONS.glob("*.txt")), key=Version)
+
+
+def newest() -> str:
+    """Return the newest pinned version."""
+    return pinned()[-1]
+
+
+def pin_path(version: str) -> Path:
+    """Return where the pin file of this version is, or would be."""
+    return VERSIONS / f"{version}.txt"
+
+
+def nearest(version: str) -> str:
+    """Return the newest pinned version at or below `version`, or the oldest pinned one."""
+    wanted = Version(version)
+    below = [known for known in pinned() if Version(known) <= wanted]
+    return below[-1] if below else pinned()[0]
+
+
+def locked_packages(pins: str) -> dict[str, str]:
+    """Return what the text of a pin file installs here: version by canonical name."""
+    packages: dict[str, str] = {}
+    for line in pins.splitlines():
+        text = re.sub(r"(^|\s)#.*", "", line).strip()
+        if text:
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate():
+                exact = str(requirement.specifier).removeprefix("==")
+                packages[canonicalize_name(requirement.name)] = exact
+    return packages
+
+
+def unmet(requirements: list[str], packages: dict[str, str]) -> tuple[str, ...]:
+    """Return those of `requirements` that `packages` (version by name) do not fulfil, sorted.
+
+    A requirement for another platform, or of an extra, is none.
+    """
+    missing = set()
+    for text in requirements:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            log.info("Ignoring a requirement that is not one: %s", text)
+            continue
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        have = packages.get(canonicalize_name(requirement.name))
+        if have is None or not requirement.specifier.contains(have, prereleases=True):
+            missing.add(text)
+    return tuple(sorted(missing))

@@ -1,0 +1,134 @@
+"""Reads what a user gives to `--airflow`."""
+
+import difflib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from packaging.version import InvalidVersion, Version
+
+from lab.environments import interpreter, pins
+from lab.environments.checkout import checkout_version, is_checkout
+from lab.environments.wheels import airflow_wheel, airflow_wheels
+from lab.errors import LabError
+
+Kind = Literal["version", "wheel", "checkout", "python"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a `--airflow` asks for.
+
+    `label` is short and fit for a file name. `path` is the wheel, the folder of wheels, the
+    checkout or the interpreter; for a version the pin file, which need not exist.
+    """
+
+    kind: Kind
+    label: str
+    version: str
+    path: Path
+
+    @property
+    def pinned(self) -> bool:
+        """Tell whether this is a version that has a pin file."""
+        return self.kind == "version" and self.path.is_file()
+
+
+def describe(spec: str) -> Request:
+    """Return what `spec` asks for, without making anything or asking an index (under 1 s).
+
+    Raises LabError, with a hint, for what is not a version of Airflow 3, its wheel, a folder of
+    its wheels, a checkout of its sources, or a Python that has it.
+    """
+    spec = spec.strip()
+    try:
+        version = str(Version(spec))
+    except InvalidVersion:
+        path = Path(spec).expanduser()
+        if spec and path.exists():
+            return _describe_path(path.absolute())
+        raise _unknown(spec) from None
+    _require_supported(f"Airflow {version}", version)
+    return Request("version", version, version, pins.pin_path(version))
+
+
+def _describe_path(path: Path) -> Request:
+    if path.is_dir():
+        return _describe_folder(path)
+    if path.suffix == ".whl":
+        version = airflow_wheel(path)[0].version
+        _require_supported(path.name, version)
+        return Request("wheel", _label(path.stem), version, path)
+    if "python" in path.name and os.access(path, os.X_OK):
+        return _describe_python(path)
+    raise LabError(
+        f"{path} is neither a wheel nor a Python.",
+        "Give a version, apache_airflow_core-*.whl, a checkout of apache/airflow, or a Python.",
+    )
+
+
+def _describe_folder(path: Path) -> Request:
+    if is_checkout(path):
+        version = checkout_version(path)
+        _require_supported(str(path), version)
+        return Request("checkout", _label(path.name), version, path)
+    if (path / "airflow/__init__.py").is_file():
+        _require_supported(f"The checkout {path}", "2")
+    if (path / "bin/python").exists():
+        return _describe_python(path / "bin/python")
+    if any(path.glob("*.whl")):
+        version = airflow_wheels(path)[0].version
+        _require_supported(str(path), version)
+        return Request("wheel", _label(path.name), version, path)
+    raise LabError(
+        f"{path} is no checkout of Airflow 3, no virtual environment, and has no wheels.",
+        "A checkout has airflow-core/src and task-sdk/src; an environment has bin/python.",
+    )
+
+
+def _describe_python(path: Path) -> Request:
+    found = interpreter.probe(path)
+    if found.airflow is None:
+        raise LabError(
+            f"{path} has no Airflow installed.",
+            f"Run: {path} -m pip install apache-airflow {' '.join(interpreter.NEEDED)}",
+        )
+    _require_supported(f"Airflow {found.airflow} of {path}", found.airflow)
+    interpreter.require_complete(path, found)
+    name = path.parent.parent.name if path.parent.name == "bin" else path.name
+    return Request("python", _label(f"{name}-{found.airflow}"), found.airflow, path)
+
+
+def _require_supported(what: str, version: str) -> None:
+    try:
+        supported = Version(version) >= pins.OLDEST
+    except InvalidVersion:
+        raise LabError(
+            f"{what} states {version!r}, which is no version.", "Give one that was built whole."
+        ) from None
+    if not supported:
+        raise LabError(
+            f"not supported: {what} is older than 3.0, which brought the task execution API.",
+            f"Give 3.0.0 or later, for example {pins.newest()}.",
+        )
+
+
+def _unknown(spec: str) -> LabError:
+    known = pins.pinned()
+    if os.sep in spec or spec.endswith(".whl") or spec in ("", ".", ".."):
+        return LabError(
+            f"There is no {spec!r}.",
+            f"Give a path that exists, or a version, for example {pins.newest()}.",
+        )
+    close = difflib.get_close_matches(spec, known, n=1, cutoff=0.5)
+    guess = f"Did you mean {close[0]}? " if close else ""
+    return LabError(
+        f"{spec!r} is neither a version of Airflow nor a path that exists.",
+        f"{guess}Pinned are {', '.join(known)}. {pins.HOW_TO_PIN}",
+    )
+
+
+def _label(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-") or "airflow"

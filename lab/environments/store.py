@@ -1,0 +1,167 @@
+"""Where finished environments are kept, and how one is made once by many processes.
+
+A folder that has its final name is complete: it is built under another name beside, tried out
+there, and renamed. A build that was killed leaves only a `.build-*` folder, which the next build
+removes; that is why virtual environments are made relocatable.
+"""
+
+import errno
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lab.errors import LabError
+from lab.paths import cache_dir
+
+log = logging.getLogger(__name__)
+
+DISK_NEEDED = 2 * 1024**3
+"""Bytes: an environment is 210 to 290 MB, its bytecode and uv's own cache as much again."""
+
+DISK_FULL = 16 * 1024**2
+"""Bytes below which a failure is laid to the full disk, whatever it says of itself."""
+
+KEEP_UNUSED = 7 * 86400.0
+"""Seconds after which what nobody asked for is removed: each edit of a checkout leaves 40 MB."""
+
+LOCK_LIMIT = 3600.0
+"""Seconds to wait for another process that makes the same environment."""
+
+
+def environments_dir() -> Path:
+    """Return the folder that holds the environments, one folder a key."""
+    path = cache_dir() / "environments"
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def made(key: str, build: Callable[[Path], None]) -> Path:
+    """Return the folder of `key`, calling `build(folder)` first if nobody has made it yet.
+
+    A key is a family and a digest, joined by a dash; of a family one is built at a time. Safe
+    for several processes: one builds, the others wait for it. Raises LabError without
+    2 GB of free disk, or when the other process takes over an hour; what `build` raises passes,
+    and leaves nothing behind.
+    """
+    path = environments_dir() / key
+    if not path.is_dir():
+        family = key.rpartition("-")[0] or key
+        with _locked(family):
+            if not path.is_dir():
+                _sweep(family)
+                _build(path, build)
+    os.utime(path)
+    return path
+
+
+def folders() -> list[Path]:
+    """Return the finished environments, by name."""
+    return sorted(
+        path
+        for path in environments_dir().iterdir()
+        if path.is_dir() and not path.name.startswith(".")
+    )
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file so that no other process ever reads half of it."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as beside:
+        try:
+            beside.write(text)
+            beside.close()
+            Path(beside.name).chmod(0o644)
+            Path(beside.name).replace(path)
+        except BaseException:
+            Path(beside.name).unlink(missing_ok=True)
+            raise
+
+
+def folder_size(path: Path) -> int:
+    """Return the bytes of disk under `path`; files that uv's cache shares count in full."""
+    total = 0
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                total += folder_size(Path(entry))
+            else:
+                total += entry.stat(follow_symlinks=False).st_size
+    return total
+
+
+@contextmanager
+def _locked(family: str) -> Iterator[None]:
+    lock = FileLock(environments_dir() / f".{family}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("Another process is making %s; waiting for it.", family)
+        try:
+            lock.acquire(timeout=LOCK_LIMIT, poll_interval=0.1)
+        except Timeout:
+            raise LabError(
+                f"Another process has been making {family} for over {LOCK_LIMIT / 60:.0f} minutes.",
+                f"Find who holds {lock.lock_file} and end it, then run this again.",
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _build(path: Path, build: Callable[[Path], None]) -> None:
+    """Build beside `path` and rename, so that a folder with the final name is complete."""
+    require_disk(path.parent)
+    folder = Path(tempfile.mkdtemp(prefix=f".build-{path.name}-", dir=path.parent))
+    folder.chmod(0o755)
+    try:
+        build(folder)
+        folder.rename(path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC or shutil.disk_usage(path.parent).free < DISK_FULL:
+            raise _no_space(path.parent) from None
+        raise LabError(
+            f"Could not make {path.name}: {_told(error)}",
+            f"Check that what it is made of can be read, and {path.parent} written.",
+        ) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_disk(path: Path) -> None:
+    """Raise LabError unless the disk of `path` has room for one more environment."""
+    if shutil.disk_usage(path).free < DISK_NEEDED:
+        raise _no_space(path)
+
+
+def _told(error: OSError) -> str:
+    """Return what an OSError says, of a failed `copytree` the first of its many reasons."""
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        return str(error.args[0][0][-1])
+    return str(error)
+
+
+def _no_space(path: Path) -> LabError:
+    free = shutil.disk_usage(path).free / 1024**3
+    return LabError(
+        f"The disk of {path} has {free:.1f} GB free; an Airflow environment needs "
+        f"{DISK_NEEDED / 1024**3:.0f} GB.",
+        "Free some, or set HA_CHAOS_CACHE to a folder on another disk.",
+    )
+
+
+def _sweep(family: str) -> None:
+    """Remove what killed builds of the family left, and what nobody uses any more."""
+    for folder in environments_dir().glob(f".build-{family}-*"):
+        log.info("Removing the remains of an unfinished build of %s.", family)
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in folders():
+        if time.time() - folder.stat().st_mtime > KEEP_UNUSED:
+            log.info("Removing %s, unused for %d days.", folder.name, KEEP_UNUSED // 86400)
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,100 @@
+"""Runs uv, which makes the environments, with the user's own index settings."""
+
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import uv
+
+from lab.environments.command import clean_environ, run
+from lab.errors import LabError
+
+UV_LIMIT = 1800.0
+"""Seconds after which one uv command is given up: a stalled index must not hang a test run."""
+
+PYTHON = "3.11"
+"""The Python that pins are resolved for: every Airflow from 3.0 on supports it."""
+
+_UV_HINT = re.compile(r"^\s*hint:", re.MULTILINE)
+_UV_PART = re.compile(r"^\s*(error:|warning:|cause:|Caused by:|×|[├╰]─▶)", re.MULTILINE)
+_INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_NO_INDEX")
+
+
+class InstallError(LabError):
+    """uv could not do what it was asked; the message ends with uv's own reason."""
+
+
+def base_python() -> str:
+    """Return what to tell uv to build environments on: our own Python if it is a 3.11.
+
+    It is the real path, so that every clone of the project asks for the same environments.
+    """
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return str(Path(sys.executable).resolve()) if own == PYTHON else PYTHON
+
+
+def run_uv(*arguments: str, directory: Path) -> str:
+    """Run uv in `directory` and return its standard output.
+
+    Raises `InstallError` with uv's last useful line when it fails or takes over `UV_LIMIT`.
+    """
+    command = [os.fspath(uv.find_uv_bin()), "--color", "never", "--no-progress", *arguments]
+    try:
+        done = run(command, directory=directory, environ=_uv_environ(), limit=UV_LIMIT)
+    except subprocess.TimeoutExpired:
+        raise InstallError(
+            f"uv gave no result in {UV_LIMIT:.0f} s.",
+            "Check that the package index answers, then run the same command again.",
+        ) from None
+    if done.returncode != 0:
+        raise InstallError(
+            f"uv could not install it: {uv_reason(done.stderr)}",
+            "Check the network and your UV_* or PIP_INDEX_URL settings, then run it again.",
+        )
+    return done.stdout
+
+
+def uv_reason(stderr: str) -> str:
+    """Return why uv failed, as one line of at most 300 characters.
+
+    uv prints an error, then its causes, from the outermost to the root, each perhaps wrapped
+    over several lines, and hints below them. The error and its root cause say most.
+    """
+    text = _UV_HINT.split(stderr, maxsplit=1)[0]
+    marks = list(_UV_PART.finditer(text))
+    ends = [*(mark.start() for mark in marks), len(text)][1:]
+    parts = [
+        " ".join(text[mark.end() : end].split()).rstrip(":")
+        for mark, end in zip(marks, ends, strict=True)
+        if mark[1] != "warning:"
+    ]
+    if not parts:
+        parts = [line.strip() for line in text.splitlines() if line.strip()][-1:]
+    if len(parts) > 1:
+        parts = parts[-1:] if parts[0].startswith("No solution found") else [parts[0], parts[-1]]
+    reason = ": ".join(parts) or "it gave no reason"
+    return reason if len(reason) <= 300 else reason[:297] + "..."
+
+
+def _uv_environ() -> dict[str, str]:
+    """Return the environment for uv: the user's, and pip's main index where uv has none set."""
+    environ = clean_environ()
+    if not any(environ.get(name) for name in _INDEX_VARIABLES):
+        index = environ.get("PIP_INDEX_URL") or _pip_index()
+        if index:
+            environ["UV_DEFAULT_INDEX"] = index
+    return environ
+
+
+@cache
+def _pip_index() -> str:
+    """Return the main index of pip's configuration files, empty if there is none."""
+    if find_spec("pip") is None:
+        return ""
+    argv = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
+    done = run(argv, directory=Path.cwd(), environ=os.environ, limit=60)
+    return done.stdout.strip() if done.returncode == 0 else ""

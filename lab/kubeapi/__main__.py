@@ -1,0 +1,101 @@
+"""`python -m lab.kubeapi`: serve the small Kubernetes API until SIGTERM."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from aiohttp import web
+
+from lab.errors import LabError
+from lab.kubeapi.server import application
+from lab.kubeapi.store import Store
+
+_DESCRIPTION = """\
+Serve a small Kubernetes API (pods and namespaces, in memory) over plain HTTP, without
+authentication. Prints "listening on URL" once it serves; SIGTERM or Ctrl-C ends it at once."""
+_HISTORY = 10_000
+# kube-apiserver lets idle connections be; closing them makes a client's next request race.
+_KEEPALIVE_SECONDS = 3600.0
+# A watch whose client reads gets its proper end in this time; a frozen client's is cut.
+_SHUTDOWN_SECONDS = 0.2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the server; return the exit code: 0 after SIGTERM, 2 for what the user must mend."""
+    options = _parser().parse_args(argv)
+    try:
+        asyncio.run(_serve(options))
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lab.kubeapi",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to bind (%(default)s)")
+    parser.add_argument("--port", type=_port, default=0, help="0 takes a free one (the default)")
+    parser.add_argument(
+        "--logs", type=Path, required=True, metavar="DIR", help="where pod NAME's log is NAME.log"
+    )
+    parser.add_argument(
+        "--history",
+        type=_positive,
+        default=_HISTORY,
+        metavar="N",
+        help="how many changes a watch can look back; older is 410 Expired (%(default)s)",
+    )
+    return parser
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{number} is no port: 0 to 65535")
+    return number
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    if not options.logs.is_dir():
+        raise LabError(f"{options.logs} is not a directory.", "Make it, then start again.")
+    runner = web.AppRunner(
+        application(Store(options.history), options.logs),
+        access_log=None,
+        handler_cancellation=True,
+        keepalive_timeout=_KEEPALIVE_SECONDS,
+        shutdown_timeout=_SHUTDOWN_SECONDS,
+    )
+    await runner.setup()
+    site = web.TCPSite(runner, options.host, options.port)
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise LabError(
+            f"Cannot listen on {options.host}:{options.port}: {error.strerror}.",
+            "Choose another --port, or 0 for a free one.",
+        ) from None
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    host, port = runner.addresses[0][:2]
+    print(f"listening on http://{host}:{port}", flush=True)
+    await stopped.wait()
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""Floods: generated DAG runs, made by Locust through the REST API.
+
+Locust runs as a subprocess, for importing it patches the standard library; it dies with the
+process that started it.
+"""
+
+import logging
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from lab.errors import LabError
+from lab.spawn import spawn, wait_exit
+from load.plan import WORKING_USERS, Asked
+from load.report import FloodReport
+from load.tally import lines
+
+DRAIN_SECONDS = 300.0
+STOP_SECONDS = 10.0
+ROOT = Path(__file__).resolve().parent.parent
+
+log = logging.getLogger(__name__)
+
+
+class Flood:
+    """`runs` DAG runs, triggered at `rate` runs a second and watched until they end.
+
+    `users` people look at the UI meanwhile, unless `ui` is off. The same seed asks for the same
+    DAGs and pages in the same order; run ids are `run_prefix`-`seed`-n, so a prefix is for one
+    flood of a lab. The flood ends by itself when its last run has ended, or `run_time` seconds
+    after its start. `patience` is how many seconds the API server may take for a first answer.
+
+    In `directory` it leaves `NAME.json` (the report), `NAME-runs.ndjson` (a line a run, as it
+    happens), `NAME_*.csv` (Locust's statistics) and `NAME.log`. Start it from a thread that
+    outlives it: the kernel ends it with that thread.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        directory: Path,
+        dag_ids: Sequence[str],
+        *,
+        runs: int,
+        rate: float,
+        seed: int,
+        users: int = 2,
+        ui: bool = True,
+        run_prefix: str = "flood",
+        run_time: float | None = None,
+        patience: float = 30.0,
+        name: str = "flood",
+    ) -> None:
+        self.asked = Asked(
+            dag_ids=tuple(dag_ids),
+            runs=runs,
+            rate=rate,
+            users=users if ui else 0,
+            seed=seed,
+            run_prefix=run_prefix,
+        )
+        _check(self.asked, base_url)
+        self.base_url = base_url.rstrip("/")
+        self.report_path = directory / f"{name}.json"
+        self.runs_path = directory / f"{name}-runs.ndjson"
+        self.log_path = directory / f"{name}.log"
+        self.run_time = run_time or runs / rate + DRAIN_SECONDS
+        self.patience = patience
+        self._process: subprocess.Popen[bytes] | None = None
+        self._report: FloodReport | None = None
+
+    def __enter__(self) -> "Flood":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def start(self) -> None:
+        """Start Locust and return at once; starting twice is starting once."""
+        if self._process is not None:
+            return
+        self.report_path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in (self.report_path, self.runs_path, self.log_path):
+            stale.unlink(missing_ok=True)
+        env = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+        env["PYTHONPATH"] = str(ROOT)
+        directory = self.report_path.parent
+        self._process = spawn(self._command(), env=env, cwd=directory, log=self.log_path)
+        log.info(
+            "Flood: %d runs of %d DAGs at %g a second", self.asked.runs, len(self.asked.dag_ids),
+            self.asked.rate,
+        )  # fmt: skip
+
+    def _command(self) -> list[str | Path]:
+        asked, stem = self.asked, self.report_path.with_suffix("")
+        options: dict[str, object] = {
+            "locustfile": ROOT / "load" / "locustfile.py",
+            "host": self.base_url,
+            "users": asked.users + WORKING_USERS,
+            "spawn-rate": asked.users + WORKING_USERS,
+            "run-time": f"{math.ceil(self.run_time)}s",
+            "csv": stem,
+            "dags": ",".join(asked.dag_ids),
+            "runs": asked.runs,
+            "rate": asked.rate,
+            "seed": asked.seed,
+            "run-prefix": asked.run_prefix,
+            "patience": self.patience,
+            "report": self.report_path,
+        }
+        pairs = [f"--{name}={value}" for name, value in options.items()]
+        return [sys.executable, "-m", "locust", "--headless", "--only-summary", *pairs]
+
+    @property
+    def running(self) -> bool:
+        """Whether the flood goes on."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def triggered(self) -> int:
+        """How many runs exist by now."""
+        return sum(line.op == "triggered" for line in lines(self.runs_path))
+
+    @property
+    def finished(self) -> int:
+        """How many runs have ended by now."""
+        return sum(line.op == "finished" for line in lines(self.runs_path))
+
+    def wait(self, timeout: float | None = None) -> FloodReport:
+        """Let the flood end by itself, or stop it after `timeout` seconds; return its report.
+
+        Raises LabError as `stop` does.
+        """
+        limit = self.run_time + 2 * STOP_SECONDS if timeout is None else timeout
+        if self._process is not None:
+            wait_exit(self._process, limit)
+        return self.stop()
+
+    def stop(self) -> FloodReport:
+        """End the flood if it goes on, and return its report; may be called again.
+
+        Raises LabError when the flood could not take place: the API server let nobody in, or
+        Locust ended without a report.
+        """
+        if self._report is None:
+            early = self.running
+            self._end()
+            self._report = self._collect(early)
+        if self._report.error:
+            raise LabError(
+                f"The API server at {self.base_url} lets no flood in: {self._report.error}.",
+                f"See that it runs and has simple_auth_manager_all_admins; see {self.log_path}.",
+            )
+        return self._report
+
+    def _collect(self, early: bool) -> FloodReport:
+        """Read the report; Locust that was stopped before it began has none, and no load."""
+        if self.report_path.exists():
+            return FloodReport.load(self.report_path)
+        if self._process is None or not early:
+            code = (
+                "was never started"
+                if self._process is None
+                else (f"ended with {self._process.returncode}")
+            )
+            raise LabError(f"Locust {code} and left no report.", f"See {self.log_path}.")
+        report = FloodReport(asked=self.asked)
+        report.save(self.report_path)
+        return report
+
+    def _end(self) -> None:
+        """End Locust: SIGTERM lets it write its report; what is there 10 s later is killed."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            if wait_exit(self._process, STOP_SECONDS) is None:
+                self._process.kill()
+                self._process.wait()
+
+
+def _check(asked: Asked, base_url: str) -> None:
+    """Refuse what cannot be a flood, before anything runs."""
+    url = urlsplit(base_url)
+    wrong = {
+        "a flood needs at least one DAG": not all(asked.dag_ids) or not asked.dag_ids,
+        "DAG ids and prefix may not hold a comma": ","
+        in "".join((*asked.dag_ids, asked.run_prefix)),
+        f"{asked.runs} runs are no flood": asked.runs < 1,
+        f"a rate of {asked.rate:g} runs a second is none": not 0 < asked.rate < math.inf,
+        f"{asked.users} users cannot be": asked.users < 0,
+        "the API server's URL is not http://HOST:PORT": (
+            url.scheme not in ("http", "https") or not url.hostname or "@" in url.netloc
+        ),
+    }
+    for complaint, is_so in wrong.items():
+        if is_so:
+            raise LabError(f"The flood cannot start: {complaint}.", "Ask for another flood.")

@@ -1,0 +1,96 @@
+"""Named floods: which DAGs, how many runs of them, and how fast."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dags.shapes import Shape, ShapeError, dags
+from lab.errors import LabError
+from load.flood import Flood
+from load.plan import Asked, orders
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A flood to be had by name; `dataclasses.replace` makes another of it.
+
+    `shapes` is written as HA_CHAOS_SHAPES is; `rate` is runs a second, `sleep` seconds a task.
+    """
+
+    name: str
+    summary: str
+    shapes: str
+    runs: int
+    rate: float
+    users: int = 2
+    ui: bool = True
+    sleep: float = 0.0
+
+    def dags(self) -> dict[str, Shape]:
+        """Return the flood's DAGs by id; LabError where the shapes cannot be made."""
+        try:
+            return dags(self.shapes)
+        except ShapeError as error:
+            raise LabError(f"The flood {self.name!r} cannot be made: {error}") from None
+
+    def task_instances(self, seed: int = 0) -> int:
+        """Return how many task instances the flood's runs have, if all of them come to be."""
+        shapes = self.dags()
+        asked = Asked(
+            dag_ids=tuple(shapes),
+            runs=self.runs,
+            rate=self.rate,
+            users=0,
+            seed=seed,
+            run_prefix=self.name,
+        )
+        return sum(shapes[order.dag_id].task_instances for order in orders(asked))
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that the DAG processor and every worker must carry."""
+        return {"HA_CHAOS_SHAPES": self.shapes, "HA_CHAOS_SLEEP": f"{self.sleep:g}"}
+
+    def flood(
+        self, base_url: str, directory: Path, seed: int, run_prefix: str | None = None
+    ) -> Flood:
+        """Return the flood, not yet started, against an API server that has its DAGs."""
+        return Flood(
+            base_url,
+            directory,
+            tuple(self.dags()),
+            runs=self.runs,
+            rate=self.rate,
+            seed=seed,
+            users=self.users,
+            ui=self.ui,
+            run_prefix=run_prefix or self.name,
+        )
+
+
+PROFILES: Mapping[str, Profile] = {
+    profile.name: profile
+    for profile in (
+        Profile("smoke", "a look at whether anything works", "single*2,deep:3", 4, 2.0, users=1),
+        Profile(
+            "issue",
+            "the reporter's DAG of apache/airflow#57618, one run at a time of each of six copies",
+            "issue_57618*6",
+            runs=6,
+            rate=0.5,
+        ),
+        Profile(
+            "steady",
+            "shapes of every kind but sensors, two minutes long",
+            "many_groups:4x5,wide:20,deep:6,diamond,mapped:10,branching,flaky:5,single*4",
+            runs=66,
+            rate=0.5,
+        ),
+    )
+}
+
+
+def profile(name: str) -> Profile:
+    """Return the flood of that name; LabError with the names that there are."""
+    if name not in PROFILES:
+        raise LabError(f"No flood is called {name!r}.", f"The floods are {', '.join(PROFILES)}.")
+    return PROFILES[name]

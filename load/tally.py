@@ -1,0 +1,85 @@
+"""The state that the users of one flood share: who was let in, which runs exist, which ended."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import msgspec
+
+from load.plan import Order
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of `flood-runs.ndjson`: a run was triggered, or its end was seen.
+
+    `t` is seconds since the flood's first moment; `state` is the run's, once it ended.
+    """
+
+    op: str
+    t: float
+    n: int
+    dag_id: str
+    run_id: str
+    state: str | None = None
+
+
+def lines(path: Path) -> Iterator[Line]:
+    """Yield what a flood, running or over, has written so far; a half line is left out."""
+    if path.exists():
+        for text in path.read_bytes().splitlines(keepends=True):
+            if text.endswith(b"\n"):
+                yield msgspec.json.decode(text, type=Line)
+
+
+class Tally:
+    """Counts the runs, and writes a line for each the moment it is known, for others to follow."""
+
+    def __init__(self, journal: TextIO) -> None:
+        self._journal = journal
+        self._begin = time.monotonic()
+        self._at: list[float] = []
+        self.token: str | None = None
+        self.error: str | None = None
+        self.placed = False
+        self.absent: set[str] = set()
+        self.ended: Counter[str] = Counter()
+        self.newest: dict[str, str] = {}
+        self.open: dict[tuple[str, str], Order] = {}
+
+    @property
+    def seconds(self) -> float:
+        """How long the flood has lasted."""
+        return time.monotonic() - self._begin
+
+    @property
+    def count(self) -> int:
+        """How many runs were triggered."""
+        return len(self._at)
+
+    @property
+    def rate(self) -> float:
+        """Runs a second from the first to the last that was triggered, 0 below two runs."""
+        if len(self._at) < 2:
+            return 0.0
+        return (len(self._at) - 1) / max(self._at[-1] - self._at[0], 1e-9)
+
+    def triggered(self, order: Order) -> None:
+        """Note that a run exists."""
+        self._at.append(self.seconds)
+        self.newest[order.dag_id] = order.run_id
+        self.open[order.dag_id, order.run_id] = order
+        self._write("triggered", order)
+
+    def finished(self, dag_id: str, run_id: str, state: str) -> None:
+        """Note that a run ended; runs that are not this flood's, or were seen, are passed over."""
+        order = self.open.pop((dag_id, run_id), None)
+        if order is not None:
+            self.ended[state] += 1
+            self._write("finished", order, state)
+
+    def _write(self, op: str, order: Order, state: str | None = None) -> None:
+        line = Line(op=op, t=round(self.seconds, 3), **order._asdict(), state=state)
+        self._journal.write(msgspec.json.encode(line).decode() + "\n")
+        self._journal.flush()

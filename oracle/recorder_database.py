@@ -1,0 +1,251 @@
+"""Follows the audit in the metadata database: no committed change is missed, none is told twice.
+
+Rows become visible when their transaction commits, not in the order of any counter, so a reader
+that asks for "all above the last number" loses rows. This one asks by snapshots: what is visible
+now and was not visible in the snapshot of the poll before. That is exact, whatever the number of
+writers, and a lost connection loses nothing: the next poll takes up where the last one ended.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+import psycopg
+import tenacity
+
+from oracle import audit
+from oracle.events import DagRunEvent, Event, LedgerEvent, Row, TaskInstanceEvent, TaskInstanceKey
+from oracle.recorder_clock import DatabaseClock
+from oracle.recorder_stream import Stream
+
+APPLICATION_NAME = "ha-chaos-recorder"
+PERIOD = 0.1
+"""Seconds between two polls; after a poll of `MANY` rows or more the next follows at once."""
+
+MANY = 500
+_MEASURE_EVERY = 30.0
+
+# The time of a commit orders transactions; where it is not kept (track_commit_timestamp), the last
+# row of the transaction stands in for it: a change of the same row by another comes after both.
+_COMMITTED = {
+    True: "coalesce(pg_xact_commit_timestamp(a.xid::xid), a.at)",
+    False: "max(a.at) OVER (PARTITION BY a.xid)",
+}
+_POLL = """
+    SELECT s.now::text, a.seq, a.xid::text,
+        extract(epoch FROM {committed})::float8 AS t, a.process, a.kind, a.body::text
+    FROM (SELECT pg_current_snapshot() AS now) AS s LEFT JOIN oracle.audit AS a
+        ON a.xid >= pg_snapshot_xmin(%(seen)s::pg_snapshot)
+        AND NOT pg_visible_in_snapshot(a.xid, %(seen)s::pg_snapshot)
+    ORDER BY t, a.seq
+"""
+
+_LOST = (psycopg.OperationalError, psycopg.InterfaceError)
+_Change = Literal["insert", "update", "delete"]
+
+
+class _TaskInstanceBody(msgspec.Struct):
+    op: _Change
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    old: Row | None
+    new: Row | None
+
+
+class _RunState(msgspec.Struct):
+    state: str | None
+
+
+class _RunBody(msgspec.Struct):
+    op: _Change
+    dag_id: str
+    run_id: str
+    old: _RunState | None
+    new: _RunState | None
+
+
+class _LedgerBody(msgspec.Struct):
+    op: Literal["start", "end", "fail"]
+    dag_id: str
+    run_id: str
+    task_id: str
+    try_number: int
+    map_index: int = -1
+    pod: str = ""
+    pid: int = 0
+
+
+_task_instance = msgspec.json.Decoder(_TaskInstanceBody).decode
+_run = msgspec.json.Decoder(_RunBody).decode
+_ledger = msgspec.json.Decoder(_LedgerBody).decode
+
+
+def _task_instance_event(t: float, process: str, xid: int, text: str) -> Event:
+    body = _task_instance(text)
+    key = TaskInstanceKey(body.dag_id, body.run_id, body.task_id, body.map_index)
+    return TaskInstanceEvent(t, body.op, key, body.old, body.new, process, xid)
+
+
+def _run_event(t: float, process: str, xid: int, text: str) -> Event:
+    body = _run(text)
+    old = body.old.state if body.old else None
+    new = body.new.state if body.new else None
+    return DagRunEvent(t, body.op, body.dag_id, body.run_id, old, new, process, xid)
+
+
+def _ledger_event(t: float, _process: str, _xid: int, text: str) -> Event:
+    body = _ledger(text)
+    key = TaskInstanceKey(body.dag_id, body.run_id, body.task_id, body.map_index)
+    return LedgerEvent(t, body.op, key, body.try_number, body.pod, body.pid)
+
+
+_KINDS: dict[str, Callable[[float, str, int, str], Event]] = {
+    "ti": _task_instance_event,
+    "run": _run_event,
+    "ledger": _ledger_event,
+}
+
+
+class DatabaseReader:
+    """Turns the rows of the audit into events, in order of commit.
+
+    `open` draws the line: what was committed before it belongs to no history.
+    """
+
+    def __init__(self, dsn: str, clock: DatabaseClock, stream: Stream) -> None:
+        self._dsn = dsn
+        self._clock = clock
+        self._stream = stream
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._poll_statement = ""
+        self._seen = ""
+        self._polled = 0.0
+        self._measured = 0.0
+
+    def open(self) -> None:
+        """Connect and begin. Raises AuditError where there is no audit or no database."""
+        try:
+            connection = self._connect()
+            if not audit.intact(connection):
+                raise audit.AuditError("the audit is not installed in this database")
+            row = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
+        except psycopg.Error as error:
+            raise audit.AuditError(f"the database cannot be read: {error}") from error
+        assert row is not None
+        self._seen = row[0]
+
+    def run(self, stop: threading.Event) -> None:
+        """Poll until `stop`, through any number of lost connections."""
+        while not stop.is_set():
+            try:
+                many = self.poll() >= MANY
+            except _LOST:
+                self._reconnect(stop)
+            else:
+                stop.wait(0 if many else PERIOD)
+
+    def poll(self) -> int:
+        """Emit what was committed since the last poll; return how many rows that was."""
+        connection = self._connection or self._connect()
+        if time.monotonic() - self._measured > _MEASURE_EVERY:
+            self._measure(connection)
+        started = self._clock.now()
+        rows = connection.execute(self._poll_statement, {"seen": self._seen}).fetchall()
+        events = [event for row in rows if row[1] is not None and (event := self._event(row))]
+        self._stream.emit(events)
+        self._seen = rows[0][0]
+        self._polled = started
+        return len(events)
+
+    def finish(self, patience: float) -> None:
+        """Poll one last time, trying for `patience` seconds; says so if that cannot be done."""
+
+        def last() -> None:
+            self.poll()
+            if self._connection and not audit.intact(self._connection):
+                self._stream.gap("the audit was changed or switched off while it was read")
+
+        try:
+            self._retry(stop=tenacity.stop_after_delay(patience))(last)
+        except psycopg.Error as error:
+            self._stream.gap(
+                f"the database could not be read to the end; changes since t={self._polled:.1f} s "
+                f"are missing: {error}"
+            )
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def state_now(self, task_instance_id: str) -> tuple[bool, str | None]:
+        """Tell whether a row of this id is there, and its state; for another thread than `run`'s.
+
+        Raises psycopg.Error.
+        """
+        with psycopg.connect(self._dsn, application_name=APPLICATION_NAME) as connection:
+            row = connection.execute(
+                "SELECT state FROM task_instance WHERE id = %s", (task_instance_id,)
+            ).fetchone()
+        return (True, row[0]) if row else (False, None)
+
+    def _event(self, row: tuple[Any, ...]) -> Event | None:
+        _, seq, xid, unix, process, kind, body = row
+        try:
+            return _KINDS[kind](self._clock.since_epoch(unix), process, int(xid), body)
+        except (KeyError, msgspec.ValidationError) as error:
+            self._stream.gap(f"row {seq} of the audit, kind {kind}, cannot be understood: {error}")
+            return None
+
+    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        self.close()
+        connection = psycopg.connect(
+            self._dsn,
+            application_name=APPLICATION_NAME,
+            autocommit=True,
+            connect_timeout=5,
+            tcp_user_timeout=10_000,
+            prepare_threshold=0,
+        )
+        self._measure(connection)
+        tracked = connection.execute("SHOW track_commit_timestamp").fetchone() == ("on",)
+        self._poll_statement = _POLL.format(committed=_COMMITTED[tracked])
+        if not tracked:
+            self._stream.note("commit times are not tracked here; row times stand in for them")
+        self._connection = connection
+        return connection
+
+    def _measure(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+        self._clock.measure(connection)
+        self._measured = time.monotonic()
+
+    def _reconnect(self, stop: threading.Event) -> None:
+        """Try until the database answers again or `stop`; `finish` has the last word then."""
+        lost = self._clock.now()
+        self.close()
+        try:
+            self._retry(
+                stop=tenacity.stop_when_event_set(stop), sleep=tenacity.sleep_using_event(stop)
+            )(self._connect)
+        except _LOST:
+            return
+        self._stream.note(
+            f"the recorder was without the database for {self._clock.now() - lost:.1f} s; "
+            "nothing is lost by that, the audit kept it"
+        )
+
+    @staticmethod
+    def _retry(**more: Any) -> tenacity.Retrying:
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_LOST),
+            wait=tenacity.wait_exponential(multiplier=0.05, max=0.5),
+            reraise=True,
+            **more,
+        )

@@ -1,0 +1,123 @@
+"""What only a real Airflow can show; its environment is cached, and made on the first run."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lab.base import Airflow
+from lab.environments import clean_environ, prepare
+from lab.environments.checkout import source_digest
+from lab.errors import LabError
+
+
+@pytest.fixture(scope="module")
+def released() -> Airflow:
+    return prepare("3.0.6")
+
+
+def site_packages(airflow: Airflow) -> Path:
+    return next(airflow.python.parents[1].glob("lib/python*/site-packages"))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, released: Airflow) -> Path:
+    """The released sources laid out as in the repository, where the web UI is not built."""
+    site = site_packages(released)
+    core = tmp_path / "mine/airflow-core/src"
+    ignored = shutil.ignore_patterns("__pycache__", "dist", "sdk", "providers")
+    shutil.copytree(site / "airflow", core / "airflow", ignore=ignored)
+    sdk = tmp_path / "mine/task-sdk/src"
+    shutil.copytree(site / "airflow/sdk", sdk / "airflow/sdk", ignore=ignored)
+    for source in (core, sdk):
+        (source.parent / "pyproject.toml").write_text('[project]\ndependencies = ["attrs>=22"]\n')
+    return tmp_path / "mine"
+
+
+def say(airflow: Airflow, home: Path, code: str) -> str:
+    done = subprocess.run(
+        [airflow.python, "-c", code],
+        env={**clean_environ(airflow.pythonpath), "AIRFLOW_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_a_pinned_version_is_installed_with_its_bytecode(released: Airflow) -> None:
+    assert (released.label, released.version, released.pythonpath) == ("3.0.6", "3.0.6", ())
+    assert released.key.startswith("3.0.6-")
+    assert list((site_packages(released) / "airflow/models/__pycache__").glob("dagrun.*.pyc"))
+
+
+def test_the_callers_own_airflow_and_packages_stay_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "NoSuchExecutor")
+    monkeypatch.setenv("_AIRFLOW_PATCH_GEVENT", "1")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("UV_INDEX_URL", "file:///mine")
+    kept = clean_environ()
+    assert not [name for name in kept if "AIRFLOW" in name]
+    assert not {"PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"} & set(kept)
+    assert kept["UV_INDEX_URL"] == "file:///mine"
+    assert clean_environ((tmp_path, tmp_path))["PYTHONPATH"] == f"{tmp_path}:{tmp_path}"
+
+
+def test_a_python_that_has_airflow_is_used_as_it_is(released: Airflow) -> None:
+    ours = prepare(str(released.python))
+    assert ours.python == released.python
+    assert ours.version == "3.0.6"
+    assert ours.key.startswith("python-3.0.6-")
+    assert ours == prepare(str(released.python))
+
+
+def test_a_checkout_runs_from_a_copy_and_is_left_as_it_was(
+    checkout: Path, released: Airflow, tmp_path: Path
+) -> None:
+    before = sorted(checkout.rglob("*"))
+    mine = prepare(str(checkout))
+    assert (mine.label, mine.version, mine.python) == ("mine", "3.0.6", released.python)
+    origin = say(
+        mine,
+        tmp_path / "home",
+        "import airflow.sdk.log, airflow.version, airflow.providers.standard.operators.python as p;"
+        "print(airflow.version.__file__, airflow.sdk.log.__file__, p.__file__)",
+    )
+    core, sdk, provider = (Path(path) for path in origin.split())
+    assert core.is_relative_to(mine.pythonpath[0])
+    assert sdk.is_relative_to(mine.pythonpath[0])
+    assert provider.is_relative_to(site_packages(released))
+    assert (mine.pythonpath[0] / "airflow/ui/dist/index.html").is_file()
+    assert sorted(checkout.rglob("*")) == before
+    shutil.rmtree(mine.pythonpath[0])
+
+
+def test_an_edit_of_the_checkout_is_another_airflow(checkout: Path) -> None:
+    first = source_digest(checkout)
+    assert source_digest(checkout) == first
+    model = checkout / "airflow-core/src/airflow/models/dagrun.py"
+    model.write_text(model.read_text() + "\n")
+    second = source_digest(checkout)
+    (checkout / "task-sdk/src/airflow/sdk/new.py").touch()
+    assert len({first, second, source_digest(checkout)}) == 3
+
+
+def test_bytecode_and_the_sources_of_the_web_ui_are_no_edit(checkout: Path) -> None:
+    first = source_digest(checkout)
+    core = checkout / "airflow-core/src/airflow"
+    for path in (core / "__pycache__/x.pyc", core / "ui/node_modules/x.js", core / "ui/src/x.ts"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert source_digest(checkout) == first
+
+
+def test_a_checkout_with_a_mistake_says_what_does_not_start(checkout: Path) -> None:
+    runner = checkout / "airflow-core/src/airflow/jobs/scheduler_job_runner.py"
+    runner.write_text(runner.read_text() + "\nimport a_module_that_is_not_there\n")
+    with pytest.raises(LabError, match=r"does not start: .*a_module_that_is_not_there"):
+        prepare(str(checkout))
