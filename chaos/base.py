@@ -3,10 +3,12 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import ClassVar, Self
 
 from lab.base import Lab
+from lab.errors import LabError
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +61,8 @@ class Fault(ABC):
         try:
             self.inject()
         except BaseException:
-            self.end()
+            with suppress(LabError):
+                self.end()
             raise
         log.info("The fault %s begins on %s: %s.", self.name, self.process, self.detail)
 

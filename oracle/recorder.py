@@ -45,6 +45,7 @@ _LONG = 2000
 _JOIN = 10.0
 """Seconds that each source gets to come to its end; what it has not told by then is a gap."""
 
+_TICK = 0.1
 _NOTED = FaultEvent | GateEvent | NoteEvent | AssumptionEvent
 _logger = logging.getLogger(__name__)
 
@@ -115,13 +116,18 @@ class Recorder:
         """
         return self._stream.wait(predicate, timeout, since)
 
-    def stop(self) -> Path:
+    def stop(self, patience: float = 0.0) -> Path:
         """End when all that happened until now is written down, within a minute; return the path.
 
-        Raises HistoryError if the file cannot be written.
+        Before that, pods that still run get `patience` seconds to end: a worker may live 5 s longer
+        than its task, or than the refusal of its start. Raises HistoryError if the file cannot be
+        written.
         """
         if not self._threads:
             return self.path
+        deadline = time.monotonic() + patience
+        while self._pods.alive() and time.monotonic() < deadline:
+            time.sleep(_TICK)
         self._end("pod reader", self._pods.interrupt)
         self._pods.finish()
         self._end("worker reader")

@@ -90,6 +90,10 @@ class PodReader:
             with suppress(ValueError, RuntimeError, OSError, AttributeError):
                 response.shutdown()
 
+    def alive(self) -> list[str]:
+        """Return the names of the known pods that have not ended; for any thread."""
+        return [event.name for event in list(self._known.values()) if event.phase not in ENDED]
+
     def finish(self) -> None:
         """Compare with the pods that are there now, after `run`; if that fails, it is a gap."""
         try:

@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     another.add_argument(
         "--exclude-newer",
         metavar="DATE",
-        type=date.fromisoformat,
+        type=_day,
         help="only what was published before this day (UTC); default: the day after the release",
     )
     another.add_argument(
@@ -68,6 +68,13 @@ def _parser() -> argparse.ArgumentParser:
         help="hold one package, where the release day's version breaks Airflow; repeatable",
     )
     return parser
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2025-08-30") from None
 
 
 def _prepare(spec: str) -> None:

@@ -53,7 +53,8 @@ def run_uv(*arguments: str, directory: Path) -> str:
     if done.returncode != 0:
         raise InstallError(
             f"uv could not install it: {uv_reason(done.stderr)}",
-            "Check the network and your UV_* or PIP_INDEX_URL settings, then run it again.",
+            "Check the network and your UV_* or PIP_INDEX_URL settings; where a package's version "
+            "is the matter, pin with --constraint NAME==VERSION.",
         )
     return done.stdout
 

@@ -22,6 +22,7 @@ class ApiError(Exception):
 
     def body(self) -> bytes:
         """Return the Status as JSON."""
+        details = {"details": self.details} if self.details else {}
         return msgspec.json.encode(
             {
                 "kind": "Status",
@@ -30,7 +31,7 @@ class ApiError(Exception):
                 "status": "Failure",
                 "message": self.message,
                 "reason": self.reason,
-                "details": self.details,
+                **details,
                 "code": self.code,
             }
         )

@@ -46,7 +46,13 @@ def generated_name(base: str) -> str:
 def name_causes(name: str) -> list[Cause]:
     """Return what is wrong with a pod's name."""
     if not name:
-        return [("metadata.name", "FieldValueRequired", "Required value: name or generateName")]
+        return [
+            (
+                "metadata.name",
+                "FieldValueRequired",
+                "Required value: name or generateName is required",
+            )
+        ]
     if is_name(name):
         return []
     return [_invalid("metadata.name", name, _SUBDOMAIN_RULE)]

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -37,6 +38,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -104,10 +106,14 @@ class Server:
             return
 
     def serve(self) -> None:
-        """Obey until the socket closes or SIGTERM comes, then leave nothing running."""
+        """Obey until the socket closes, then leave nothing running.
+
+        SIGTERM is ignored: whoever ends the lab sends it to all processes, and the kubelet must
+        not see its containers vanish before it is gone itself.
+        """
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._woken, select.POLLIN)
@@ -129,19 +135,13 @@ class Server:
             self._kill_everything()
 
     def _obey(self, command: dict[str, Any]) -> None:
-        if "signal" in command:
-            self._signal(command["id"], command["signal"])
-        else:
+        if "signal" not in command:
             self._start(command)
-
-    def _signal(self, container: str, number: int) -> None:
-        pid = self._pids.get(container)
-        if pid is None:
-            return
-        try:
-            os.killpg(pid, number)
-        except ProcessLookupError:  # it does not lead its group yet
-            os.kill(pid, number)
+        elif pid := self._pids.get(command["id"]):
+            try:
+                os.killpg(pid, command["signal"])
+            except ProcessLookupError:  # it does not lead its group yet
+                os.kill(pid, command["signal"])
 
     def _start(self, command: dict[str, Any]) -> None:
         search = command["env"].get("PATH", os.environ.get("PATH", os.defpath))
@@ -196,7 +196,7 @@ class Server:
                 return
             pid = found.si_pid
             if pid in self._containers:
-                _kill_group(pid)
+                _kill(os.killpg, pid)
             _, status, usage = os.wait4(pid, 0)
             self._sweep()
             container = self._containers.pop(pid, None)
@@ -211,16 +211,15 @@ class Server:
         """Kill the orphans: children of ours that lead no container lost theirs."""
         for pid in _children(self._pid):
             if pid not in self._containers:
-                _kill(pid)
+                _kill(os.kill, pid)
 
     def _kill_everything(self) -> None:
         """Kill level by level: whoever is orphaned by a kill becomes a child, and is next."""
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for pid in self._containers:
-            _kill_group(pid)
+            _kill(os.killpg, pid)
         while children := _children(self._pid):
             for pid in children:
-                _kill(pid)
+                _kill(os.kill, pid)
             for pid in children:
                 os.waitpid(pid, 0)
 
@@ -254,10 +253,8 @@ def _visible(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _exit_code(code: object) -> int:
-    if code is None:
-        return 0
-    if isinstance(code, int):
-        return code & 0xFF
+    if code is None or isinstance(code, int):
+        return (code or 0) & 0xFF
     print(code, file=sys.stderr)
     return 1
 
@@ -274,9 +271,8 @@ def _isolate(parent: int) -> None:
 def _redirect(log: str) -> None:
     sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(sink, 1)
-    os.dup2(sink, 2)
+    for source, standard in ((nothing, 0), (sink, 1), (sink, 2)):
+        os.dup2(source, standard)
     os.close(nothing)
     os.close(sink)
 
@@ -286,18 +282,9 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in listing.split()]
 
 
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def _kill_group(pid: int) -> None:
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+def _kill(send: Callable[[int, int], None], pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        send(pid, signal.SIGKILL)
 
 
 def _prctl(option: int, value: int) -> None:

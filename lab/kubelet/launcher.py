@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import socket
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,8 +102,8 @@ class Launcher:
         self._env = env
         self._preload = preload
         self._running: dict[str, Process] = {}
-        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._hello: asyncio.Future[_Message] = asyncio.get_running_loop().create_future()
+        self._gone = asyncio.Event()
         self._cold_said = False
         self._server: asyncio.subprocess.Process
         self._writer: asyncio.StreamWriter | None = None
@@ -119,29 +120,32 @@ class Launcher:
             self._server = await self._spawn(theirs.fileno())
         reader, self._writer = await asyncio.open_connection(sock=ours)
         self._listening = asyncio.create_task(self._listen(reader))
-        await asyncio.wait({self._ready, self._broken}, return_when=asyncio.FIRST_COMPLETED)
-        if not self._ready.done():
+        hello = await self._hello
+        if self._gone.is_set():
             await self.broken()
-        self._ready.result()
+        if self._preload and self._preload[0] in hello.skipped:
+            raise LabError(
+                f"{self._python} has no module {self._preload[0]}.",
+                "Name the interpreter of an Airflow 3 environment with --python.",
+            )
+        if self._preload:
+            _LOG.info("The fork server has %d modules imported.", hello.modules)
 
     async def _spawn(self, descriptor: int) -> asyncio.subprocess.Process:
-        script = Path(forkserver.__file__)
+        if not os.access(self._python, os.X_OK) or self._python.is_dir():
+            raise LabError(f"{self._python} cannot be executed.", "Name a Python with --python.")
+        python = self._python if self._preload else sys.executable
         options = ["--socket", str(descriptor), "--preload", ",".join(self._preload)]
-        try:
-            return await asyncio.create_subprocess_exec(
-                self._python,
-                script,
-                *options,
-                pass_fds=[descriptor],
-                cwd=self._work,
-                env=self._env,
-                stdin=asyncio.subprocess.DEVNULL,
-            )
-        except OSError as error:
-            raise LabError(
-                f"{self._python} cannot be executed: {error.strerror}.",
-                "Name Airflow's interpreter with --python.",
-            ) from error
+        return await asyncio.create_subprocess_exec(
+            python,
+            forkserver.__file__,
+            *options,
+            pass_fds=[descriptor],
+            cwd=self._work,
+            env=self._env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=sys.stderr.fileno(),  # what imports print is no answer of the kubelet's
+        )
 
     async def start(self, command: Command) -> Process:
         """Start a container; raises StartError if its command cannot be executed."""
@@ -162,7 +166,7 @@ class Launcher:
 
     async def broken(self) -> None:
         """Wait for the fork server's end, and raise LabError: its containers died with it."""
-        await self._broken
+        await self._gone.wait()
         code = await self._server.wait()
         _kill_descendants()
         raise LabError(
@@ -205,11 +209,12 @@ class Launcher:
         decode = msgspec.json.Decoder(_Message).decode
         while line := await reader.readline():
             self._hear(decode(line))
-        self._broken.set_result(None)
+        self._gone.set()
+        self._greet(_Message())
 
     def _hear(self, message: _Message) -> None:
         if message.ready:
-            self._announce(message)
+            self._greet(message)
             return
         container = self._running[message.id]
         if message.exit is not None:
@@ -222,17 +227,9 @@ class Launcher:
         else:
             container.started.set_result(None)
 
-    def _announce(self, message: _Message) -> None:
-        if self._preload and self._preload[0] in message.skipped:
-            missing = LabError(
-                f"{self._python} has no module {self._preload[0]}.",
-                "Name the interpreter of an Airflow 3 environment with --python.",
-            )
-            self._ready.set_exception(missing)
-            return
-        if self._preload:
-            _LOG.info("The fork server has %d modules imported.", message.modules)
-        self._ready.set_result(None)
+    def _greet(self, hello: _Message) -> None:
+        if not self._hello.done():
+            self._hello.set_result(hello)
 
 
 def environment(mode: str) -> dict[str, str]:

@@ -1,0 +1,143 @@
+"""Running API servers, and hands to use them the way the executor and a kubelet do."""
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubernetes import client, config, watch
+
+from lab.kubeapi.kubeconfig import write_kubeconfig
+
+_namespaces = itertools.count(1)
+WATCH_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Server:
+    """One running API server."""
+
+    kind: str
+    kubeconfig: Path
+    logs: Path
+    process: subprocess.Popen[bytes] | None = None
+    url: str = ""
+
+
+@contextmanager
+def running_kubeapi(directory: Path, *options: str) -> Iterator[Server]:
+    logs = directory / "logs"
+    logs.mkdir(parents=True)
+    command = [sys.executable, "-m", "lab.kubeapi", "--logs", str(logs), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().decode().removeprefix("listening on ").strip()
+            kubeconfig = write_kubeconfig(directory / "kubeconfig", url)
+            yield Server("kubeapi", kubeconfig, logs, process, url)
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+class KubernetesAPI:
+    """A namespace of its own on one API server."""
+
+    def __init__(self, server: Server) -> None:
+        self.kind = server.kind
+        self.kubeconfig = server.kubeconfig
+        self.logs = server.logs
+        self.client = config.new_client_from_config(str(server.kubeconfig))
+        self.core = client.CoreV1Api(self.client)
+        self.namespace = f"contract-{os.getpid()}-{next(_namespaces)}"
+        self.core.create_namespace({"metadata": {"name": self.namespace}})
+
+    def pod(self, name: str, **labels: str) -> dict[str, Any]:
+        """Return a pod as the executor makes them."""
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": name,
+                "labels": labels,
+                "annotations": {"dag_id": "d", "task_id": "t", "try_number": "1"},
+            },
+            "spec": {
+                "restartPolicy": "Never",
+                "containers": [{"name": "base", "image": "worker", "args": ["run"]}],
+            },
+        }
+
+    def request(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+        """Send what the client's own methods would refuse to; return code and body."""
+        headers = {"Content-Type": "application/json"}
+        parameters = self.client.param_serialize(
+            method, path, body=body, header_params=headers, auth_settings=["BearerToken"]
+        )
+        answer = self.client.call_api(*parameters)
+        return answer.status, bytes(answer.read())
+
+    def create(self, name: str, **labels: str) -> Any:
+        return self.core.create_namespaced_pod(self.namespace, self.pod(name, **labels))
+
+    def read(self, name: str) -> Any:
+        return self.core.read_namespaced_pod(name, self.namespace)
+
+    def patch(self, name: str, body: Any, **options: Any) -> Any:
+        return self.core.patch_namespaced_pod(name, self.namespace, body, **options)
+
+    def label(self, name: str, **labels: str | None) -> Any:
+        return self.patch(name, {"metadata": {"labels": labels}})
+
+    def set_phase(self, name: str, phase: str) -> Any:
+        body = {"status": {"phase": phase}}
+        return self.core.patch_namespaced_pod_status(name, self.namespace, body)
+
+    def bind(self, name: str, node: str = "node-1") -> None:
+        """Assign the pod to a node, as a scheduler does; the answer is a Status, no Binding."""
+        binding = {"metadata": {"name": name}, "target": {"kind": "Node", "name": node}}
+        self.core.create_namespaced_pod_binding(
+            name, self.namespace, client.V1Binding.from_dict(binding), _preload_content=False
+        )
+
+    def delete(self, name: str, **options: Any) -> Any:
+        return self.core.delete_namespaced_pod(name, self.namespace, **options)
+
+    def names(self, **selectors: Any) -> list[str]:
+        items = self.core.list_namespaced_pod(self.namespace, **selectors).items
+        return [item.metadata.name for item in items]
+
+    def revision(self) -> str:
+        """Return the resource version of now."""
+        return str(self.core.list_namespaced_pod(self.namespace).metadata.resource_version)
+
+    def events(self, count: int, **options: Any) -> list[dict[str, Any]]:
+        """Return the first events of a watch; fewer if they do not come in time."""
+        watcher = watch.Watch()
+        seen = []
+        for event in watcher.stream(
+            self.core.list_namespaced_pod,
+            self.namespace,
+            timeout_seconds=WATCH_SECONDS,
+            **options,
+        ):
+            seen.append(event)
+            if len(seen) == count:
+                break
+        watcher.stop()
+        return seen
+
+    def told(self, count: int, **options: Any) -> list[tuple[str, str]]:
+        """Return the first events of a watch as (type, pod name)."""
+        return [
+            (event["type"], event["object"].metadata.name)
+            for event in self.events(count, **options)
+        ]

@@ -1,0 +1,117 @@
+"""Faults of database links: through a real proxy, healed whatever happens."""
+
+import socket
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from chaos.base import Fault
+from chaos.network import LinkCut, NetworkLatency
+from lab.errors import LabError
+from tests.lab.miniature import lab
+from tests.lab.proxied import Proxy, proxy_to_database
+
+pytest_plugins = ["tests.lab.miniature_fixtures"]
+
+
+@pytest.fixture
+def proxy(dsn: str) -> Iterator[Proxy]:
+    with proxy_to_database(dsn) as proxy:
+        yield proxy
+
+
+def round_trip(connection: psycopg.Connection) -> float:
+    begun = time.monotonic()
+    connection.execute("SELECT 1")
+    return time.monotonic() - begun
+
+
+def test_latency_slows_its_process_and_heals(proxy: Proxy, dsn: str) -> None:
+    one = proxy.connect(dsn, "scheduler-1")
+    two = proxy.connect(dsn, "scheduler-2")
+    with NetworkLatency(lab(dsn, proxy.control), "scheduler-2", 0.2):
+        assert round_trip(one) < 0.2
+        assert round_trip(two) >= 0.4
+    assert round_trip(two) < 0.2
+
+
+def test_a_star_slows_every_process(proxy: Proxy, dsn: str) -> None:
+    names = ("scheduler-1", "api-server")
+    connections = [proxy.connect(dsn, name) for name in names]
+    with NetworkLatency(lab(dsn, proxy.control), "*", 0.1, jitter=0.02, seed=7):
+        assert all(round_trip(connection) >= 0.16 for connection in connections)
+        rule = proxy.links()["api-server"]["rule"]
+    assert rule == {"latency": 0.1, "jitter": 0.02, "cut": None, "seed": 7}
+
+
+def test_a_cut_bites_on_top_of_latency_and_heals_by_itself(proxy: Proxy, dsn: str) -> None:
+    connection = proxy.connect(dsn, "scheduler-1")
+    here = lab(dsn, proxy.control)
+    with NetworkLatency(here, "scheduler-1", 0.1):
+        with LinkCut(here, "scheduler-1", "reset"), pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
+        rule = proxy.links()["scheduler-1"]["rule"]
+        assert (rule["cut"], rule["latency"]) == (None, 0.1)
+    assert round_trip(proxy.connect(dsn, "scheduler-1")) < 0.2
+
+
+def test_a_dropped_link_is_whole_again_after_the_fault(proxy: Proxy, dsn: str) -> None:
+    connection = proxy.connect(dsn, "scheduler-1")
+    with LinkCut(lab(dsn, proxy.control), "scheduler-1", "drop"):
+        assert proxy.links()["scheduler-1"]["rule"]["cut"] == "drop"
+    assert round_trip(connection) < 5
+
+
+def faults(proxy_control: str, record: list[tuple[str, ...]]) -> list[Fault]:
+    def keep(*event: str) -> None:
+        record.append(event)
+
+    here = lab(proxy_control=proxy_control)
+    return [
+        NetworkLatency(here, "scheduler-1", 0.05, jitter=0.01, seed=2, record=keep),
+        LinkCut(here, "scheduler-1", "drop", record=keep),
+    ]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_heals_when_the_test_fails_and_records_it(proxy: Proxy, dsn: str, number: int) -> None:
+    told: list[tuple[str, ...]] = []
+    fault = faults(proxy.control, told)[number]
+
+    def fail() -> None:
+        with fault:
+            raise ZeroDivisionError
+
+    proxy.connect(dsn, "scheduler-1").close()
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    rule = proxy.links()["scheduler-1"]["rule"]
+    assert rule == {"latency": 0.0, "jitter": 0.0, "cut": None, "seed": 0}
+    details = (
+        "0.05 s ± 0.01 s (seed 2) each way on the database link",
+        "database link cut by drop",
+    )
+    assert told == [
+        ("begin", fault.name, "scheduler-1", details[number]),
+        ("end", fault.name, "scheduler-1", ""),
+    ]
+
+
+def test_another_way_to_cut_is_refused(proxy: Proxy) -> None:
+    with pytest.raises(LabError, match='cut must be null, "drop" or "reset"'):
+        LinkCut(lab(proxy_control=proxy.control), "scheduler-1", "softly").begin()
+
+
+def test_a_proxy_that_is_away_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    fault = NetworkLatency(lab(proxy_control=f"http://127.0.0.1:{port}"), "scheduler-1", 0.1)
+    with pytest.raises(LabError, match="The database proxy does not answer"):
+        fault.begin()
+
+
+def test_says_where_it_is_not_available() -> None:
+    assert LinkCut.available(lab(proxy_control="http://127.0.0.1:1")) is None
+    assert LinkCut.available(lab()) == "the lab has no proxy in front of its database"

@@ -1,0 +1,237 @@
+"""Floods against peers that are broken: what an API server does on its worst days.
+
+The peers are real HTTP servers; none of them pretends to be a working Airflow.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from lab.errors import LabError
+from load.flood import Flood
+from load.report import FloodReport
+from load.tally import lines
+
+ENDED = "2026-11-22T11:00:00Z"
+
+Reply = Callable[["Peer"], None]
+
+
+class Peer(BaseHTTPRequestHandler):
+    """Lets everybody in, and answers the rest as `reply` does."""
+
+    reply: Reply
+
+    def answer(self, status: int, text: str, kind: str = "application/json") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def handle_any(self) -> None:
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path == "/auth/token":
+            self.answer(201, json.dumps({"access_token": "t"}))
+        else:
+            type(self).reply(self)
+
+    do_GET = do_POST = handle_any  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing on the terminal."""
+
+
+def failing(request: Peer) -> None:
+    request.answer(500, "{}")
+
+
+@contextmanager
+def peer(reply: Reply) -> Iterator[str]:
+    handler = type("OnePeer", (Peer,), {"reply": staticmethod(reply)})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The URL of a server that takes connections and never says a word."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def flood(url: str, directory: Path, **options: Any) -> Flood:
+    asked: dict[str, Any] = {"runs": 2, "rate": 50.0, "seed": 1, "run_time": 20, "patience": 2.0}
+    return Flood(url, directory, ["wide"], **{**asked, **options})
+
+
+def gone(pid: int) -> bool:
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not psutil.pid_exists(pid)
+
+
+def test_an_api_server_that_never_answers_ends_the_flood_with_one_line(
+    silent: str, tmp_path: Path
+) -> None:
+    with flood(silent, tmp_path) as asked, pytest.raises(LabError) as caught:
+        asked.wait(15)
+    assert "lets no flood in: no token from /auth/token (no answer" in caught.value.message
+    assert str(tmp_path / "flood.log") in caught.value.hint
+    assert FloodReport.load(tmp_path / "flood.json").triggered == 0
+
+
+def test_a_port_without_a_server_ends_the_flood_with_one_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with flood(url, tmp_path) as asked, pytest.raises(LabError, match="no token"):
+            asked.wait(15)
+
+
+def test_error_answers_are_counted_and_the_load_falls_short(tmp_path: Path) -> None:
+    with peer(failing) as url, flood(url, tmp_path, run_time=4, users=1) as asked:
+        report = asked.wait()
+    assert (report.triggered, report.finished) == (0, 0)
+    assert report.failures > 2
+    assert any("dagRuns: 500" in error for error in report.errors)
+    assert report.shortfall() == "0 of 2 runs were triggered"
+
+
+def test_routes_that_this_airflow_lacks_are_no_failures(tmp_path: Path) -> None:
+    def reply(request: Peer) -> None:
+        if request.command == "GET":
+            request.answer(200, "<html></html>", "text/html")
+        else:
+            request.answer(404, '{"detail": "The Dag with ID: `wide` was not found"}')
+
+    with peer(reply) as url, flood(url, tmp_path, users=2, run_time=4, patience=0.5) as asked:
+        report = asked.wait()
+    assert report.absent
+    polls = {name: each for name, each in report.endpoints.items() if name.startswith("GET /ui")}
+    assert polls
+    assert not sum(each.failures for each in polls.values())
+    assert all(error.startswith("POST") for error in report.errors)
+
+
+def test_without_ui_users_nothing_of_the_ui_is_asked_for(tmp_path: Path) -> None:
+    with peer(failing) as url, flood(url, tmp_path, ui=False, run_time=3) as asked:
+        report = asked.wait()
+    assert report.asked.users == 0
+    assert not [name for name in report.endpoints if "/ui/" in name]
+
+
+def test_a_run_whose_answer_was_lost_is_triggered_once_and_under_the_same_id(
+    tmp_path: Path,
+) -> None:
+    """The peer makes the run and hangs up; to the second request it says that it has it."""
+    made: list[str] = []
+
+    def reply(request: Peer) -> None:
+        if request.path != "/api/v2/dags/wide/dagRuns":
+            ended = [
+                {"dag_id": "wide", "dag_run_id": run, "state": "success", "end_date": ENDED}
+                for run in set(made)
+            ]
+            return request.answer(200, json.dumps({"dag_runs": ended, "state": "running"}))
+        made.append(json.loads(request.body)["dag_run_id"])
+        if made.count(made[-1]) == 1:
+            request.close_connection = True
+            return None
+        return request.answer(409, '{"detail": "there is one"}')
+
+    with peer(reply) as url, flood(url, tmp_path, ui=False, runs=3) as asked:
+        report = asked.wait()
+    assert sorted(made) == sorted([f"flood-1-{n}" for n in range(3)] * 2)
+    assert (report.triggered, report.finished, report.ended) == (3, 3, {"success": 3})
+    assert [line.op for line in lines(asked.runs_path)].count("triggered") == 3
+
+
+def test_a_run_id_that_was_there_before_is_not_taken_for_ours(tmp_path: Path) -> None:
+    def reply(request: Peer) -> None:
+        triggering = request.path == "/api/v2/dags/wide/dagRuns"
+        request.answer(409 if triggering else 200, '{"dag_runs": []}')
+
+    with peer(reply) as url, flood(url, tmp_path, ui=False) as asked:
+        report = asked.wait()
+    assert report.triggered == 0
+    assert report.errors == {'POST /api/v2/dags/{dag_id}/dagRuns: 409: {"dag_runs": []}': 2}
+
+
+def test_a_flood_that_is_stopped_has_a_report_and_leaves_no_process(tmp_path: Path) -> None:
+    with peer(failing) as url:
+        asked = flood(url, tmp_path, run_time=60)
+        with asked:
+            time.sleep(2.5)
+            assert asked.running
+            report = asked.stop()
+            assert asked.stop() == report
+            assert not asked.running
+    assert report.shortfall() == "0 of 2 runs were triggered"
+    assert (tmp_path / "flood_stats.csv").exists()
+
+
+def test_leaving_the_flood_by_an_exception_ends_locust(silent: str, tmp_path: Path) -> None:
+    asked = flood(silent, tmp_path, patience=60.0)
+
+    def interrupted() -> None:
+        with asked:
+            assert asked.running
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not asked.running
+
+
+def test_locust_dies_with_whoever_started_it(silent: str, tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from load.flood import Flood\n"
+        "flood = Flood(sys.argv[1], Path(sys.argv[2]), ['wide'], runs=1, rate=1, seed=1)\n"
+        "flood.start(); print(flood._process.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, silent, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    locust = int(parent.stdout.readline())
+    assert psutil.pid_exists(locust)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    assert gone(locust)
+
+
+def test_a_flood_that_was_never_started_says_so(silent: str, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="never started"):
+        flood(silent, tmp_path).stop()
+
+
+def test_the_terminal_stays_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with peer(failing) as url, flood(url, tmp_path, run_time=3) as asked:
+        asked.wait()
+    assert capfd.readouterr() == ("", "")
+    assert "dagRuns" in (tmp_path / "flood.log").read_text()

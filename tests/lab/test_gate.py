@@ -1,0 +1,220 @@
+"""A gate holds a process inside its statement: after the snapshot, before the row locks."""
+
+import subprocess
+import sys
+import time
+
+import psycopg
+import pytest
+
+from chaos.gate import GateError, StatementGate
+from chaos.statement import remove
+from tests.lab.miniature import QUEUED, RUNNING, Process
+
+pytest_plugins = ["tests.lab.miniature_fixtures"]
+
+PLANS = ("hashjoin", "mergejoin", "nestloop")
+CONTROLLER = """
+import sys, time
+from chaos.gate import StatementGate
+gate = StatementGate(sys.argv[1], "scheduler-2")
+gate.close()
+print("closed", flush=True)
+time.sleep(600)
+"""
+
+
+def now(process: Process) -> float:
+    row = process.run("SELECT extract(epoch FROM clock_timestamp())::float8 AS now")[0]
+    return float(row["now"])
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_snapshot_is_taken_before_the_hold_and_row_locks_after_it(
+    dsn: str, scheduler_1: Process, scheduler_2: Process, plan: str
+) -> None:
+    for method in PLANS:
+        scheduler_2.run(f"SET enable_{method} = {'on' if method == plan else 'off'}")
+    with StatementGate(dsn, "scheduler-2") as gate:
+        scheduler_2.begin(RUNNING["3.0.6"])
+        gate.wait_standing(timeout=10)
+        scheduler_1.run("SELECT FROM dag_run FOR UPDATE NOWAIT")
+        scheduler_1.run("BEGIN")
+        scheduler_1.run("UPDATE task_instance SET state = 'scheduled', try_number = 1")
+        scheduler_1.run("UPDATE dag_run SET last_scheduling_decision = '2026-01-01'")
+        scheduler_1.run("COMMIT")
+        gate.open()
+        assert scheduler_2.ended(10)
+    (row,) = scheduler_2.rows
+    assert row["last_scheduling_decision"].year == 2026, "the locked row is the newest"
+    assert (row["state_1"], row["try_number"]) == (None, 0), "the joined row is the snapshot's"
+
+
+@pytest.mark.parametrize("version", RUNNING)
+def test_holds_the_statement_of_every_version(dsn: str, scheduler_2: Process, version: str) -> None:
+    with StatementGate(dsn, "scheduler-2") as gate:
+        scheduler_2.begin(RUNNING[version])
+        standing = gate.wait_standing(timeout=10)
+        assert standing.process == "scheduler-2"
+        assert standing.pid == scheduler_2.connection.info.backend_pid
+        assert standing.query.startswith("SELECT")
+    assert scheduler_2.ended(10)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [*QUEUED.values(), "SELECT * FROM dag", "UPDATE dag SET is_paused = false"],
+    ids=[*(f"queued-{version}" for version in QUEUED), "select", "update"],
+)
+def test_lets_other_statements_of_the_process_pass(
+    dsn: str, scheduler_2: Process, statement: str
+) -> None:
+    with StatementGate(dsn, "scheduler-2"):
+        scheduler_2.begin(statement)
+        assert scheduler_2.ended(10)
+
+
+def test_lets_other_processes_pass(dsn: str, scheduler_1: Process) -> None:
+    with StatementGate(dsn, "scheduler-2"):
+        scheduler_1.begin(RUNNING["3.0.6"])
+        assert scheduler_1.ended(10)
+    assert len(scheduler_1.rows) == 1
+
+
+def test_a_glob_holds_all_that_it_names(
+    dsn: str, scheduler_1: Process, scheduler_2: Process
+) -> None:
+    with StatementGate(dsn, "scheduler-*") as gate:
+        for process in (scheduler_1, scheduler_2):
+            process.begin(RUNNING["3.3.2"])
+            gate.wait_standing(timeout=10)
+        deadline = time.monotonic() + 10
+        while len(gate.standing()) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert [standing.process for standing in gate.standing()] == ["scheduler-1", "scheduler-2"]
+    assert scheduler_1.ended(10)
+    assert scheduler_2.ended(10)
+
+
+def test_a_statement_prepared_before_the_gate_was_installed_is_held(
+    dsn: str, scheduler_2: Process
+) -> None:
+    scheduler_2.run(f"PREPARE examine AS {RUNNING['3.0.6']}")
+    for _ in range(7):
+        scheduler_2.run("EXECUTE examine")
+    with StatementGate(dsn, "scheduler-2", statement="EXECUTE examine") as gate:
+        scheduler_2.begin("EXECUTE examine")
+        gate.wait_standing(timeout=10)
+    assert scheduler_2.ended(10)
+
+
+def test_lets_an_older_statement_past_and_holds_the_next(dsn: str, scheduler_2: Process) -> None:
+    observer = Process(dsn, "observer")
+    with StatementGate(dsn, "scheduler-2") as gate:
+        scheduler_2.begin(RUNNING["3.0.6"])
+        older = gate.wait_standing(timeout=10)
+        moment = now(observer)
+        with pytest.raises(GateError, match=r"did not come to the gate within 0\.3 s"):
+            gate.wait_standing(newer_than=moment, timeout=0.3)
+        assert scheduler_2.ended(10)
+        scheduler_2.begin(RUNNING["3.0.6"])
+        newer = gate.wait_standing(newer_than=moment, timeout=10)
+        assert older.since < moment < newer.since
+        assert not scheduler_2.ended(0.2)
+    assert scheduler_2.ended(10)
+
+
+def test_tells_why_nobody_came(dsn: str, scheduler_2: Process) -> None:
+    with StatementGate(dsn, "scheduler-2") as gate:
+        scheduler_2.run("SELECT 1")
+        with pytest.raises(GateError, match=r"within 0.1 s: scheduler-2 is idle for \d"):
+            gate.wait_standing(timeout=0.1)
+    with (
+        StatementGate(dsn, "scheduler-9") as gate,
+        pytest.raises(GateError, match="no connection has that application_name"),
+    ):
+        gate.wait_standing(timeout=0.1)
+
+
+def test_a_killed_controller_opens_the_gate(dsn: str, scheduler_2: Process) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", CONTROLLER, dsn], stdout=subprocess.PIPE, text=True
+    ) as controller:
+        assert controller.stdout is not None
+        try:
+            assert controller.stdout.readline() == "closed\n"
+            scheduler_2.begin(RUNNING["3.0.6"])
+            assert not scheduler_2.ended(0.3)
+        finally:
+            controller.kill()
+    assert scheduler_2.ended(10)
+    scheduler_2.begin(RUNNING["3.0.6"])
+    assert scheduler_2.ended(10), "what the dead controller left behind holds nobody"
+
+
+def test_a_gate_that_lost_its_connection_is_open_and_says_so(
+    dsn: str, scheduler_1: Process, scheduler_2: Process
+) -> None:
+    told: list[tuple[str, ...]] = []
+    gate = StatementGate(dsn, "scheduler-2", record=lambda *event: told.append(event))
+    gate.close()
+    scheduler_2.begin(RUNNING["3.0.6"])
+    gate.wait_standing(timeout=10)
+    scheduler_1.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'chaos'"
+    )
+    assert scheduler_2.ended(10)
+    with pytest.raises(GateError, match="opened itself"):
+        gate.standing()
+    gate.open()
+    assert told[-1][0] == "opened"
+    assert "its connection was lost" in told[-1][3]
+
+
+def test_records_when_it_closes_is_reached_and_opens(dsn: str, scheduler_2: Process) -> None:
+    told: list[tuple[str, ...]] = []
+    gate = StatementGate(dsn, "scheduler-2", record=lambda *event: told.append(event))
+    for _ in range(2):
+        gate.close()
+    scheduler_2.begin(RUNNING["3.0.6"])
+    gate.wait_standing(timeout=10)
+    for _ in range(2):
+        gate.open()
+    assert [event[:3] for event in told] == [
+        ("closed", "statement", "scheduler-2"),
+        ("reached", "statement", "scheduler-2"),
+        ("opened", "statement", "scheduler-2"),
+    ]
+
+
+def test_an_open_gate_has_nobody_standing_at_it(dsn: str) -> None:
+    with pytest.raises(GateError, match="is open"):
+        StatementGate(dsn, "scheduler-2").standing()
+
+
+def test_opens_when_the_scenario_fails(dsn: str, scheduler_2: Process) -> None:
+    def fail() -> None:
+        with StatementGate(dsn, "scheduler-2") as gate:
+            scheduler_2.begin(RUNNING["3.0.6"])
+            gate.wait_standing(timeout=10)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert scheduler_2.ended(10)
+
+
+def test_removal_opens_the_gate_first(dsn: str, scheduler_2: Process) -> None:
+    with StatementGate(dsn, "scheduler-2") as gate:
+        scheduler_2.begin(RUNNING["3.0.6"])
+        gate.wait_standing(timeout=10)
+        remove(dsn, timeout=10)
+        assert scheduler_2.ended(10)
+
+
+def test_the_owner_needs_no_privilege(dsn: str, scheduler_1: Process) -> None:
+    (role,) = scheduler_1.run("SELECT rolsuper, rolbypassrls, rolcreaterole FROM pg_roles"
+                              " WHERE rolname = current_user")  # fmt: skip
+    assert not any(role.values())
+    with psycopg.connect(dsn) as connection, StatementGate(dsn, "scheduler-1"):
+        assert connection.execute("SELECT count(*) FROM chaos.rule").fetchone() == (1,)
