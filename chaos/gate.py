@@ -80,7 +80,7 @@ class StatementGate:
         rule.put()
         self._rule = rule
         log.info("The gate of %s is closed.", self.process)
-        self._record("closed", self.name, self.process, self._statement)
+        self._record("closed", self.name, self.process, "after the snapshot, before row locks")
 
     def open(self) -> None:
         """Let everyone go on; does nothing when open."""

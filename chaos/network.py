@@ -26,7 +26,9 @@ class _LinkFault(Fault):
 
     def _put(self, **fields: Any) -> None:
         try:
-            answer = requests.put(self._rule, json=fields, timeout=_TIMEOUT)
+            with requests.Session() as session:
+                session.trust_env = False
+                answer = session.put(self._rule, json=fields, timeout=_TIMEOUT)
         except requests.RequestException as error:
             raise LabError(
                 f"The database proxy does not answer at {self._rule}.",

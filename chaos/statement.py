@@ -98,10 +98,11 @@ def install(dsn: str, timeout: float = 30.0) -> None:
             return
         if mark is not None:
             remove(dsn, timeout)
-        if reason := _unbound(connection):
+        reason = _unbound(connection)
+        if reason and _mark(connection) is None:
             raise LabError(
                 f"Statements cannot be held or delayed: {reason}.",
-                "Give Airflow an ordinary role that owns its tables.",
+                "It takes an ordinary role that owns Airflow's tables, and none of their policies.",
             )
         _locking_dag(connection, timeout, _create)
     log.info("Rules inside statements are installed.")
@@ -115,7 +116,6 @@ def remove(dsn: str, timeout: float = 30.0) -> None:
     with connect(dsn) as connection:
         if _mark(connection) is None:
             return
-        connection.execute("DELETE FROM chaos.rule")
         connection.execute(
             f"SELECT pg_terminate_backend(pid) FROM ({HOLDERS}) AS holder"
             " WHERE pid <> pg_backend_pid()"

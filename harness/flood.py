@@ -1,15 +1,23 @@
 """Floods as a test sees them: sized in task instances, stopped at the first violation."""
 
 import logging
-import math
 import time
+from collections.abc import Sequence
+from itertools import accumulate, cycle
 
 import allure
 
+from dags.shapes import DEFAULT_SHAPES, Shape, dags
 from harness.run import Run
 from load.flood import Flood
 
 log = logging.getLogger(__name__)
+
+
+def runs_for(task_instances: int, shapes: Sequence[Shape]) -> int:
+    """Return how many runs, in rounds over the shapes, bring so many task instances at least."""
+    rounds = cycle(shape.task_instances for shape in shapes)
+    return next(n for n, total in enumerate(accumulate(rounds), 1) if total >= task_instances)
 
 
 class Floods:
@@ -26,16 +34,14 @@ class Floods:
         Returns when all have ended, after `at_most` seconds, or at the first violation, which is
         reason enough to stop; then the load is no assumption any more.
         """
-        dag_ids = self._history.lab.api.dag_ids()
-        each = self._history.lab.api.task_count(dag_ids[0])
+        shapes = dags(self._history.lab.spec.env.get("HA_CHAOS_SHAPES", DEFAULT_SHAPES))
         flood = self._flood = Flood(
             self._history.lab.api.base_url,
             self._history.folder,
-            dag_ids,
-            runs=math.ceil(task_instances / each),
+            list(shapes),
+            runs=runs_for(task_instances, list(shapes.values())),
             rate=rate,
             seed=self._history.seed,
-            run_prefix=f"flood-{time.time_ns() // 1_000_000}",
             run_time=at_most,
         )
         with allure.step(f"flood of {task_instances} task instances"), flood:

@@ -12,6 +12,7 @@ from lab.embedded import EmbeddedLab
 from lab.errors import LabError
 from oracle import audit
 from oracle.events import (
+    LAB_HEALTHY_AFTER,
     AssumptionEvent,
     End,
     Event,
@@ -29,6 +30,9 @@ from oracle.verdict import Judge, Judgement
 from reports.folder import LogTails
 
 log = logging.getLogger(__name__)
+
+# Seconds; a worker process lives on for some after its task, or its refusal.
+_PATIENCE = 6.0
 
 
 class AssumptionFailed(Exception):
@@ -144,8 +148,8 @@ class Run:
     def end(self) -> Judgement:
         """Stop recording, keep the logs, and return the judgement of the stored history."""
         ailments = self.lab.ailments()
-        self.assume("lab-healthy-after", not ailments, "; ".join(ailments) or "healthy", "healthy")
-        path = self.recorder.stop()
+        self.assume(LAB_HEALTHY_AFTER, not ailments, "; ".join(ailments) or "healthy", "healthy")
+        path = self.recorder.stop(patience=_PATIENCE)
         statement.remove(self.lab.dsn())
         audit.remove(self.lab.dsn())
         header, events = read(path)

@@ -131,7 +131,7 @@ class Performer:
             if self._ended():
                 return
             time.sleep(0.1)
-        raise AssumptionFailed(f"the run did not end in {at_most:.0f} s")
+        self._run.assume("run-ended", False, f"not in {at_most:.0f} s", "success or failed")
 
     def _await_evidence(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout

@@ -67,11 +67,6 @@ class AirflowAPI:
         answer = self.call("GET", "/api/v2/dags", params={"limit": 100})
         return sorted(dag["dag_id"] for dag in answer["dags"])
 
-    def task_count(self, dag_id: str) -> int:
-        """Return how many tasks a DAG has."""
-        answer = self.call("GET", f"/api/v2/dags/{dag_id}/tasks")
-        return int(answer["total_entries"])
-
     def import_errors(self) -> list[str]:
         """Return the DAG files' import errors: file name and the last line of the trace."""
         answer = self.call("GET", "/api/v2/importErrors", params={"limit": 20})

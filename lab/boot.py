@@ -22,6 +22,7 @@ from lab.components import Component
 from lab.envtest import ASSETS_VARIABLE, EnvTest
 from lab.errors import LabError
 from lab.kubeapi.kubeconfig import write_kubeconfig
+from lab.kubeclient import create_namespace
 from lab.postgres import Postgres, free_port, port_is_free
 from lab.ready import Readiness
 from lab.settings import NAMESPACE, Endpoints, write_passfile, write_pod_template
@@ -46,7 +47,7 @@ class Boot:
 
     def steps(self) -> Iterator[None]:
         """Boot, yielding often, so that the caller can listen; LabError when a part fails."""
-        for folder in ("logs", "pods", "airflow"):
+        for folder in ("logs", "pods", "airflow", "tmp"):
             (self.directory / folder).mkdir(exist_ok=True)
         with self._timed("database"):
             template = template_for(self.spec.airflow)
@@ -104,10 +105,11 @@ class Boot:
             write_kubeconfig(kubeconfig, server, namespace=NAMESPACE)
             return server
         real = EnvTest(self.directory / "kubernetes")
-        real.start(NAMESPACE)
+        real.start()
         for name, child in real.processes.items():
             self._adopt(name, child, real.log_of(name))
         shutil.copy2(real.kubeconfig, kubeconfig)
+        create_namespace(kubeconfig, NAMESPACE)
         return real.server
 
     def _start(self, component: Component, *, announced: bool = False) -> subprocess.Popen[bytes]:

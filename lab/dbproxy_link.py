@@ -175,12 +175,12 @@ class End(asyncio.BufferedProtocol):
 
 
 def process_name(code: int, parameters: bytes) -> str:
-    """Return the application_name among a start-up message's parameters."""
+    """Return the application_name among a start-up message's parameters, cut as the server does."""
     if code == CANCEL:
         return "cancel"
     words = parameters.split(b"\0")
     named = dict(zip(words[0::2], words[1::2]))  # noqa: B905 - strict= is Python 3.10's
-    return named.get(b"application_name", b"").decode(errors="replace") or "unnamed"
+    return named.get(b"application_name", b"").decode(errors="replace")[:63] or "unnamed"
 
 
 class Link:

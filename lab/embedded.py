@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import kubernetes
 import psutil
 from psycopg.conninfo import make_conninfo
 
@@ -20,6 +19,7 @@ from lab.api import AirflowAPI
 from lab.clean import clean
 from lab.components import PROJECT
 from lab.errors import LabError
+from lab.kubeclient import core_v1
 from lab.paths import cache_dir, labs_dir
 from lab.postgres import DATABASE, OWNER
 from lab.ready import live_schedulers
@@ -76,9 +76,7 @@ class EmbeddedLab:
 
     def kubernetes(self) -> Any:
         """Return a `kubernetes.client.CoreV1Api` for the lab's Kubernetes API."""
-        configuration = kubernetes.client.Configuration()
-        kubernetes.config.load_kube_config(str(self.kubeconfig), client_configuration=configuration)
-        return kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(configuration))
+        return core_v1(self.kubeconfig)
 
     def pause(self, process: str) -> None:
         """Freeze one process (SIGSTOP on all of its processes) until `resume`."""

@@ -18,6 +18,7 @@ import requests
 
 from lab.errors import LabError
 from lab.kubeapi.kubeconfig import write_kubeconfig
+from lab.spawn import spawn
 
 ASSETS_VARIABLE = "KUBEBUILDER_ASSETS"
 _HOST = "127.0.0.1"
@@ -57,6 +58,7 @@ class EnvTest:
         self._assets = assets()
         self._directory = directory.resolve()
         self.kubeconfig = self._directory / "kubeconfig"
+        self.server = ""
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "EnvTest":
@@ -76,7 +78,7 @@ class EnvTest:
         self._directory.mkdir(parents=True, exist_ok=True)
         client, peer, secure = _free_ports(3)
         token = secrets.token_hex(16)
-        server = f"https://{_HOST}:{secure}"
+        server = self.server = f"https://{_HOST}:{secure}"
         certificate = self._directory / "certs" / "apiserver.crt"
         log.info("Booting etcd and kube-apiserver on port %d", secure)
         try:
@@ -139,12 +141,12 @@ class EnvTest:
         self._spawn("kube-apiserver", [str(self._assets / "kube-apiserver"), *arguments])
 
     def _spawn(self, name: str, command: list[str]) -> None:
-        with self._log_of(name).open("wb") as output:
-            self.processes[name] = subprocess.Popen(
-                command, cwd=self._directory, stdout=output, stderr=subprocess.STDOUT
-            )
+        self.processes[name] = spawn(
+            command, env=os.environ, cwd=self._directory, log=self.log_of(name)
+        )
 
-    def _log_of(self, name: str) -> Path:
+    def log_of(self, name: str) -> Path:
+        """Return where one of the two writes to."""
         return self._directory / f"{name}.log"
 
     def _wait_until_ready(self, server: str, certificate: Path, token: str) -> None:
@@ -154,15 +156,15 @@ class EnvTest:
             for name, process in self.processes.items():
                 if process.poll() is not None:
                     raise LabError(
-                        f"{name} ended while it booted: {_last_line(self._log_of(name))}",
-                        f"See {self._log_of(name)}.",
+                        f"{name} ended while it booted: {_last_line(self.log_of(name))}",
+                        f"See {self.log_of(name)}.",
                     )
             if certificate.exists() and _answers(server, certificate, token):
                 return
             time.sleep(_POLL_SECONDS)
         raise LabError(
             f"kube-apiserver was not ready after {_BOOT_SECONDS:.0f} s.",
-            f"See {self._log_of('kube-apiserver')}.",
+            f"See {self.log_of('kube-apiserver')}.",
         )
 
 

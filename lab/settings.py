@@ -12,7 +12,7 @@ import yaml
 from lab.base import Airflow
 
 NAMESPACE = "airflow"
-_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "LD_LIBRARY_PATH")
+_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ def clean_environment(airflow: Airflow, home: Path) -> dict[str, str]:
     env["HOME"] = str(home)
     env["AIRFLOW_HOME"] = str(home)
     env["PYTHONUNBUFFERED"] = "1"
+    env["TMPDIR"] = str(home.parent / "tmp")
+    env["NO_PROXY"] = env["no_proxy"] = "127.0.0.1,localhost"
     if airflow.pythonpath:
         env["PYTHONPATH"] = os.pathsep.join(str(path) for path in airflow.pythonpath)
     return env

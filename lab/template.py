@@ -48,6 +48,7 @@ def _migrate(airflow: Airflow, directory: Path) -> None:
     server.start()
     home = directory / "home"
     home.mkdir()
+    (directory / "tmp").mkdir()
     try:
         env = clean_environment(airflow, home) | database_urls(server.port, server.password)
         done = subprocess.run(
@@ -62,6 +63,7 @@ def _migrate(airflow: Airflow, directory: Path) -> None:
     finally:
         server.stop()
         shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(directory / "tmp", ignore_errors=True)
     if done.returncode:
         last = ((done.stderr + done.stdout).strip().splitlines() or ["no output"])[-1]
         raise LabError(

@@ -16,6 +16,9 @@ WITHOUT_GAPS = "recorder-without-gaps"
 """The assumption by which a recorder vouches for its history: where it is not met, events are
 missing, and even a violation may be none."""
 
+LAB_HEALTHY_AFTER = "lab-healthy-after"
+"""The assumption without which nobody can be blamed for a task that was left lying."""
+
 
 class TaskInstanceKey(msgspec.Struct, frozen=True, gc=False):
     """What a task instance is called, through all its tries; its row's id may change, this not."""

@@ -11,7 +11,15 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from oracle.events import WITHOUT_GAPS, AssumptionEvent, End, Event, Header, TaskInstanceKey
+from oracle.events import (
+    LAB_HEALTHY_AFTER,
+    WITHOUT_GAPS,
+    AssumptionEvent,
+    End,
+    Event,
+    Header,
+    TaskInstanceKey,
+)
 from oracle.invariants import INVARIANTS, Invariant, Violation
 from oracle.invariants.no_lost_task import NoLostTask
 from oracle.memory import Memory, Story
@@ -152,8 +160,8 @@ class Judge:
         missing = [kind for kind in invariant.evidence if kind not in self._tally.kinds]
         if missing:
             return f"no {missing[0].__struct_config__.tag} event in the history"
-        if invariant.needs_a_clean_history and self._violations:
-            return "the history has violations, and may have been cut short at the first"
+        if invariant.needs_a_clean_history and (reason := self._unclean()):
+            return reason
         try:
             for violation in invariant.finish():
                 self._note(violation)
@@ -162,6 +170,15 @@ class Judge:
             logger.exception("The invariant %s failed", invariant.name)
             self._dismiss(invariant, error)
             return None
+
+    def _unclean(self) -> str | None:
+        """Say why a promise of progress cannot be held against Airflow here, if so."""
+        if self._violations:
+            return "the history has violations, and may have been cut short at the first"
+        after = self._assumptions.get(LAB_HEALTHY_AFTER)
+        if after is not None and not after.met:
+            return f"the lab itself was ailing: {after.value}"
+        return None
 
     def _note(self, violation: Violation) -> Violation:
         name = violation.invariant

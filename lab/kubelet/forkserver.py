@@ -66,7 +66,7 @@ def main() -> None:
 def preload(modules: list[str]) -> list[str]:
     """Import what the containers will need, and return what this version does not have.
 
-    Raises RuntimeError when an import left a thread running: a fork copies only the thread that
+    Ends the process when an import left a thread running: a fork copies only the thread that
     forks, and whatever locks the others hold stay locked in the copy for ever.
     """
     gc.disable()
@@ -80,7 +80,10 @@ def preload(modules: list[str]) -> list[str]:
             skipped.append(name)
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads > 1:
-        raise RuntimeError(f"preloading left {threads - 1} threads running: forking is not safe")
+        print(
+            f"preloading left {threads - 1} threads running: forking is not safe", file=sys.stderr
+        )
+        os._exit(1)
     gc.collect()
     gc.freeze()
     return skipped
@@ -181,7 +184,8 @@ class Server:
         except SystemExit as ended:
             status = _exit_code(ended.code)
         except BaseException as error:  # noqa: BLE001  (nothing may reach the server's own loop)
-            sys.excepthook(type(error), error, _visible(error.__traceback__))
+            trace = _visible(error.__traceback__)
+            sys.excepthook(type(error), error.with_traceback(trace), trace)
         finally:
             _leave(status)
 

@@ -1,11 +1,14 @@
 """The loop that follows a namespace's pods and gives each new one a worker."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from lab.kubelet.api import Expired, PodsAPI, Unavailable
 from lab.kubelet.pods import Pod
 from lab.kubelet.worker import Node, PodWorker
+
+_LOG = logging.getLogger(__name__)
 
 # A kubelet gives a pod that vanished (grace period 0) this long, whatever was asked.
 _VANISHED_GRACE_SECONDS = 1
@@ -35,8 +38,9 @@ class Kubelet:
                             self._see(tasks, kind, pod)
                 except Expired:
                     version = await self._relist(tasks)
-                except Unavailable:
-                    await asyncio.sleep(_RESUME_SECONDS)
+                except Unavailable as error:
+                    _LOG.debug("The watch broke: %s", error)
+                await asyncio.sleep(_RESUME_SECONDS)
 
     async def _relist(self, tasks: asyncio.TaskGroup) -> str:
         listed = await self._api.pods()

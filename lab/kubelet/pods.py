@@ -52,9 +52,9 @@ class ContainerSpec(_Part):
 
 
 class Metadata(_Part):
-    """Who a pod is, and whether it is to go."""
+    """Who a pod is, and whether it is to go; a bookmark's has only the version."""
 
-    name: str
+    name: str = ""
     namespace: str = ""
     uid: str = ""
     resource_version: str = ""

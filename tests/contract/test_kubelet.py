@@ -29,8 +29,9 @@ def life(cluster: Cluster, version: str, events: int) -> list[tuple[str, str, st
         pod = event["object"]
         statuses = pod.status.container_statuses or []
         state: dict[str, Any] = statuses[0].state.to_dict() if statuses else {}
-        kind, detail = next(((k, v) for k, v in state.items() if v), ("", {}))
-        told.append((event["type"], pod.status.phase, kind, detail.get("reason") or ""))
+        kind = next((name for name, detail in state.items() if detail), "")
+        reason = state[kind].get("reason") if kind else None
+        told.append((event["type"], pod.status.phase, kind, reason or ""))
     return told
 
 

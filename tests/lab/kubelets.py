@@ -35,14 +35,12 @@ class Cluster:
         self, *options: str, env: dict[str, str] | None = None
     ) -> Iterator[subprocess.Popen[bytes]]:
         """Run a kubelet that is ready; whatever is left of it afterwards is killed."""
-        command = [sys.executable, "-m", "lab.kubelet", "--namespace", self.api.namespace]
-        command += ["--kubeconfig", str(self.api.kubeconfig), "--logs", str(self.logs)]
-        command += ["--work", str(self.work), "--python", sys.executable, *options]
-        environ = {**os.environ, _MARK: self.mark, **(env or {})}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ) as process:
+        marked = {_MARK: self.mark, **(env or {})}
+        api = self.api
+        with kubelet_of(
+            api.kubeconfig, api.namespace, self.logs, self.work, *options, env=marked
+        ) as process:
             try:
-                assert process.stdout is not None
-                assert process.stdout.readline() == b"ready\n"
                 yield process
             finally:
                 process.kill()
@@ -113,6 +111,29 @@ class Cluster:
     def nothing_left(self) -> None:
         """Wait until no process of this test's kubelets lives."""
         eventually(lambda: not self.processes())
+
+
+@contextmanager
+def kubelet_of(
+    kubeconfig: Path,
+    namespace: str,
+    logs: Path,
+    work: Path,
+    *options: str,
+    env: dict[str, str] | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a kubelet that is ready."""
+    command = [sys.executable, "-m", "lab.kubelet", "--namespace", namespace]
+    command += ["--kubeconfig", str(kubeconfig), "--logs", str(logs), "--work", str(work)]
+    command += ["--python", sys.executable, *options]
+    environ = {**os.environ, **(env or {})}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            yield process
+        finally:
+            process.kill()
 
 
 def eventually(met: Callable[[], bool]) -> None:

@@ -3,6 +3,7 @@
 import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -71,13 +72,11 @@ def test_installs_and_removes_once(dsn: str) -> None:
         assert not installed(dsn)
 
 
-def test_two_may_install_at_once(dsn: str) -> None:
-    threads = [threading.Thread(target=install, args=(dsn,)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert installed(dsn)
+def test_several_may_install_and_remove_at_once(dsn: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        for change, there in ((install, True), (remove, False), (install, True)):
+            list(pool.map(change, [dsn] * 4))
+            assert installed(dsn) is there
 
 
 def test_replaces_what_another_version_installed(dsn: str, scheduler_1: Process) -> None:

@@ -10,7 +10,7 @@ import pytest
 from lab.postgres import free_port
 from tests.lab.proxied import SSL_REQUEST, Proxy, Server, eventually, proxy_to, start_up
 
-LATE = 0.1  # seconds that a busy machine may add
+LATE = 0.05  # seconds that the best of five may be late on a busy machine
 
 
 @pytest.fixture
@@ -82,18 +82,24 @@ def test_hangs_up_on_who_does_not_speak_postgres(proxy: Proxy, server: Server, j
         assert eventually(lambda: server.bytes() == start_up("scheduler-1"))
 
 
-def test_latency_is_added_each_way(proxy: Proxy, server: Server) -> None:
+def test_latency_is_added_each_way_and_no_more(proxy: Proxy, server: Server) -> None:
+    up, down = [], []
     with link(proxy, "scheduler-1") as client:
         assert eventually(server.bytes)
-        proxy.put("scheduler-1", latency=0.3)
-        sent = time.monotonic()
-        client.sendall(b"up")
-        assert eventually(lambda: server.bytes().endswith(b"up"))
-        assert 0.3 <= server.got[-1][0] - sent < 0.3 + LATE
-        sent = time.monotonic()
-        server.connections[0].sendall(b"down")
-        assert client.recv(100) == b"down"
-        assert 0.3 <= time.monotonic() - sent < 0.3 + LATE
+        proxy.put("scheduler-1", latency=0.2)
+        for number in range(5):
+            word = b"word-%d" % number
+            sent = time.monotonic()
+            client.sendall(word)
+            assert eventually(lambda word=word: server.bytes().endswith(word))
+            up.append(server.got[-1][0] - sent)
+            sent = time.monotonic()
+            server.connections[0].sendall(word)
+            assert client.recv(100) == word
+            down.append(time.monotonic() - sent)
+    for times in (up, down):
+        assert min(times) >= 0.2
+        assert min(times) < 0.2 + LATE
 
 
 def test_pieces_in_flight_are_late_by_one_latency_and_in_order(

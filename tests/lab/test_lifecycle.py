@@ -20,6 +20,7 @@ from lab.errors import LabError
 from lab.paths import labs_dir
 from lab.pool import Owner
 from lab.reaper import reap
+from lab.spawn import is_same_process
 from lab.spec import LabSpec, LabState
 
 VERSION = "3.0.6"
@@ -145,7 +146,7 @@ def test_sigkill_of_owner_and_supervisor_leaves_nothing_after_the_next_start() -
     os.kill(state.supervisor, signal.SIGKILL)
     owner.kill()
     owner.wait()
-    assert eventually(lambda: not embedded.is_same_process(state.supervisor, state.created), 5)
+    assert eventually(lambda: not is_same_process(state.supervisor, state.created), 5)
     reap()
     assert eventually(lambda: not alive(found), 10), alive(found)
     assert not directory.exists()

@@ -53,7 +53,7 @@ def test_a_good_scenario_is_read(tmp_path: Path) -> None:
 )
 def test_a_bad_scenario_is_told_in_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert old in GOOD
-    with pytest.raises(LabError, match=".") as caught:
+    with pytest.raises(LabError) as caught:
         load(written(tmp_path, GOOD.replace(old, new)))
     assert said in str(caught.value)
     assert "1.yaml" in str(caught.value)

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from oracle.events import Event, NoteEvent, PodEvent, TaskInstanceKey, WorkerEvent
+from oracle.events import Event, NoteEvent, PodEvent, TaskInstanceKey
 from oracle.recorder_clock import DatabaseClock
 from oracle.recorder_pods import PodReader
 from oracle.recorder_stream import RecorderError, Stream
-from oracle.recorder_workers import WorkerReader
 from tests.contract.apis import KubernetesAPI, Server, running_kubeapi
 
 HISTORY = 20
@@ -262,67 +261,3 @@ def test_an_api_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(RecorderError, match="pods cannot be listed") as caught:
         Watching(api)
     assert "\n" not in str(caught.value)
-
-
-POD = PodEvent(2.0, "modified", "p", "u", phase="Failed", exit_code=1)
-AMBIGUOUS = (
-    "ti=TaskInstance(id=UUID('019a0000-0000-7000-8000-000000000001')\nin _on_child_started\n"
-    "airflow.sdk.api.client.ServerResponseError: Server returned error\n"
-)
-
-
-def outcomes(
-    pod_log: Callable[[str], str | None], pod: PodEvent, there: bool = True
-) -> tuple[list[WorkerEvent], list[str]]:
-    stream = Stream(lambda: 9.0)
-    reader = WorkerReader(pod_log, lambda _: (there, "running" if there else None), stream)
-    reader.ended(pod)
-    stop = threading.Event()
-    stop.set()
-    reader.run(stop)
-    events = stream.after(0)[1]
-    assert stream.gaps == []
-    return [event for event in events if isinstance(event, WorkerEvent)], reader.unread
-
-
-def test_a_worker_s_end_is_told_at_the_time_its_pod_ended() -> None:
-    (worker,), unread = outcomes(lambda _: "all is well", POD)
-    assert (worker.t, worker.pod, worker.exit_code, worker.refused) == (2.0, "p", 1, None)
-    assert unread == []
-
-
-def test_a_refusal_that_the_log_does_not_explain_is_explained_by_the_row() -> None:
-    (there,), _ = outcomes(lambda _: AMBIGUOUS, POD)
-    (gone,), _ = outcomes(lambda _: AMBIGUOUS, POD, there=False)
-    assert there.refused is not None
-    assert gone.refused is not None
-    assert (there.refused.status, there.refused.reason) == (409, "invalid_state")
-    assert (gone.refused.status, gone.refused.reason) == (404, "not_found")
-
-
-def test_a_log_that_can_be_read_only_later_is_read_later() -> None:
-    tries = iter([OSError("not yet"), OSError("not yet")])
-
-    def pod_log(_: str) -> str:
-        for error in tries:
-            raise error
-        return "all is well"
-
-    (worker,), unread = outcomes(pod_log, POD)
-    assert worker.refused is None
-    assert unread == []
-
-
-def test_a_log_that_cannot_be_read_or_is_gone_is_told() -> None:
-    def broken(_: str) -> str:
-        raise OSError("broken")
-
-    for pod_log in (broken, lambda _: None):
-        (worker,), unread = outcomes(pod_log, POD)
-        assert worker.exit_code == 1
-        assert len(unread) == 1
-
-
-def test_a_pod_that_never_ran_has_no_worker_and_no_log() -> None:
-    never = PodEvent(2.0, "deleted", "p", "u", phase="Pending")
-    assert outcomes(lambda _: None, never) == ([], [])
