@@ -50,7 +50,7 @@ def known_race(item: pytest.Item) -> Known | None:
 def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
     """Return the lab that a test asks for by its marker `lab`, with this Airflow installed."""
     wanted = dict(marker.kwargs) if (marker := item.get_closest_marker("lab")) else {}
-    kubelet = wanted.pop("kubelet", "fork")
+    kubelet, start_delay = wanted.pop("kubelet", "fork"), 0.0
     env = {f"HA_CHAOS_{name.upper()}": str(value) for name, value in wanted.items()}
     if item.get_closest_marker("scenario"):
         scenario = scenario_of(item)
@@ -59,5 +59,8 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
                 f"Scenario {scenario.name} needs {scenario.schedulers} schedulers.",
                 f"Give --schedulers {scenario.schedulers} or more.",
             )
-        env.setdefault("HA_CHAOS_SHAPES", scenario.shapes)
-    return LabSpec(prepare(airflow), options.schedulers, kubelet=kubelet, env=env)
+        env |= {"HA_CHAOS_SHAPES": scenario.shapes, "HA_CHAOS_SLEEP": f"{scenario.sleep:g}"}
+        start_delay = scenario.pod_start
+    return LabSpec(
+        prepare(airflow), options.schedulers, kubelet=kubelet, start_delay=start_delay, env=env
+    )

@@ -51,6 +51,8 @@ class Scenario:
     breaks: str
     because: str
     shapes: str
+    sleep: float
+    pod_start: float
     schedulers: int
     sessions: Mapping[str, str]
     permutations: Mapping[str, tuple[Step, ...]]
@@ -99,6 +101,8 @@ def _scenario(data: dict[str, Any]) -> Scenario:
         breaks=data["breaks"],
         because=data["because"],
         shapes=data["setup"]["shapes"],
+        sleep=float(data["setup"].get("sleep", 0)),
+        pod_start=float(data["setup"].get("pod_start", 0)),
         schedulers=int(data["setup"]["schedulers"]),
         sessions=sessions,
         permutations=permutations,

@@ -33,7 +33,11 @@ class Performer:
         self._last_event = 0.0
 
     def perform(self, permutation: str) -> None:
-        """Perform all steps; AssumptionFailed when one cannot be seen to happen."""
+        """Perform all steps; AssumptionFailed when one cannot be seen to happen.
+
+        The gates' machinery is installed first: a gate must close faster than a task runs.
+        """
+        self._run.allow_rules()
         with self._undo:
             for step in self._scenario.permutations[permutation]:
                 log.info("%s", self._told(step))
@@ -60,7 +64,7 @@ class Performer:
 
     def _pause(self, step: Step) -> None:
         process = self._process(step)
-        pause = SchedulerPause(self._run.lab, process, self._run.record)
+        pause = SchedulerPause(self._run.lab, process, self._run.record, idle=True)
         self._pauses[process] = self._undo.enter_context(pause)
 
     def _resume(self, step: Step) -> None:
@@ -68,7 +72,6 @@ class Performer:
 
     def _close(self, step: Step) -> None:
         process = self._process(step)
-        self._run.allow_rules()
         gate = StatementGate(self._run.lab.dsn(), process, record=self._run.record)
         self._gates[process] = self._undo.enter_context(gate)
 
