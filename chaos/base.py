@@ -32,7 +32,7 @@ class Fault(ABC):
     def __init__(self, process: str, record: Record | None = None) -> None:
         self.process = process
         self._record = record or silent
-        self._begun = False
+        self.begun = False
 
     @classmethod
     def available(cls, lab: Lab) -> str | None:  # noqa: ARG003
@@ -52,11 +52,18 @@ class Fault(ABC):
     def heal(self) -> str:
         """Undo what `inject` did, also after half of it; return what is worth noting."""
 
+    def fired(self) -> bool:
+        """Tell whether the fault is seen to strike somebody now; a fault that never does is none.
+
+        Asked again and again while the fault lasts. True where injecting it is striking.
+        """
+        return True
+
     def begin(self) -> None:
         """Let the fault bite; does nothing when it already does."""
-        if self._begun:
+        if self.begun:
             return
-        self._begun = True
+        self.begun = True
         self._record("begin", self.name, self.process, self.detail)
         try:
             self.inject()
@@ -68,10 +75,10 @@ class Fault(ABC):
 
     def end(self) -> None:
         """Heal the fault; does nothing when it is healed. When healing fails, it may be retried."""
-        if not self._begun:
+        if not self.begun:
             return
         noted = self.heal()
-        self._begun = False
+        self.begun = False
         self._record("end", self.name, self.process, noted)
         log.info("The fault %s on %s is healed.", self.name, self.process)
 

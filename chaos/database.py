@@ -1,10 +1,14 @@
 """Time added inside a process' statement, between its snapshot and its row locks."""
 
 from chaos.base import Fault, Record
-from chaos.rule import RUNNING_DAG_RUNS, Rule
-from chaos.statement import unavailable
+from chaos.rule import RUNNING_DAG_RUNS, Rule, like
+from chaos.statement import connect, unavailable
 from lab.base import Lab
 from lab.errors import LabError
+
+_DELAYED = """
+SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE %s AND wait_event = 'PgSleep'
+"""
 
 
 class StatementDelay(Fault):
@@ -54,6 +58,12 @@ class StatementDelay(Fault):
         """Put the rule in force."""
         self._rule = Rule(self._lab.dsn(), self.process, self._statement)
         self._rule.put(self.seconds, self.jitter, self.seed)
+
+    def fired(self) -> bool:
+        """Tell whether a statement of the process is being delayed now."""
+        with connect(self._lab.dsn()) as connection:
+            row = connection.execute(_DELAYED, (like(self.process),)).fetchone()
+        return bool(row and row[0])
 
     def heal(self) -> str:
         """Withdraw the rule; who is being delayed goes on within 50 ms."""

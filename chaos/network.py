@@ -1,6 +1,7 @@
 """Faults of the network between a process and its database, made by the lab's `lab.dbproxy`."""
 
 import urllib.parse
+from fnmatch import fnmatchcase
 from typing import Any
 
 import requests
@@ -17,15 +18,30 @@ class _LinkFault(Fault):
 
     def __init__(self, lab: Lab, process: str, record: Record | None) -> None:
         super().__init__(process, record)
-        self._rule = f"{lab.proxy_control}/rules/{urllib.parse.quote(process, safe='')}"
+        self._at = lab.proxy_control
+        self._before = 0
+        self._rule = f"{self._at}/rules/{urllib.parse.quote(process, safe='')}"
 
     @classmethod
     def available(cls, lab: Lab) -> str | None:
         """Return why the lab's database links cannot be reached, None when they can."""
         return None if lab.proxy_control else "the lab has no proxy in front of its database"
 
+    def _struck(self) -> int:
+        """Return how often the proxy has held back or reset what the rule is for, ever."""
+        with requests.Session() as session:
+            session.trust_env = False
+            links: dict[str, dict[str, int]] = session.get(f"{self._at}/links", timeout=5).json()
+        struck = [each for name, each in links.items() if fnmatchcase(name, self.process)]
+        return sum(each["held_back"] + each["reset"] for each in struck)
+
+    def fired(self) -> bool:
+        """Tell whether the proxy has held back or reset anything of the process since the start."""
+        return self._struck() > self._before
+
     def _put(self, **fields: Any) -> None:
         try:
+            self._before = self._struck()
             with requests.Session() as session:
                 session.trust_env = False
                 answer = session.put(self._rule, json=fields, timeout=_TIMEOUT)

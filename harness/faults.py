@@ -19,20 +19,28 @@ class Faults:
     def statement_delay(self, process: str, seconds: float, jitter: float = 0.0) -> Fault:
         """Delay one scheduler inside its locking statement: after the snapshot, before the lock."""
         self._history.allow_rules()
-        return StatementDelay(
-            self._lab, process, seconds, jitter, self._seed, record=self._history.record
+        return self._kept(
+            StatementDelay(
+                self._lab, process, seconds, jitter, self._seed, record=self._history.record
+            )
         )
 
     def network_latency(self, process: str, seconds: float, jitter: float = 0.0) -> Fault:
         """Slow a process' database link by `seconds` each way; "*" for every process."""
-        return NetworkLatency(
-            self._lab, process, seconds, jitter, seed=self._seed, record=self._history.record
+        return self._kept(
+            NetworkLatency(
+                self._lab, process, seconds, jitter, seed=self._seed, record=self._history.record
+            )
         )
 
     def link_cut(self, process: str, how: str = "reset") -> Fault:
         """Cut a process' database link: `reset` its connections, or `drop` what they send."""
-        return LinkCut(self._lab, process, how, record=self._history.record)
+        return self._kept(LinkCut(self._lab, process, how, record=self._history.record))
 
     def pause(self, process: str) -> Fault:
         """Freeze one process."""
-        return SchedulerPause(self._lab, process, record=self._history.record)
+        return self._kept(SchedulerPause(self._lab, process, record=self._history.record))
+
+    def _kept(self, fault: Fault) -> Fault:
+        self._history.faults[fault] = False
+        return fault

@@ -28,7 +28,7 @@ class Floods:
         self._whole = whole
         self._flood: Flood | None = None
 
-    def run(self, task_instances: int, rate: float = 2.0, at_most: float = 300.0) -> None:
+    def run(self, task_instances: int, rate: float = 0.5, at_most: float = 300.0) -> None:
         """Trigger runs of the lab's DAGs, `rate` a second, until they bring `task_instances`.
 
         Returns when all have ended, after `at_most` seconds, or at the first violation, which is
@@ -55,6 +55,7 @@ class Floods:
                 told = time.monotonic()
                 seen = len(self._history.scheduled)
                 log.info("%d of %d task instances are scheduled", seen, task_instances)
+            self._history.look_for_faults()
             time.sleep(0.1)
 
     def _state(self, flood: Flood, task_instances: int) -> None:

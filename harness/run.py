@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chaos import statement
+from chaos.base import Fault
 from harness.aftermath import Aftermath
 from lab.embedded import EmbeddedLab
 from lab.errors import LabError
@@ -56,6 +57,7 @@ class Run:
         self.scheduled: set[TaskInstanceKey] = set()
         self.decisions: Counter[str] = Counter()
         self.aftermath = Aftermath()
+        self.faults: dict[Fault, bool] = {}
         self._tails = LogTails(lab.logs())
         self._recorder: Recorder | None = None
         self._judge: Judge | None = None
@@ -145,11 +147,21 @@ class Run:
         except TimeoutError as error:
             raise AssumptionFailed(f"{what} did not happen in {timeout:.0f} s") from error
 
+    def look_for_faults(self) -> None:
+        """See which faults strike now; `end` states for each whether it ever did."""
+        for fault, fired in self.faults.items():
+            if fault.begun and not fired:
+                self.faults[fault] = fault.fired()
+
     def end(self) -> Judgement:
         """Stop recording, keep the logs, and return the judgement of the stored history."""
+        for fault, fired in self.faults.items():
+            value = "it struck" if fired else "it never struck"
+            self.assume(f"fault-fired-{fault.name}-{fault.process}", fired, value, "it struck")
         ailments = self.lab.ailments()
         self.assume(LAB_HEALTHY_AFTER, not ailments, "; ".join(ailments) or "healthy", "healthy")
-        path = self.recorder.stop(patience=_PATIENCE)
+        seen_enough = self.violated.is_set() and self.aftermath.complete
+        path = self.recorder.stop(patience=0.0 if seen_enough else _PATIENCE)
         statement.remove(self.lab.dsn())
         audit.remove(self.lab.dsn())
         header, events = read(path)

@@ -1,6 +1,7 @@
 """The end of a session: one run folder an Airflow, and what the terminal says of it."""
 
 import os
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def write(terminal: Any, session: Session) -> None:
     for record in records:
         terminal.write_line(_row(record))
     first = next((record for record in records if record["witness"]), None)
-    if first:
+    if first and not terminal.stats.get("failed"):
         terminal.write_line("")
         for line in first["witness"].splitlines()[:_WITNESS_LINES]:
             terminal.write_line(line)
@@ -95,4 +96,5 @@ def _whats_next(terminal: Any, session: Session, first: dict[str, Any] | None) -
     terminal.write_line(f"report: {relative}/verdict.json, seed {session.options.seed}")
     if first:
         history = os.path.relpath(Path(first["folder"]) / "history.ndjson")
-        terminal.write_line(f"next:   python -m oracle check {history} --witness")
+        python = os.path.relpath(sys.executable)
+        terminal.write_line(f"next:   {python} -m oracle check {history} --witness")

@@ -167,6 +167,8 @@ class Launcher:
     async def broken(self) -> None:
         """Wait for the fork server's end, and raise LabError: its containers died with it."""
         await self._gone.wait()
+        assert self._writer is not None, "opened first"
+        self._writer.close()
         code = await self._server.wait()
         _kill_descendants()
         raise LabError(
@@ -207,10 +209,12 @@ class Launcher:
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         decode = msgspec.json.Decoder(_Message).decode
-        while line := await reader.readline():
-            self._hear(decode(line))
-        self._gone.set()
-        self._greet(_Message())
+        try:
+            while line := await reader.readline():
+                self._hear(decode(line))
+        finally:
+            self._gone.set()
+            self._greet(_Message())
 
     def _hear(self, message: _Message) -> None:
         if message.ready:

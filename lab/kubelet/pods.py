@@ -112,17 +112,17 @@ class Pod(_Part):
         return _GRACE
 
 
-class PodList(_Part):
-    """A page of pods; `resourceVersion` of its metadata is where a watch goes on."""
-
-    metadata: "ListMetadata"
-    items: list[Pod]
-
-
 class ListMetadata(_Part):
     """The version of a list."""
 
     resource_version: str
+
+
+class PodList(_Part):
+    """All pods; `resourceVersion` of its metadata is where a watch goes on."""
+
+    metadata: ListMetadata
+    items: list[Pod]
 
 
 class WatchEvent(_Part):

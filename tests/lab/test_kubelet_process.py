@@ -15,9 +15,10 @@ from tests.lab.kubelets import Cluster, eventually
 SLEEP = "import time; time.sleep(600)"
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); "
 STUBBORN += "time.sleep(600)"
-# Leaves two processes behind: one in its group, one in a session of its own.
+# Has three descendants: one in its group, one in a session of its own, and an orphan.
 PARENT = f"import subprocess as s, sys; c = [sys.executable, '-c', '{SLEEP}']; s.Popen(c); "
-PARENT += "s.Popen(c, start_new_session=True); print('born', flush=True); "
+PARENT += "s.Popen(c, start_new_session=True); s.call(['setsid', '-f', 'sleep', '600']); "
+PARENT += "print('born', flush=True); "
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +186,7 @@ def test_what_a_container_starts_lives_as_long_as_it(cluster: Cluster) -> None:
         for name in ("x", "y"):
             cluster.python(name, "pass")
             cluster.in_phase(name, "Succeeded")
-        assert len(containers(cluster)) == 3
+        assert len(containers(cluster)) == 4
         cluster.api.delete("lives")
         cluster.gone("lives")
         eventually(lambda: not containers(cluster))
