@@ -14,9 +14,11 @@ help: ## what can be made
 setup: $(READY) ## the suite's own environment, .venv
 
 $(READY): requirements.txt
-	@echo "Setting up $(VENV) (about a minute, once)"
+	@echo "Setting up $(VENV) (half a minute, once)"
 	@$(or $(shell command -v $(PYTHON)),python3) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(RUN) -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' requirements.txt)
+	@$(VENV)/bin/uv pip install --quiet --python $(RUN) -r requirements.txt \
+	    || $(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 reproduce: setup ## make apache/airflow#57618 happen on Airflow 3.0.6 (AIRFLOW=... for another)
@@ -25,7 +27,8 @@ reproduce: setup ## make apache/airflow#57618 happen on Airflow 3.0.6 (AIRFLOW=.
 	    --log-cli-level=INFO --no-header -p no:cacheprovider -q --show-capture=no
 
 test: setup lint types ## everything the project promises of itself; takes minutes
-	@$(RUN) -m pytest tests
+	@$(RUN) -m pytest tests -n 2 --dist loadgroup
+	@echo "All of it holds. Next: make reproduce, or .venv/bin/pytest suites/ --airflow YOURS"
 
 lint: setup ## style and import rules
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --quiet --check .

@@ -27,7 +27,7 @@ def write(terminal: Any, session: Session) -> None:
     for record in records:
         by_airflow[record["airflow"]].append(record)
     for airflow, group in by_airflow.items():
-        _finish_folder(session.folder(airflow), airflow, group)
+        _finish_folder(session, airflow, group)
     for record in records:
         terminal.write_line(_row(record))
     first = next((record for record in records if record["witness"]), None)
@@ -58,17 +58,21 @@ def _row(record: dict[str, Any]) -> str:
     )
 
 
-def _finish_folder(folder: Path, airflow: str, records: list[dict[str, Any]]) -> None:
+def _finish_folder(session: Session, airflow: str, records: list[dict[str, Any]]) -> None:
+    folder = session.folder(airflow)
     folder.mkdir(parents=True, exist_ok=True)
     ordered = sorted(records, key=lambda record: _RANK[record["verdict"]])
     deciding = ordered[0]
     violations: dict[str, int] = defaultdict(int)
     counts: dict[str, int] = defaultdict(int)
+    decisions: dict[str, int] = defaultdict(int)
     for record in records:
         for name, number in record["violations"].items():
             violations[name] += number
         for name in _COUNTED:
             counts[name] += record[name]
+        for scheduler, taken in record["decisions"].items():
+            decisions[scheduler] += sum(taken.values())
     write_json(
         folder / "verdict.json",
         {
@@ -76,12 +80,18 @@ def _finish_folder(folder: Path, airflow: str, records: list[dict[str, Any]]) ->
             "airflow": airflow,
             "violations": violations,
             **counts,
+            "decisions": decisions,
+            "time_to_first_violation": deciding["time_to_first_violation"],
+            "assumptions": deciding["assumptions"],
             "deciding_test": deciding["test"],
             "tests": [{k: v for k, v in r.items() if k != "witness"} for r in records],
         },
     )
     for name in ("history.ndjson", "witness.txt"):
         _link(folder / name, Path(deciding["folder"]) / name)
+    results = session.folder(session.options.airflow[0]) / "allure-results"
+    if results.parent != folder:
+        _link(folder / "allure-results", results)
     _link(RUNS / "latest", folder)
 
 

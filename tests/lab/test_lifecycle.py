@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from lab import embedded
@@ -24,6 +25,7 @@ from lab.spawn import is_same_process
 from lab.spec import LabSpec, LabState
 
 VERSION = "3.0.6"
+pytestmark = pytest.mark.xdist_group("labs")
 
 
 def spec(**changes: object) -> LabSpec:
@@ -53,8 +55,6 @@ def test_a_booted_lab_is_healthy_and_its_boot_is_told_by_part(lab: EmbeddedLab) 
 
 
 def test_every_scheduler_has_its_name_in_the_database(lab: EmbeddedLab) -> None:
-    import psycopg
-
     with psycopg.connect(lab.dsn()) as connection:
         rows = connection.execute("SELECT DISTINCT application_name FROM pg_stat_activity")
         names = {row[0] for row in rows}

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
+pytestmark = pytest.mark.xdist_group("labs")
 
 
 def run_suite(*arguments: str) -> tuple[int, str, dict[str, Any]]:

@@ -1,0 +1,45 @@
+"""What the machine lacks is told in one line that says what to do."""
+
+import shutil
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import pytest
+
+from lab import embedded, postgres
+from lab.base import Airflow
+from lab.errors import LabError
+from lab.spec import LabSpec
+
+
+def test_a_platform_without_a_postgres_wheel_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(_: str) -> ModuleSpec | None:
+        return None
+
+    monkeypatch.setattr(postgres, "find_spec", nowhere)
+    with pytest.raises(LabError, match="no PostgreSQL here") as caught:
+        postgres.binaries()
+    assert "make setup" in caught.value.hint
+
+
+def test_a_full_disk_is_told_before_anything_is_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path))
+    real = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: real._replace(free=10_000_000))
+    airflow = Airflow("3.0.6", "3.0.6", Path("/nowhere/python"))
+    with pytest.raises(LabError, match="less than 500 MB free") as caught:
+        embedded.start(LabSpec(airflow), owner=None)
+    assert "HA_CHAOS_CACHE" in caught.value.hint
+    assert list((tmp_path / "labs").iterdir()) == []
+
+
+def test_an_interpreter_that_does_not_run_is_told_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path))
+    airflow = Airflow("mine", "3.0.6", tmp_path / "no-python", key="none")
+    with pytest.raises(LabError, match="no-python"):
+        embedded.start(LabSpec(airflow), owner=None)
+    assert list((tmp_path / "labs").iterdir()) == []
