@@ -79,7 +79,7 @@ class StatementGate:
         rule = Rule(self._dsn, self.process, self._statement)
         rule.put()
         self._rule = rule
-        log.info("The gate of %s is closed.", self.process)
+        log.debug("The gate of %s is closed.", self.process)
         self._record("closed", self.name, self.process, "after the snapshot, before row locks")
 
     def open(self) -> None:
@@ -88,7 +88,7 @@ class StatementGate:
             return
         rule, self._rule = self._rule, None
         detail = "" if rule.withdraw() else "it had opened itself: its connection was lost"
-        log.info("The gate of %s is open.", self.process)
+        log.debug("The gate of %s is open.", self.process)
         self._record("opened", self.name, self.process, detail)
 
     def standing(self) -> list[Standing]:

@@ -105,7 +105,7 @@ def install(dsn: str, timeout: float = 30.0) -> None:
                 "It takes an ordinary role that owns Airflow's tables, and none of their policies.",
             )
         _locking_dag(connection, timeout, _create)
-    log.info("Rules inside statements are installed.")
+    log.debug("Rules inside statements are installed.")
 
 
 def remove(dsn: str, timeout: float = 30.0) -> None:
@@ -121,7 +121,7 @@ def remove(dsn: str, timeout: float = 30.0) -> None:
             " WHERE pid <> pg_backend_pid()"
         )
         _locking_dag(connection, timeout, _drop)
-    log.info("Rules inside statements are removed.")
+    log.debug("Rules inside statements are removed.")
 
 
 def _mark(connection: psycopg.Connection) -> str | None:

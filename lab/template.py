@@ -60,6 +60,8 @@ def _migrate(airflow: Airflow, directory: Path) -> None:
             timeout=300,
             check=False,
         )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LabError(f"Airflow {airflow.label} could not migrate a database: {error}") from error
     finally:
         server.stop()
         shutil.rmtree(home, ignore_errors=True)

@@ -1,5 +1,6 @@
 """What the machine lacks is told in one line that says what to do."""
 
+import os
 import shutil
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from lab import embedded, postgres
 from lab.base import Airflow
 from lab.errors import LabError
+from lab.paths import labs_dir
 from lab.spec import LabSpec
 
 
@@ -36,10 +38,22 @@ def test_a_full_disk_is_told_before_anything_is_written(
 
 
 def test_an_interpreter_that_does_not_run_is_told_and_leaves_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path))
+    before = set(labs_dir().iterdir())
     airflow = Airflow("mine", "3.0.6", tmp_path / "no-python", key="none")
     with pytest.raises(LabError, match="no-python"):
         embedded.start(LabSpec(airflow), owner=None)
-    assert list((tmp_path / "labs").iterdir()) == []
+    assert set(labs_dir().iterdir()) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a plain user runs PostgreSQL as itself")
+def test_a_cache_that_postgres_cannot_reach_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(0o700)
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(closed))
+    with pytest.raises(LabError, match="cannot pass") as caught:
+        postgres.binaries()
+    assert "HA_CHAOS_CACHE" in caught.value.hint

@@ -1,0 +1,53 @@
+"""What a run leaves on disk holds no secrets, and only what belongs to it."""
+
+from pathlib import Path
+
+import pytest
+
+from reports.folder import LogTails, redact, write_json
+
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMWEyIn0.sflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Authorization: Bearer {TOKEN}",
+        f"ExecuteTask(token='{TOKEN}', ti=TaskInstance(...))",
+        "postgresql+psycopg2://airflow:hunter2-canary@127.0.0.1:5432/airflow",
+        "host=127.0.0.1 password=hunter2-canary user=airflow",
+        "{'password': 'hunter2-canary'}",
+        'PASSWORD="hunter2-canary"',
+    ],
+)
+def test_secrets_are_masked(text: str) -> None:
+    masked = redact(text)
+    assert TOKEN not in masked
+    assert "hunter2-canary" not in masked
+    assert "[token]" in masked or "[password]" in masked
+
+
+def test_what_is_no_secret_is_kept() -> None:
+    text = "ti 01a20304 scheduler-2 http://127.0.0.1:8080/execution/ 409 invalid_state"
+    assert redact(text) == text
+
+
+def test_a_log_is_kept_from_where_the_run_began(tmp_path: Path) -> None:
+    log = tmp_path / "scheduler-1.log"
+    log.write_text("an earlier test\n")
+    tails = LogTails({"scheduler-1": log, "gone": tmp_path / "gone.log"})
+    with log.open("a") as file:
+        file.write(f"this test {TOKEN}\n")
+    tails.keep(tmp_path / "kept")
+    assert (tmp_path / "kept" / "scheduler-1.log").read_text() == "this test [token]\n"
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["scheduler-1.log"]
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "verdict.json"
+    write_json(path, {"verdict": "valid"})
+    cyclic: dict[str, object] = {}
+    cyclic["self"] = cyclic
+    with pytest.raises(ValueError, match="Circular"):
+        write_json(path, cyclic)
+    assert '"valid"' in path.read_text()
