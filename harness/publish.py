@@ -6,9 +6,10 @@ from typing import Any
 import allure
 
 from harness.run import Run
+from oracle.redaction import redact
 from oracle.verdict import Judgement
 from oracle.witness import tell
-from reports.folder import redact, write_json
+from reports.folder import write_json
 
 
 def publish(run: Run, judgement: Judgement, nodeid: str) -> dict[str, Any]:

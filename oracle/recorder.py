@@ -30,9 +30,9 @@ from oracle.events import (
 from oracle.recorder_clock import DatabaseClock
 from oracle.recorder_database import DatabaseReader
 from oracle.recorder_pods import PodReader
-from oracle.recorder_refusal import redact
 from oracle.recorder_stream import Listener, RecorderError, Stream
 from oracle.recorder_workers import PodLog, WorkerReader
+from oracle.redaction import excerpt
 
 __all__ = ["Recorder", "RecorderError"]
 
@@ -180,8 +180,8 @@ def _clean(event: _NOTED) -> _NOTED:
     """Hide secrets in the free text of an event."""
     match event:
         case NoteEvent():
-            return structs.replace(event, text=redact(event.text, _LONG))
+            return structs.replace(event, text=excerpt(event.text, _LONG))
         case AssumptionEvent():
-            return structs.replace(event, value=redact(event.value, _LONG))
+            return structs.replace(event, value=excerpt(event.value, _LONG))
         case _:
-            return structs.replace(event, detail=redact(event.detail, _LONG))
+            return structs.replace(event, detail=excerpt(event.detail, _LONG))

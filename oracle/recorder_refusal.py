@@ -1,4 +1,4 @@
-"""Finds in a worker's log whether the execution API refused to let it start, and hides secrets.
+"""Finds in a worker's log whether the execution API refused to let it start.
 
 What a refused worker writes differs by version (seen with real workers, all of which exit 1):
 
@@ -14,21 +14,7 @@ where the log shows that it was the start: `_on_child_started`, or the start's o
 import re
 
 from oracle.events import Refusal
-
-CUT = 300
-"""Characters; a log's text goes no longer than this into a history."""
-
-_SECRETS = (
-    (re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]+)*"), "***"),
-    (re.compile(r"://[^\s/@]+@"), "://***@"),
-    (
-        re.compile(
-            r"""(?i)\b(\w*(?:password|passwd|secret|token|authorization))(['"]?\s*[=:]\s*)"""
-            r"""(?:bearer\s+)?(?:'[^']*'|"[^"]*"|[^\s,;'")]+)"""
-        ),
-        r"\1\2***",
-    ),
-)
+from oracle.redaction import CUT, excerpt
 
 _QUOTE = r"""\\*['"]"""
 _REASON = re.compile(rf"{_QUOTE}reason{_QUOTE}\s*:\s*{_QUOTE}(invalid_state|not_found){_QUOTE}")
@@ -44,13 +30,6 @@ _OTHER_CALLS = ("Traceback", '"exc_type"', "shouldn't be running anymore")
 _ANSWERED = ("ServerResponseError: Server returned error", '"Server returned error"')
 _RETRIED = "Starting call to '"
 """The client tries a call again after a 5xx only, and says so before each of those."""
-
-
-def redact(text: str, limit: int = CUT) -> str:
-    """Hide tokens, passwords and URLs' credentials in `text`, and cut it to `limit` characters."""
-    for pattern, instead in _SECRETS:
-        text = pattern.sub(instead, text)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def find_refusal(log: str) -> Refusal | None:
@@ -87,5 +66,5 @@ def _explicit(reason: str, answer: str) -> Refusal:
         status=_STATUS[reason],
         reason=reason,
         previous_state=previous[1] if previous else None,
-        message=redact(message[1].strip()) if message else None,
+        message=excerpt(message[1].strip()) if message else None,
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from oracle.events import Event, Header, NoteEvent
 from oracle.history import Writer, read
-from oracle.recorder_refusal import redact
+from oracle.redaction import excerpt
 
 SETTLE = 0.5
 """Seconds that an event is held back so that an earlier one may overtake it."""
@@ -69,11 +69,11 @@ class Stream:
 
     def note(self, text: str) -> None:
         """Leave a remark, without secrets, for who reads the history."""
-        self.emit([NoteEvent(self._now(), redact(text))])
+        self.emit([NoteEvent(self._now(), excerpt(text))])
 
     def gap(self, text: str) -> None:
         """Tell that something may be missing from here on."""
-        text = redact(text)
+        text = excerpt(text)
         _logger.warning("the recorder has a gap: %s", text)
         self.gaps.append(text)
         self.emit([NoteEvent(self._now(), f"gap in this history: {text}")])

@@ -9,8 +9,9 @@ import psycopg
 import tenacity
 
 from oracle.events import PodEvent, Refusal, WorkerEvent
-from oracle.recorder_refusal import find_refusal, find_task_instance_id, redact
+from oracle.recorder_refusal import find_refusal, find_task_instance_id
 from oracle.recorder_stream import Stream
+from oracle.redaction import excerpt
 
 PodLog = Callable[[str], str | None]
 StateNow = Callable[[str], tuple[bool, str | None]]
@@ -54,7 +55,7 @@ class WorkerReader:
             self._missing(f"the log of pod {self._ended.get().name} was not read in time")
 
     def _missing(self, text: str) -> None:
-        self.unread.append(redact(text))
+        self.unread.append(excerpt(text))
         self._stream.note(text)
 
     def _read(self, pod: PodEvent) -> None:

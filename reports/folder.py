@@ -1,22 +1,10 @@
 """What every run leaves on disk: the verdict, the witness, and the components' logs, redacted."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
-_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-_PASSWORD = re.compile(
-    r"(://[^:/\s]+:)[^@\s]+(@)|(password['\"]?\s*[=:]\s*['\"]?)[^\s'\",;]+", re.I
-)
-
-
-def redact(text: str) -> str:
-    """Mask tokens, passwords and the passwords in connection strings."""
-    masked = _JWT.sub("[token]", text)
-    return _PASSWORD.sub(
-        lambda m: f"{m[1]}[password]{m[2]}" if m[1] else f"{m[3]}[password]", masked
-    )
+from oracle.redaction import redact
 
 
 class LogTails:

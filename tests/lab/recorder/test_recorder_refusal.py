@@ -6,7 +6,8 @@ The lines are those of real workers (3.0.6, 3.1.8, 3.2.0, 3.3.2), shortened wher
 import pytest
 
 from oracle.events import Refusal
-from oracle.recorder_refusal import CUT, find_refusal, find_task_instance_id, redact
+from oracle.recorder_refusal import find_refusal, find_task_instance_id
+from oracle.redaction import CUT, excerpt
 
 MESSAGE = "TI was not in a state where it could be marked as running"
 ID = "019a0000-0000-7000-8000-000000000001"
@@ -155,12 +156,12 @@ def test_the_worker_s_first_line_names_the_row_it_was_made_for(line: str) -> Non
     ],
 )
 def test_secrets_are_hidden_and_the_rest_is_kept(text: str) -> None:
-    shown = redact(text)
+    shown = excerpt(text)
     assert "hunter2" not in shown
     assert "***" in shown
 
 
 def test_a_text_without_secrets_stays_as_it_is_and_a_long_one_is_cut() -> None:
     text = "the tokenizer passed: a password was not needed"
-    assert redact(text) == text
-    assert len(redact("x" * 1000)) == CUT
+    assert excerpt(text) == text
+    assert len(excerpt("x" * 1000)) == CUT
