@@ -14,6 +14,7 @@ _COUNTED = (
     *("runs", "task_instances", "pods", "refused_starts"),
     *("double_executions", "duplicate_pods", "duplicate_tries"),
 )
+_SHARED = ("airflow", "version", "lab", "schedulers", "seed", "verdict")
 _RANK = {"invalid": 0, "unknown": 1, "valid": 2}
 
 
@@ -23,18 +24,18 @@ def write(terminal: Any, session: Session) -> None:
     if not records:
         return
     terminal.section("airflow-ha-chaos")
-    by_airflow = defaultdict(list)
+    by_folder = defaultdict(list)
     for record in records:
-        by_airflow[record["airflow"]].append(record)
-    for airflow, group in by_airflow.items():
-        _finish_folder(session, airflow, group)
+        by_folder[Path(record["folder"]).parent.parent].append(record)
+    for folder, group in by_folder.items():
+        _finish_folder(session, folder, group)
     for record in records:
         terminal.write_line(_row(record))
     first = max(records, key=_telling) if any(record["witness"] for record in records) else None
     if first and not terminal.stats.get("failed"):
         terminal.write_line("")
-        for airflow, group in by_airflow.items():
-            terminal.write_line(headline(airflow, group))
+        for group in by_folder.values():
+            terminal.write_line(headline(group))
         terminal.write_line("")
         for line in first["witness"].splitlines()[:_WITNESS_LINES]:
             terminal.write_line(line)
@@ -58,11 +59,11 @@ def _telling(record: dict[str, Any]) -> tuple[bool, bool, int]:
     return bool(witness), "was refused" in witness, -len(witness)
 
 
-def headline(airflow: str, group: list[dict[str, Any]]) -> str:
+def headline(group: list[dict[str, Any]]) -> str:
     """Say in a sentence what a release did, over all tests of it."""
     total = {name: sum(record[name] for record in group) for name in _COUNTED}
     schedulers = max(record["schedulers"] for record in group)
-    subject = f"Airflow {airflow} with {schedulers} schedulers"
+    subject = f"Airflow {group[0]['airflow']} with {schedulers} schedulers"
     if not any(record["verdict"] == "invalid" for record in group):
         return f"{subject} broke no promise in {total['task_instances']} task instances."
     return (
@@ -81,9 +82,7 @@ def _row(record: dict[str, Any]) -> str:
     )
 
 
-def _finish_folder(session: Session, airflow: str, records: list[dict[str, Any]]) -> None:
-    folder = session.folder(airflow)
-    folder.mkdir(parents=True, exist_ok=True)
+def _finish_folder(session: Session, folder: Path, records: list[dict[str, Any]]) -> None:
     ordered = sorted(records, key=lambda record: _RANK[record["verdict"]])
     deciding = ordered[0]
     violations: dict[str, int] = defaultdict(int)
@@ -99,8 +98,7 @@ def _finish_folder(session: Session, airflow: str, records: list[dict[str, Any]]
     write_json(
         folder / "verdict.json",
         {
-            **{key: deciding[key] for key in ("version", "lab", "schedulers", "seed", "verdict")},
-            "airflow": airflow,
+            **{key: deciding[key] for key in _SHARED},
             "violations": violations,
             **counts,
             "decisions": decisions,

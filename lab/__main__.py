@@ -10,7 +10,6 @@ from lab import embedded
 from lab.embedded import EmbeddedLab
 from lab.environments import newest, prepare
 from lab.errors import LabError
-from lab.paths import labs_dir
 from lab.reaper import reap
 from lab.spec import KUBELET_MODES, LabSpec, LabState
 
@@ -91,6 +90,8 @@ def _status() -> int:
         if state and state.phase == "ready":
             lab = EmbeddedLab(directory)
             _describe(lab)
+            if embedded.read_owner(directory):
+                print("  owner       a test session; it ends with that")
             print(f"  health      {'; '.join(lab.ailments()) or 'good'}")
         else:
             print(f"{directory}: {state.phase if state else 'gone'} {state.doing if state else ''}")
@@ -98,13 +99,13 @@ def _status() -> int:
 
 
 def _down() -> int:
-    found = embedded.running()
+    found = [directory for directory in embedded.running() if not embedded.read_owner(directory)]
     for directory in found:
         embedded.take_down(directory, 30.0)
         print(f"Took down {directory.name}.")
     left = reap()
     if not found and not left:
-        print(f"No lab is up, and {labs_dir()} holds nothing of one.")
+        print("No lab is up but those of test sessions, which end with them.")
     return 0
 
 

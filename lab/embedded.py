@@ -129,6 +129,7 @@ class EmbeddedLab:
     def detach(self) -> None:
         """Let the lab outlive the process that started it."""
         control.ask(self.directory, op="detach")
+        write_request(self.directory, self.spec, None)
 
     def stop(self, timeout: float = 30.0) -> None:
         """Take the lab down and remove its folder."""
@@ -147,6 +148,19 @@ def read_spec(directory: Path) -> LabSpec:
     return LabSpec.from_json(json.loads((directory / "spec.json").read_text())["spec"])
 
 
+def read_owner(directory: Path) -> tuple[int, float] | None:
+    """Return the process that the lab in `directory` ends with, None for a lab that stays."""
+    owner = json.loads((directory / "spec.json").read_text())["owner"]
+    return (int(owner[0]), float(owner[1])) if owner else None
+
+
+def write_request(directory: Path, spec: LabSpec, owner: tuple[int, float] | None) -> None:
+    """Write down what lab is wanted, and whom it ends with."""
+    request = directory / "spec.json"
+    request.touch(0o600)
+    request.write_text(json.dumps({"spec": spec.to_json(), "owner": owner}))
+
+
 def start(spec: LabSpec, *, owner: tuple[int, float] | None) -> EmbeddedLab:
     """Boot a lab and return when it is ready; it ends with `owner` (pid, birth), if there is one.
 
@@ -160,9 +174,7 @@ def start(spec: LabSpec, *, owner: tuple[int, float] | None) -> EmbeddedLab:
         )
     directory = labs_dir() / f"{spec.airflow.version}-{secrets.token_hex(4)}"
     directory.mkdir(mode=0o711)
-    request = directory / "spec.json"
-    request.touch(0o600)
-    request.write_text(json.dumps({"spec": spec.to_json(), "owner": owner}))
+    write_request(directory, spec, owner)
     with (directory / "supervisor.log").open("ab") as sink:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "lab.supervisor", str(directory)],
