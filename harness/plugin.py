@@ -20,12 +20,18 @@ from harness.scenario import Scenario
 from harness.session import Session, slug
 from lab.embedded import EmbeddedLab
 from lab.errors import LabError
+from oracle.audit import AuditError
+from oracle.history import HistoryError
+from oracle.recorder import RecorderError
 
 log = logging.getLogger(__name__)
 
 SESSION = pytest.StashKey[Session]()
 _RUN = pytest.StashKey[Run]()
 _FAILED = pytest.StashKey[bool]()
+
+# These say in a line what is wrong; a traceback would only hide it.
+_TOLD = (Unknown, LabError, AuditError, RecorderError, HistoryError)
 
 _MARKERS = (
     "scenario(name): run every permutation of suites/scenarios/NAME.yaml",
@@ -153,7 +159,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
     except (AssumptionFailed, LabError) as error:
         run.assume("test-completed", False, str(error), "every step done")
         result = True
-    except BaseException as error:
+    except Exception as error:
         run.assume("test-completed", False, repr(error), "every step done")
         _conclude(pyfuncitem, run)
         raise
@@ -162,7 +168,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
 
 
 def _conclude(item: pytest.Function, run: Run) -> Any:
-    judgement = run.end()
+    try:
+        judgement = run.end()
+    except Exception as error:
+        raise Unknown(f"The run could not be concluded, the lab may be gone: {error}") from error
     record = publish(run, judgement, item.nodeid)
     item.user_properties.append(("ha_chaos", record))
     return judgement, record
@@ -186,7 +195,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     if report.failed:
         item.stash[_FAILED] = True
-    if call.excinfo and call.excinfo.errisinstance((Unknown, LabError)):
+    if call.excinfo and call.excinfo.errisinstance(_TOLD):
         report.longrepr = str(call.excinfo.value)
     return report
 
