@@ -26,7 +26,7 @@ from lab.ready import live_schedulers
 from lab.reaper import reap
 from lab.settings import NAMESPACE
 from lab.spawn import is_same_process
-from lab.spec import LabSpec, LabState
+from lab.spec import LabSpec, LabState, ProcessState
 
 log = logging.getLogger(__name__)
 
@@ -109,14 +109,9 @@ class EmbeddedLab:
         if state.phase != "ready":
             return [f"the lab is {state.phase}"]
         found = [
-            f"{name} ended with exit code {process.exit_code}"
+            f"{name} {complaint}"
             for name, process in state.processes.items()
-            if process.exit_code is not None
-        ]
-        found += [
-            f"{name} is frozen"
-            for name, process in state.processes.items()
-            if process.exit_code is None and _frozen(process.pid)
+            if (complaint := _complaint(process))
         ]
         if not found and (alive := live_schedulers(self.dsn())) < len(self.schedulers):
             found.append(f"{alive} of {len(self.schedulers)} schedulers have a fresh heartbeat")
@@ -136,11 +131,14 @@ class EmbeddedLab:
         take_down(self.directory, timeout)
 
 
-def _frozen(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
-    except psutil.NoSuchProcess:
-        return False
+def _complaint(process: ProcessState) -> str:
+    """Look at the process itself: the supervisor learns of an end a moment later."""
+    if process.exit_code is not None:
+        return f"ended with exit code {process.exit_code}"
+    if not is_same_process(process.pid, process.created):
+        return "ended"
+    frozen = psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
+    return "is frozen" if frozen else ""
 
 
 def read_spec(directory: Path) -> LabSpec:

@@ -5,8 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,11 +17,11 @@ from lab.components import PROJECT
 from lab.embedded import EmbeddedLab
 from lab.environments import prepare
 from lab.errors import LabError
-from lab.paths import labs_dir
 from lab.pool import Owner
 from lab.reaper import reap
 from lab.spawn import is_same_process
 from lab.spec import LabSpec, LabState
+from tests.labs import eventually, owned_by
 
 VERSION = "3.0.6"
 pytestmark = pytest.mark.xdist_group("labs")
@@ -38,15 +37,6 @@ def lab() -> Iterator[EmbeddedLab]:
     lab = embedded.start(spec(), owner=(owner.pid, owner.born))
     yield lab
     lab.stop()
-
-
-def eventually(true: Callable[[], bool], timeout: float = 30.0) -> bool:
-    deadline = time.monotonic() + timeout
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def test_a_booted_lab_is_healthy_and_its_boot_is_told_by_part(lab: EmbeddedLab) -> None:
@@ -153,11 +143,11 @@ def test_sigkill_of_owner_and_supervisor_leaves_nothing_after_the_next_start() -
 
 
 def test_an_interrupt_while_booting_leaves_nothing() -> None:
-    before = set(labs_dir().iterdir())
+    before = owned_by(None)
     command = [sys.executable, "-m", "lab", "up", "--airflow", VERSION]
     process = subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
-    assert eventually(lambda: any(_starting(d) for d in set(labs_dir().iterdir()) - before), 20)
-    directory = (set(labs_dir().iterdir()) - before).pop()
+    assert eventually(lambda: any(_starting(d) for d in owned_by(None) - before), 20)
+    directory = (owned_by(None) - before).pop()
     found = sessions(directory)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
@@ -173,19 +163,21 @@ def _starting(directory: Path) -> bool:
 
 
 def test_a_busy_port_is_one_clear_line_and_leaves_nothing() -> None:
-    before = set(labs_dir().iterdir())
+    me = Owner.me()
+    before = owned_by(me.pid)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(LabError, match=f"Port {port} is in use"):
-            embedded.start(spec(port=port), owner=None)
-    assert set(labs_dir().iterdir()) == before
+            embedded.start(spec(port=port), owner=(me.pid, me.born))
+    assert owned_by(me.pid) == before
 
 
 def test_a_dag_that_does_not_import_ends_the_boot_with_its_error() -> None:
-    before = set(labs_dir().iterdir())
+    me = Owner.me()
+    before = owned_by(me.pid)
     with pytest.raises(LabError, match="A DAG does not import") as caught:
-        embedded.start(spec(env={"HA_CHAOS_SHAPES": "no_such_shape"}), owner=None)
+        embedded.start(spec(env={"HA_CHAOS_SHAPES": "no_such_shape"}), owner=(me.pid, me.born))
     assert "no_such_shape" in str(caught.value)
-    assert set(labs_dir().iterdir()) == before
+    assert owned_by(me.pid) == before

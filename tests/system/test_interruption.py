@@ -4,25 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from lab.paths import labs_dir
 from lab.reaper import reap
+from tests.labs import eventually, owned_by
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 pytestmark = pytest.mark.xdist_group("labs")
-
-
-def eventually(true: Callable[[], bool], timeout: float) -> bool:
-    deadline = time.monotonic() + timeout
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return true()
 
 
 def tree(pid: int) -> list[psutil.Process]:
@@ -39,7 +30,6 @@ def still_there(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "sigkill"])
 def test_an_ended_session_leaves_nothing(number: signal.Signals) -> None:
-    before = set(labs_dir().iterdir())
     session = subprocess.Popen(
         [
             sys.executable,
@@ -68,4 +58,4 @@ def test_an_ended_session_leaves_nothing(number: signal.Signals) -> None:
     session.wait(timeout=60)
     assert eventually(lambda: not still_there(processes), 40), still_there(processes)
     reap()
-    assert set(labs_dir().iterdir()) <= before
+    assert not owned_by(session.pid)

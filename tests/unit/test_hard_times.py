@@ -10,8 +10,9 @@ import pytest
 from lab import embedded, postgres
 from lab.base import Airflow
 from lab.errors import LabError
-from lab.paths import labs_dir
+from lab.pool import Owner
 from lab.spec import LabSpec
+from tests.labs import owned_by
 
 
 def test_a_platform_without_a_postgres_wheel_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,11 +41,12 @@ def test_a_full_disk_is_told_before_anything_is_written(
 def test_an_interpreter_that_does_not_run_is_told_and_leaves_nothing(
     tmp_path: Path,
 ) -> None:
-    before = set(labs_dir().iterdir())
+    me = Owner.me()
+    before = owned_by(me.pid)
     airflow = Airflow("mine", "3.0.6", tmp_path / "no-python", key="none")
     with pytest.raises(LabError, match="no-python"):
-        embedded.start(LabSpec(airflow), owner=None)
-    assert set(labs_dir().iterdir()) == before
+        embedded.start(LabSpec(airflow), owner=(me.pid, me.born))
+    assert owned_by(me.pid) == before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a plain user runs PostgreSQL as itself")
