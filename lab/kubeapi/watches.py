@@ -19,6 +19,8 @@ from lab.kubeapi.store import ADDED, DELETED, Change, Record, Store
 from lab.kubeapi.views import View
 
 _BOOKMARK_SECONDS = 60.0
+# Changes of so short a time go out in one write: wake-ups and writes are most of a watch's cost.
+_GATHER_SECONDS = 0.02
 # Without timeoutSeconds kube-apiserver ends a watch after 30 to 60 minutes.
 _DEFAULT_SECONDS = 1800.0
 
@@ -67,6 +69,7 @@ class Watch:
             alarm = loop.call_at(min(bookmark_at, end) if self.bookmarks else end, waker.set)
             await waker.wait()
             alarm.cancel()
+            await asyncio.sleep(_GATHER_SECONDS)
             waker.clear()
 
     def _news(self) -> Iterator[bytes]:
