@@ -53,10 +53,11 @@ def _records(terminal: Any) -> list[dict[str, Any]]:
     return [found[nodeid] for nodeid in sorted(found)]
 
 
-def _telling(record: dict[str, Any]) -> tuple[bool, bool, int]:
-    """Rank witnesses: one is better than none, with a refused worker better, short ones best."""
+def _telling(record: dict[str, Any]) -> tuple[bool, bool, bool, int]:
+    """Rank witnesses: one is better than none, with a worker refused better, short ones best."""
     witness = record["witness"]
-    return bool(witness), "was refused" in witness, -len(witness)
+    overlapped = "previous_state running" in witness
+    return bool(witness), "was refused" in witness, overlapped, -len(witness)
 
 
 def headline(group: list[dict[str, Any]]) -> str:
