@@ -25,7 +25,6 @@ from oracle.events import (
     TaskInstanceKey,
 )
 from oracle.history import read
-from oracle.invariants import Violation
 from oracle.recorder import Recorder
 from oracle.verdict import Judge, Judgement
 from reports.folder import LogTails
@@ -53,7 +52,6 @@ class Run:
         self.test = test
         self.seed = seed
         self.violated = threading.Event()
-        self.first_violation: Violation | None = None
         self.scheduled: set[TaskInstanceKey] = set()
         self.decisions: Counter[str] = Counter()
         self.aftermath = Aftermath()
@@ -106,7 +104,6 @@ class Run:
             if violation.ti is not None:
                 self.aftermath.broken.add(violation.ti)
             if not self.violated.is_set():
-                self.first_violation = violation
                 log.info("Violation of %s: %s", violation.invariant, violation.ti)
                 self.violated.set()
 
@@ -134,16 +131,10 @@ class Run:
         now = self.recorder.now()
         self.recorder.note(AssumptionEvent(now, name, met, str(value), str(wanted)))
 
-    def wait(
-        self,
-        predicate: Callable[[Event], bool],
-        timeout: float,
-        what: str,
-        since: float = 0.0,
-    ) -> Event:
+    def wait(self, predicate: Callable[[Event], bool], timeout: float, what: str) -> Event:
         """Return the first event that fits, AssumptionFailed after `timeout` seconds."""
         try:
-            return self.recorder.wait(predicate, timeout, since=since)
+            return self.recorder.wait(predicate, timeout)
         except TimeoutError as error:
             raise AssumptionFailed(f"{what} did not happen in {timeout:.0f} s") from error
 

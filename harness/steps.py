@@ -46,12 +46,9 @@ class Performer:
                     self._do(step)
 
     def _told(self, step: Step) -> str:
-        process = self._scenario.sessions.get(step.target) if _is_name(step.target) else None
-        return (
-            f"{step.name.replace('-', ' ')} ({process})"
-            if process
-            else (step.name.replace("-", " "))
-        )
+        deed = step.name.replace("-", " ")
+        named = isinstance(step.target, str) and step.target in self._scenario.sessions
+        return f"{deed} ({self._process(step)})" if named else deed
 
     def _do(self, step: Step) -> None:
         try:
@@ -152,7 +149,3 @@ class Performer:
         except TimeoutError:
             return False
         return True
-
-
-def _is_name(target: object) -> bool:
-    return isinstance(target, str)
