@@ -15,31 +15,28 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
-from dags.shapes import dags
-from harness.flood import runs_for
 from harness.run import Run
 from lab import embedded
 from lab.embedded import EmbeddedLab
 from lab.environments import prepare
 from lab.pool import Owner
 from lab.spec import LabSpec
-from load.flood import Flood
+from load.profiles import profile
 from oracle import audit
 
-SHAPES = "issue_57618*6"
-TASK_INSTANCES = 564
+PROFILE = replace(profile("issue"), runs=12, rate=2.0)
 OURS = ("kubeapi", "kubelet", "dbproxy", "recorder and judge", "Locust")
 
 
 @contextmanager
 def simulated_lab(airflow: str) -> Iterator[EmbeddedLab]:
     """Boot a lab whose workers are simulated."""
-    env = {"HA_CHAOS_SHAPES": SHAPES}
-    spec = LabSpec(prepare(airflow), kubelet="simulated", env=env)
+    spec = LabSpec(prepare(airflow), kubelet="simulated", env=PROFILE.environment())
     me = Owner.me()
     lab = embedded.start(spec, owner=(me.pid, me.born))
     try:
@@ -50,14 +47,12 @@ def simulated_lab(airflow: str) -> Iterator[EmbeddedLab]:
 
 def flood(lab: EmbeddedLab, folder: Path, seed: int) -> tuple[int, float]:
     """Flood a lab; return how many task instances there were, and the seconds it took."""
-    shapes = dags(SHAPES)
-    runs = runs_for(TASK_INSTANCES, list(shapes.values()))
     begun = time.monotonic()
-    with Flood(lab.api.base_url, folder, list(shapes), runs=runs, rate=2.0, seed=seed) as going:
+    with PROFILE.flood(lab.api.base_url, folder, seed) as going:
         report = going.wait()
-    if report.finished < runs:
-        raise SystemExit(f"{report.finished} of {runs} runs ended: no figure")
-    return runs * 47, time.monotonic() - begun
+    if report.finished < PROFILE.runs:
+        raise SystemExit(f"{report.finished} of {PROFILE.runs} runs ended: no figure")
+    return PROFILE.task_instances(seed), time.monotonic() - begun
 
 
 def cpu_seconds(pid: int) -> float:

@@ -1,50 +1,37 @@
-"""Floods as a test sees them: sized in task instances, stopped at the first violation."""
+"""Floods as a test sees them: of a named profile, stopped at the first violation."""
 
 import logging
 import time
-from collections.abc import Sequence
-from itertools import accumulate, cycle
 
 import allure
 
-from dags.shapes import DEFAULT_SHAPES, Shape, dags
 from harness.run import Run
 from load.flood import Flood
+from load.profiles import Profile
 
 log = logging.getLogger(__name__)
-
-
-def runs_for(task_instances: int, shapes: Sequence[Shape]) -> int:
-    """Return how many runs, in rounds over the shapes, bring so many task instances at least."""
-    rounds = cycle(shape.task_instances for shape in shapes)
-    return next(n for n, total in enumerate(accumulate(rounds), 1) if total >= task_instances)
 
 
 class Floods:
     """Floods the lab of one run; states whether the load that was asked for was reached."""
 
-    def __init__(self, history: Run, *, whole: bool = False) -> None:
+    def __init__(self, history: Run, profile: Profile, *, whole: bool = False) -> None:
         self._history = history
+        self._profile = profile
         self._whole = whole
         self._flood: Flood | None = None
 
-    def run(self, task_instances: int, rate: float = 0.5, at_most: float = 300.0) -> None:
-        """Trigger runs of the lab's DAGs, `rate` a second, until they bring `task_instances`.
+    def run(self, at_most: float = 300.0) -> None:
+        """Flood the lab with the test's profile.
 
-        Returns when all have ended, after `at_most` seconds, or at the first violation, which is
-        reason enough to stop; then the load is no assumption any more.
+        Returns when all runs have ended, after `at_most` seconds, or at the first violation, which
+        is reason enough to stop; then the load is no assumption any more.
         """
-        shapes = dags(self._history.lab.spec.env.get("HA_CHAOS_SHAPES", DEFAULT_SHAPES))
-        flood = self._flood = Flood(
-            self._history.lab.api.base_url,
-            self._history.folder,
-            list(shapes),
-            runs=runs_for(task_instances, list(shapes.values())),
-            rate=rate,
-            seed=self._history.seed,
-            run_time=at_most,
-        )
-        with allure.step(f"flood of {task_instances} task instances"), flood:
+        run, profile = self._history, self._profile
+        flood = profile.flood(run.lab.api.base_url, run.folder, run.seed, at_most)
+        self._flood = flood
+        task_instances = profile.task_instances(run.seed)
+        with allure.step(f"flood {profile.name}: {task_instances} task instances"), flood:
             self._watch(flood, task_instances)
         self._state(flood, task_instances)
 

@@ -10,6 +10,7 @@ from harness.scenario import Scenario, load_all
 from lab.environments import prepare
 from lab.errors import LabError
 from lab.spec import LabSpec
+from load.profiles import Profile, profile
 
 
 def scenarios() -> dict[str, Scenario]:
@@ -47,11 +48,17 @@ def known_race(item: pytest.Item) -> Known | None:
     return Known(scenario, marker.kwargs.get("shows", True)) if scenario else None
 
 
+def flood_profile(item: pytest.Item) -> Profile:
+    """Return the profile that a test floods with; UsageError when it names none."""
+    marker = item.get_closest_marker("flood")
+    try:
+        return profile(marker.args[0] if marker else "")
+    except LabError as error:
+        raise pytest.UsageError(f"{item.nodeid}: {error}") from error
+
+
 def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
-    """Return the lab that a test asks for by its marker `lab`, with this Airflow installed."""
-    wanted = dict(marker.kwargs) if (marker := item.get_closest_marker("lab")) else {}
-    kubelet, start_delay = wanted.pop("kubelet", "fork"), 0.0
-    env = {f"HA_CHAOS_{name.upper()}": str(value) for name, value in wanted.items()}
+    """Return the lab that a test's markers ask for, with this Airflow installed."""
     if item.get_closest_marker("scenario"):
         scenario = scenario_of(item)
         if options.schedulers < scenario.schedulers:
@@ -59,8 +66,11 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
                 f"Scenario {scenario.name} needs {scenario.schedulers} schedulers.",
                 f"Give --schedulers {scenario.schedulers} or more.",
             )
-        env |= {"HA_CHAOS_SHAPES": scenario.shapes, "HA_CHAOS_SLEEP": f"{scenario.sleep:g}"}
-        start_delay = scenario.pod_start
-    return LabSpec(
-        prepare(airflow), options.schedulers, kubelet=kubelet, start_delay=start_delay, env=env
-    )
+        env = {"HA_CHAOS_SHAPES": scenario.shapes, "HA_CHAOS_SLEEP": f"{scenario.sleep:g}"}
+        return LabSpec(
+            prepare(airflow), options.schedulers, start_delay=scenario.pod_start, env=env
+        )
+    if item.get_closest_marker("flood"):
+        env = flood_profile(item).environment()
+        return LabSpec(prepare(airflow), options.schedulers, kubelet="simulated", env=env)
+    return LabSpec(prepare(airflow), options.schedulers)

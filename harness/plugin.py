@@ -11,7 +11,13 @@ import pytest
 from harness import summary
 from harness.faults import Faults
 from harness.flood import Floods
-from harness.markers import known_race, lab_spec, scenario_cases, scenario_of
+from harness.markers import (
+    flood_profile,
+    known_race,
+    lab_spec,
+    scenario_cases,
+    scenario_of,
+)
 from harness.options import add_options, is_suite_session
 from harness.outcome import Unknown, settle
 from harness.publish import publish
@@ -36,7 +42,7 @@ _TOLD = (Unknown, LabError, AuditError, RecorderError, HistoryError)
 _MARKERS = (
     "scenario(name): run every permutation of suites/scenarios/NAME.yaml",
     "issue(name, shows=True): the known race that this test meets; shows: it must show itself",
-    "lab(kubelet='fork', **env): what the test asks of its lab",
+    "flood(profile): flood the lab with a profile of load/profiles.py, its workers simulated",
 )
 
 
@@ -143,7 +149,8 @@ def faults(lab: EmbeddedLab, history: Run, seed: int) -> Faults:
 @pytest.fixture
 def flood(request: pytest.FixtureRequest, history: Run) -> Iterator[Floods]:
     """Floods of DAG runs; what still runs at the end of the test is stopped."""
-    floods = Floods(history, whole=request.config.stash[SESSION].options.whole_flood)
+    profile = flood_profile(request.node)
+    floods = Floods(history, profile, whole=request.config.stash[SESSION].options.whole_flood)
     yield floods
     floods.stop()
 

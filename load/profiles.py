@@ -51,7 +51,7 @@ class Profile:
         return {"HA_CHAOS_SHAPES": self.shapes, "HA_CHAOS_SLEEP": f"{self.sleep:g}"}
 
     def flood(
-        self, base_url: str, directory: Path, seed: int, run_prefix: str | None = None
+        self, base_url: str, directory: Path, seed: int, run_time: float | None = None
     ) -> Flood:
         """Return the flood, not yet started, against an API server that has its DAGs."""
         return Flood(
@@ -63,7 +63,8 @@ class Profile:
             seed=seed,
             users=self.users,
             ui=self.ui,
-            run_prefix=run_prefix or self.name,
+            run_prefix=self.name,
+            run_time=run_time,
         )
 
 

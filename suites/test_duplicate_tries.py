@@ -12,9 +12,6 @@ from harness.run import Run
 from harness.scenario import Scenario
 from harness.steps import Performer
 
-FLOOD = "issue_57618*6"
-TASK_INSTANCES = 282
-
 
 @pytest.mark.scenario("57618")
 def test_gated(scenario: Scenario, permutation: str, history: Run) -> None:
@@ -23,23 +20,23 @@ def test_gated(scenario: Scenario, permutation: str, history: Run) -> None:
 
 
 @pytest.mark.issue("57618")
-@pytest.mark.lab(kubelet="simulated", shapes=FLOOD)
+@pytest.mark.flood("issue")
 def test_flood_with_delay_inside_the_statement(flood: Floods, faults: Faults) -> None:
     """The window is a second wide on one scheduler: where the race is, a flood falls into it."""
     with faults.statement_delay("scheduler-2", seconds=1.0):
-        flood.run(task_instances=TASK_INSTANCES)
+        flood.run()
 
 
 @pytest.mark.issue("57618", shows=False)
-@pytest.mark.lab(kubelet="simulated", shapes=FLOOD)
+@pytest.mark.flood("issue")
 def test_flood_with_network_latency(flood: Floods, faults: Faults) -> None:
     """One scheduler is far from its database; its snapshots are not older for it."""
     with faults.network_latency("scheduler-2", seconds=0.05, jitter=0.01):
-        flood.run(task_instances=TASK_INSTANCES)
+        flood.run()
 
 
 @pytest.mark.issue("57618", shows=False)
-@pytest.mark.lab(kubelet="simulated", shapes=FLOOD)
+@pytest.mark.flood("issue")
 def test_flood_without_chaos(flood: Floods) -> None:
     """Nothing disturbs the schedulers but each other."""
-    flood.run(task_instances=TASK_INSTANCES)
+    flood.run()
