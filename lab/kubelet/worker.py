@@ -75,8 +75,10 @@ class PodWorker:
             await self._node.api.delete(pod)
 
     async def _live(self) -> None:
+        """Start the pod and see it to its end; a kubelet has no time to tell of a quick start."""
         pod = self._pod
-        await self._report(status.waiting(pod, self._started))
+        if self._node.start_delay > 0:
+            await self._report(status.waiting(pod, self._started))
         if await self._ends_within(self._node.start_delay):
             await self._report(status.lost(pod, self._started))
             return

@@ -47,10 +47,9 @@ def test_a_watcher_sees_each_phase_once_and_in_order(
     cluster.in_phase("p", "Running")
     (cluster.work / "exit").write_text(str(code))
     cluster.terminated("p")
-    assert life(cluster, version, 5) == [
+    assert life(cluster, version, 4) == [
         ("ADDED", "Pending", "", ""),
         ("MODIFIED", "Pending", "", ""),
-        ("MODIFIED", "Pending", "waiting", "ContainerCreating"),
         ("MODIFIED", "Running", "running", ""),
         ("MODIFIED", *last),
     ]
