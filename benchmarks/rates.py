@@ -10,6 +10,7 @@ verdict.json that it leaves. Intervals are Clopper and Pearson's.
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -47,7 +48,7 @@ def by_test(tests: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     groups = defaultdict(list)
     for test in tests:
         name = test["test"].split("::")[-1]
-        groups[name.split("-embedded")[0].rstrip("[")].append(test)
+        groups[re.sub(r"[-[]embedded-.*", "", name)].append(test)
     return groups
 
 

@@ -94,9 +94,11 @@ class Run:
         return self._recorder
 
     def _listen(self, event: Event) -> None:
-        if isinstance(event, TaskInstanceEvent) and event.new and event.new.state == "scheduled":
-            self.scheduled.add(event.ti)
-            self.decisions[event.process] += 1
+        if isinstance(event, TaskInstanceEvent) and event.new:
+            if event.new.state == "scheduled":
+                self.scheduled.add(event.ti)
+            if event.new.state in ("scheduled", "queued"):
+                self.decisions[event.process] += 1
         if self._judge is None:
             return
         self.aftermath.feed(event)
