@@ -11,6 +11,8 @@ from load.profiles import Profile
 
 log = logging.getLogger(__name__)
 
+_LAG = 5.0
+
 
 class Floods:
     """Floods the lab of one run; states whether the load that was asked for was reached."""
@@ -53,11 +55,18 @@ class Floods:
             return
         short = report.shortfall()
         run.assume("load-reached", short is None, short or "as asked", f"{flood.asked.runs} runs")
-        seen = len(run.scheduled)
+        seen = self._count(task_instances)
         run.assume("task-instances-reached", seen >= task_instances, seen, f">= {task_instances}")
         for process in run.lab.schedulers:
             decisions = run.decisions[process]
             run.assume(f"decisions-of-{process}", decisions > 0, decisions, "> 0")
+
+    def _count(self, wanted: int) -> int:
+        """Count the task instances seen; the listener hears of the last ones a moment later."""
+        deadline = time.monotonic() + _LAG
+        while len(self._history.scheduled) < wanted and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return len(self._history.scheduled)
 
     def stop(self) -> None:
         """Stop what still floods."""
