@@ -52,6 +52,9 @@ class Session:
 
 
 def slug(text: str) -> str:
-    """Return a name that can be a folder's."""
-    name = Path(text).name if "/" in text else text
+    """Return a name that can be a folder's: of an environment's Python, the environment's."""
+    path = Path(text)
+    if path.name.startswith("python") and path.parent.name == "bin":
+        path = path.parent.parent
+    name = path.name if "/" in text else text
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("-") or "run"
