@@ -35,7 +35,7 @@ def settle(
     affected = known is not None and known.scenario.affects(version)
     if judgement.verdict == "invalid":
         broken = {violation.invariant for violation in judgement.violations}
-        if known and affected and known.scenario.breaks in broken:
+        if known and affected and known.scenario.breaks & broken:
             if expect_known:
                 return f"reproduced {known.scenario.name}"
             link = f"Known as {known.scenario.issue} (--expect-known accepts it).\n"

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 
 # Seconds; a worker process lives on for some after its task, or its refusal.
 _PATIENCE = 6.0
+
+# Seconds that a lab gets to be healthy again once its faults are healed.
+_RECOVERY = 20.0
 
 
 class AssumptionFailed(Exception):
@@ -151,7 +155,7 @@ class Run:
         for fault, fired in self.faults.items():
             value = "it struck" if fired else "it never struck"
             self.assume(f"fault-fired-{fault.name}-{fault.process}", fired, value, "it struck")
-        ailments = self.lab.ailments()
+        ailments = self._lasting_ailments()
         self.assume(LAB_HEALTHY_AFTER, not ailments, "; ".join(ailments) or "healthy", "healthy")
         seen_enough = self.violated.is_set() and self.aftermath.complete
         path = self.recorder.stop(patience=0.0 if seen_enough else _PATIENCE)
@@ -167,6 +171,13 @@ class Run:
             self._tails.keep_text(self.folder / "pods", f"{pod}.log", self.lab.pod_log(pod))
         self._tidy()
         return judge.conclude()
+
+    def _lasting_ailments(self) -> list[str]:
+        """Return what the lab does not recover from soon: a slowed scheduler's heartbeat is late."""
+        deadline = time.monotonic() + _RECOVERY
+        while (ailments := self.lab.ailments()) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return ailments
 
     def _tidy(self) -> None:
         """Take out of the database what the run put there; the next run can live with a rest."""

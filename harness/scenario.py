@@ -48,7 +48,7 @@ class Scenario:
     title: str
     issue: str
     has: SpecifierSet
-    breaks: str
+    breaks: frozenset[str]
     because: str
     shapes: str
     sleep: float
@@ -98,7 +98,7 @@ def _scenario(data: dict[str, Any]) -> Scenario:
         title=data["title"],
         issue=data["issue"],
         has=SpecifierSet(data["has"]),
-        breaks=data["breaks"],
+        breaks=frozenset(data["breaks"]),
         because=data["because"],
         shapes=data["setup"]["shapes"],
         sleep=float(data["setup"].get("sleep", 0)),

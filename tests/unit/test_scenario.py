@@ -13,7 +13,7 @@ scenario: "1"
 title: t
 issue: https://example.invalid/1
 has: ">=3.0,<3.2"
-breaks: unique-try
+breaks: [unique-try]
 because: reasons
 setup: {shapes: single, schedulers: 2}
 sessions: {A: scheduler-1}
@@ -47,7 +47,7 @@ def test_a_good_scenario_is_read(tmp_path: Path) -> None:
         ("[stop, wait]", "[stop, wiat]", "names unknown steps: wiat"),
         ("[stop, wait]", "[stop]", "no permutation uses the steps wait"),
         ('">=3.0,<3.2"', '"3.0 or so"', "3.0 or so"),
-        ("breaks: unique-try", "", "no scenario"),
+        ("breaks: [unique-try]", "", "no scenario"),
         ("sessions: {A: scheduler-1}", "sessions: [", "cannot be read"),
     ],
 )
