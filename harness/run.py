@@ -173,7 +173,7 @@ class Run:
         return judge.conclude()
 
     def _lasting_ailments(self) -> list[str]:
-        """Return what the lab does not recover from soon: a slowed scheduler's heartbeat is late."""
+        """Return what the lab does not recover from soon: slowed heartbeats come late."""
         deadline = time.monotonic() + _RECOVERY
         while (ailments := self.lab.ailments()) and time.monotonic() < deadline:
             time.sleep(0.5)
