@@ -80,10 +80,6 @@ class AirflowAPI:
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
         self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
 
-    def run_state(self, dag_id: str, run_id: str) -> str:
-        """Return a run's state."""
-        return str(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"])
-
     def runs(self) -> list[tuple[str, str, str]]:
         """Return (dag_id, run_id, state) of up to 100 of the newest runs."""
         answer = self.call("GET", "/api/v2/dags/~/dagRuns", params={"limit": 100})

@@ -43,7 +43,6 @@ class Boot:
         self.postgres = Postgres(directory / "pg")
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.components: dict[str, Component] = {}
-        self.endpoints: Endpoints | None = None
 
     def steps(self) -> Iterator[None]:
         """Boot, yielding often, so that the caller can listen; LabError when a part fails."""
@@ -90,7 +89,6 @@ class Boot:
             password=self.postgres.password,
             secret=secrets.token_hex(16),
         )
-        self.endpoints = at
         self.state.endpoints = dict(vars(at))
         write_passfile(self.directory / "passfile", at)
         write_pod_template(self.directory / "airflow" / "pod_template.yaml")

@@ -106,10 +106,6 @@ class Pool:
         (self.root / f"slot-{slot}.json").write_text(json.dumps(str(lab.directory)))
         return lab
 
-    def discard(self, lab: EmbeddedLab) -> None:
-        """Take down a leased lab that must not be used again."""
-        embedded.take_down(lab.directory, 30.0)
-
     def release_to_user(self, lab: EmbeddedLab) -> None:
         """Let a leased lab outlive the session, to be looked around in."""
         lab.detach()
