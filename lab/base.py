@@ -6,34 +6,55 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from lab.api import AirflowAPI
+    from lab.undo import Undo
 
 
 @dataclass(frozen=True)
 class Airflow:
-    """One installed Airflow: what the user asked for, and the interpreter that imports it.
+    """One Airflow under test: what the user asked for, and where it is had.
 
-    `key` changes whenever the installed code does; it names the migrated database template.
-    `pythonpath` goes before the interpreter's own packages (a source checkout's `src` folders).
+    On this machine it is an interpreter that imports it: `key` changes whenever the installed code
+    does and names the migrated database template; `pythonpath` goes before the interpreter's own
+    packages (a source checkout's `src` folders). In a cluster it is an `image`.
     """
 
     label: str
     version: str
-    python: Path
+    python: Path = Path()
     pythonpath: tuple[Path, ...] = ()
     key: str = ""
+    image: str = ""
 
 
 class Lab(Protocol):
-    """One running Airflow under test."""
+    """One running Airflow under test.
+
+    A process is named as its Postgres application_name is: `scheduler-1` here, its pod's name in a
+    cluster. What a kind of lab cannot do it `lacks`, and the method raises LabError.
+    """
 
     kind: str
     airflow: Airflow
     directory: Path
     namespace: str
     kubeconfig: Path
-    schedulers: tuple[str, ...]
     api: "AirflowAPI"
     proxy_control: str
+    undo: "Undo"
+
+    @property
+    def schedulers(self) -> tuple[str, ...]:
+        """Return the names of the scheduler processes."""
+        ...
+
+    def process(self, role: str) -> str:
+        """Return the process of a role (`scheduler-2`, `api-server`), or that has this name."""
+        ...
+
+    def lacks(self, power: str) -> str | None:
+        """Return why the lab cannot `pause`, `kill`, `restart-database`, `delay-pods` or reach a
+        `node`, in words for people; None when it can."""
+        ...
 
     def dsn(self) -> str:
         """Return libpq conninfo of the metadata database, as its ordinary owner, past the proxy."""
@@ -49,6 +70,25 @@ class Lab(Protocol):
 
     def resume(self, process: str) -> None:
         """Let a frozen process go on."""
+        ...
+
+    def kill(self, process: str) -> None:
+        """Kill one process (SIGKILL), as an out-of-memory kill would."""
+        ...
+
+    def start(self, process: str) -> None:
+        """Have a killed process running again; where the kubelet does that, wait for it."""
+        ...
+
+    def restart_database(self, how: str) -> None:
+        """Restart PostgreSQL, `fast` (sessions are told) or `immediate` (a crash, then recovery).
+
+        Returns when it takes connections again.
+        """
+        ...
+
+    def delay_pods(self, seconds: float) -> None:
+        """Make each pod that starts from now on take `seconds` longer; 0 for no longer."""
         ...
 
     def pod_log(self, name: str) -> str | None:
