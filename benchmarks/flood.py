@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from harness.run import Run
-from lab import embedded
+from lab.life import start
 from lab.embedded import EmbeddedLab
 from lab.environments import prepare
 from lab.pool import Owner
@@ -38,7 +38,7 @@ def simulated_lab(airflow: str) -> Iterator[EmbeddedLab]:
     """Boot a lab whose workers are simulated."""
     spec = LabSpec(prepare(airflow), kubelet="simulated", env=PROFILE.environment())
     me = Owner.me()
-    lab = embedded.start(spec, owner=(me.pid, me.born))
+    lab = start(spec, owner=(me.pid, me.born))
     try:
         yield lab
     finally:

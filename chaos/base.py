@@ -1,11 +1,12 @@
 """What every fault is: a disturbance with a beginning and an end, healed whatever happens."""
 
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from lab.base import Lab
 from lab.errors import LabError
@@ -24,14 +25,23 @@ class Fault(ABC):
     """A disturbance of one process, or of all (`*`), from `begin` until `end`.
 
     Recorded from just before it bites until just after it is healed, so that whatever it caused
-    lies between the two events. Both calls may be repeated.
+    lies between the two events. Both calls may be repeated. It `lasts` that many seconds
+    at least: leaving its block waits for that, unless an error leaves it.
+
+    `scope` is what it strikes besides: nothing outside its `lab`, or all that is in the lab's
+    `cluster`, other labs too.
     """
 
     name: ClassVar[str]
+    scope: ClassVar[Literal["lab", "cluster"]] = "lab"
 
-    def __init__(self, process: str, record: Record | None = None) -> None:
+    def __init__(self, process: str, record: Record | None = None, lasts: float = 0.0) -> None:
+        if lasts < 0:
+            raise LabError(f"A fault cannot last {lasts:g} s.", "Give 0 or more seconds.")
         self.process = process
+        self.lasts = lasts
         self._record = record or silent
+        self._since = 0.0
         self.begun = False
 
     @classmethod
@@ -71,6 +81,7 @@ class Fault(ABC):
             with suppress(LabError):
                 self.end()
             raise
+        self._since = time.monotonic()
         log.info("The fault %s begins on %s: %s.", self.name, self.process, self.detail)
 
     def end(self) -> None:
@@ -92,4 +103,14 @@ class Fault(ABC):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.end()
+        try:
+            if error is None and self.begun:
+                self._last()
+        finally:
+            self.end()
+
+    def _last(self) -> None:
+        """Wait until the fault has lasted its seconds."""
+        left = self._since + self.lasts - time.monotonic()
+        if left > 0:
+            time.sleep(left)

@@ -19,21 +19,41 @@ class SchedulerPause(Fault):
 
     PostgreSQL keeps what a frozen client has locked for as long as its connection lives: with
     `idle`, the freeze is tried until it comes between two transactions, where nothing is locked.
+
+        scheduler-1  --------- takes over what scheduler-2 left ------------------->
+        scheduler-2  ---|  frozen                              |-- goes on, knows of nothing
+                        |<- scheduler_health_check_threshold ->|
+
+    Frozen for `seconds` at least; once that is over scheduler_health_check_threshold (30 s by
+    default) the others hold it for dead, and it is not.
     """
 
     name = "scheduler-pause"
 
     def __init__(
-        self, lab: Lab, process: str, record: Record | None = None, *, idle: bool = False
+        self,
+        lab: Lab,
+        process: str,
+        record: Record | None = None,
+        *,
+        seconds: float = 0.0,
+        idle: bool = False,
     ) -> None:
-        super().__init__(process, record)
+        super().__init__(process, record, seconds)
         self._lab = lab
         self._idle = idle
+
+    @classmethod
+    def available(cls, lab: Lab) -> str | None:
+        """Return why the lab can freeze nothing, None when it can."""
+        return lab.lacks("pause")
 
     @property
     def detail(self) -> str:
         """What the fault does."""
-        return "frozen between two transactions" if self._idle else "frozen"
+        where = " between two transactions" if self._idle else ""
+        least = f" for {self.lasts:g} s or more" if self.lasts else ""
+        return f"frozen{where}{least}"
 
     def inject(self) -> None:
         """Freeze the process; LabError when the lab has none of that name, or it is never idle."""

@@ -2,10 +2,13 @@
 
 import logging
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import allure
 
 from harness.run import Run
+from lab.errors import LabError
 from load.flood import Flood
 from load.profiles import Profile
 
@@ -22,6 +25,7 @@ class Floods:
         self._profile = profile
         self._whole = whole
         self._flood: Flood | None = None
+        self._told = time.monotonic()
 
     def run(self, at_most: float = 300.0) -> None:
         """Flood the lab with the test's profile.
@@ -29,21 +33,55 @@ class Floods:
         Returns when all runs have ended, after `at_most` seconds, or at the first violation, which
         is reason enough to stop; then the load is no assumption any more.
         """
+        with self._flooding(at_most) as flood:
+            self._watch(flood)
+
+    @contextmanager
+    def running(self, at_most: float = 300.0) -> Iterator[None]:
+        """Flood the lab while the test acts: from when every scheduler has taken a decision.
+
+        On leaving, what `run` says holds; `at_most` counts from the flood's start.
+        """
+        with self._flooding(at_most) as flood:
+            self._watch(flood, lambda: self._under_way)
+            yield
+            self._watch(flood)
+
+    def go_on(self, seconds: float) -> None:
+        """Let `seconds` of the flood pass; returns earlier if it is over or shows a violation."""
+        if self._flood is None:
+            raise LabError("No flood is running.", "Call go_on inside `with flood.running():`.")
+        until = time.monotonic() + seconds
+        self._watch(self._flood, lambda: time.monotonic() >= until)
+
+    @contextmanager
+    def _flooding(self, at_most: float) -> Iterator[Flood]:
         run, profile = self._history, self._profile
         flood = profile.flood(run.lab.api.base_url, run.folder, run.seed, at_most)
         self._flood = flood
-        task_instances = profile.task_instances(run.seed)
-        with allure.step(f"flood {profile.name}: {task_instances} task instances"), flood:
-            self._watch(flood, task_instances)
-        self._state(flood, task_instances)
+        with allure.step(f"flood {profile.name}: {self._wanted} task instances"), flood:
+            yield flood
+        self._state(flood, self._wanted)
 
-    def _watch(self, flood: Flood, task_instances: int) -> None:
-        told = time.monotonic()
-        while flood.running and (self._whole or not self._history.violated.is_set()):
-            if time.monotonic() - told > 10:
-                told = time.monotonic()
+    @property
+    def _wanted(self) -> int:
+        """How many task instances the flood's runs have."""
+        return self._profile.task_instances(self._history.seed)
+
+    @property
+    def _under_way(self) -> bool:
+        run = self._history
+        return all(run.decisions[process] for process in run.lab.schedulers)
+
+    def _watch(self, flood: Flood, enough: Callable[[], bool] = lambda: False) -> None:
+        """Look on until it is enough, the flood is over, or a violation ends it."""
+        while flood.running and not enough():
+            if self._history.violated.is_set() and not self._whole:
+                return
+            if time.monotonic() - self._told > 10:
+                self._told = time.monotonic()
                 seen = len(self._history.scheduled)
-                log.info("%d of %d task instances are scheduled", seen, task_instances)
+                log.info("%d of %d task instances are scheduled", seen, self._wanted)
             self._history.look_for_faults()
             time.sleep(0.1)
 

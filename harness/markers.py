@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from harness.labs import wanted_lab
 from harness.options import SUITES, Options
 from harness.outcome import Known
 from harness.scenario import Scenario, load_all
-from lab.environments import prepare
 from lab.errors import LabError
 from lab.spec import LabSpec
 from load.profiles import Profile, profile
@@ -58,7 +58,7 @@ def flood_profile(item: pytest.Item) -> Profile:
 
 
 def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
-    """Return the lab that a test's markers ask for, with this Airflow installed."""
+    """Return the lab that a test's markers ask for, with this Airflow at hand."""
     if item.get_closest_marker("scenario"):
         scenario = scenario_of(item)
         if options.schedulers < scenario.schedulers:
@@ -67,10 +67,22 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
                 f"Give --schedulers {scenario.schedulers} or more.",
             )
         env = {"HA_CHAOS_SHAPES": scenario.shapes, "HA_CHAOS_SLEEP": f"{scenario.sleep:g}"}
-        return LabSpec(
-            prepare(airflow), options.schedulers, start_delay=scenario.pod_start, env=env
-        )
+        return wanted_lab(airflow, options, env, pod_start=scenario.pod_start)
     if item.get_closest_marker("flood"):
         env = flood_profile(item).environment()
-        return LabSpec(prepare(airflow), options.schedulers, kubelet="simulated", env=env)
-    return LabSpec(prepare(airflow), options.schedulers)
+        return wanted_lab(airflow, options, env, simulated=True, layers=_layers(item))
+    return wanted_lab(airflow, options, {}, layers=_layers(item))
+
+
+def _layers(item: pytest.Item) -> tuple[str, ...]:
+    """Return the values that what a test needs costs every pod: only its lab gets them."""
+    return ("slow-pods",) if "delay-pods" in _needs(item) else ()
+
+
+def _needs(item: pytest.Item) -> set[str]:
+    return {power for marker in item.iter_markers("needs") for power in marker.args}
+
+
+def wants_cluster_alone(item: pytest.Item) -> bool:
+    """Tell whether a test disturbs more than its own lab: it then gets the cluster for itself."""
+    return "node" in _needs(item)

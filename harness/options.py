@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.options_kind import KindOptions, add_kind_options, read_kind_options
 from lab.environments import describe, newest
 from lab.errors import LabError
 from lab.pool import default_size
@@ -26,13 +27,18 @@ class Options:
     keep_lab: str
     expect_known: bool
     whole_flood: bool
+    kind: KindOptions
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Declare the options."""
     group = parser.getgroup("airflow-ha-chaos", "airflow-ha-chaos")
     group.addoption(
-        "--lab", choices=["embedded"], default="embedded", help="kind of lab (default: %(default)s)"
+        "--lab",
+        choices=["embedded", "kind"],
+        default="embedded",
+        help="embedded: plain processes on this machine; kind: the official Helm chart, on kind "
+        "(default: %(default)s)",
     )
     group.addoption(
         "--airflow",
@@ -70,6 +76,7 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="do not stop a flood at its first violation, to measure how many there are",
     )
+    add_kind_options(parser)
 
 
 def _positive(text: str) -> int:
@@ -84,9 +91,14 @@ def read_options(config: pytest.Config) -> Options:
     specs = tuple(dict.fromkeys(config.getoption("airflow") or [newest()]))
     for spec in specs:
         try:
-            describe(spec)
+            request = describe(spec)
         except LabError as error:
             raise pytest.UsageError(f"--airflow {spec}: {error}") from error
+        if config.getoption("lab") != "embedded" and request.kind != "version":
+            raise pytest.UsageError(
+                f"--airflow {spec}: a cluster runs images. Build one, and give it by "
+                "--airflow-image beside its version in --airflow."
+            )
     seed = config.getoption("seed")
     return Options(
         lab=config.getoption("lab"),
@@ -97,6 +109,7 @@ def read_options(config: pytest.Config) -> Options:
         keep_lab=config.getoption("keep_lab"),
         expect_known=config.getoption("expect_known"),
         whole_flood=config.getoption("whole_flood"),
+        kind=read_kind_options(config),
     )
 
 

@@ -17,6 +17,7 @@ from harness.markers import (
     lab_spec,
     scenario_cases,
     scenario_of,
+    wants_cluster_alone,
 )
 from harness.options import add_options, is_suite_session
 from harness.outcome import Unknown, settle
@@ -24,7 +25,7 @@ from harness.publish import publish
 from harness.run import AssumptionFailed, Run
 from harness.scenario import Scenario
 from harness.session import Session, slug
-from lab.embedded import EmbeddedLab
+from lab.base import Lab
 from lab.errors import LabError
 from oracle.audit import AuditError
 from oracle.history import HistoryError
@@ -42,6 +43,7 @@ _TOLD = (Unknown, LabError, AuditError, RecorderError, HistoryError)
 _MARKERS = (
     "scenario(name): run every permutation of suites/scenarios/NAME.yaml",
     "issue(name, shows=True): the known race that this test meets; shows: it must show itself",
+    "needs(power): what its lab must be able to do, or it skips; `node`: the cluster for itself",
     "flood(profile): flood the lab with a profile of load/profiles.py, its workers simulated",
 )
 
@@ -104,11 +106,13 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def lab(request: pytest.FixtureRequest) -> Iterator[EmbeddedLab]:
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A clean lab of one Airflow, leased for this test."""
     session = request.config.stash[SESSION]
     pool = session.pool()
-    with pool.lease(lab_spec(request.node, request.param, session.options)) as leased:
+    spec = lab_spec(request.node, request.param, session.options)
+    with pool.lease(spec, alone=wants_cluster_alone(request.node)) as leased:
+        _skip_what_it_lacks(request.node, leased)
         yield leased
         failed = request.node.stash.get(_FAILED, False)
         keep = session.options.keep_lab
@@ -117,8 +121,15 @@ def lab(request: pytest.FixtureRequest) -> Iterator[EmbeddedLab]:
             log.info("The lab stays up: python -m lab status")
 
 
+def _skip_what_it_lacks(node: pytest.Item, lab: Lab) -> None:
+    for marker in node.iter_markers("needs"):
+        for power in marker.args:
+            if reason := lab.lacks(power):
+                pytest.skip(f"needs {power}: {reason}")
+
+
 @pytest.fixture
-def history(request: pytest.FixtureRequest, lab: EmbeddedLab, seed: int) -> Run:
+def history(request: pytest.FixtureRequest, lab: Lab, seed: int) -> Run:
     """The recorder and the judge of this test; the test is judged when its function returns."""
     session = request.config.stash[SESSION]
     name = request.node.name
@@ -141,7 +152,7 @@ def scenario(request: pytest.FixtureRequest) -> Scenario:
 
 
 @pytest.fixture
-def faults(lab: EmbeddedLab, history: Run, seed: int) -> Faults:
+def faults(lab: Lab, history: Run, seed: int) -> Faults:
     """The faults that this lab can suffer, written into the history."""
     return Faults(lab, history, seed)
 
@@ -215,6 +226,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         pool = shared.pool()
         pool.close()
         shutil.rmtree(pool.root, ignore_errors=True)
+        if shared.options.lab == "kind" and shared.options.kind.delete:
+            from lab.kind.cluster import Cluster  # LAZY
+            Cluster(shared.options.kind.name).delete()
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from chaos import statement
 from chaos.base import Fault
 from harness.aftermath import Aftermath
-from lab.embedded import EmbeddedLab
+from lab.base import Lab
 from lab.errors import LabError
 from oracle import audit
 from oracle.events import (
@@ -50,7 +50,7 @@ class Run:
     is given by a second judge that reads the stored file, as `python -m oracle check` would.
     """
 
-    def __init__(self, lab: EmbeddedLab, folder: Path, test: str, seed: int) -> None:
+    def __init__(self, lab: Lab, folder: Path, test: str, seed: int) -> None:
         self.lab = lab
         self.folder = folder
         self.test = test

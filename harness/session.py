@@ -4,12 +4,12 @@ Under pytest-xdist the controller decides and its workers are told, so that all 
 same folders and lease from the same pool; the labs die with the controller.
 """
 
-import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from harness.options import Options, read_options
@@ -33,13 +33,11 @@ class Session:
         told: dict[str, Any] | None = getattr(config, "workerinput", None)
         if told is None:
             return Session(read_options(config), time.strftime("%Y%m%d-%H%M%S"), Owner.me())
-        data = json.loads(told["ha_chaos"])
-        options = Options(**{**data["options"], "airflow": tuple(data["options"]["airflow"])})
-        return Session(options, data["started"], Owner(**data["owner"]))
+        return msgspec.json.decode(told["ha_chaos"], type=Session)
 
     def tell(self) -> str:
         """Return what a worker needs to take part in this session."""
-        return json.dumps(asdict(self))
+        return msgspec.json.encode(self).decode()
 
     def folder(self, airflow: str) -> Path:
         """Return the folder of this session's run of one Airflow."""

@@ -6,12 +6,13 @@ import os
 import sys
 from pathlib import Path
 
-from lab import embedded
-from lab.embedded import EmbeddedLab
 from lab.environments import newest, prepare
 from lab.errors import LabError
+from lab.life import AnyLab, open_lab, start
 from lab.reaper import reap
+from lab.request import read_owner
 from lab.spec import KUBELET_MODES, LabSpec, LabState
+from lab.supervised import running, take_down
 
 _ABOUT = """\
 Keep an embedded lab up: real Airflow daemons with several schedulers, real Postgres, the real
@@ -61,12 +62,12 @@ def _up(options: argparse.Namespace) -> int:
         port=options.port,
         env={name: value for name, value in os.environ.items() if name.startswith("HA_CHAOS_")},
     )
-    _describe(embedded.start(spec, owner=None))
+    _describe(start(spec, owner=None))
     print("\nNext: `python -m lab down` takes it down.")
     return 0
 
 
-def _describe(lab: EmbeddedLab) -> None:
+def _describe(lab: AnyLab) -> None:
     at = lab.endpoints
     print(f"Airflow {lab.airflow.label} with {len(lab.schedulers)} schedulers: {lab.directory}")
     print(f"  UI and API  http://127.0.0.1:{at['api']}   (everyone is admin)")
@@ -81,16 +82,16 @@ def _describe(lab: EmbeddedLab) -> None:
 
 
 def _status() -> int:
-    found = embedded.running()
+    found = running()
     if not found:
         print("No lab is up. `python -m lab up` boots one.")
         return 0
     for directory in found:
         state = LabState.load(directory)
         if state and state.phase == "ready":
-            lab = EmbeddedLab(directory)
+            lab = open_lab(directory)
             _describe(lab)
-            if embedded.read_owner(directory):
+            if read_owner(directory):
                 print("  owner       a test session; it ends with that")
             print(f"  health      {'; '.join(lab.ailments()) or 'good'}")
         else:
@@ -99,9 +100,9 @@ def _status() -> int:
 
 
 def _down() -> int:
-    found = [directory for directory in embedded.running() if not embedded.read_owner(directory)]
+    found = [directory for directory in running() if not read_owner(directory)]
     for directory in found:
-        embedded.take_down(directory, 30.0)
+        take_down(directory)
         print(f"Took down {directory.name}.")
     left = reap()
     if not found and not left:
@@ -110,7 +111,7 @@ def _down() -> int:
 
 
 def _logs(options: argparse.Namespace) -> int:
-    found = embedded.running()
+    found = running()
     if not found:
         raise LabError("No lab is up.", "`python -m lab up` boots one.")
     state = LabState.load(found[-1]) or LabState()

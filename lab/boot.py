@@ -26,11 +26,14 @@ from lab.kubeclient import create_namespace
 from lab.postgres import Postgres, free_port, port_is_free
 from lab.ready import Readiness
 from lab.settings import NAMESPACE, Endpoints, write_passfile, write_pod_template
-from lab.spawn import end_all, spawn
+from lab.spawn import end_all, spawn, wait_exit
 from lab.spec import LabSpec, LabState, ProcessState
 from lab.template import template_for
 
 log = logging.getLogger(__name__)
+
+# Seconds that a process which was killed a moment ago may take to be gone.
+_LAST_BREATH = 1.0
 
 
 class Boot:
@@ -142,9 +145,15 @@ class Boot:
 
     def restart(self, name: str) -> None:
         """Start an ended process again, with what it was started with before."""
-        if name in self.children and self.children[name].poll() is None:
+        if name in self.children and wait_exit(self.children[name], _LAST_BREATH) is None:
             raise LabError(f"{name} is running")
         self._start(self.components[name])
+
+    def restart_database(self, how: str) -> None:
+        """Stop PostgreSQL, `fast` or `immediate`, and start it again on the same port."""
+        self.postgres.stop(how)
+        self.postgres.start()
+        self._adopt("postgres", self.postgres.process, self.postgres.directory / "postgres.log")
 
     def reap(self) -> None:
         """Write down which processes have ended."""

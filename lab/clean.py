@@ -2,17 +2,17 @@
 
 import logging
 import time
-from typing import TYPE_CHECKING
 
 import psycopg
 import requests
 
+from lab.base import Lab
 from lab.errors import LabError
 
-if TYPE_CHECKING:
-    from lab.embedded import EmbeddedLab
-
 log = logging.getLogger(__name__)
+
+_WORKERS = "kubernetes_executor=True"
+"""The label that KubernetesExecutor puts on every pod it makes (its pod_generator.py)."""
 
 _UNFINISHED = """
     SELECT count(*) FROM task_instance
@@ -20,7 +20,7 @@ _UNFINISHED = """
 """
 
 
-def clean(lab: "EmbeddedLab", timeout: float = 30.0) -> None:
+def clean(lab: Lab, timeout: float = 30.0) -> None:
     """End all runs, wait for their pods to go, and delete the runs.
 
     Raises LabError when something will not go in `timeout` seconds: boot another lab then.
@@ -41,20 +41,22 @@ def clean(lab: "EmbeddedLab", timeout: float = 30.0) -> None:
         raise LabError(f"The lab did not recover: {'; '.join(ailments)}.")
 
 
-def _remove_pods(lab: "EmbeddedLab", deadline: float) -> None:
+def _remove_pods(lab: Lab, deadline: float) -> None:
     client = lab.kubernetes()
     while True:
-        pods = client.list_namespaced_pod(lab.namespace).items
+        pods = client.list_namespaced_pod(lab.namespace, label_selector=_WORKERS).items
         if not pods and not _unfinished(lab):
             return
         if time.monotonic() > deadline:
             raise LabError(f"{len(pods)} pods of an earlier test would not go.")
         if pods:
-            client.delete_collection_namespaced_pod(lab.namespace, grace_period_seconds=1)
+            client.delete_collection_namespaced_pod(
+                lab.namespace, label_selector=_WORKERS, grace_period_seconds=1
+            )
         time.sleep(0.3)
 
 
-def _unfinished(lab: "EmbeddedLab") -> int:
+def _unfinished(lab: Lab) -> int:
     with psycopg.connect(lab.dsn()) as connection:
         row = connection.execute(_UNFINISHED).fetchone()
     return int(row[0]) if row else 0

@@ -10,19 +10,23 @@
 
 The start-up message names the process (application_name), so one port serves all. A pipe without
 a rule writes at once what it reads. With latency each piece gets a due time of its own, so a
-hundred pieces in flight are late by one latency, not by a hundred. Cut by `drop`, a pipe keeps
-what it reads, as senders do while the network loses packets, and delivers it when healed; cut by
-`reset`, links are reset, and new ones too as soon as they have said their name.
+hundred pieces in flight are late by one latency, not by a hundred. With loss a piece is, with that
+probability, as late as TCP makes it: 0.2 s until it is sent again, 0.4 s more if that is lost too,
+and so on; what follows it waits behind it, since a TCP reader gets bytes in order. Cut by `drop`,
+a pipe keeps what it reads, as senders do while the network loses packets, and delivers it when
+healed; cut by `reset`, links are reset, and new ones too as soon as they have said their name.
 
 Standard library only, since it also runs inside Airflow's image. Encryption is declined, or the
 start-up message could not be read. Control, as JSON over HTTP:
 
-    GET    /links             by process: connections, bytes, pieces held back, resets, rule
-    PUT    /rules/<pattern>   {"latency": s, "jitter": s, "cut": null|"drop"|"reset", "seed": n}
+    GET    /links             by process: connections, bytes, pieces held back or lost, resets, rule
+    PUT    /rules/<pattern>   {"latency": s, "jitter": s, "loss": 0..1,
+                               "cut": null|"drop"|"reset", "seed": n}
     DELETE /rules/<pattern>   and DELETE /rules for all
 
 A pattern is a name, or has `*` and `?`. PUT sets the fields that it names and leaves the others.
-All rules that match a process add up: latencies and jitters are summed, the harder cut counts.
+All rules that match a process add up: latencies and jitters are summed, a piece may be lost to
+each, the harder cut counts.
 A process that gives no name is `unnamed`; requests to cancel a statement are `cancel`.
 """
 
@@ -42,6 +46,7 @@ from typing import Any
 
 from lab.dbproxy_link import CUTS, Link, Rule
 
+_COUNTS = ("opened", "reset", "up", "down", "held_back", "lost")
 REQUEST_LIMIT = 65_536  # bytes
 REQUEST_TIME = 5.0  # seconds
 
@@ -104,7 +109,7 @@ class Proxy:
             total = sum((_carried(link) for link in live), counts)
             report[process] = {
                 "connections": len(live),
-                **{name: total[name] for name in ("opened", "reset", "up", "down", "held_back")},
+                **{name: total[name] for name in _COUNTS},
                 "rule": asdict(self.rule_of(process)),
             }
         return report
@@ -115,6 +120,7 @@ def _carried(link: Link) -> Counter[str]:
     for way, pipe in zip(("up", "down"), link.pipes):  # noqa: B905 - strict= is Python 3.10's
         carried[way] = pipe.bytes
         carried["held_back"] += pipe.held_back
+        carried["lost"] += pipe.lost
     return carried
 
 
@@ -135,6 +141,9 @@ def changes_from(body: bytes) -> dict[str, Any]:
         value = changes[name]
         if type(value) not in (int, float) or not 0 <= value <= 3600:
             raise Refused(f"{name} must be seconds from 0 to 3600, not {value!r}")
+    loss = changes.get("loss", 0.0)
+    if type(loss) not in (int, float) or not 0 <= loss < 1:
+        raise Refused(f"loss must be a share from 0 to under 1, not {loss!r}")
     if changes.get("cut") not in CUTS:
         raise Refused(f'cut must be null, "drop" or "reset", not {changes["cut"]!r}')
     if type(changes.get("seed", 0)) is not int:

@@ -20,23 +20,27 @@ CANCEL, SSL, GSS = 80877102, 80877103, 80877104  # codes of PostgreSQL's pqcomm.
 START_LIMIT = 10_000  # bytes; PostgreSQL's own (MAX_STARTUP_PACKET_LENGTH)
 HELD_LIMIT = 4 << 20  # bytes that a pipe holds back before it stops reading
 TICK = 1e-4  # seconds that the loop's timers may fire early
+RETRANSMIT = 0.2  # seconds before what was lost is sent again (Linux' TCP_RTO_MIN); then doubled
+RETRANSMISSIONS = 15  # Linux' tcp_retries2; here the link lives on and the piece arrives
 CUTS = (None, "drop", "reset")
 BUFFER = memoryview(bytearray(1 << 18))  # one for all links: it is emptied before the next read
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What is done to a link, each way; latency and jitter in seconds."""
+    """What is done to a link, each way; latency and jitter in seconds, loss a share of pieces."""
 
     latency: float = 0.0
     jitter: float = 0.0
+    loss: float = 0.0
     cut: str | None = None
     seed: int = 0
 
     def __add__(self, other: Rule) -> Rule:
         cut = max(self.cut, other.cut, key=CUTS.index)
         seed = self.seed or other.seed
-        return Rule(self.latency + other.latency, self.jitter + other.jitter, cut, seed)
+        loss = 1 - (1 - self.loss) * (1 - other.loss) if other.loss else self.loss
+        return Rule(self.latency + other.latency, self.jitter + other.jitter, loss, cut, seed)
 
 
 class Pipe:
@@ -51,21 +55,31 @@ class Pipe:
         self.queue: deque[tuple[float, bytes]] = deque()  # an empty piece is the end
         self.timer: asyncio.TimerHandle | None = None
         self.sink_is_full = False
-        self.held = self.held_back = self.bytes = 0
+        self.held = self.held_back = self.lost = self.bytes = 0
 
     def feed(self, data: bytes) -> None:
         """Take what the source has read; an empty piece says that it has ended."""
         self.bytes += len(data)
-        if not self.direct:
-            self._hold(data)
+        late = 0.0 if self.direct else self._lateness()
+        if late > 0 or self.queue or self.rule.cut is not None:
+            self._hold(data, self.loop.time() + late)
         elif data:
             self.sink.write(data)
         else:
             self.sink.close()
 
-    def _hold(self, data: bytes) -> None:
+    def _lateness(self) -> float:
+        """Draw how many seconds late the next piece is."""
         rule = self.rule
-        due = self.loop.time() + rule.latency + rule.jitter * (2 * self.rng.random() - 1)
+        late = rule.latency + rule.jitter * (2 * self.rng.random() - 1)
+        timeout, tries = RETRANSMIT, 0
+        while tries < RETRANSMISSIONS and self.rng.random() < rule.loss:
+            late += timeout
+            timeout, tries = 2 * timeout, tries + 1
+        self.lost += tries > 0
+        return late
+
+    def _hold(self, data: bytes, due: float) -> None:
         if self.queue:
             due = max(due, self.queue[-1][0])
         self.queue.append((due, data))
@@ -95,10 +109,11 @@ class Pipe:
     def follow(self, rule: Rule) -> None:
         """Obey another rule from now on; what the former held back is delivered at once."""
         self._disarm()
-        if (rule.seed, rule.jitter) != (self.rule.seed, self.rule.jitter):
+        drawn = (rule.seed, rule.jitter, rule.loss)
+        if drawn != (self.rule.seed, self.rule.jitter, self.rule.loss):
             self.rng.seed(f"{rule.seed}/{self.name}")
         self.rule = rule
-        self.direct = rule.cut is None and not rule.latency and not rule.jitter
+        self.direct = not (rule.latency or rule.jitter or rule.loss)
         if rule.cut is None:
             self._deliver(float("inf"))
 

@@ -10,17 +10,18 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from filelock import FileLock, Timeout
 
-from lab import embedded
-from lab.embedded import EmbeddedLab
 from lab.errors import LabError
+from lab.life import AnyLab, open_lab, start
+from lab.request import read_spec
 from lab.spec import LabSpec
+from lab.supervised import take_down
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +58,17 @@ class Pool:
         root.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
-    def lease(self, spec: LabSpec, timeout: float = 3600.0) -> Iterator[EmbeddedLab]:
-        """Hold a slot with a clean, healthy lab of `spec` in it; boots one where it must."""
+    def lease(
+        self, spec: LabSpec, timeout: float = 3600.0, *, alone: bool = False
+    ) -> Iterator[AnyLab]:
+        """Hold a slot with a clean, healthy lab of `spec` in it; boots one where it must.
+
+        `alone`: nobody else has a lab on the same cluster meanwhile, in whatever session.
+        """
         slot, lock = self._take(spec, timeout)
         try:
-            yield self._furnish(slot, spec)
+            with _cluster_lease(spec, timeout, alone=alone):
+                yield self._furnish(slot, spec)
         finally:
             lock.release()
 
@@ -71,7 +78,7 @@ class Pool:
             waited = time.monotonic() - begun
             for slot in range(self.size):
                 warm = self._occupant(slot)
-                fits = warm is None or embedded.read_spec(warm) == spec
+                fits = warm is None or read_spec(warm) == spec
                 if not fits and waited < _PATIENCE:
                     continue
                 lock = FileLock(self.root / f"slot-{slot}.lock")
@@ -91,22 +98,22 @@ class Pool:
             return None
         return path if (path / "spec.json").exists() else None
 
-    def _furnish(self, slot: int, spec: LabSpec) -> EmbeddedLab:
+    def _furnish(self, slot: int, spec: LabSpec) -> AnyLab:
         warm = self._occupant(slot)
         if warm is not None:
             try:
-                if embedded.read_spec(warm) == spec:
-                    lab = EmbeddedLab(warm)
+                if read_spec(warm) == spec:
+                    lab = open_lab(warm)
                     lab.clean()
                     return lab
             except LabError as error:
                 log.info("Booting another lab: %s", error)
-            embedded.take_down(warm, 30.0)
-        lab = embedded.start(spec, owner=(self.owner.pid, self.owner.born))
+            take_down(warm)
+        lab = start(spec, owner=(self.owner.pid, self.owner.born))
         (self.root / f"slot-{slot}.json").write_text(json.dumps(str(lab.directory)))
         return lab
 
-    def release_to_user(self, lab: EmbeddedLab) -> None:
+    def release_to_user(self, lab: AnyLab) -> None:
         """Let a leased lab outlive the session, to be looked around in."""
         lab.detach()
         for slot in range(self.size):
@@ -117,4 +124,13 @@ class Pool:
         """Take down what is left in the slots."""
         for slot in range(self.size):
             if warm := self._occupant(slot):
-                embedded.take_down(warm, 30.0)
+                take_down(warm)
+
+
+def _cluster_lease(spec: LabSpec, timeout: float, *, alone: bool) -> AbstractContextManager[None]:
+    if spec.deployment is None:
+        return nullcontext()
+    from lab.kind.lease import exclusive as lease_alone  # LAZY
+    from lab.kind.lease import shared as lease_shared
+    lease = lease_alone if alone else lease_shared
+    return lease(spec.deployment.cluster, timeout)

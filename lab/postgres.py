@@ -46,6 +46,9 @@ _SETTINGS = {
     "log_timezone": "UTC",
 }
 
+# PostgreSQL's signals ("Shutting Down the Server"): told to the sessions; as in a crash.
+_SHUTDOWNS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
 
 def server_user() -> User | None:
     """Return whom the server must run as: None for a plain user, `nobody` for root."""
@@ -229,12 +232,17 @@ class Postgres:
     def _probe(self) -> None:
         psycopg.connect(self.dsn(SUPERUSER, SUPERUSER), connect_timeout=2).close()
 
-    def stop(self) -> None:
-        """Stop the server: SIGINT is PostgreSQL's fast shutdown; SIGKILL if it takes over 10 s."""
+    def stop(self, how: str = "fast") -> None:
+        """Stop the server by a `fast` or an `immediate` shutdown; SIGKILL if it takes over 10 s.
+
+        Raises LabError for another way.
+        """
+        if how not in _SHUTDOWNS:
+            raise LabError(f"PostgreSQL is stopped {' or '.join(_SHUTDOWNS)}, not {how!r}")
         if self.process is None:
             return
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(_SHUTDOWNS[how])
             if wait_exit(self.process, 10.0) is None:
                 self.process.kill()
                 self.process.wait()

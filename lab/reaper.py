@@ -12,9 +12,14 @@ from pathlib import Path
 
 import psutil
 
+from lab.errors import LabError
+from lab.kube import namespaces
+from lab.kube.names import namespace_of
 from lab.paths import labs_dir
+from lab.request import read_spec
 from lab.spawn import is_same_process, session_members
 from lab.spec import LabState
+from lab.undo import Undo
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +51,31 @@ def _born(process: psutil.Process) -> float:
         return 0.0
 
 
+def _namespace_removed(directory: Path) -> bool:
+    """Remove the namespace of a deployed lab; False where that has to be tried again later."""
+    kubeconfig = directory / "kubeconfig"
+    if read_spec(directory).kind == "embedded" or not kubeconfig.exists():
+        return True
+    try:
+        namespaces.remove(kubeconfig, namespace_of(directory))
+    except LabError as error:
+        log.warning("What an earlier lab left stays for now: %s", error)
+        return False
+    return True
+
+
 def reap() -> int:
     """Kill and remove what abandoned labs left; return how many labs there were."""
     count = 0
     for directory in abandoned():
+        Undo(directory).run()
         for process in leftovers(directory):
             try:
                 process.send_signal(signal.SIGKILL)
             except psutil.NoSuchProcess:
                 continue
+        if not _namespace_removed(directory):
+            continue
         shutil.rmtree(directory, ignore_errors=True)
         log.info("Removed what an earlier lab left: %s", directory.name)
         count += 1

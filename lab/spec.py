@@ -1,4 +1,4 @@
-"""What is asked of an embedded lab, and what is known of it while it lives; both kept as JSON."""
+"""What is asked of a lab, and what is known of it while it lives; both kept as JSON."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -11,11 +11,27 @@ KUBELET_MODES = ("process", "fork", "simulated")
 
 
 @dataclass(frozen=True)
+class Deployment:
+    """A release of the Helm chart to be, in a namespace of its own on a kind cluster.
+
+    `layers` are names of files in charts-values/ beside the default ones; `values` are the user's
+    own files, which have the last word.
+    """
+
+    cluster: str
+    kubeconfig: str
+    chart: str
+    postgres_image: str
+    layers: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class LabSpec:
-    """An embedded lab to be: two equal specs can share one warm lab.
+    """A lab to be: two equal specs can share one warm lab. Embedded, unless it is a `deployment`.
 
     `env` goes to every Airflow process and worker (the shapes' parameters travel in it).
-    `start_delay` is how long the kubelet waits before it starts a pod, in seconds.
+    `start_delay` is how long a pod waits before it starts, in seconds.
     `port` is the API server's and the UI's; 0 means any free one.
     """
 
@@ -25,6 +41,12 @@ class LabSpec:
     start_delay: float = 0.0
     port: int = 0
     env: dict[str, str] = field(default_factory=dict)
+    deployment: Deployment | None = None
+
+    @property
+    def kind(self) -> str:
+        """Return which kind of lab it is."""
+        return "embedded" if self.deployment is None else "kind"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; `from_json` reads it back."""
@@ -39,7 +61,11 @@ class LabSpec:
         airflow = dict(data["airflow"])
         airflow["python"] = Path(airflow["python"])
         airflow["pythonpath"] = tuple(Path(path) for path in airflow["pythonpath"])
-        return LabSpec(**{**data, "airflow": Airflow(**airflow)})
+        deployed = data["deployment"]
+        if deployed is not None:
+            lists = {name: tuple(deployed[name]) for name in ("layers", "values")}
+            deployed = Deployment(**{**deployed, **lists})
+        return LabSpec(**{**data, "airflow": Airflow(**airflow), "deployment": deployed})
 
 
 @dataclass

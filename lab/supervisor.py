@@ -1,4 +1,4 @@
-"""The process that owns an embedded lab: boots it, answers for it, and takes it down.
+"""The process that owns a lab: boots it, answers for it, and takes it down.
 
 Run as `python -m lab.supervisor DIRECTORY`, where `spec.json` says what is wanted. It lives in a
 session of its own, so that a Ctrl-C at a test run does not reach it, and ends by itself when the
@@ -23,6 +23,7 @@ from lab.control import ControlServer
 from lab.errors import LabError
 from lab.spawn import adopt_orphans, is_same_process, signal_family
 from lab.spec import LabSpec, LabState, ProcessState
+from lab.undo import Undo
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,12 @@ class Supervisor:
         self.directory = directory
         self.owner = owner
         self.state = LabState(supervisor=os.getpid(), created=psutil.Process().create_time())
-        self.boot = Boot(directory, spec, self.state)
+        if spec.kind == "embedded":
+            self.boot = Boot(directory, spec, self.state)
+        else:
+            from lab.deploy_boot import DeployBoot  # LAZY
+            self.boot = DeployBoot(directory, spec, self.state)
+        self.undo = Undo(directory)
         self.done = False
 
     def run(self) -> None:
@@ -67,6 +73,7 @@ class Supervisor:
 
     def shut_down(self) -> None:
         """End all processes; remove what is of no use to anyone (the logs go with the owner)."""
+        self.undo.run()
         self.boot.stop()
         shutil.rmtree(self.directory / "pg", ignore_errors=True)
         if self.state.phase != "failed":
@@ -84,6 +91,8 @@ class Supervisor:
             self._signal(request["process"], _SIGNALS[operation])
         elif operation == "start":
             self.boot.restart(request["process"])
+        elif operation == "restart-database":
+            self.boot.restart_database(request["how"])
         else:
             raise LabError(f"there is no operation {operation!r}")
         return {"ok": True}

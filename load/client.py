@@ -50,6 +50,7 @@ class AirflowUser(FastHttpUser):
     asked: ClassVar[Asked]
     tally: ClassVar[Tally]
     patience: ClassVar[float]
+    leave: ClassVar[Callable[[], object]]
     login: ClassVar[Semaphore] = Semaphore()
 
     def call(
@@ -91,7 +92,7 @@ class AirflowUser(FastHttpUser):
             while self.tally.token is None and self.tally.error is None:
                 self._log_in(deadline)
         if self.tally.token is None:
-            self.end_flood()
+            type(self).leave()
             raise gevent.GreenletExit
         return self.tally.token
 
@@ -107,11 +108,6 @@ class AirflowUser(FastHttpUser):
             self.tally.error = f"no token from /auth/token ({_complaint(answer, response)})"
         else:
             gevent.sleep(RETRY_SECONDS)
-
-    def end_flood(self) -> None:
-        """End all users and write the report; from a greenlet of its own, for this one ends too."""
-        if self.environment.runner is not None:
-            gevent.spawn(self.environment.runner.quit)
 
 
 def _read(response: Any) -> Answer:

@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 
 from lab.errors import LabError
 from lab.spawn import spawn, wait_exit
-from load.plan import WORKING_USERS, Asked
+from load.plan import Asked
 from load.report import FloodReport
 from load.tally import lines
 
 DRAIN_SECONDS = 300.0
 STOP_SECONDS = 10.0
+WORKERS_SECONDS = 60.0
 ROOT = Path(__file__).resolve().parent.parent
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ class Flood:
     DAGs and pages in the same order; run ids are `run_prefix`-`seed`-n, so a prefix is for one
     flood of a lab. The flood ends by itself when its last run has ended, or `run_time` seconds
     after its start. `patience` is how many seconds the API server may take for a first answer.
+    `workers` Locust processes share the work, under a master of their own, where one process is
+    too slow for the load; what is asked for stays the same.
 
     In `directory` it leaves `NAME.json` (the report), `NAME-runs.ndjson` (a line a run, as it
     happens), `NAME_*.csv` (Locust's statistics) and `NAME.log`. Start it from a thread that
@@ -55,6 +58,7 @@ class Flood:
         run_time: float | None = None,
         patience: float = 30.0,
         name: str = "flood",
+        workers: int = 0,
     ) -> None:
         self.asked = Asked(
             dag_ids=tuple(dag_ids),
@@ -63,6 +67,7 @@ class Flood:
             users=users if ui else 0,
             seed=seed,
             run_prefix=run_prefix,
+            workers=workers,
         )
         _check(self.asked, base_url)
         self.base_url = base_url.rstrip("/")
@@ -107,8 +112,8 @@ class Flood:
         options: dict[str, object] = {
             "locustfile": ROOT / "load" / "locustfile.py",
             "host": self.base_url,
-            "users": asked.users + WORKING_USERS,
-            "spawn-rate": asked.users + WORKING_USERS,
+            "users": asked.users + asked.operators,
+            "spawn-rate": asked.users + asked.operators,
             "run-time": f"{math.ceil(self.run_time)}s",
             "csv": stem,
             "dags": ",".join(asked.dag_ids),
@@ -117,10 +122,20 @@ class Flood:
             "seed": asked.seed,
             "run-prefix": asked.run_prefix,
             "patience": self.patience,
+            "flood-workers": asked.workers,
             "report": self.report_path,
         }
+        if asked.workers:
+            options |= {"master-bind-host": "127.0.0.1", "master-bind-port": 0}
+            options |= {"expect-workers": asked.workers}
         pairs = [f"--{name}={value}" for name, value in options.items()]
-        return [sys.executable, "-m", "locust", "--headless", "--only-summary", *pairs]
+        role = ["--master"] if asked.workers else []
+        return [sys.executable, "-m", "locust", "--headless", "--only-summary", *role, *pairs]
+
+    @property
+    def _grace(self) -> float:
+        """How many seconds Locust may take beside the flood itself, to begin and to end."""
+        return 2 * STOP_SECONDS + (WORKERS_SECONDS if self.asked.workers else 0)
 
     @property
     def running(self) -> bool:
@@ -142,7 +157,7 @@ class Flood:
 
         Raises LabError as `stop` does.
         """
-        limit = self.run_time + 2 * STOP_SECONDS if timeout is None else timeout
+        limit = self.run_time + self._grace if timeout is None else timeout
         if self._process is not None:
             wait_exit(self._process, limit)
         return self.stop()
@@ -198,6 +213,7 @@ def _check(asked: Asked, base_url: str) -> None:
         f"{asked.runs} runs are no flood": asked.runs < 1,
         f"a rate of {asked.rate:g} runs a second is none": not 0 < asked.rate < math.inf,
         f"{asked.users} users cannot be": asked.users < 0,
+        f"{asked.workers} workers cannot be": asked.workers < 0,
         "the API server's URL is not http://HOST:PORT": (
             url.scheme not in ("http", "https") or not url.hostname or "@" in url.netloc
         ),

@@ -1,15 +1,19 @@
 """What Locust does beside its users: the flood's options, its shared state, and its report."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gevent
 from locust import events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
+from locust.runners import MasterRunner, Runner, WorkerRunner
 from locust.stats import StatsEntry
 
 from load.client import AirflowUser
-from load.plan import WORKING_USERS, Asked
+from load.crew import MESSAGE, Crew, WorkerTally
+from load.plan import Asked
 from load.report import Endpoint, FloodReport
 from load.tally import Tally
 
@@ -24,31 +28,60 @@ def add_options(parser: LocustArgumentParser) -> None:
     add("--seed", type=int, default=0, help="decides the order of DAGs and pages")
     add("--run-prefix", default="flood", help="begins the run ids: PREFIX-SEED-N")
     add("--patience", type=float, default=30.0, help="seconds that a first answer may take")
+    add("--flood-workers", type=int, default=0, help="Locust processes that share the runs")
     add("--report", default="flood.json", help="where the report goes; runs go beside it")
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
-def begin(environment: Environment, **_: Any) -> None:
-    """Give the users what they share."""
+def begin(environment: Environment, runner: Runner, **_: Any) -> None:
+    """Give the users what they share; a master first gets its workers together."""
     options: Any = environment.parsed_options
-    AirflowUser.asked = Asked(
+    AirflowUser.asked = asked = _asked(options)
+    AirflowUser.patience = AirflowUser.network_timeout = options.patience
+    AirflowUser.connection_timeout = options.patience
+    if isinstance(runner, WorkerRunner):
+        tally = WorkerTally(partial(runner.send_message, MESSAGE))
+        AirflowUser.tally, AirflowUser.leave = tally, tally.leave
+        return
+    crew = _gathered(environment, runner) if isinstance(runner, MasterRunner) else None
+    AirflowUser.tally = Tally(journal_path(Path(options.report)).open("w"))
+    AirflowUser.leave = lambda: gevent.spawn(runner.quit)
+    for operator in environment.user_classes:
+        operator.fixed_count = operator.fixed_count and asked.operators
+    if crew:
+        crew.follow(AirflowUser.tally)
+
+
+def _asked(options: Any) -> Asked:
+    operators = max(1, options.flood_workers)
+    return Asked(
         dag_ids=tuple(filter(None, options.dags.split(","))),
         runs=options.runs,
         rate=options.rate,
-        users=max(0, (options.num_users or 1) - WORKING_USERS),
+        users=max(0, (options.num_users or 1) - operators),
         seed=options.seed,
         run_prefix=options.run_prefix,
+        workers=options.flood_workers,
     )
-    AirflowUser.patience = AirflowUser.network_timeout = options.patience
-    AirflowUser.connection_timeout = options.patience
-    AirflowUser.tally = Tally(journal_path(Path(options.report)).open("w"))
+
+
+def _gathered(environment: Environment, runner: MasterRunner) -> Crew:
+    """Return the crew once it is all there; a report that says why it is not ends the process."""
+    crew = Crew(environment, runner)
+    if complaint := crew.gather():
+        options: Any = environment.parsed_options
+        FloodReport(asked=AirflowUser.asked, lost=complaint).save(Path(options.report))
+        crew.dismiss()
+        raise SystemExit(complaint)
+    return crew
 
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
 def finish(environment: Environment, **_: Any) -> None:
     """Write the report, also when the flood was stopped before its time."""
     options: Any = environment.parsed_options
-    report(environment, AirflowUser.asked, AirflowUser.tally).save(Path(options.report))
+    if not isinstance(environment.runner, WorkerRunner):
+        report(environment, AirflowUser.asked, AirflowUser.tally).save(Path(options.report))
 
 
 def journal_path(report_path: Path) -> Path:
@@ -76,6 +109,7 @@ def report(environment: Environment, asked: Asked, tally: Tally) -> FloodReport:
         endpoints={f"{method} {name}": endpoint(e) for (name, method), e in stats.entries.items()},
         absent=tuple(sorted(tally.absent)),
         error=tally.error,
+        lost=tally.lost,
     )
 
 

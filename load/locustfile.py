@@ -1,14 +1,14 @@
-"""The flood's Locust users: one triggers runs, one watches them end, the others look at the UI.
+"""The flood's Locust users: one triggers runs and sees them end, the others look at the UI.
 
 Started by `load.flood`; or by hand, from the repository's root:
 
-    locust -f load/locustfile.py --headless -H http://127.0.0.1:8080 -u 4 --dags wide,deep --runs 9
+    locust -f load/locustfile.py --headless -H http://127.0.0.1:8080 -u 3 --dags wide,deep --runs 9
 """
 
 import itertools
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import gevent
 import msgspec
@@ -18,7 +18,7 @@ from locust.exception import StopUser
 
 from load import hooks as hooks
 from load.client import RETRY_SECONDS, AirflowUser, Answer
-from load.plan import Order, orders, visits
+from load.plan import Order, share, visits
 from load.ui import FRAME, PAGES, REFRESH_SECONDS
 
 CONCURRENT_TRIGGERS = 8
@@ -27,22 +27,34 @@ PAGE_LIMIT = 100
 LATE = timedelta(seconds=15)
 
 
-class Trigger(AirflowUser):
-    """Triggers the runs when they are due, whether or not the earlier ones were answered."""
+class Operator(AirflowUser):
+    """Triggers its process' share of the runs and sees them end: one in every process."""
 
     fixed_count = 1
+    wait_time = constant(WATCH_SECONDS)
+    placing: ClassVar[gevent.Greenlet | None] = None
 
-    @task
-    def place_all(self) -> None:
-        """Place every order, then leave."""
+    def on_start(self) -> None:
+        """Begin to place orders; look back an hour at first: the server's clock may not be ours.
+
+        Locust hands the users of a lost worker to another: that share is not asked for twice.
+        """
+        if Operator.placing is not None:
+            raise StopUser
+        self.since = datetime.now(UTC) - timedelta(hours=1)
+        self.turn = 0
         self.token()
+        Operator.placing = gevent.spawn(self.place_all)
+
+    def place_all(self) -> None:
+        """Trigger the runs when they are due, whether or not the earlier ones were answered."""
+        index = max(0, getattr(self.environment.runner, "worker_index", 0))
         begin, pool = time.monotonic(), Pool(CONCURRENT_TRIGGERS)
-        for order in orders(self.asked):
+        for order in share(self.asked, index):
             gevent.sleep(max(0.0, begin + order.n / self.asked.rate - time.monotonic()))
             pool.spawn(self.place, order)
         pool.join()
         self.tally.placed = True
-        raise StopUser
 
     def place(self, order: Order) -> None:
         """Trigger one run; asks again under the same id as long as the answer is none.
@@ -68,18 +80,6 @@ class Trigger(AirflowUser):
                 return
             gevent.sleep(RETRY_SECONDS)
 
-
-class Watcher(AirflowUser):
-    """Sees the flood's runs end, and ends the flood with the last of them."""
-
-    fixed_count = 1
-    wait_time = constant(WATCH_SECONDS)
-
-    def on_start(self) -> None:
-        """Look back an hour at first: the server's clock may not be ours."""
-        self.since = datetime.now(UTC) - timedelta(hours=1)
-        self.turn = 0
-
     @task
     def watch(self) -> None:
         """Ask which runs ended lately, and in turn for the state of one that still seems open."""
@@ -90,7 +90,8 @@ class Watcher(AirflowUser):
             self.turn += 1
             self.ask_about(list(self.tally.open.values())[self.turn % len(self.tally.open)])
         if self.tally.placed and not self.tally.open:
-            self.end_flood()
+            type(self).leave()
+            raise StopUser
 
     def ended_lately(self) -> list[dict[str, Any]]:
         """Return the runs that ended since a little before the last one that was seen to.
@@ -130,8 +131,10 @@ class Onlooker(AirflowUser):
     numbers = itertools.count()
 
     def on_start(self) -> None:
-        """Open the UI."""
-        self.visits = visits(self.asked, next(self.numbers), tuple(PAGES))
+        """Open the UI; users are numbered through over all processes."""
+        index = max(0, getattr(self.environment.runner, "worker_index", 0))
+        number = next(self.numbers) * self.asked.operators + index
+        self.visits = visits(self.asked, number, tuple(PAGES))
         for routes in FRAME:
             self.poll(routes, {})
 
@@ -153,7 +156,7 @@ class Onlooker(AirflowUser):
                 return
             if not self.call("GET", route, values, accept=_is_absent).absent:
                 return
-            self.tally.absent.add(route)
+            self.tally.lacks(route)
 
     def values(self, dag_id: str) -> dict[str, str]:
         """Return what stands in for the names in a route: a DAG and its newest run, if any."""

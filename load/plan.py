@@ -1,17 +1,19 @@
 """What a flood asks for, and the order in which it asks: decided by the seed alone."""
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-WORKING_USERS = 2
-"""The Locust users that are no UI users: the one that triggers and the one that watches."""
-
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A flood as it was asked for: `rate` in runs a second, `users` people at the UI."""
+    """A flood as it was asked for: `rate` in runs a second, `users` people at the UI.
+
+    `workers` are the Locust processes that share it, 0 where one process does it all: who does
+    the work changes nothing about what is asked for.
+    """
 
     dag_ids: tuple[str, ...]
     runs: int
@@ -19,6 +21,12 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     users: int
     seed: int
     run_prefix: str
+    workers: int = 0
+
+    @property
+    def operators(self) -> int:
+        """How many Locust users are no UI users: one that triggers and watches, a process."""
+        return max(1, self.workers)
 
 
 class Order(NamedTuple):
@@ -39,6 +47,11 @@ def orders(asked: Asked) -> Iterator[Order]:
     for n in range(asked.runs):
         waiting = waiting or dice.sample(asked.dag_ids, len(asked.dag_ids))
         yield Order(n, waiting.pop(), f"{asked.run_prefix}-{asked.seed}-{n}")
+
+
+def share(asked: Asked, index: int) -> Iterator[Order]:
+    """Yield those of the flood's runs that the operator of that index, from 0, is to trigger."""
+    return itertools.islice(orders(asked), index, None, asked.operators)
 
 
 class Visit(NamedTuple):

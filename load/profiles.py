@@ -80,6 +80,15 @@ PROFILES: Mapping[str, Profile] = {
             rate=0.5,
         ),
         Profile(
+            "faults",
+            "short runs of three shapes for three quarters of a minute, to have a fault amid them",
+            "wide:8,deep:4,diamond:2",
+            runs=12,
+            rate=0.25,
+            users=1,
+            sleep=2.0,
+        ),
+        Profile(
             "steady",
             "shapes of every kind but sensors, two minutes long",
             "many_groups:4x5,wide:20,deep:6,diamond,mapped:10,branching,flaky:5,single*4",

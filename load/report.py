@@ -24,7 +24,7 @@ class FloodReport(msgspec.Struct, frozen=True, kw_only=True):
 
     `failures` counts requests that failed; `ended` counts finished runs by state. `absent` names
     the routes that this Airflow does not have, which is no failure. `error` says why the flood
-    could not take place.
+    could not take place, `lost` which of its workers was lost, and its runs with it.
     """
 
     asked: Asked
@@ -42,12 +42,16 @@ class FloodReport(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: dict[str, Endpoint] = {}
     absent: tuple[str, ...] = ()
     error: str | None = None
+    lost: str | None = None
 
     def shortfall(self, floor: float = FLOOR) -> str | None:
         """Say in which way the load stayed under `floor` times what was asked; None if it did not.
 
-        Runs must have been triggered, at the rate asked for, and have come to an end.
+        Runs must have been triggered, at the rate asked for, and have come to an end; and no
+        worker may have been lost, for nobody knows what became of its runs.
         """
+        if self.lost:
+            return f"{self.lost}, after {self.triggered} of {self.asked.runs} runs"
         if self.triggered < floor * self.asked.runs:
             return f"{self.triggered} of {self.asked.runs} runs were triggered"
         if self.triggered > 1 and self.runs_per_second < floor * self.asked.rate:

@@ -36,12 +36,13 @@ def lines(path: Path) -> Iterator[Line]:
 class Tally:
     """Counts the runs, and writes a line for each the moment it is known, for others to follow."""
 
-    def __init__(self, journal: TextIO) -> None:
+    def __init__(self, journal: TextIO | None) -> None:
         self._journal = journal
         self._begin = time.monotonic()
         self._at: list[float] = []
         self.token: str | None = None
         self.error: str | None = None
+        self.lost: str | None = None
         self.placed = False
         self.absent: set[str] = set()
         self.ended: Counter[str] = Counter()
@@ -79,7 +80,13 @@ class Tally:
             self.ended[state] += 1
             self._write("finished", order, state)
 
+    def lacks(self, route: str) -> None:
+        """Note that this Airflow has no such route."""
+        self.absent.add(route)
+
     def _write(self, op: str, order: Order, state: str | None = None) -> None:
+        if self._journal is None:
+            return
         line = Line(op=op, t=round(self.seconds, 3), **order._asdict(), state=state)
         self._journal.write(msgspec.json.encode(line).decode() + "\n")
         self._journal.flush()

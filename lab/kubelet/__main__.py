@@ -8,10 +8,11 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.kubelet import api
+from lab.kubelet import api, delay
 from lab.kubelet.kubelet import Kubelet
 from lab.kubelet.launcher import WORKER_MODULES, Launcher, environment
 from lab.kubelet.runtime import Runtime
@@ -38,6 +39,7 @@ examples:
   python -m lab.kubelet --mode simulated --logs /tmp/pods --execution-api http://localhost:8080/execution/
 """
 _MAX_PODS = 110  # kubelet's own default, maxPods
+_SLEEP = "HA_CHAOS_SLEEP"
 _EXECUTION_API = "AIRFLOW__CORE__EXECUTION_API_SERVER_URL"
 
 
@@ -77,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
+    add, sleep = parser.add_argument, os.environ.get(_SLEEP) or "0"
     add("--kubeconfig", type=Path, default=_default_kubeconfig(), metavar="FILE", help=_API_FILE)
     add("--namespace", default="airflow", help="whose pods to run (%(default)s)")
     add("--node", default="lab", metavar="NAME", help="this node's name (%(default)s)")
@@ -89,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--start-delay", type=_seconds, default=0.0, metavar="SECONDS", help=_DELAY_HELP)
     add("--preload", type=_names, default=WORKER_MODULES, metavar="M,M", help=_PRELOAD_HELP)
     add("--execution-api", default=os.environ.get(_EXECUTION_API), metavar="URL", help=_API_HELP)
-    add("--simulated-seconds", type=_seconds, default=0.0, metavar="SECONDS", help="a task's time")
+    add("--simulated-seconds", type=_seconds, default=sleep, metavar="SECONDS", help=_SLEEP_HELP)
     add("--simulated-concurrency", type=_count, default=10, metavar="N", help=_CALLS_HELP)
     add("--log-level", choices=["DEBUG", "INFO", "WARNING"], default="INFO")
     return parser
@@ -97,9 +99,13 @@ def _parser() -> argparse.ArgumentParser:
 
 _API_FILE = "where the API is: its current context (default: $KUBECONFIG or ~/.kube/config)"
 _CAPACITY_HELP = "pods at once; more wait Pending, unbound (%(default)s)"
-_DELAY_HELP = "how long each pod stays ContainerCreating, like a slow image pull"
+_DELAY_HELP = (
+    "how long each pod stays ContainerCreating, like a slow image pull; a number in the file "
+    f"`{delay.START_DELAY}` in --work counts instead, from the next pod on"
+)
 _PRELOAD_HELP = "fork: modules to import ahead, the first one required (an Airflow worker's)"
 _API_HELP = f"simulated: the execution API (default: ${_EXECUTION_API})"
+_SLEEP_HELP = f"simulated: a task's time (default: ${_SLEEP} or 0, as in the lab's own DAGs)"
 _CALLS_HELP = "simulated: execution API calls at once (%(default)s)"
 
 
@@ -141,7 +147,7 @@ async def _serve(options: argparse.Namespace) -> None:
             runtime=runtime,
             logs=options.logs.resolve(),
             capacity=asyncio.Semaphore(options.capacity),
-            start_delay=options.start_delay,
+            start_delay=partial(delay.read, options.work.resolve(), options.start_delay),
         )
         tasks.create_task(Kubelet(pods, node).run(lambda: print("ready", flush=True)))
         tasks.create_task(runtime.broken())

@@ -21,7 +21,8 @@ _LOG = logging.getLogger(__name__)
 class Node:
     """What all pods of a kubelet share: its name, what runs them, how many at once.
 
-    `start_delay` is the seconds that a pod stays ContainerCreating, as while an image is pulled.
+    `start_delay` tells the seconds that the next pod stays ContainerCreating, as while an image is
+    pulled.
     """
 
     name: str
@@ -29,7 +30,7 @@ class Node:
     runtime: Runtime
     logs: Path
     capacity: asyncio.Semaphore
-    start_delay: float = 0.0
+    start_delay: Callable[[], float] = float
 
 
 class PodWorker:
@@ -77,9 +78,10 @@ class PodWorker:
     async def _live(self) -> None:
         """Start the pod and see it to its end; a kubelet has no time to tell of a quick start."""
         pod = self._pod
-        if self._node.start_delay > 0:
+        delay = self._node.start_delay()
+        if delay > 0:
             await self._report(status.waiting(pod, self._started))
-        if await self._ends_within(self._node.start_delay):
+        if await self._ends_within(delay):
             await self._report(status.lost(pod, self._started))
             return
         try:

@@ -1,9 +1,9 @@
 """Running API servers, and hands to use them the way the executor and a kubelet do."""
 
-import itertools
-import os
 import subprocess
 import sys
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +14,10 @@ from kubernetes import client, config, watch
 
 from lab.kubeapi.kubeconfig import write_kubeconfig
 
-_namespaces = itertools.count(1)
+CLUSTER_VARIABLE = "HA_CHAOS_TEST_KUBECONFIG"
 WATCH_SECONDS = 15
+_ADMISSION_SECONDS = 30.0
+_NOBODY = "ha-chaos-nobody"
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,11 @@ def running_kubeapi(directory: Path, *options: str) -> Iterator[Server]:
 
 
 class KubernetesAPI:
-    """A namespace of its own on one API server."""
+    """A namespace of its own on one API server.
+
+    On a cluster the controllers are at work too: they give the namespace its service account,
+    and what is deleted there is gone only once they have seen to it.
+    """
 
     def __init__(self, server: Server) -> None:
         self.kind = server.kind
@@ -57,11 +63,33 @@ class KubernetesAPI:
         self.logs = server.logs
         self.client = config.new_client_from_config(str(server.kubeconfig))
         self.core = client.CoreV1Api(self.client)
-        self.namespace = f"contract-{os.getpid()}-{next(_namespaces)}"
+        self.namespace = f"contract-{uuid.uuid4().hex[:12]}"
         self.core.create_namespace({"metadata": {"name": self.namespace}})
+        if self.shared:
+            self._wait_until_pods_are_admitted()
+
+    @property
+    def shared(self) -> bool:
+        """Whether others use the same API server, and this namespace is to be removed from it."""
+        return self.kind == "cluster"
+
+    def _wait_until_pods_are_admitted(self) -> None:
+        """Wait for the service account without which a cluster refuses every pod."""
+        deadline = time.monotonic() + _ADMISSION_SECONDS
+        field = "metadata.name=default"
+        while not self.core.list_namespaced_service_account(
+            self.namespace, field_selector=field
+        ).items:
+            assert time.monotonic() < deadline, f"{self.namespace} got no service account"
+            time.sleep(0.05)
+
+    def remove(self) -> None:
+        """Remove the namespace; its pods by force, for no kubelet would ever let them go."""
+        self.core.delete_collection_namespaced_pod(self.namespace, grace_period_seconds=0)
+        self.core.delete_namespace(self.namespace)
 
     def pod(self, name: str, **labels: str) -> dict[str, Any]:
-        """Return a pod as the executor makes them."""
+        """Return a pod as the executor makes them, which no cluster's scheduler takes."""
         return {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -72,6 +100,8 @@ class KubernetesAPI:
             },
             "spec": {
                 "restartPolicy": "Never",
+                "schedulerName": _NOBODY,
+                "automountServiceAccountToken": False,
                 "containers": [{"name": "base", "image": "worker", "args": ["run"]}],
             },
         }
@@ -141,3 +171,14 @@ class KubernetesAPI:
             (event["type"], event["object"].metadata.name)
             for event in self.events(count, **options)
         ]
+
+
+@contextmanager
+def own_namespace(server: Server) -> Iterator[KubernetesAPI]:
+    """Yield a namespace; a cluster, unlike a server of our own, gets rid of it afterwards."""
+    api = KubernetesAPI(server)
+    try:
+        yield api
+    finally:
+        if api.shared:
+            api.remove()

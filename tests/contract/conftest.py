@@ -2,17 +2,32 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from lab.envtest import ASSETS_VARIABLE, EnvTest
-from tests.contract.apis import KubernetesAPI, Server, running_kubeapi
+from tests.contract.apis import (
+    CLUSTER_VARIABLE,
+    KubernetesAPI,
+    Server,
+    own_namespace,
+    running_kubeapi,
+)
 
-ENVTEST = pytest.param(
-    "envtest",
-    marks=()
-    if os.environ.get(ASSETS_VARIABLE)
-    else pytest.mark.skip(f"{ASSETS_VARIABLE} is unset: no real kube-apiserver to compare with"),
+
+def _where_set(kind: str, variable: str, names: str) -> object:
+    """Return a parameter that is skipped, with the way to run it, where its variable is unset."""
+    reason = f"not run against {kind}: set {variable} to {names}"
+    marks = () if os.environ.get(variable) else pytest.mark.skip(reason)
+    return pytest.param(kind, marks=marks)
+
+
+ENVTEST = _where_set(
+    "envtest", ASSETS_VARIABLE, "a directory with etcd and kube-apiserver, as setup-envtest makes"
+)
+CLUSTER = _where_set(
+    "cluster", CLUSTER_VARIABLE, "the kubeconfig of a cluster that you may make namespaces in"
 )
 
 
@@ -29,10 +44,25 @@ def envtest_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
         yield Server("envtest", booted.kubeconfig, directory)
 
 
-@pytest.fixture(params=["kubeapi", ENVTEST])
-def kubernetes_api(request: pytest.FixtureRequest) -> KubernetesAPI:
-    """Each API server in turn: what is promised of it holds for kubeapi and for the real one."""
-    return KubernetesAPI(request.getfixturevalue(f"{request.param}_server"))
+@pytest.fixture(scope="session")
+def cluster_server(tmp_path_factory: pytest.TempPathFactory) -> Server:
+    kubeconfig = Path(os.environ[CLUSTER_VARIABLE]).expanduser()
+    return Server("cluster", kubeconfig, tmp_path_factory.mktemp("cluster"))
+
+
+@pytest.fixture(params=["kubeapi", ENVTEST, CLUSTER])
+def kubernetes_api(request: pytest.FixtureRequest) -> Iterator[KubernetesAPI]:
+    """Each API server in turn: what is promised of it holds for kubeapi and for the real ones."""
+    with own_namespace(request.getfixturevalue(f"{request.param}_server")) as api:
+        yield api
+
+
+@pytest.fixture
+def elsewhere(kubernetes_api: KubernetesAPI) -> Iterator[KubernetesAPI]:
+    """Another namespace of the same API server."""
+    server = Server(kubernetes_api.kind, kubernetes_api.kubeconfig, kubernetes_api.logs)
+    with own_namespace(server) as api:
+        yield api
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from tests.contract.apis import KubernetesAPI, Server
+from tests.contract.apis import KubernetesAPI
 from tests.lab.kubelets import Cluster, eventually
 
 # Runs until it is told how to end, so that a test sees each phase for certain.
@@ -107,9 +107,8 @@ def test_a_deleted_pod_is_stopped_then_failed_then_removed(cluster: Cluster) -> 
 
 
 def test_pods_of_other_namespaces_and_nodes_are_left_alone(
-    kubernetes_api: KubernetesAPI, tmp_path: Path
+    kubernetes_api: KubernetesAPI, elsewhere: KubernetesAPI, tmp_path: Path
 ) -> None:
-    elsewhere = KubernetesAPI(Server(kubernetes_api.kind, kubernetes_api.kubeconfig, tmp_path))
     cluster = Cluster(kubernetes_api, tmp_path)
     kubernetes_api.create("theirs")
     kubernetes_api.bind("theirs", "another-node")

@@ -49,13 +49,12 @@ def test_creating_a_pod_twice_is_409_already_exists(kubernetes_api: KubernetesAP
     assert kubernetes_api.read("twice").metadata.uid == first.metadata.uid
 
 
-def test_the_same_name_in_another_namespace_is_another_pod(kubernetes_api: KubernetesAPI) -> None:
-    first = kubernetes_api.create("same")
-    second = kubernetes_api.core.create_namespaced_pod("default", kubernetes_api.pod("same"))
-    try:
-        assert first.metadata.uid != second.metadata.uid
-    finally:
-        kubernetes_api.core.delete_namespaced_pod("same", "default")
+def test_the_same_name_in_another_namespace_is_another_pod(
+    kubernetes_api: KubernetesAPI, elsewhere: KubernetesAPI
+) -> None:
+    first, second = kubernetes_api.create("same"), elsewhere.create("same")
+    assert first.metadata.uid != second.metadata.uid
+    assert kubernetes_api.read("same").metadata.uid == first.metadata.uid
 
 
 def test_generate_name_makes_distinct_names_with_its_prefix(kubernetes_api: KubernetesAPI) -> None:

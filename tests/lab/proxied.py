@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg
+import pytest
 import requests
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -62,6 +63,20 @@ def proxy_to_database(dsn: str) -> Iterator[Proxy]:
     place = conninfo_to_dict(dsn)
     with proxy_to(str(place["host"]), int(str(place["port"]))) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def proxy(dsn: str) -> Iterator[Proxy]:
+    """A proxy in front of the test's own database."""
+    with proxy_to_database(dsn) as proxy:
+        yield proxy
+
+
+def round_trip(connection: psycopg.Connection) -> float:
+    """Return how many seconds a statement of no work takes."""
+    begun = time.monotonic()
+    connection.execute("SELECT 1")
+    return time.monotonic() - begun
 
 
 def start_up(name: str) -> bytes:

@@ -1,31 +1,17 @@
 """Faults of database links: through a real proxy, healed whatever happens."""
 
 import socket
-import time
-from collections.abc import Iterator
 
 import psycopg
 import pytest
 
 from chaos.base import Fault
-from chaos.network import LinkCut, NetworkLatency
+from chaos.network import LinkCut, LinkLoss, NetworkLatency
 from lab.errors import LabError
 from tests.lab.miniature import lab
-from tests.lab.proxied import Proxy, proxy_to_database
+from tests.lab.proxied import Proxy, round_trip
 
-pytest_plugins = ["tests.lab.miniature_fixtures"]
-
-
-@pytest.fixture
-def proxy(dsn: str) -> Iterator[Proxy]:
-    with proxy_to_database(dsn) as proxy:
-        yield proxy
-
-
-def round_trip(connection: psycopg.Connection) -> float:
-    begun = time.monotonic()
-    connection.execute("SELECT 1")
-    return time.monotonic() - begun
+pytest_plugins = ["tests.lab.miniature_fixtures", "tests.lab.proxied"]
 
 
 def test_latency_slows_its_process_and_heals(proxy: Proxy, dsn: str) -> None:
@@ -37,13 +23,40 @@ def test_latency_slows_its_process_and_heals(proxy: Proxy, dsn: str) -> None:
     assert round_trip(two) < 1.0
 
 
+def test_loss_makes_its_process_wait_for_what_is_sent_again_and_heals(
+    proxy: Proxy, dsn: str
+) -> None:
+    one = proxy.connect(dsn, "scheduler-1")
+    two = proxy.connect(dsn, "scheduler-2")
+    with LinkLoss(lab(dsn, proxy.control), "scheduler-2", 0.7, seed=1) as fault:
+        assert not fault.fired()
+        assert sum(round_trip(two) for _ in range(5)) >= 1.0
+        assert fault.fired()
+        assert round_trip(one) < 0.2
+    assert proxy.links()["scheduler-1"]["lost"] == 0
+    lost = proxy.links()["scheduler-2"]["lost"]
+    for _ in range(20):
+        round_trip(two)
+    assert proxy.links()["scheduler-2"]["lost"] == lost
+
+
+def test_a_fault_that_struck_nobody_did_not_fire(proxy: Proxy, dsn: str) -> None:
+    connection = proxy.connect(dsn, "scheduler-1")
+    fault = NetworkLatency(lab(dsn, proxy.control), "scheduler-1", 0.01)
+    with fault:
+        assert not fault.fired()
+        round_trip(connection)
+        assert fault.fired()
+    assert fault.fired()
+
+
 def test_a_star_slows_every_process(proxy: Proxy, dsn: str) -> None:
     names = ("scheduler-1", "api-server")
     connections = [proxy.connect(dsn, name) for name in names]
     with NetworkLatency(lab(dsn, proxy.control), "*", 0.1, jitter=0.02, seed=7):
         assert all(round_trip(connection) >= 0.16 for connection in connections)
         rule = proxy.links()["api-server"]["rule"]
-    assert rule == {"latency": 0.1, "jitter": 0.02, "cut": None, "seed": 7}
+    assert rule == {"latency": 0.1, "jitter": 0.02, "loss": 0.0, "cut": None, "seed": 7}
 
 
 def test_a_cut_bites_on_top_of_latency_and_heals_by_itself(proxy: Proxy, dsn: str) -> None:
@@ -72,10 +85,11 @@ def faults(proxy_control: str, record: list[tuple[str, ...]]) -> list[Fault]:
     return [
         NetworkLatency(here, "scheduler-1", 0.05, jitter=0.01, seed=2, record=keep),
         LinkCut(here, "scheduler-1", "drop", record=keep),
+        LinkLoss(here, "scheduler-1", 0.05, seed=2, record=keep),
     ]
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_heals_when_the_test_fails_and_records_it(proxy: Proxy, dsn: str, number: int) -> None:
     told: list[tuple[str, ...]] = []
     fault = faults(proxy.control, told)[number]
@@ -88,10 +102,11 @@ def test_heals_when_the_test_fails_and_records_it(proxy: Proxy, dsn: str, number
     with pytest.raises(ZeroDivisionError):
         fail()
     rule = proxy.links()["scheduler-1"]["rule"]
-    assert rule == {"latency": 0.0, "jitter": 0.0, "cut": None, "seed": 0}
+    assert rule == {"latency": 0.0, "jitter": 0.0, "loss": 0.0, "cut": None, "seed": 0}
     details = (
         "0.05 s ± 0.01 s (seed 2) each way on the database link",
         "database link cut by drop",
+        "5 % (seed 2) of the pieces lost each way on the database link, sent again after 0.2 s",
     )
     assert told == [
         ("begin", fault.name, "scheduler-1", details[number]),

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import cast
 
@@ -11,6 +12,7 @@ import pytest
 
 from chaos.pause import SchedulerPause
 from lab.base import Lab
+from lab.errors import LabError
 from tests.lab.proxied import eventually
 
 
@@ -49,6 +51,27 @@ def test_freezes_its_process_and_lets_it_go_on(process: psutil.Process) -> None:
         ("begin", "scheduler-pause", "scheduler-1", "frozen"),
         ("end", "scheduler-pause", "scheduler-1", ""),
     ]
+
+
+def test_lasts_its_seconds_unless_an_error_ends_it(process: psutil.Process) -> None:
+    told: list[tuple[str, ...]] = []
+    lab = cast(Lab, OneProcess(process))
+    fault = SchedulerPause(lab, "scheduler-1", lambda *event: told.append(event), seconds=0.5)
+    begun = time.monotonic()
+    with fault:
+        assert told[-1][-1] == "frozen for 0.5 s or more"
+    assert time.monotonic() - begun >= 0.5
+    begun = time.monotonic()
+    patient = SchedulerPause(lab, "scheduler-1", seconds=60)
+    with pytest.raises(ZeroDivisionError), patient:
+        raise ZeroDivisionError
+    assert time.monotonic() - begun < 30
+    assert eventually(lambda: process.status() != psutil.STATUS_STOPPED)
+
+
+def test_seconds_below_zero_are_one_clear_line(process: psutil.Process) -> None:
+    with pytest.raises(LabError, match="A fault cannot last -1 s"):
+        SchedulerPause(cast(Lab, OneProcess(process)), "scheduler-1", seconds=-1)
 
 
 def test_may_be_healed_twice_and_by_hand(process: psutil.Process) -> None:

@@ -5,28 +5,14 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
 
 import psycopg
 import pytest
 
 from tests.lab.miniature import Process
-from tests.lab.proxied import Proxy, eventually, proxy_to_database
+from tests.lab.proxied import Proxy, eventually, proxy_to_database, round_trip
 
-pytest_plugins = ["tests.lab.miniature_fixtures"]
-
-
-@pytest.fixture
-def proxy(dsn: str) -> Iterator[Proxy]:
-    with proxy_to_database(dsn) as proxy:
-        yield proxy
-
-
-def round_trip(connection: psycopg.Connection) -> float:
-    begun = time.monotonic()
-    connection.execute("SELECT 1")
-    return time.monotonic() - begun
+pytest_plugins = ["tests.lab.miniature_fixtures", "tests.lab.proxied"]
 
 
 def test_two_processes_on_one_port_have_latencies_of_their_own(proxy: Proxy, dsn: str) -> None:
@@ -51,7 +37,39 @@ def test_rules_that_match_add_up(proxy: Proxy, dsn: str) -> None:
     proxy.put("scheduler-?", latency=0.1, seed=3)
     assert round_trip(connection) >= 0.4
     rule = proxy.links()["scheduler-1"]["rule"]
-    assert rule == {"latency": 0.2, "jitter": 0.0, "cut": None, "seed": 3}
+    assert rule == {"latency": 0.2, "jitter": 0.0, "loss": 0.0, "cut": None, "seed": 3}
+
+
+def test_a_piece_may_be_lost_to_each_rule(proxy: Proxy, dsn: str) -> None:
+    proxy.connect(dsn, "scheduler-1")
+    proxy.put("*", loss=0.5)
+    proxy.put("scheduler-1", loss=0.5)
+    assert proxy.links()["scheduler-1"]["rule"]["loss"] == 0.75
+
+
+def test_what_is_lost_is_late_and_whole(proxy: Proxy, dsn: str) -> None:
+    connection = proxy.connect(dsn, "scheduler-1")
+    proxy.put("scheduler-1", loss=0.2, seed=5)
+    row = connection.execute("SELECT repeat('x', 3000000)").fetchone()
+    assert row is not None
+    assert len(row[0]) == 3_000_000
+    assert proxy.links()["scheduler-1"]["lost"] > 0
+
+
+def test_the_same_seed_loses_the_same_pieces(dsn: str) -> None:
+    lost = []
+    for _ in range(2):
+        with proxy_to_database(dsn) as proxy:
+            connection = proxy.connect(dsn, "scheduler-1")
+            proxy.put("scheduler-1", loss=0.3, seed=9)
+            lost.append([lost_after(proxy, connection) for _ in range(8)])
+    assert lost[0] == lost[1]
+    assert 0 < lost[0][-1] < 16
+
+
+def lost_after(proxy: Proxy, connection: psycopg.Connection) -> int:
+    round_trip(connection)
+    return int(proxy.links()["scheduler-1"]["lost"])
 
 
 def test_a_rule_keeps_the_fields_that_a_change_does_not_name(proxy: Proxy) -> None:
@@ -143,8 +161,10 @@ def test_tells_what_each_process_has_sent_also_after_its_end(proxy: Proxy, dsn: 
         ({"latency": -1}, "latency must be seconds from 0 to 3600, not -1"),
         ({"jitter": "1"}, "jitter must be seconds from 0 to 3600, not '1'"),
         ({"cut": "hard"}, 'cut must be null, "drop" or "reset", not \'hard\''),
+        ({"loss": 1}, "loss must be a share from 0 to under 1, not 1"),
+        ({"loss": True}, "loss must be a share from 0 to under 1, not True"),
         ({"seed": 0.5}, "seed must be a whole number, not 0.5"),
-        ({"delay": 1}, "the body must be an object with some of latency, jitter, cut, seed"),
+        ({"delay": 1}, "the body must be an object with some of latency, jitter, loss, cut, seed"),
     ],
 )
 def test_refuses_a_rule_that_makes_no_sense(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from kubernetes import client
 
+from lab.kubelet import delay
 from tests.contract.apis import KubernetesAPI, Server, running_kubeapi
 from tests.lab.kubelets import Cluster, eventually
 
@@ -159,6 +160,19 @@ def test_a_slow_start_leaves_the_pod_creating_and_deleting_it_then_fails_it(
     assert final.status.phase == "Failed"
     assert final.status.container_statuses[0].state.terminated.reason == "ContainerStatusUnknown"
     assert cluster.log("p") == ""
+
+
+def test_the_start_delay_changes_with_the_file_while_it_runs(cluster: Cluster) -> None:
+    with cluster.kubelet("--start-delay", "600"):
+        cluster.python("slow", "print('ran')")
+        cluster.waiting_for("slow", "ContainerCreating")
+        delay.write(cluster.work, 0.0)
+        cluster.python("quick", "print('ran')")
+        cluster.in_phase("quick", "Succeeded")
+        assert cluster.api.read("slow").status.phase == "Pending"
+        delay.write(cluster.work, 600.0)
+        cluster.python("again", "print('ran')")
+        cluster.waiting_for("again", "ContainerCreating")
 
 
 def test_who_ignores_sigterm_is_killed_after_the_grace_period(cluster: Cluster) -> None:

@@ -12,11 +12,11 @@ import psutil
 import psycopg
 import pytest
 
-from lab import embedded
 from lab.components import PROJECT
 from lab.embedded import EmbeddedLab
 from lab.environments import prepare
 from lab.errors import LabError
+from lab.life import start
 from lab.pool import Owner
 from lab.reaper import reap
 from lab.spawn import is_same_process
@@ -34,7 +34,7 @@ def spec(**changes: object) -> LabSpec:
 @pytest.fixture(scope="module")
 def lab() -> Iterator[EmbeddedLab]:
     owner = Owner.me()
-    lab = embedded.start(spec(), owner=(owner.pid, owner.born))
+    lab = start(spec(), owner=(owner.pid, owner.born))
     yield lab
     lab.stop()
 
@@ -99,12 +99,12 @@ def alive(found: set[int]) -> list[psutil.Process]:
 
 _OWNER = """
 import sys, time
-from lab import embedded
+from lab.life import start
 from lab.environments import prepare
 from lab.pool import Owner
 from lab.spec import LabSpec
 me = Owner.me()
-lab = embedded.start(LabSpec(prepare(sys.argv[1])), owner=(me.pid, me.born))
+lab = start(LabSpec(prepare(sys.argv[1])), owner=(me.pid, me.born))
 print(lab.directory, flush=True)
 time.sleep(600)
 """
@@ -170,7 +170,7 @@ def test_a_busy_port_is_one_clear_line_and_leaves_nothing() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(LabError, match=f"Port {port} is in use"):
-            embedded.start(spec(port=port), owner=(me.pid, me.born))
+            start(spec(port=port), owner=(me.pid, me.born))
     assert owned_by(me.pid) == before
 
 
@@ -178,6 +178,6 @@ def test_a_dag_that_does_not_import_ends_the_boot_with_its_error() -> None:
     me = Owner.me()
     before = owned_by(me.pid)
     with pytest.raises(LabError, match="A DAG does not import") as caught:
-        embedded.start(spec(env={"HA_CHAOS_SHAPES": "no_such_shape"}), owner=(me.pid, me.born))
+        start(spec(env={"HA_CHAOS_SHAPES": "no_such_shape"}), owner=(me.pid, me.born))
     assert "no_such_shape" in str(caught.value)
     assert owned_by(me.pid) == before

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import embedded, postgres
+from lab import postgres
 from lab.base import Airflow
 from lab.errors import LabError
+from lab.life import start
 from lab.pool import Owner
 from lab.spec import LabSpec
 from tests.labs import owned_by
@@ -33,7 +34,7 @@ def test_a_full_disk_is_told_before_anything_is_written(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: real._replace(free=10_000_000))
     airflow = Airflow("3.0.6", "3.0.6", Path("/nowhere/python"))
     with pytest.raises(LabError, match="less than 500 MB free") as caught:
-        embedded.start(LabSpec(airflow), owner=None)
+        start(LabSpec(airflow), owner=None)
     assert "HA_CHAOS_CACHE" in caught.value.hint
     assert list((tmp_path / "labs").iterdir()) == []
 
@@ -45,7 +46,7 @@ def test_an_interpreter_that_does_not_run_is_told_and_leaves_nothing(
     before = owned_by(me.pid)
     airflow = Airflow("mine", "3.0.6", tmp_path / "no-python", key="none")
     with pytest.raises(LabError, match="no-python"):
-        embedded.start(LabSpec(airflow), owner=(me.pid, me.born))
+        start(LabSpec(airflow), owner=(me.pid, me.born))
     assert owned_by(me.pid) == before
 
 

@@ -1,0 +1,51 @@
+"""The lab that a test gets: of which kind, and with what in it."""
+
+from collections.abc import Mapping
+
+from harness.options import Options
+from lab.base import Airflow
+from lab.environments import describe, prepare
+from lab.spec import LabSpec
+
+
+def wanted_lab(
+    airflow: str,
+    options: Options,
+    env: Mapping[str, str],
+    *,
+    pod_start: float = 0.0,
+    simulated: bool = False,
+    layers: tuple[str, ...] = (),
+) -> LabSpec:
+    """Return the lab to lease; what it is made of is fetched or made first, where it is missing.
+
+    `pod_start` and `simulated` workers are for the embedded lab: on a cluster pods take their time
+    to start, and all of them are real. `layers` of values are for the cluster alone.
+    """
+    if options.lab == "embedded":
+        return LabSpec(
+            prepare(airflow),
+            options.schedulers,
+            kubelet="simulated" if simulated else "fork",
+            start_delay=pod_start,
+            env=dict(env),
+        )
+    from lab.kind.provision import Provision, deployment  # LAZY
+    request, kind = describe(airflow), options.kind
+    image = kind.airflow_image.replace("{version}", request.version)
+    provision = Provision(
+        cluster=kind.name,
+        nodes=kind.nodes,
+        node_image=kind.image,
+        config=kind.config,
+        chart=kind.chart,
+        chart_version=kind.chart_version,
+    )
+    return LabSpec(
+        Airflow(request.label, request.version, image=image),
+        options.schedulers,
+        env=dict(env),
+        deployment=deployment(
+            provision, image, kind.postgres_image, (*kind.layers, *layers), kind.values
+        ),
+    )

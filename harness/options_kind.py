@@ -1,0 +1,88 @@
+"""The options of `--lab kind`: where the cluster, the chart and the images come from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+AIRFLOW_IMAGE = "apache/airflow:{version}"
+POSTGRES_IMAGE = "postgres:16"
+CHART = "airflow"
+CHART_VERSION = "1.18.0"
+CLUSTER = "ha-chaos"
+
+
+@dataclass(frozen=True)
+class KindOptions:
+    """What the user said of the cluster and the release."""
+
+    name: str
+    image: str | None
+    nodes: int
+    config: str | None
+    delete: bool
+    chart: str
+    chart_version: str
+    airflow_image: str
+    postgres_image: str
+    layers: tuple[str, ...]
+    values: tuple[str, ...]
+
+
+def add_kind_options(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    group = parser.getgroup("airflow-ha-chaos-kind", "airflow-ha-chaos, with --lab kind")
+    for name, default, metavar, text in (
+        ("--kind-name", CLUSTER, "NAME", "the cluster to use, made if missing"),
+        ("--kind-image", None, "IMAGE", "node image of a new cluster (default: kind's own)"),
+        ("--kind-config", None, "FILE", "kind's configuration of a new cluster"),
+        ("--chart", CHART, "CHART", "a name in the official repository, a directory or a .tgz"),
+        ("--chart-version", CHART_VERSION, "V", "of a chart given by name"),
+        ("--airflow-image", AIRFLOW_IMAGE, "IMAGE", "{version} stands for --airflow's"),
+        ("--postgres-image", POSTGRES_IMAGE, "IMAGE", "of the metadata database"),
+    ):
+        shown = f"{text} (default: {default})" if default else text
+        group.addoption(name, default=default, metavar=metavar, help=shown)
+    group.addoption(
+        "--kind-nodes", type=int, default=1, metavar="N", help="of a new cluster (default: 1)"
+    )
+    group.addoption(
+        "--kind-delete", action="store_true", help="delete the cluster when the session ends"
+    )
+    group.addoption(
+        "--layer",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="values to add from charts-values/NAME.yaml, repeatable (pgbouncer, ...)",
+    )
+    group.addoption(
+        "--values",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="Helm values of your own, which have the last word; repeatable",
+    )
+
+
+def read_kind_options(config: pytest.Config) -> KindOptions:
+    """Check the options; pytest.UsageError with one clear line for what is wrong."""
+    files = [config.getoption("kind_config"), *config.getoption("values")]
+    for name in filter(None, files):
+        if not Path(name).is_file():
+            raise pytest.UsageError(f"{name} is no file.")
+    if config.getoption("kind_nodes") < 1:
+        raise pytest.UsageError("--kind-nodes must be 1 or more.")
+    return KindOptions(
+        name=config.getoption("kind_name"),
+        image=config.getoption("kind_image"),
+        nodes=config.getoption("kind_nodes"),
+        config=config.getoption("kind_config"),
+        delete=config.getoption("kind_delete"),
+        chart=config.getoption("chart"),
+        chart_version=config.getoption("chart_version"),
+        airflow_image=config.getoption("airflow_image"),
+        postgres_image=config.getoption("postgres_image"),
+        layers=tuple(config.getoption("layer")),
+        values=tuple(str(Path(each).resolve()) for each in config.getoption("values")),
+    )

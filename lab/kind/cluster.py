@@ -1,0 +1,233 @@
+"""A kind cluster: made once, by whoever comes first, and shared by all.
+
+Its kubeconfig is a file of ours; the user's own is never touched. A cluster that the user made is
+used as it is; one that we made and that does not run any more is made anew.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+import urllib3
+import yaml
+from docker.errors import DockerException
+from docker.models.containers import Container
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+
+from lab.errors import LabError
+from lab.kind.lease import exclusive, shared
+from lab.kind.place import DEFAULT_NAME, alone, cluster_dir
+from lab.kind.shell import run
+from lab.kind.tools import engine, find
+
+log = logging.getLogger(__name__)
+
+_CREATE_LIMIT = 900.0
+_READY_LIMIT = 240.0
+_MAKE_LIMIT = _CREATE_LIMIT + _READY_LIMIT
+_STEP = 0.1
+_BEAT = 15.0
+_LABEL = "io.x-k8s.kind.cluster"
+
+
+class Cluster:
+    """The kind cluster of a name; several processes may ask for it at once."""
+
+    def __init__(self, name: str = DEFAULT_NAME) -> None:
+        self.name = name
+        self.directory = cluster_dir(name)
+        self.kubeconfig = self.directory / "kubeconfig"
+        self._made = self.directory / "made.json"
+
+    def ensure(
+        self, image: str | None = None, nodes: int | None = None, settings: Path | None = None
+    ) -> Path:
+        """Have the cluster up, its nodes Ready; return its kubeconfig.
+
+        `image` is the nodes' (kind's own if None); `nodes` counts the control plane too (None: as
+        many as there are, else one); `settings` is a kind configuration, read only when the cluster
+        is made. Raises LabError when one of that name is otherwise, or does not come up. Call it
+        before you lease the cluster.
+        """
+        with alone(self.name, "making", _MAKE_LIMIT), shared(self.name):
+            found = self.nodes()
+            if found and self._abandoned(found):
+                log.info("The kind cluster %s does not run; making it anew.", self.name)
+                self._delete()
+                found = []
+            if found:
+                _check(self.name, found, image, nodes)
+                self._unpause(found)
+                self._export()
+            else:
+                self._create(image, _configuration(nodes, settings))
+            self._wait_ready()
+        return self.kubeconfig
+
+    def nodes(self) -> list[Container]:
+        """Return the containers of its nodes by name, also those that do not run."""
+        with _client() as connected:
+            found = connected.containers.list(all=True, filters={"label": f"{_LABEL}={self.name}"})
+            return sorted(found, key=lambda each: str(each.name))
+
+    def delete(self, timeout: float = 600.0) -> None:
+        """Delete the cluster, once nobody uses it; does nothing where there is none."""
+        with alone(self.name, "making", _MAKE_LIMIT), exclusive(self.name, timeout):
+            if self.nodes():
+                log.info("Deleting the kind cluster %s.", self.name)
+                self._delete()
+            self._made.unlink(missing_ok=True)
+            self.kubeconfig.unlink(missing_ok=True)
+
+    def _abandoned(self, found: list[Container]) -> bool:
+        """Tell whether to make it anew; LabError where it is the user's and does not run."""
+        still = [f"{each.name} is {each.status}" for each in found if not _runs(each)]
+        if self._made.exists():
+            whole = bool(json.loads(self._made.read_text())["whole"])
+            return bool(still) or not whole
+        if still:
+            raise LabError(
+                f"The kind cluster {self.name} does not run: {', '.join(still)}.",
+                f"`docker start` its nodes, make it anew with --kind-delete "
+                f"(`kind delete cluster --name {self.name}`), or use another --kind-name.",
+            )
+        return False
+
+    def _unpause(self, found: list[Container]) -> None:
+        """Let nodes go on that a dead test froze: one that lived would have the lease alone."""
+        for each in found:
+            if each.status == "paused":
+                log.info("The node %s was left frozen; it goes on.", each.name)
+                each.unpause()
+
+    def _create(self, image: str | None, configuration: dict[str, Any]) -> None:
+        log.info("Making the kind cluster %s (a minute or two, once).", self.name)
+        begun = time.monotonic()
+        path = self.directory / "kind.yaml"
+        path.write_text(yaml.safe_dump(configuration))
+        argv = [str(find("kind")), "create", "cluster", "--name", self.name]
+        argv += ["--config", str(path), "--kubeconfig", str(self.kubeconfig)]
+        argv += ["--image", image] if image else []
+        self._made.write_text(json.dumps({"whole": False}))
+        self.kubeconfig.unlink(missing_ok=True)
+        try:
+            run(argv, limit=_CREATE_LIMIT, heard=_progress)
+        except LabError as error:
+            raise LabError(
+                f"The kind cluster {self.name} could not be made: {error.message}",
+                "Where the node image cannot be pulled, name one you have with --kind-image.",
+            ) from error
+        self._made.write_text(json.dumps({"whole": True, "image": image}))
+        self.kubeconfig.chmod(0o600)
+        log.info("The kind cluster %s: made in %.0f s.", self.name, time.monotonic() - begun)
+
+    def _export(self) -> None:
+        text = run([find("kind"), "get", "kubeconfig", "--name", self.name], limit=60)
+        beside = self.kubeconfig.with_suffix(".new")
+        beside.touch(mode=0o600)
+        beside.write_text(text)
+        beside.replace(self.kubeconfig)
+
+    def _delete(self) -> None:
+        kubeconfig = str(self.kubeconfig)
+        argv = ["delete", "cluster", "--name", self.name, "--kubeconfig", kubeconfig]
+        run([find("kind"), *argv], limit=300)
+
+    def _wait_ready(self) -> None:
+        begun = told = time.monotonic()
+        while ill := _ailments(self.kubeconfig):
+            now = time.monotonic()
+            if now - begun > _READY_LIMIT:
+                raise LabError(
+                    f"The kind cluster {self.name} is not ready after {_READY_LIMIT:.0f} s: {ill}.",
+                    "Make it anew with --kind-delete, or use another --kind-name.",
+                )
+            if now - told > _BEAT:
+                told = now
+                log.info("Waiting for the kind cluster %s: %s.", self.name, ill)
+            time.sleep(_STEP)
+
+
+@contextmanager
+def _client() -> Iterator[docker.DockerClient]:
+    connected = engine()
+    try:
+        yield connected
+    except DockerException as error:
+        raise LabError(f"The Docker engine refuses: {error}") from error
+    finally:
+        connected.close()
+
+
+def _runs(node: Container) -> bool:
+    return node.status in ("running", "paused")
+
+
+def _check(name: str, found: list[Container], image: str | None, nodes: int | None) -> None:
+    """Raise LabError where a cluster is not the one that is asked for."""
+    otherwise = "Make it anew with --kind-delete, or use another --kind-name."
+    if nodes is not None and nodes != len(found):
+        many = f"{len(found)} node{'s' if len(found) > 1 else ''}"
+        raise LabError(f"The kind cluster {name} is there with {many}, not {nodes}.", otherwise)
+    has = {str(each.attrs["Config"]["Image"]) for each in found}
+    # kind names its own images by tag and digest; the tag alone means the same.
+    if image is not None and any(image not in (each, each.split("@")[0]) for each in has):
+        raise LabError(
+            f"The kind cluster {name} is there with nodes of {', '.join(sorted(has))}, "
+            f"not {image}.",
+            otherwise,
+        )
+
+
+def _configuration(nodes: int | None, settings: Path | None) -> dict[str, Any]:
+    """Return kind's configuration: the user's, with workers added until there are `nodes`."""
+    configuration: dict[str, Any] = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4"}
+    if settings is not None:
+        try:
+            configuration = yaml.safe_load(settings.read_text())
+        except (OSError, UnicodeDecodeError) as error:
+            raise LabError(f"--kind-config {settings} cannot be read: {error}.") from error
+        except yaml.YAMLError as error:
+            raise LabError(f"--kind-config {settings} is no YAML: {error}.") from error
+        if not isinstance(configuration, dict) or configuration.get("kind") != "Cluster":
+            raise LabError(
+                f"--kind-config {settings} is no configuration of a kind cluster.",
+                "It begins with `kind: Cluster`: kind.sigs.k8s.io/docs/user/configuration.",
+            )
+    listed = list(configuration.get("nodes") or [{"role": "control-plane"}])
+    if nodes is not None:
+        if nodes < len(listed):
+            raise LabError(f"--kind-nodes {nodes}, but --kind-config lists {len(listed)} nodes.")
+        listed += [{"role": "worker"} for _ in range(nodes - len(listed))]
+    return {**configuration, "nodes": listed}
+
+
+def _progress(line: str) -> None:
+    """Tell a step that kind has finished: it marks those with a tick."""
+    step = line.strip()
+    if step.startswith("✓"):
+        words = step.removeprefix("✓").split()
+        log.info("kind: %s", " ".join(word for word in words if word.isascii()))
+
+
+def _ailments(kubeconfig: Path) -> str:
+    """Return why the cluster cannot be used yet, empty when it can."""
+    settings = client.Configuration()
+    settings.retries = False
+    config.load_kube_config(str(kubeconfig), client_configuration=settings)
+    try:
+        with client.ApiClient(settings) as connected:
+            nodes = client.CoreV1Api(connected).list_node(_request_timeout=5).items
+    except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
+        return f"its API server does not answer ({type(error).__name__})"
+    for node in nodes:
+        ready = next((each for each in node.status.conditions or () if each.type == "Ready"), None)
+        if ready is None or ready.status != "True":
+            return f"node {node.metadata.name} is not Ready ({ready.message if ready else 'new'})"
+    return "" if nodes else "it has no nodes yet"

@@ -1,0 +1,117 @@
+"""Images on the nodes of a kind cluster, from the local engine, which may pull them first."""
+
+import logging
+import time
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound
+
+from lab.errors import LabError
+from lab.kind.cluster import Cluster
+from lab.kind.node import Node
+from lab.kind.place import alone
+from lab.kind.shell import run
+from lab.kind.tools import engine, find
+
+log = logging.getLogger(__name__)
+
+_LIMIT = 1800.0
+_TELL_EVERY = 10.0
+
+
+def load(cluster: Cluster, image: str) -> None:
+    """Have `image` on every node of a cluster, loaded once by whoever comes first.
+
+    It is there when the nodes have it under that name and, if the local engine has one too, it is
+    that one: a rebuilt image is loaded anew. Raises LabError when no node has it, nor the engine,
+    and it cannot be pulled.
+    """
+    with alone(cluster.name, "loading images onto", _LIMIT):
+        client = engine()
+        try:
+            local = _local(client, image)
+            nodes = [str(each.name) for each in cluster.nodes()]
+            if all(has_image(listing(Node(name)), image, local) for name in nodes):
+                return
+            if local is None:
+                _pull(client, image)
+        finally:
+            client.close()
+        log.info("Loading %s onto the kind cluster %s.", image, cluster.name)
+        begun = time.monotonic()
+        argv = ["load", "docker-image", "--name", cluster.name, image]
+        run([find("kind"), *argv], limit=_LIMIT)
+        log.info("Loaded %s in %.0f s.", image, time.monotonic() - begun)
+
+
+def listing(node: Node) -> dict[str, str]:
+    """Return the digest of every image on a node, by reference.
+
+    containerd's CRI also refers to each image by the digest of its configuration, `sha256:..`,
+    which is what Docker calls its ID.
+    """
+    lines = node.run(["ctr", "-n", "k8s.io", "images", "ls"]).splitlines()[1:]
+    rows = (line.split() for line in lines)
+    return {row[0]: row[2] for row in rows if len(row) > 2}
+
+
+def has_image(images: dict[str, str], name: str, local: str | None) -> bool:
+    """Tell whether a node has an image of that name, and that it is `local` (Docker's ID).
+
+    Docker's ID is the configuration's digest, or the manifest's where it keeps its images in
+    containerd's store.
+    """
+    digest = images.get(reference(name))
+    return digest is not None and (local is None or local == digest or images.get(local) == digest)
+
+
+def reference(name: str) -> str:
+    """Return an image's name in full, as containerd keeps it: `postgres:15` is Docker Hub's."""
+    first, slash, _ = name.partition("/")
+    if not slash:
+        name = f"docker.io/library/{name}"
+    elif not (set(".:") & set(first)) and first != "localhost":
+        name = f"docker.io/{name}"
+    last = name.rpartition("/")[2]
+    return name if ":" in last or "@" in last else f"{name}:latest"
+
+
+def _local(client: docker.DockerClient, image: str) -> str | None:
+    try:
+        return str(client.images.get(image).id)
+    except ImageNotFound:
+        return None
+    except (DockerException, OSError) as error:
+        raise LabError(f"The Docker engine cannot look for {image}: {error}.") from error
+
+
+def _pull(client: docker.DockerClient, image: str) -> None:
+    log.info("Pulling %s.", image)
+    told = begun = time.monotonic()
+    failure = ""
+    try:
+        for step in client.api.pull(*_split(image), stream=True, decode=True):
+            failure = step.get("error", failure)
+            if time.monotonic() - told > _TELL_EVERY:
+                told = time.monotonic()
+                log.info("Pulling %s: %s.", image, str(step.get("status", "")).lower())
+    except APIError as error:
+        failure = str(error.explanation or error)
+    except (DockerException, OSError) as error:
+        failure = str(error)
+    if failure:
+        raise LabError(
+            f"The image {image} is neither on the nodes nor in the local Docker engine, and cannot "
+            f"be pulled: {' '.join(failure.split()).rstrip('.')}.",
+            "Check its name and the network, or `docker pull` or build it where a registry answers "
+            "and `docker load` it here.",
+        )
+    log.info("Pulled %s in %.0f s.", image, time.monotonic() - begun)
+
+
+def _split(image: str) -> tuple[str, str | None]:
+    """Return repository and tag; an image by digest is asked for whole."""
+    repository, colon, tag = image.rpartition(":")
+    if "@" in image:
+        return image, None
+    return (repository, tag) if colon and "/" not in tag else (image, "latest")

@@ -1,0 +1,193 @@
+"""One node of a kind cluster, which is a container: what can be done to it and to its pods.
+
+Whatever disturbs is written into the lab's undo list first, as a command of Docker's own command
+line, so that it is undone whoever comes to clear away, and from wherever.
+"""
+
+import re
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from docker.errors import APIError, DockerException, NotFound
+from docker.models.containers import Container
+
+from lab.errors import LabError
+from lab.kind.tools import docker_argv, engine
+from lab.undo import Undo
+
+_LIMIT = 30
+_CTR = ("ctr", "-n", "k8s.io")
+_PEER = re.compile(r"eth0@if(\d+):")
+
+
+@dataclass(frozen=True)
+class Link:
+    """A pod's way into its node's network: its network namespace, and its end in the node."""
+
+    netns: str
+    veth: str
+
+
+class Node:
+    """The node whose container has this name; what disturbs it goes into `undo` first."""
+
+    def __init__(self, name: str, undo: Undo | None = None) -> None:
+        self.name = name
+        self._undo = undo
+
+    def pause(self) -> None:
+        """Freeze the node and all that runs in it, until `unpause`; fine where it is frozen."""
+        with self._container() as container:
+            self._note("unpause", self.name)
+            if container.status != "paused":
+                container.pause()
+
+    def unpause(self) -> None:
+        """Let the node go on; fine where it is not frozen."""
+        with self._container() as container:
+            if container.status == "paused":
+                container.unpause()
+        self._strike("unpause", self.name)
+
+    def paused(self) -> bool:
+        """Tell whether the node is frozen."""
+        with self._container() as container:
+            return bool(container.status == "paused")
+
+    def run(self, argv: Sequence[str]) -> str:
+        """Run a command in the node; return its output.
+
+        Raises LabError with what it said when it fails, takes over 30 s, or the node is frozen.
+        """
+        with self._container() as container:
+            done = container.exec_run(["timeout", str(_LIMIT), *argv], demux=True)
+            output, errors = (part.decode(errors="replace") for part in _both(done.output))
+        if done.exit_code:
+            said = (errors.strip() or output.strip() or "nothing").splitlines()[-1]
+            raise LabError(f"{' '.join(argv[:3])} failed in the node {self.name}: {said}")
+        return output
+
+    def disturb(self, do: Sequence[str], undo: Sequence[str]) -> None:
+        """Run a command in the node, once `undo`, which takes it back, is written down."""
+        self._note("exec", self.name, *undo)
+        self.run(do)
+
+    def restore(self, undo: Sequence[str]) -> None:
+        """Take back what `disturb` did, by the same command, and strike it out.
+
+        Where the command fails though the node answers, nothing is left to take back: the pod's
+        link has gone with its pod.
+        """
+        try:
+            self.run(undo)
+        except LabError:
+            self.run(["true"])
+        self._strike("exec", self.name, *undo)
+
+    def freeze(self, container_id: str) -> None:
+        """Freeze one container (its cgroup's freezer), until `thaw`; fine where it is frozen."""
+        task = _task(container_id)
+        self._note("exec", self.name, *_CTR, "task", "resume", task)
+        self._turn("pause", task, lambda status: status == "PAUSED")
+
+    def thaw(self, container_id: str) -> None:
+        """Let a container go on; fine where it is not frozen, or is gone."""
+        task = _task(container_id)
+        self._turn("resume", task, lambda status: status != "PAUSED")
+        self._strike("exec", self.name, *_CTR, "task", "resume", task)
+
+    def kill(self, container_id: str) -> None:
+        """Kill a container's main process (SIGKILL); the kubelet sees it and starts another."""
+        self.run([*_CTR, "task", "kill", "--signal", "SIGKILL", _task(container_id)])
+
+    def link(self, pod_ip: str) -> Link:
+        """Return how a pod that runs on this node is linked to it; LabError where none has the IP.
+
+        Each pod's network namespace has a name (containerd mounts it for the CNI plugin), and its
+        `eth0` says the number of its other end, whatever the plugin makes of that.
+        """
+        address = re.compile(rf"\binet6? {re.escape(pod_ip)}/")
+        for line in self.run(["ip", "netns", "list"]).splitlines():
+            netns = line.split()[0]
+            if not address.search(self._inside(netns, "addr")):
+                continue
+            peer = _PEER.search(self._inside(netns, "link"))
+            for own in self.run(["ip", "-o", "link", "show"]).splitlines():
+                number, name, *_ = own.split()
+                if peer and number == f"{peer[1]}:":
+                    return Link(netns, name.rstrip(":").partition("@")[0])
+        raise LabError(f"No pod on the node {self.name} has the address {pod_ip}.")
+
+    def _inside(self, netns: str, what: str) -> str:
+        try:
+            return self.run(["ip", "-n", netns, "-o", what, "show", "dev", "eth0"])
+        except LabError:
+            return ""  # a pod that has just gone, or one without eth0
+
+    def has_netem(self) -> bool:
+        """Tell whether the node's kernel can delay packets (sch_netem), by trying on a new link.
+
+        Nothing that the cluster uses is touched. The module is loaded where it has to be and can.
+        """
+        trial = f"hc{uuid.uuid4().hex[:8]}"
+        script = (
+            "modprobe sch_netem 2>/dev/null; "
+            f"ip link add {trial} type veth || exit 1; "
+            f"tc qdisc add dev {trial} root netem delay 1ms; found=$?; "
+            f"ip link del {trial}; exit $found"
+        )
+        try:
+            self.run(["sh", "-c", script])
+        except LabError:
+            return False
+        return True
+
+    def _turn(self, how: str, task: str, there: Callable[[str], bool]) -> None:
+        """Pause or resume a task; fails only where it is not as wanted afterwards."""
+        try:
+            self.run([*_CTR, "task", how, task])
+        except LabError:
+            if not there(self._task_status(task)):
+                raise
+
+    def _task_status(self, task: str) -> str:
+        for line in self.run([*_CTR, "task", "ls"]).splitlines():
+            if line.startswith(task):
+                return line.split()[-1]
+        return ""
+
+    @contextmanager
+    def _container(self) -> Iterator[Container]:
+        client = engine()
+        try:
+            yield client.containers.get(self.name)
+        except NotFound:
+            raise LabError(
+                f"The Docker engine has no node {self.name}.",
+                "It must be the engine that runs the kind cluster: see DOCKER_HOST.",
+            ) from None
+        except APIError as error:
+            raise LabError(f"The node {self.name} refuses: {error.explanation}.") from error
+        except (DockerException, OSError) as error:
+            raise LabError(f"The node {self.name} cannot be reached: {error}.") from error
+        finally:
+            client.close()
+
+    def _note(self, *arguments: str) -> None:
+        if self._undo is not None:
+            self._undo.add(docker_argv(*arguments))
+
+    def _strike(self, *arguments: str) -> None:
+        if self._undo is not None:
+            self._undo.done(docker_argv(*arguments))
+
+
+def _task(container_id: str) -> str:
+    """Return containerd's task of a container as Kubernetes names it (`containerd://..`)."""
+    return container_id.removeprefix("containerd://")
+
+
+def _both(output: tuple[bytes | None, bytes | None]) -> tuple[bytes, bytes]:
+    return output[0] or b"", output[1] or b""

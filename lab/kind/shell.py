@@ -1,0 +1,86 @@
+"""Runs kind and Docker's own programs, and finds the line of their output that says why."""
+
+import logging
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lab.errors import LabError
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    limit: float,
+    heard: Callable[[str], None] | None = None,
+) -> str:
+    """Run a program to its end and return its standard output.
+
+    Ctrl-C reaches it as it reaches us. Killed, we leave it to finish: half a cluster is worse than
+    a whole one that nobody waits for. `heard` is called with each line of its standard error, as it
+    comes. Raises LabError with what it gave as the reason when it fails, or when it takes over
+    `limit` seconds.
+    """
+    name = Path(argv[0]).name
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        raise LabError(f"{name} does not start: {error.strerror or error}.") from error
+    said: list[str] = []
+    listener = threading.Thread(target=_listen, args=(process, said, heard), daemon=True)
+    overtime = threading.Timer(limit, process.kill)
+    with process:
+        listener.start()
+        overtime.start()
+        try:
+            assert process.stdout is not None
+            output = process.stdout.read()
+            process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            late = not overtime.is_alive()
+            overtime.cancel()
+            listener.join(timeout=5)
+    if process.returncode:
+        what = f"{name} {' '.join(map(str, argv[1:3]))}"
+        if late:
+            raise LabError(f"{what} took over {limit:.0f} s; it last said: {reason(said)}")
+        raise LabError(f"{what} failed: {reason(said or output.splitlines())}")
+    return output
+
+
+def reason(lines: Sequence[str]) -> str:
+    """Return the line that says why a Go program failed: `ERROR: ..` or `Error: ..`, else the last.
+
+    kind adds the output of the command that failed below its error: its last line is the cause.
+    """
+    told = [line.strip() for line in lines if line.strip()]
+    if not told:
+        return "it gave no reason"
+    errors = [line for line in told if line.lower().startswith("error")]
+    first = errors[0] if errors else told[-1]
+    text = first if first == told[-1] else f"{first} ({told[-1]})"
+    return text if len(text) <= 400 else text[:397] + "..."
+
+
+def _listen(
+    process: "subprocess.Popen[str]", said: list[str], heard: Callable[[str], None] | None
+) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        said.append(line.rstrip())
+        if heard:
+            heard(said[-1])

@@ -1,0 +1,137 @@
+"""Commands and signals inside a container, through the API server.
+
+Inside a PID namespace the kernel drops SIGKILL and SIGSTOP for PID 1, whoever of that namespace
+sends them. So what runs as PID 1 decides: behind an init (Airflow's image has dumb-init) the main
+process takes every signal; a main process that is PID 1 itself can only be frozen or killed from
+outside, through its node.
+"""
+
+import json
+import select
+import signal
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from lab.errors import LabError
+from lab.kube.channels import Channels, Refused, open_channels
+from lab.kube.client import Dialer
+
+_STDIN, _STDOUT, _STDERR, _STATUS = 0, 1, 2, 3
+_CHUNK = 32768
+# What only starts and reaps others when it is PID 1; a shell that waits for its child does too.
+_INITS = frozenset("dumb-init tini docker-init catatonit pause s6-svscan sh bash dash ash".split())
+# stdin cannot be closed in v4.channel.k8s.io, so the command is given its exact length of it.
+_WITH_STDIN = ("sh", "-c", 'n=$1; shift; head -c "$n" | "$@"', "sh")
+# The shell's own kill: -1 is every process of the namespace but PID 1 and, on Linux, the sender.
+_SIGNAL = 'kill -"$1" -1'
+
+
+def run(
+    client: Any,
+    namespace: str,
+    pod: str,
+    container: str | None,
+    argv: Sequence[str],
+    stdin: bytes | None = None,
+    timeout: float = 30.0,
+) -> str:
+    """Run a command in a container and return what it wrote to stdout.
+
+    `container` None is the pod's only or default one. Raises LabError when it cannot be run, does
+    not end within `timeout` seconds (it may then be running still), or does not exit 0: with its
+    exit code and its last line. `stdin` needs sh and head in the image.
+    """
+    what = f"{argv[0]} in {pod}"
+    deadline = time.monotonic() + timeout
+    try:
+        channels = open_channels(
+            Dialer(client),
+            f"/api/v1/namespaces/{namespace}/pods/{pod}/exec",
+            _query(container, argv, stdin),
+            timeout=min(timeout, 10.0),
+        )
+        try:
+            out = _converse(channels, stdin or b"", deadline)
+        finally:
+            channels.close()
+    except TimeoutError as error:
+        raise LabError(f"{what} did not end within {timeout:.0f} s.") from error
+    except Refused as error:
+        raise LabError(f"{what} cannot be run: {error}.") from error
+    except OSError as error:
+        raise LabError(f"{what}: the cluster does not answer: {error}.") from error
+    if failure := _failure(out[_STATUS]):
+        said = (out[_STDERR].strip() or out[_STDOUT].strip()).decode(errors="replace")
+        last = (said.splitlines() or ["it wrote nothing"])[-1][:300]
+        raise LabError(f"{what} failed ({failure}): {last}")
+    return out[_STDOUT].decode(errors="replace")
+
+
+def can_signal(client: Any, namespace: str, pod: str, container: str | None = None) -> bool:
+    """Return whether a container's main process is not PID 1, and so takes every signal."""
+    name = run(client, namespace, pod, container, ["cat", "/proc/1/comm"]).strip()
+    return name in _INITS
+
+
+def signal_all(client: Any, namespace: str, pod: str, container: str | None, number: int) -> None:
+    """Send a signal to every process of a container at once, except to its init.
+
+    The kernel does it in one step, so no process escapes by forking. Raises LabError when the main
+    process is PID 1, or nothing took the signal. Where a pod shares its PID namespace, all of its
+    containers are meant.
+    """
+    name = signal.Signals(number).name
+    if not can_signal(client, namespace, pod, container):
+        raise LabError(
+            f"{name} does not reach {pod}: its main process is PID 1 of its container.",
+            "Use an image whose entrypoint has an init (dumb-init, tini), or a cluster on kind,"
+            " where the node does it.",
+        )
+    run(client, namespace, pod, container, ["sh", "-c", _SIGNAL, "sh", str(number)])
+
+
+def _query(
+    container: str | None, argv: Sequence[str], stdin: bytes | None
+) -> list[tuple[str, str]]:
+    command = list(argv) if stdin is None else [*_WITH_STDIN, str(len(stdin)), *argv]
+    query = [("stdout", "true"), ("stderr", "true")]
+    if stdin is not None:
+        query.append(("stdin", "true"))
+    if container:
+        query.append(("container", container))
+    return query + [("command", each) for each in command]
+
+
+def _converse(channels: Channels, stdin: bytes, deadline: float) -> dict[int, bytearray]:
+    """Feed stdin and gather the rest until the server closes the stream."""
+    gathered = {channel: bytearray() for channel in (_STDOUT, _STDERR, _STATUS)}
+    rest = memoryview(stdin)
+    poll = select.poll()
+    while not channels.ended:
+        if rest and not channels.unsent:
+            channels.write(_STDIN, bytes(rest[:_CHUNK]))
+            rest = rest[_CHUNK:]
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        poll.register(channels, select.POLLIN | (select.POLLOUT if channels.unsent else 0))
+        if not channels.has_more():
+            poll.poll(left * 1000)
+        for channel, data in channels.read():
+            if channel in gathered:
+                gathered[channel] += data
+        channels.flush()
+    return gathered
+
+
+def _failure(status: bytes | bytearray) -> str:
+    """Return why a command failed, in words, from the Status that ends it; empty when it did not."""
+    if not status:
+        return "the stream broke off"
+    said = json.loads(status)
+    if said.get("status") == "Success":
+        return ""
+    causes = said.get("details", {}).get("causes", ())
+    codes = [cause["message"] for cause in causes if cause.get("reason") == "ExitCode"]
+    return f"exit code {codes[0]}" if codes else str(said.get("message", status))[:300]

@@ -1,0 +1,293 @@
+"""A local port that leads into a cluster, to whichever pod serves there now.
+
+    client ---- 127.0.0.1:local ---- [one websocket a connection] ---- API server ---- pod:remote
+
+As with a Service, a pod is chosen when a connection is made; one that is replaced ends its
+connections, and the next finds its successor. A thread a connection passes bytes both ways and
+takes no more from either side than the other accepts.
+"""
+
+import logging
+import random
+import select
+import socket
+import struct
+import threading
+import time
+from typing import Any
+
+import urllib3.exceptions
+from kubernetes.client import ApiException, CoreV1Api
+
+from lab.errors import LabError
+from lab.kube.channels import Channels, Refused, open_channels
+from lab.kube.client import Dialer, end_reads
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 65536
+_PING_EVERY = 20.0
+_SILENCE = 180.0
+_LINGER = 2.0
+_REMEMBER = 1.0
+_DATA, _ERROR = 0, 1
+_BROKEN = select.POLLERR | select.POLLHUP | select.POLLNVAL
+_RESET = struct.pack("ii", 1, 0)
+
+
+class PortForward:
+    """Forwards `127.0.0.1:local_port` to `remote_port` of a pod that the label selector matches.
+
+    A connection that finds no running pod, or whose pod dies, is closed at once, so that its
+    owner can try again; the listener goes on until `stop`.
+    """
+
+    def __init__(
+        self, client: Any, namespace: str, selector: str, remote_port: int, local_port: int = 0
+    ) -> None:
+        self._pods = _Pods(client, namespace, selector)
+        self._dialer = Dialer(client)
+        self._namespace = namespace
+        self._remote_port = remote_port
+        self._wanted_port = local_port
+        self._lock = threading.Lock()
+        self._connections: dict[socket.socket, threading.Thread] = {}
+        self._stopping = threading.Event()
+        self._listener: socket.socket | None = None
+        self._wake, self._waker = socket.socketpair()
+        self._thread = threading.Thread(target=self._accept, name="port-forward", daemon=True)
+        self._told = ""
+        self.local_port = 0
+
+    def start(self) -> int:
+        """Listen and return the local port; LabError when it is taken."""
+        try:
+            self._listener = socket.create_server(("127.0.0.1", self._wanted_port), backlog=128)
+        except OSError as error:
+            raise LabError(
+                f"Port {self._wanted_port} cannot be listened on: {error.strerror}."
+            ) from error
+        self._listener.setblocking(False)
+        self.local_port = int(self._listener.getsockname()[1])
+        self._thread.start()
+        return self.local_port
+
+    def stop(self) -> None:
+        """Stop listening and end every connection."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        self._waker.close()
+        if self._listener is not None:
+            self._thread.join()
+            self._listener.close()
+        self._wake.close()
+        with self._lock:
+            connections = dict(self._connections)
+            for client in connections:
+                end_reads(client)
+        deadline = time.monotonic() + 5
+        for thread in connections.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        while not self._stopping.is_set():
+            poll.poll()
+            try:
+                client, _ = self._listener.accept()
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                log.warning("A connection could not be taken: %s", error)
+                self._stopping.wait(0.1)
+                continue
+            thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
+            with self._lock:
+                self._connections[client] = thread
+            thread.start()
+
+    def _serve(self, client: socket.socket) -> None:
+        """Carry one connection to its end; whatever happens to it is told to nobody else."""
+        try:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            channels = self._open()
+            try:
+                client.setblocking(False)
+                _Pump(client, channels).run()
+            finally:
+                channels.close()
+        except (OSError, LabError, ApiException, urllib3.exceptions.HTTPError) as error:
+            self._tell(error)
+            self._pods.forget()
+            _reset(client)
+        finally:
+            with self._lock:
+                del self._connections[client]
+            client.close()
+
+    def _tell(self, error: Exception) -> None:
+        """Log why a connection ended, once while it is the same: callers try again and again."""
+        words = " ".join(str(error).split())[-200:]
+        again, self._told = words == self._told, words
+        if not again and not self._stopping.is_set():
+            log.info("A connection to port %d ended: %s", self._remote_port, words)
+
+    def _open(self) -> Channels:
+        """Open the way to a pod; a pod that has just gone is not asked twice."""
+        try:
+            return self._open_to(self._pods.pick())
+        except Refused:
+            self._pods.forget()
+            return self._open_to(self._pods.pick())
+
+    def _open_to(self, pod: str) -> Channels:
+        path = f"/api/v1/namespaces/{self._namespace}/pods/{pod}/portforward"
+        return open_channels(self._dialer, path, [("ports", str(self._remote_port))])
+
+
+class _Pods:
+    """Knows the pods of a selector; asks at most about once a second while all goes well."""
+
+    def __init__(self, client: Any, namespace: str, selector: str) -> None:
+        self._core = CoreV1Api(client)
+        self._namespace = namespace
+        self._selector = selector
+        self._lock = threading.Lock()
+        self._known: list[str] = []
+        self._until = 0.0
+
+    def pick(self) -> str:
+        """Return a ready pod's name, else a running one's. Raises LabError when there is none."""
+        with self._lock:
+            if time.monotonic() >= self._until or not self._known:
+                self._known = self._ask()
+                self._until = time.monotonic() + _REMEMBER
+            if not self._known:
+                raise LabError(f"no running pod matches {self._selector}")
+            return random.choice(self._known)
+
+    def forget(self) -> None:
+        """Ask again at the next connection: one has ended, perhaps with its pod."""
+        self._until = 0.0
+
+    def _ask(self) -> list[str]:
+        pods = self._core.list_namespaced_pod(
+            self._namespace, label_selector=self._selector, _request_timeout=10
+        ).items
+        live = [
+            pod
+            for pod in pods
+            if pod.status.phase == "Running" and pod.metadata.deletion_timestamp is None
+        ]
+        ready = [pod for pod in live if _is_ready(pod)]
+        return [pod.metadata.name for pod in ready or live]
+
+
+class _Pump:
+    """Passes bytes between a local socket and a pod until either ends.
+
+    The protocol cannot say "I have no more to send": when the client ends its half, the pod's
+    answer is passed on until it has been silent for two seconds, then all is closed.
+    """
+
+    def __init__(self, client: socket.socket, channels: Channels) -> None:
+        self._client = client
+        self._channels = channels
+        self._to_client = bytearray()
+        self._headers = {_DATA: 2, _ERROR: 2}
+        self._client_ended = False
+        self._error = ""
+        self._answered = self._pinged = time.monotonic()
+
+    def run(self) -> None:
+        """Pump until the end; OSError when it is not an orderly one."""
+        while not self._is_over():
+            of_client, of_channels = self._poll()
+            self._keep_alive()
+            if of_client & _BROKEN:
+                raise OSError("the client has gone")
+            if not self._to_client or of_channels & _BROKEN:
+                self._from_pod()
+            if of_client & select.POLLIN:
+                self._from_client()
+            self._deliver()
+            self._channels.flush()
+        if self._error:
+            raise OSError(self._error)
+
+    def _poll(self) -> tuple[int, int]:
+        """Wait until something can be done; return what is the matter with either side."""
+        poll = select.poll()
+        poll.register(self._client, self._client_events())
+        if not self._channels.ended:
+            poll.register(self._channels, self._channel_events())
+        events = dict(poll.poll(self._wait() * 1000))
+        return events.get(self._client.fileno(), 0), events.get(self._channels.fileno(), 0)
+
+    def _is_over(self) -> bool:
+        if self._channels.ended or self._error:
+            return not self._to_client
+        return self._client_ended and time.monotonic() - self._answered > _LINGER
+
+    def _client_events(self) -> int:
+        reading = not (self._client_ended or self._channels.unsent or self._channels.ended)
+        return (select.POLLIN if reading else 0) | (select.POLLOUT if self._to_client else 0)
+
+    def _channel_events(self) -> int:
+        reading, writing = not self._to_client, bool(self._channels.unsent)
+        return (select.POLLIN if reading else 0) | (select.POLLOUT if writing else 0)
+
+    def _wait(self) -> float:
+        if self._channels.has_more() and not self._to_client:
+            return 0.0
+        return _LINGER if self._client_ended else _PING_EVERY
+
+    def _keep_alive(self) -> None:
+        now = time.monotonic()
+        if not self._to_client and now - self._channels.heard > _SILENCE:
+            raise OSError(f"nothing was heard from the API server for {_SILENCE:.0f} s")
+        if now - self._pinged > _PING_EVERY and not self._channels.unsent:
+            self._channels.ping()
+            self._pinged = now
+
+    def _from_client(self) -> None:
+        data = self._client.recv(_CHUNK)
+        if data:
+            self._channels.write(_DATA, data)
+        else:
+            self._client_ended = True
+            self._answered = time.monotonic()
+
+    def _from_pod(self) -> None:
+        """Take what the pod sent, less the port number with which each channel begins."""
+        for channel, data in self._channels.read():
+            self._answered = time.monotonic()
+            header = self._headers.get(channel, 0)
+            self._headers[channel] = max(0, header - len(data))
+            if channel == _DATA:
+                self._to_client += data[header:]
+            elif channel == _ERROR:
+                self._error += data[header:].decode(errors="replace")
+
+    def _deliver(self) -> None:
+        if self._to_client:
+            try:
+                sent = self._client.send(self._to_client)
+            except BlockingIOError:
+                return
+            del self._to_client[:sent]
+
+
+def _is_ready(pod: Any) -> bool:
+    return any(
+        each.type == "Ready" and each.status == "True" for each in pod.status.conditions or ()
+    )
+
+
+def _reset(client: socket.socket) -> None:
+    """Have the close that follows tell the peer that this was no orderly end."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

@@ -1,0 +1,64 @@
+"""What labs have in common whose Airflow is a release of the Helm chart: a process is a pod."""
+
+from pathlib import Path
+from typing import Any
+
+from kubernetes.client.exceptions import ApiException
+
+from lab.errors import LabError
+from lab.kube.pods import Process, processes
+from lab.supervised import SupervisedLab
+
+_ROLES = ("api-server", "dag-processor", "scheduler")
+
+
+class ReleaseLab(SupervisedLab):
+    """A release in a namespace; the names of its processes are those of its pods."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.namespace = str(self.endpoints["namespace"])
+
+    @property
+    def schedulers(self) -> tuple[str, ...]:
+        """Return the names of the scheduler pods that are not on their way out."""
+        return tuple(each.name for each in self._processes("scheduler"))
+
+    def _processes(self, component: str) -> list[Process]:
+        return processes(self.kubernetes(), self.namespace, f"component={component}")
+
+    def process(self, role: str) -> str:
+        """Return the pod of a role (`scheduler-2`: the second by name), or that has this name."""
+        component, _, number = role.rpartition("-")
+        if number.isdigit() and component in _ROLES:
+            pods = self._processes(component)
+            if 0 < int(number) <= len(pods):
+                return pods[int(number) - 1].name
+            raise LabError(f"There is no {role}: the lab has {len(pods)} of {component}.")
+        if role in _ROLES:
+            return self.process(f"{role}-1")
+        return self._pod(role).name
+
+    def _pod(self, name: str) -> Process:
+        for each in processes(self.kubernetes(), self.namespace, ""):
+            if each.name == name:
+                return each
+        raise LabError(f"Namespace {self.namespace} has no pod {name!r}.")
+
+    def node_of(self, process: str) -> str:
+        """Return the node (on kind, the container's name) on which a process runs."""
+        return self._pod(process).node
+
+    def pod_log(self, name: str) -> str | None:
+        """Return what a worker pod wrote, None where nothing is kept."""
+        try:
+            answer: Any = self.kubernetes().read_namespaced_pod_log(
+                name, self.namespace, container="base", _preload_content=False
+            )
+        except ApiException:
+            return None
+        return bytes(answer.data).decode(errors="replace")
+
+    def logs(self) -> dict[str, Path]:
+        """Return the log file of each component, by process name."""
+        return {path.stem: path for path in sorted((self.directory / "logs").glob("*.log"))}

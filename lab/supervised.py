@@ -1,0 +1,94 @@
+"""A lab that lives in a folder under a supervisor of its own, whatever kind it is."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from lab import control
+from lab.api import AirflowAPI
+from lab.errors import LabError
+from lab.kubeclient import core_v1
+from lab.paths import labs_dir
+from lab.reaper import reap
+from lab.request import read_spec, write_request
+from lab.spawn import is_same_process
+from lab.spec import LabState
+from lab.undo import Undo
+
+# Seconds for the supervisor to end everything; a namespace goes when its last pod is gone.
+_PATIENCE = {"embedded": 30.0, "kind": 150.0}
+
+
+class SupervisedLab:
+    """A running lab, found by its folder; any process may hold one."""
+
+    kind: str
+    namespace: str
+
+    def __init__(self, directory: Path) -> None:
+        state = LabState.load(directory)
+        if state is None or state.phase != "ready":
+            raise LabError(
+                f"There is no running lab in {directory}.", "See `python -m lab status`."
+            )
+        self.directory = directory
+        self.kubeconfig = directory / "kubeconfig"
+        self.spec = read_spec(directory)
+        self.airflow = self.spec.airflow
+        self.endpoints = state.endpoints
+        self.boot = state.boot
+        self.undo = Undo(directory)
+        self.proxy_control = f"http://127.0.0.1:{state.endpoints['control']}"
+        self.api = AirflowAPI(f"http://127.0.0.1:{state.endpoints['api']}")
+
+    @property
+    def state(self) -> LabState:
+        """Return what the supervisor last wrote; LabError when the lab is gone."""
+        state = LabState.load(self.directory)
+        if state is None:
+            raise LabError(f"The lab in {self.directory} is gone.", "Start it again.")
+        return state
+
+    def kubernetes(self) -> Any:
+        """Return a `kubernetes.client.CoreV1Api` for the lab's Kubernetes API."""
+        return core_v1(self.kubeconfig)
+
+    def detach(self) -> None:
+        """Let the lab outlive the process that started it."""
+        control.ask(self.directory, op="detach")
+        write_request(self.directory, self.spec, None)
+
+    def stop(self) -> None:
+        """Take the lab down and remove its folder."""
+        take_down(self.directory)
+
+
+def take_down(directory: Path) -> None:
+    """End the lab in `directory`, whatever state it is in, and remove the folder."""
+    timeout = _PATIENCE[read_spec(directory).kind] if (directory / "spec.json").exists() else 5.0
+    state = LabState.load(directory)
+    if state and is_same_process(state.supervisor, state.created):
+        try:
+            control.ask(directory, timeout=5.0, op="stop")
+        except LabError:
+            os.kill(state.supervisor, 15)
+        deadline = time.monotonic() + timeout
+        while is_same_process(state.supervisor, state.created) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if is_same_process(state.supervisor, state.created):
+            os.kill(state.supervisor, 9)
+            time.sleep(0.2)
+    reap()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def running() -> list[Path]:
+    """Return the folders of the labs that live now, oldest first."""
+    found = []
+    for directory in labs_dir().iterdir():
+        state = LabState.load(directory)
+        if state and is_same_process(state.supervisor, state.created):
+            found.append((state.created, directory))
+    return [directory for _, directory in sorted(found)]

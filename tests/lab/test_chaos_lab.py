@@ -1,0 +1,166 @@
+"""Faults of a whole lab: each one bites and heals, on real Airflow, PostgreSQL and pods."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from chaos.database_restart import HOWS, DatabaseRestart
+from chaos.pod_deletion import PodDeletion
+from chaos.scheduler_kill import SchedulerKill
+from chaos.slow_pods import SlowPods
+from lab.embedded import EmbeddedLab
+from lab.environments import prepare
+from lab.errors import LabError
+from lab.life import AnyLab, start
+from lab.pool import Owner
+from lab.spec import LabSpec
+from tests.labs import eventually
+
+pytestmark = pytest.mark.xdist_group("labs")
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[AnyLab]:
+    owner = Owner.me()
+    lab = start(LabSpec(prepare("3.0.6"), kubelet="process"), owner=(owner.pid, owner.born))
+    yield lab
+    lab.stop()
+
+
+def pod(name: str) -> dict[str, Any]:
+    """Return a worker pod that is busy for a minute."""
+    command = ["python", "-c", "import time; time.sleep(60)"]
+    return {
+        "metadata": {"name": name, "labels": {"kubernetes_executor": "True"}},
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [{"name": "base", "image": "worker", "command": command}],
+        },
+    }
+
+
+def phases(lab: EmbeddedLab) -> dict[str, str]:
+    """Return the phase of each worker pod."""
+    listed = lab.kubernetes().list_namespaced_pod(lab.namespace)
+    return {each.metadata.name: each.status.phase for each in listed.items}
+
+
+@pytest.fixture
+def three_pods(lab: EmbeddedLab) -> Iterator[set[str]]:
+    names = {"first", "second", "third"}
+    client = lab.kubernetes()
+    for name in sorted(names):
+        client.create_namespaced_pod(lab.namespace, pod(name))
+    assert eventually(lambda: phases(lab) == dict.fromkeys(names, "Running"))
+    yield names
+    client.delete_collection_namespaced_pod(lab.namespace, grace_period_seconds=0)
+    assert eventually(lambda: not phases(lab))
+
+
+def test_pods_are_deleted_one_after_another_until_it_is_healed(
+    lab: EmbeddedLab, three_pods: set[str]
+) -> None:
+    told: list[tuple[str, ...]] = []
+    fault = PodDeletion(lab, interval=0.5, record=lambda *event: told.append(event))
+    with fault:
+        assert eventually(lambda: len(fault.deleted) == 2)
+        assert fault.fired()
+    assert fault.deleted == ["first", "second"]
+    assert eventually(lambda: phases(lab) == {"third": "Running"})
+    assert told == [
+        (
+            *("begin", "pod-deletion", "worker"),
+            "the first of the running pods deleted every 0.5 s, grace 0 s",
+        ),
+        ("end", "pod-deletion", "worker", "deleted 2 pods: first, second"),
+    ]
+
+
+def test_a_seed_chooses_the_pod(lab: EmbeddedLab, three_pods: set[str]) -> None:
+    with PodDeletion(lab, interval=60, seed=4) as fault:
+        assert eventually(fault.fired)
+    assert fault.deleted[0] in three_pods
+    assert eventually(lambda: set(phases(lab)) == three_pods - {fault.deleted[0]})
+
+
+def test_where_no_pod_runs_a_deletion_never_fired(lab: EmbeddedLab) -> None:
+    told: list[tuple[str, ...]] = []
+    with PodDeletion(lab, record=lambda *event: told.append(event)) as fault:
+        pass
+    assert not fault.fired()
+    assert told[-1][-1] == "deleted 0 pods: none ran"
+
+
+def test_slow_pods_wait_and_those_after_the_fault_do_not(lab: EmbeddedLab) -> None:
+    client = lab.kubernetes()
+    with SlowPods(lab, delay=2.0) as fault:
+        assert not fault.fired()
+        client.create_namespaced_pod(lab.namespace, pod("slow"))
+        assert eventually(fault.fired, 5)
+        assert phases(lab)["slow"] == "Pending"
+        assert eventually(lambda: phases(lab)["slow"] == "Running")
+        lab.delay_pods(600)
+    client.create_namespaced_pod(lab.namespace, pod("quick"))
+    assert eventually(lambda: phases(lab)["quick"] == "Running")
+    client.delete_collection_namespaced_pod(lab.namespace, grace_period_seconds=0)
+
+
+def test_cleaning_takes_the_slowness_away(lab: EmbeddedLab) -> None:
+    lab.delay_pods(600)
+    lab.clean()
+    lab.kubernetes().create_namespaced_pod(lab.namespace, pod("quick"))
+    assert eventually(lambda: phases(lab).get("quick") == "Running")
+    lab.kubernetes().delete_namespaced_pod("quick", lab.namespace, grace_period_seconds=0)
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_restarted_database_drops_its_sessions_and_is_back(lab: EmbeddedLab, how: str) -> None:
+    before = lab.state.processes["postgres"]
+    with psycopg.connect(lab.dsn()) as connection, DatabaseRestart(lab, how) as fault:
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
+        assert fault.fired()
+    after = lab.state.processes["postgres"]
+    assert after.pid != before.pid
+    assert psutil.Process(after.pid).status() != psutil.STATUS_ZOMBIE
+    with psycopg.connect(lab.dsn()) as connection:
+        assert connection.execute("SHOW data_directory").fetchone() is not None
+    assert eventually(lambda: lab.ailments() == [], 60)
+
+
+def test_a_killed_scheduler_is_dead_until_it_is_healed(lab: EmbeddedLab) -> None:
+    process = psutil.Process(lab.state.processes["scheduler-2"].pid)
+    told: list[tuple[str, ...]] = []
+    with SchedulerKill(lab, "scheduler-2", record=lambda *event: told.append(event)):
+        assert eventually(lambda: not process.is_running() or process.status() == "zombie", 5)
+        assert eventually(lambda: any("scheduler-2 ended" in one for one in lab.ailments()), 5)
+    assert lab.state.processes["scheduler-2"].pid != process.pid
+    assert eventually(lambda: lab.ailments() == [], 60)
+    assert told == [
+        ("begin", "scheduler-kill", "scheduler-2", "killed by SIGKILL"),
+        ("end", "scheduler-kill", "scheduler-2", "started again"),
+    ]
+
+
+def test_another_way_to_restart_a_database_is_one_clear_line(lab: EmbeddedLab) -> None:
+    with pytest.raises(LabError, match="not restarted 'gently'"):
+        DatabaseRestart(lab, "gently")
+    with pytest.raises(LabError, match="fast or immediate, not 'gently'"):
+        lab.restart_database("gently")
+    assert lab.ailments() == []
+
+
+def test_a_role_that_is_not_there_is_told_with_those_that_are(lab: EmbeddedLab) -> None:
+    assert lab.process("scheduler-2") == "scheduler-2"
+    with pytest.raises(LabError, match="no process 'scheduler-9'") as error:
+        lab.process("scheduler-9")
+    assert "scheduler-1, scheduler-2" in error.value.hint
+
+
+def test_the_embedded_lab_lacks_nothing_but_a_node(lab: EmbeddedLab) -> None:
+    powers = ("pause", "kill", "restart-database", "delay-pods")
+    assert [lab.lacks(power) for power in powers] == [None] * 4
+    assert "on this machine itself" in (lab.lacks("node") or "")
