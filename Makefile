@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lint types suite clean
+.PHONY: help setup tools reproduce test lint types suite clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ $(READY): requirements.txt
 	@$(VENV)/bin/uv pip install --quiet --python $(RUN) -r requirements.txt \
 	    || $(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
+
+tools: setup ## fetch kind and helm, pinned and checked, for --lab kind
+	@$(RUN) -m lab tools
 
 reproduce: setup ## make apache/airflow#57618 happen on Airflow 3.0.6 (AIRFLOW=... for another)
 	@echo "Making apache/airflow#57618 happen on Airflow $(AIRFLOW); the first time sets up that Airflow too"

@@ -21,8 +21,7 @@ from pathlib import Path
 import psutil
 
 from harness.run import Run
-from lab.life import start
-from lab.embedded import EmbeddedLab
+from lab.life import AnyLab, start
 from lab.environments import prepare
 from lab.pool import Owner
 from lab.spec import LabSpec
@@ -34,7 +33,7 @@ OURS = ("kubeapi", "kubelet", "dbproxy", "recorder and judge", "Locust")
 
 
 @contextmanager
-def simulated_lab(airflow: str) -> Iterator[EmbeddedLab]:
+def simulated_lab(airflow: str) -> Iterator[AnyLab]:
     """Boot a lab whose workers are simulated."""
     spec = LabSpec(prepare(airflow), kubelet="simulated", env=PROFILE.environment())
     me = Owner.me()
@@ -45,7 +44,7 @@ def simulated_lab(airflow: str) -> Iterator[EmbeddedLab]:
         lab.stop()
 
 
-def flood(lab: EmbeddedLab, folder: Path, seed: int) -> tuple[int, float]:
+def flood(lab: AnyLab, folder: Path, seed: int) -> tuple[int, float]:
     """Flood a lab; return how many task instances there were, and the seconds it took."""
     begun = time.monotonic()
     with PROFILE.flood(lab.api.base_url, folder, seed) as going:
@@ -68,7 +67,7 @@ def cpu_seconds(pid: int) -> float:
     return total
 
 
-def spent(lab: EmbeddedLab) -> dict[str, float]:
+def spent(lab: AnyLab) -> dict[str, float]:
     """Return the CPU time so far, by part."""
     parts = {name: cpu_seconds(each.pid) for name, each in lab.state.processes.items()}
     mine = psutil.Process().cpu_times()

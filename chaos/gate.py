@@ -56,16 +56,16 @@ class StatementGate:
     to the database lives: a controller that dies opens it.
     """
 
-    name = "statement"
-
     def __init__(
         self,
         dsn: str,
         process: str,
         *,
         statement: str = RUNNING_DAG_RUNS,
+        name: str = "statement",
         record: Record | None = None,
     ) -> None:
+        self.name = name
         self.process = process
         self._dsn = dsn
         self._statement = statement

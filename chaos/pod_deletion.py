@@ -91,7 +91,7 @@ class PodDeletion(Fault):
         )
         if not running:
             return None
-        name = running[0] if self.seed is None else self._random.choice(running)
+        name: str = running[0] if self.seed is None else self._random.choice(running)
         client.delete_namespaced_pod(name, self._lab.namespace, grace_period_seconds=self.grace)
         log.info("Deleted the running pod %s", name)
         self.deleted.append(name)

@@ -12,6 +12,17 @@ RUNNING_DAG_RUNS = (
     "WHERE dag_run.state = %FOR NO KEY UPDATE OF dag_run SKIP LOCKED%"
 )
 
+# The statement with which a scheduler picks what it will queue, from inside its critical section
+# (SchedulerJobRunner._executable_task_instances_to_queued): it has taken the advisory lock and
+# the slot_pool rows by then.
+CRITICAL_SECTION = (
+    "%FROM task_instance JOIN dag_run ON %JOIN dag ON task_instance.dag_id = dag.dag_id %"
+    "FOR NO KEY UPDATE OF task_instance SKIP LOCKED%"
+)
+
+STATEMENTS = {"running-dag-runs": RUNNING_DAG_RUNS, "critical-section": CRITICAL_SECTION}
+"""The statements that a scenario can name."""
+
 
 def like(glob: str) -> str:
     """Return the LIKE pattern of a process' name, in which `*` and `?` stand for any."""

@@ -8,8 +8,10 @@ from chaos.base import Fault
 from chaos.database import StatementDelay
 from chaos.database_restart import DatabaseRestart
 from chaos.network import LinkCut, LinkLoss, NetworkLatency
+from chaos.node_pause import NodePause
 from chaos.pause import SchedulerPause
 from chaos.pod_deletion import PodDeletion
+from chaos.pod_network import PodNetwork
 from chaos.scheduler_kill import SchedulerKill
 from chaos.slow_pods import SlowPods
 from harness.run import Run
@@ -42,6 +44,15 @@ class Faults:
             SchedulerPause,
             lambda: SchedulerPause(
                 self._lab, self._process(process), self._record, seconds=seconds
+            ),
+        )
+
+    def node_pause(self, process: str, seconds: float = 0.0) -> Fault:
+        """Freeze the node that a process runs on, with all that runs there."""
+        return self._made(
+            NodePause,
+            lambda: NodePause(
+                self._lab, self._process(process), seconds=seconds, record=self._record
             ),
         )
 
@@ -82,6 +93,17 @@ class Faults:
         return self._made(
             LinkCut,
             lambda: LinkCut(self._lab, self._process(process), how, self._record, seconds),
+        )
+
+    def pod_network(
+        self, process: str, seconds: float = 0.0, jitter: float = 0.0, loss: float = 0.0
+    ) -> Fault:
+        """Slow all that a process' pod sends by `seconds`, or lose a share of it."""
+        return self._made(
+            PodNetwork,
+            lambda: PodNetwork(
+                self._lab, self._process(process), seconds, jitter, loss, record=self._record
+            ),
         )
 
     def pod_deletion(self, interval: float = 5.0, grace: int = 0) -> Fault:

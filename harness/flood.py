@@ -30,8 +30,9 @@ class Floods:
     def run(self, at_most: float = 300.0) -> None:
         """Flood the lab with the test's profile.
 
-        Returns when all runs have ended, after `at_most` seconds, or at the first violation, which
-        is reason enough to stop; then the load is no assumption any more.
+        Returns when all runs have ended, after `at_most` seconds (of the embedded lab's pace), or at
+        the first violation, which is reason enough to stop; then the load is no assumption any
+        more.
         """
         with self._flooding(at_most) as flood:
             self._watch(flood)
@@ -57,7 +58,8 @@ class Floods:
     @contextmanager
     def _flooding(self, at_most: float) -> Iterator[Flood]:
         run, profile = self._history, self._profile
-        flood = profile.flood(run.lab.api.base_url, run.folder, run.seed, at_most)
+        limit = at_most * run.lab.pace
+        flood = profile.flood(run.lab.api.base_url, run.folder, run.seed, limit)
         self._flood = flood
         with allure.step(f"flood {profile.name}: {self._wanted} task instances"), flood:
             yield flood

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from harness.options import Options
 from lab.base import Airflow
 from lab.environments import describe, prepare
+from lab.kind.provision import Provision, deployment
 from lab.spec import LabSpec
 
 
@@ -30,7 +31,11 @@ def wanted_lab(
             start_delay=pod_start,
             env=dict(env),
         )
-    from lab.kind.provision import Provision, deployment  # LAZY
+    if options.cluster is not None:
+        there = options.cluster
+        found = Airflow(there.version, there.version, image=there.image)
+        return LabSpec(found, there.schedulers, attachment=there.attachment)
+
     request, kind = describe(airflow), options.kind
     image = kind.airflow_image.replace("{version}", request.version)
     provision = Provision(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.options_cluster import ClusterOptions, add_cluster_options, read_cluster_options
 from harness.options_kind import KindOptions, add_kind_options, read_kind_options
 from lab.environments import describe, newest
 from lab.errors import LabError
@@ -28,6 +29,7 @@ class Options:
     expect_known: bool
     whole_flood: bool
     kind: KindOptions
+    cluster: ClusterOptions | None = None
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -35,10 +37,10 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("airflow-ha-chaos", "airflow-ha-chaos")
     group.addoption(
         "--lab",
-        choices=["embedded", "kind"],
+        choices=["embedded", "kind", "cluster"],
         default="embedded",
-        help="embedded: plain processes on this machine; kind: the official Helm chart, on kind "
-        "(default: %(default)s)",
+        help="embedded: plain processes on this machine; kind: the official Helm chart, on kind; "
+        "cluster: a release of the chart that is there already (default: %(default)s)",
     )
     group.addoption(
         "--airflow",
@@ -77,6 +79,7 @@ def add_options(parser: pytest.Parser) -> None:
         help="do not stop a flood at its first violation, to measure how many there are",
     )
     add_kind_options(parser)
+    add_cluster_options(parser)
 
 
 def _positive(text: str) -> int:
@@ -88,8 +91,10 @@ def _positive(text: str) -> int:
 
 def read_options(config: pytest.Config) -> Options:
     """Check the options; pytest.UsageError with one clear line for what is wrong."""
-    specs = tuple(dict.fromkeys(config.getoption("airflow") or [newest()]))
-    for spec in specs:
+    cluster = read_cluster_options(config)
+    default = [cluster.version] if cluster else [newest()]
+    specs = tuple(dict.fromkeys(config.getoption("airflow") or default))
+    for spec in () if cluster else specs:
         try:
             request = describe(spec)
         except LabError as error:
@@ -103,13 +108,14 @@ def read_options(config: pytest.Config) -> Options:
     return Options(
         lab=config.getoption("lab"),
         airflow=specs,
-        schedulers=config.getoption("schedulers"),
+        schedulers=cluster.schedulers if cluster else config.getoption("schedulers"),
         seed=random.randrange(1_000_000) if seed is None else seed,
-        labs=config.getoption("labs"),
+        labs=1 if cluster else config.getoption("labs"),
         keep_lab=config.getoption("keep_lab"),
         expect_known=config.getoption("expect_known"),
         whole_flood=config.getoption("whole_flood"),
         kind=read_kind_options(config),
+        cluster=cluster,
     )
 
 

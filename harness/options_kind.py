@@ -8,7 +8,6 @@ import pytest
 AIRFLOW_IMAGE = "apache/airflow:{version}"
 POSTGRES_IMAGE = "postgres:16"
 CHART = "airflow"
-CHART_VERSION = "1.18.0"
 CLUSTER = "ha-chaos"
 
 
@@ -18,11 +17,11 @@ class KindOptions:
 
     name: str
     image: str | None
-    nodes: int
+    nodes: int | None
     config: str | None
     delete: bool
     chart: str
-    chart_version: str
+    chart_version: str | None
     airflow_image: str
     postgres_image: str
     layers: tuple[str, ...]
@@ -37,14 +36,14 @@ def add_kind_options(parser: pytest.Parser) -> None:
         ("--kind-image", None, "IMAGE", "node image of a new cluster (default: kind's own)"),
         ("--kind-config", None, "FILE", "kind's configuration of a new cluster"),
         ("--chart", CHART, "CHART", "a name in the official repository, a directory or a .tgz"),
-        ("--chart-version", CHART_VERSION, "V", "of a chart given by name"),
+        ("--chart-version", None, "V", "of a chart given by name (default: 1.18.0)"),
         ("--airflow-image", AIRFLOW_IMAGE, "IMAGE", "{version} stands for --airflow's"),
         ("--postgres-image", POSTGRES_IMAGE, "IMAGE", "of the metadata database"),
     ):
         shown = f"{text} (default: {default})" if default else text
         group.addoption(name, default=default, metavar=metavar, help=shown)
     group.addoption(
-        "--kind-nodes", type=int, default=1, metavar="N", help="of a new cluster (default: 1)"
+        "--kind-nodes", type=int, metavar="N", help="of a new cluster, its control plane among them"
     )
     group.addoption(
         "--kind-delete", action="store_true", help="delete the cluster when the session ends"
@@ -71,12 +70,13 @@ def read_kind_options(config: pytest.Config) -> KindOptions:
     for name in filter(None, files):
         if not Path(name).is_file():
             raise pytest.UsageError(f"{name} is no file.")
-    if config.getoption("kind_nodes") < 1:
+    nodes = config.getoption("kind_nodes")
+    if nodes is not None and nodes < 1:
         raise pytest.UsageError("--kind-nodes must be 1 or more.")
     return KindOptions(
         name=config.getoption("kind_name"),
         image=config.getoption("kind_image"),
-        nodes=config.getoption("kind_nodes"),
+        nodes=nodes,
         config=config.getoption("kind_config"),
         delete=config.getoption("kind_delete"),
         chart=config.getoption("chart"),

@@ -38,14 +38,15 @@ def settle(
         if known and affected and known.scenario.breaks & broken:
             if expect_known:
                 return f"reproduced {known.scenario.name}"
-            link = f"Known as {known.scenario.issue} (--expect-known accepts it).\n"
+            link = f"Known as {known.scenario.known_as} (--expect-known accepts it).\n"
             pytest.fail(f"{link}{witness}", pytrace=False)
         pytest.fail(witness, pytrace=False)
     if judgement.verdict == "unknown":
         raise Unknown("The verdict is unknown: " + "; ".join(judgement.reasons))
     if known and affected and expect_known and known.shows:
         pytest.fail(
-            f"{known.scenario.issue} is known to be in Airflow {version}, and did not show itself: "
+            f"{known.scenario.known_as} is known to be in Airflow {version}, "
+            "and did not show itself: "
             "either the scenario has lost its teeth, or this build has a fix.",
             pytrace=False,
         )

@@ -19,7 +19,9 @@ from harness.markers import (
     scenario_of,
     wants_cluster_alone,
 )
+from harness.observe import Observation, missing_dags, teller, why_left_alone
 from harness.options import add_options, is_suite_session
+from harness.options_cluster import deselect
 from harness.outcome import Unknown, settle
 from harness.publish import publish
 from harness.run import AssumptionFailed, Run
@@ -27,6 +29,7 @@ from harness.scenario import Scenario
 from harness.session import Session, slug
 from lab.base import Lab
 from lab.errors import LabError
+from lab.kind.cluster import Cluster
 from oracle.audit import AuditError
 from oracle.history import HistoryError
 from oracle.recorder import RecorderError
@@ -80,10 +83,19 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if session is None:
         return []
     options = session.options
+    plan = options.cluster.plan if options.cluster else ()
     return [
         f"airflow: {', '.join(options.airflow)}; lab: {options.lab}, "
-        f"{options.schedulers} schedulers; seed: {options.seed}"
+        f"{options.schedulers} schedulers; seed: {options.seed}",
+        *plan,
     ]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run an observation alone, and only where one is asked for."""
+    if session := config.stash.get(SESSION, None):
+        cluster = session.options.cluster
+        deselect(config, items, cluster is not None and cluster.observe is not None)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -110,9 +122,13 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A clean lab of one Airflow, leased for this test."""
     session = request.config.stash[SESSION]
     pool = session.pool()
+    if reason := why_left_alone(request.node, session.options):
+        pytest.skip(reason)
     spec = lab_spec(request.node, request.param, session.options)
     with pool.lease(spec, alone=wants_cluster_alone(request.node)) as leased:
         _skip_what_it_lacks(request.node, leased)
+        if session.options.cluster and (reason := missing_dags(request.node, leased)):
+            pytest.skip(reason)
         yield leased
         failed = request.node.stash.get(_FAILED, False)
         keep = session.options.keep_lab
@@ -135,7 +151,7 @@ def history(request: pytest.FixtureRequest, lab: Lab, seed: int) -> Run:
     name = request.node.name
     folder = session.folder(request.node.callspec.params["lab"]) / _test_folder(request.node)
     shutil.rmtree(folder, ignore_errors=True)
-    run = Run(lab, folder, name, seed)
+    run = Run(lab, folder, name, seed, trims="observation" in request.fixturenames)
     run.begin()
     request.node.stash[_RUN] = run
     return run
@@ -164,6 +180,14 @@ def flood(request: pytest.FixtureRequest, history: Run) -> Iterator[Floods]:
     floods = Floods(history, profile, whole=request.config.stash[SESSION].options.whole_flood)
     yield floods
     floods.stop()
+
+
+@pytest.fixture
+def observation(request: pytest.FixtureRequest, history: Run) -> Observation:
+    """The observation that --observe asks for."""
+    cluster = request.config.stash[SESSION].options.cluster
+    assert cluster is not None
+    return Observation(history, cluster.observe or 0.0, teller(request.config))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -227,7 +251,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         pool.close()
         shutil.rmtree(pool.root, ignore_errors=True)
         if shared.options.lab == "kind" and shared.options.kind.delete:
-            from lab.kind.cluster import Cluster  # LAZY
             Cluster(shared.options.kind.name).delete()
 
 

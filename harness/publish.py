@@ -21,7 +21,7 @@ def publish(run: Run, judgement: Judgement, nodeid: str) -> dict[str, Any]:
         "version": run.lab.airflow.version,
         "lab": run.lab.kind,
         "schedulers": len(run.lab.schedulers),
-        "kubelet": run.lab.spec.kubelet,
+        "workers": run.lab.workers,
         "seed": run.seed,
     }
     witness = redact(tell(judgement))

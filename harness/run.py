@@ -23,7 +23,6 @@ from oracle.events import (
     Header,
     NoteEvent,
     TaskInstanceEvent,
-    TaskInstanceKey,
 )
 from oracle.history import read
 from oracle.recorder import Recorder
@@ -50,13 +49,16 @@ class Run:
     is given by a second judge that reads the stored file, as `python -m oracle check` would.
     """
 
-    def __init__(self, lab: Lab, folder: Path, test: str, seed: int) -> None:
+    def __init__(
+        self, lab: Lab, folder: Path, test: str, seed: int, *, trims: bool = False
+    ) -> None:
         self.lab = lab
+        self._trims = trims
         self.folder = folder
         self.test = test
         self.seed = seed
         self.violated = threading.Event()
-        self.scheduled: set[TaskInstanceKey] = set()
+        self.scheduled: set[int] = set()
         self.decisions: Counter[str] = Counter()
         self.aftermath = Aftermath()
         self.faults: dict[Fault, bool] = {}
@@ -84,6 +86,8 @@ class Run:
             self.lab.namespace,
             self.lab.pod_log,
             listeners=[self._listen],
+            names=self.lab.name_of,
+            trims=self._trims,
         )
         self._recorder.start()
         self._judge = Judge(self._recorder.header)
@@ -97,10 +101,14 @@ class Run:
             raise LabError("The run has not begun.")
         return self._recorder
 
+    def so_far(self) -> dict[str, int]:
+        """Return how much was seen and found until now."""
+        return self._judge.so_far() if self._judge else {}
+
     def _listen(self, event: Event) -> None:
         if isinstance(event, TaskInstanceEvent) and event.new:
             if event.new.state == "scheduled":
-                self.scheduled.add(event.ti)
+                self.scheduled.add(hash(event.ti))
             if event.new.state in ("scheduled", "queued"):
                 self.decisions[event.process] += 1
         if self._judge is None:
@@ -158,7 +166,8 @@ class Run:
         ailments = self._lasting_ailments()
         self.assume(LAB_HEALTHY_AFTER, not ailments, "; ".join(ailments) or "healthy", "healthy")
         seen_enough = self.violated.is_set() and self.aftermath.complete
-        path = self.recorder.stop(patience=0.0 if seen_enough else _PATIENCE)
+        patience = 0.0 if seen_enough else _PATIENCE * self.lab.pace
+        path = self.recorder.stop(patience)
         header, events = read(path)
         judge = Judge(header)
         pods = set()
@@ -174,7 +183,7 @@ class Run:
 
     def _lasting_ailments(self) -> list[str]:
         """Return what the lab does not recover from soon: slowed heartbeats come late."""
-        deadline = time.monotonic() + _RECOVERY
+        deadline = time.monotonic() + _RECOVERY * self.lab.pace
         while (ailments := self.lab.ailments()) and time.monotonic() < deadline:
             time.sleep(0.5)
         return ailments

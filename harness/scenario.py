@@ -2,6 +2,17 @@
 
 A spec has a setup, sessions (names for processes), steps (one deed of one session each) and
 permutations (orders of the steps). This module reads and checks specs; `harness.steps` runs them.
+
+    pause, resume      freeze a session between two transactions; let it go on
+    freeze             freeze a session wherever it stands, with all the locks that it holds
+    close, open        a session's gate, in the statement that a scheduler locks its runs with, or
+                       in another one of chaos.rule.STATEMENTS (`statement: critical-section`)
+    stands, passes     wait until it stands at its gate; let it past once
+    free               state that nothing disturbs a session from here on (oracle: queued-in-time)
+    trigger            a DAG's run; a second one of a scenario has a name (`as: second`)
+    until              wait for a run or for task instances; `of: second`, or `of: all` its runs
+    wait               seconds
+    settle             wait for the end of all runs
 """
 
 from collections.abc import Mapping
@@ -12,21 +23,27 @@ from typing import Any
 import yaml
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from chaos.rule import STATEMENTS
 from lab.errors import LabError
 
 _VERBS: dict[str, frozenset[str]] = {
     "pause": frozenset(),
+    "freeze": frozenset(),
     "resume": frozenset(),
-    "close": frozenset(),
+    "free": frozenset(),
+    "close": frozenset({"statement"}),
     "open": frozenset(),
     "stands": frozenset(),
     "passes": frozenset(),
-    "trigger": frozenset(),
+    "trigger": frozenset({"as"}),
     "until": frozenset(),
+    "wait": frozenset(),
     "settle": frozenset(),
 }
-_OF_A_SESSION = frozenset({"pause", "resume", "close", "open", "stands", "passes"})
-_CONDITIONS = frozenset({"run", "task", "state", "count", "by"})
+_OF_A_SESSION = frozenset(
+    {"pause", "freeze", "resume", "free", "close", "open", "stands", "passes"}
+)
+_CONDITIONS = frozenset({"run", "task", "state", "count", "by", "of"})
 _LIMITS = frozenset({"at_most", "after_violation"})
 
 
@@ -56,6 +73,13 @@ class Scenario:
     schedulers: int
     sessions: Mapping[str, str]
     permutations: Mapping[str, tuple[Step, ...]]
+
+    @property
+    def known_as(self) -> str:
+        """Return the link to the issue, or the title where there is none and a reason instead."""
+        if self.issue.startswith("https://"):
+            return self.issue
+        return f'"{self.title}" ({self.issue})'
 
     def affects(self, version: str) -> bool:
         """Tell whether a release is known to have this race."""
@@ -119,6 +143,10 @@ def _step(name: str, what: dict[str, Any], sessions: Mapping[str, str]) -> Step:
         raise ValueError(f"step {name!r} does not know {', '.join(sorted(unknown))}")
     if verb in _OF_A_SESSION and target not in sessions:
         raise ValueError(f"step {name!r} names no session: {target!r}")
+    if what.get("statement", "running-dag-runs") not in STATEMENTS:
+        raise ValueError(f"step {name!r} names no statement of: {', '.join(STATEMENTS)}")
+    if verb == "wait":
+        target = float(target)
     allowed = {"until": _CONDITIONS, "settle": _LIMITS}.get(verb)
     if allowed is not None and (unknown := set(target) - allowed):
         raise ValueError(f"step {name!r} does not know {', '.join(sorted(unknown))}")

@@ -9,15 +9,26 @@ import allure
 
 from chaos.gate import StatementGate
 from chaos.pause import SchedulerPause
+from chaos.rule import STATEMENTS
+from chaos.statement import connect
 from harness.run import AssumptionFailed, Run
 from harness.scenario import Scenario, Step
 from lab.errors import LabError
 from oracle.events import DagRunEvent, Event, TaskInstanceEvent
+from oracle.invariants.queued_in_time import FREE
 
 log = logging.getLogger(__name__)
 
 _PATIENCE = 60.0
 _ENDED = ("success", "failed")
+
+# Slots of all pools (-1: no limit) less those taken, and the task instances that may want one.
+_ROOM = """
+SELECT (SELECT sum(CASE WHEN slots < 0 THEN 1000000 ELSE slots END) FROM slot_pool)
+        - count(*) FILTER (WHERE state IN ('queued', 'running', 'deferred')),
+    count(*) FILTER (WHERE state IS NULL OR state = 'scheduled')
+FROM task_instance
+"""
 
 
 class Performer:
@@ -27,6 +38,7 @@ class Performer:
         self._scenario = scenario
         self._run = run
         self._run_id = f"{scenario.name}-{secrets.token_hex(4)}"
+        self._run_ids = {"": self._run_id}
         self._gates: dict[str, StatementGate] = {}
         self._pauses: dict[str, SchedulerPause] = {}
         self._undo = ExitStack()
@@ -57,19 +69,39 @@ class Performer:
             raise AssumptionFailed(f"step {step.name}: {error}") from error
 
     def _process(self, step: Step) -> str:
-        return self._scenario.sessions[step.target]
+        return self._run.lab.process(self._scenario.sessions[step.target])
 
     def _pause(self, step: Step) -> None:
         process = self._process(step)
         pause = SchedulerPause(self._run.lab, process, self._run.record, idle=True)
         self._pauses[process] = self._undo.enter_context(pause)
 
+    def _freeze(self, step: Step) -> None:
+        process = self._process(step)
+        pause = SchedulerPause(self._run.lab, process, self._run.record)
+        self._pauses[process] = self._undo.enter_context(pause)
+
     def _resume(self, step: Step) -> None:
         self._pauses[self._process(step)].end()
 
+    def _free(self, step: Step) -> None:
+        """State what no history shows: that a scheduler could queue whatever is scheduled now."""
+        process = self._process(step)
+        with connect(self._run.lab.dsn()) as connection:
+            slots, wanting = connection.execute(_ROOM).fetchone() or (0, 0)
+        told = (f"{slots} slots free", f"undisturbed, > {wanting} slots")
+        self._run.assume(f"{FREE}{process}", slots > wanting, *told)
+
     def _close(self, step: Step) -> None:
         process = self._process(step)
-        gate = StatementGate(self._run.lab.dsn(), process, record=self._run.record)
+        name = step.options.get("statement", "running-dag-runs")
+        gate = StatementGate(
+            self._run.lab.dsn(),
+            process,
+            statement=STATEMENTS[name],
+            name=name,
+            record=self._run.record,
+        )
         self._gates[process] = self._undo.enter_context(gate)
 
     def _open(self, step: Step) -> None:
@@ -91,19 +123,27 @@ class Performer:
         self._gates[self._process(step)].wait_standing(now, _PATIENCE)
 
     def _trigger(self, step: Step) -> None:
-        self._run.lab.api.trigger(step.target, self._run_id)
+        name = step.options.get("as", "")
+        run_id = self._run_ids[name] = f"{self._run_id}-{name}".rstrip("-")
+        self._run.lab.api.trigger(step.target, run_id)
+
+    def _wait(self, step: Step) -> None:
+        time.sleep(step.target)
 
     def _until(self, step: Step) -> None:
         wanted = dict(step.target)
         count = int(wanted.pop("count", 1))
-        by = self._scenario.sessions.get(wanted.get("by", ""))
+        role = self._scenario.sessions.get(wanted.get("by", ""))
+        by = self._run.lab.process(role) if role else None
+        of = wanted.get("of", "")
+        runs = self._run_ids.values() if of == "all" else [self._run_ids[of]]
         seen: set[object] = set()
 
         def fits(event: Event) -> bool:
             if isinstance(event, DagRunEvent) and "run" in wanted:
-                return event.run_id == self._run_id and event.new == wanted["run"]
+                return event.run_id in runs and event.new == wanted["run"]
             if isinstance(event, TaskInstanceEvent) and "state" in wanted:
-                if self._fits(event, wanted, by):
+                if event.ti.run_id in runs and self._fits(event, wanted, by):
                     seen.add(event.ti)
                 return len(seen) >= count
             return False
@@ -113,8 +153,7 @@ class Performer:
 
     def _fits(self, event: TaskInstanceEvent, wanted: dict[str, str], by: str | None) -> bool:
         return (
-            event.ti.run_id == self._run_id
-            and event.new is not None
+            event.new is not None
             and event.new.state == wanted["state"]
             and wanted.get("task", event.ti.task_id) == event.ti.task_id
             and by in (None, event.process)
@@ -139,11 +178,12 @@ class Performer:
             time.sleep(0.1)
 
     def _ended(self) -> bool:
+        return all(map(self._has_ended, self._run_ids.values()))
+
+    def _has_ended(self, run_id: str) -> bool:
         try:
             self._run.recorder.wait(
-                lambda e: (
-                    isinstance(e, DagRunEvent) and e.run_id == self._run_id and e.new in _ENDED
-                ),
+                lambda e: isinstance(e, DagRunEvent) and e.run_id == run_id and e.new in _ENDED,
                 0.0,
             )
         except TimeoutError:

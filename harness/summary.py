@@ -67,6 +67,9 @@ def headline(group: list[dict[str, Any]]) -> str:
     subject = f"Airflow {group[0]['airflow']} with {schedulers} schedulers"
     if not any(record["verdict"] == "invalid" for record in group):
         return f"{subject} broke no promise in {total['task_instances']} task instances."
+    if not total["duplicate_tries"]:
+        broken = {name for record in group for name, n in record["violations"].items() if n}
+        return f"{subject} broke a promise: {', '.join(sorted(broken))}."
     return (
         f"{subject} scheduled {total['duplicate_tries']} of {total['task_instances']} task "
         f"instances twice: {total['duplicate_pods']} had two live pods, {total['refused_starts']} "

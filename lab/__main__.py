@@ -4,10 +4,13 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from lab.environments import newest, prepare
 from lab.errors import LabError
+from lab.helm import command as values
+from lab.kind import command as tools
 from lab.life import AnyLab, open_lab, start
 from lab.reaper import reap
 from lab.request import read_owner
@@ -22,6 +25,10 @@ KubernetesExecutor over HTTP against a small Kubernetes API, all on this machine
   python -m lab status                    the labs that live, and their processes
   python -m lab logs scheduler-1          what a process wrote
   python -m lab down                      take it down
+
+For labs on a cluster (pytest suites/ --lab kind):
+  python -m lab tools                     fetch kind and helm
+  python -m lab values --airflow 3.0.6    the Helm values of a lab
 """
 
 
@@ -47,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name, text in (("status", "what lives"), ("down", "take labs down")):
         commands.add_parser(name, help=text)
+    values.add_parser(commands)
+    tools.add_parser(commands)
     logs = commands.add_parser("logs", help="print a process' log")
     logs.add_argument("process", nargs="?", help="default: name the processes")
     return parser
@@ -69,13 +78,14 @@ def _up(options: argparse.Namespace) -> int:
 
 def _describe(lab: AnyLab) -> None:
     at = lab.endpoints
-    print(f"Airflow {lab.airflow.label} with {len(lab.schedulers)} schedulers: {lab.directory}")
+    print(f"Airflow {lab.airflow.label}, {lab.kind}: {lab.directory}")
     print(f"  UI and API  http://127.0.0.1:{at['api']}   (everyone is admin)")
-    print(
-        f"  database    PGPASSFILE={lab.directory}/passfile "
-        f"psql -h 127.0.0.1 -p {at['postgres']} -U airflow airflow"
-    )
-    print(f"  Kubernetes  kubectl --kubeconfig {lab.kubeconfig} get pods")
+    if lab.kind == "embedded":
+        print(
+            f"  database    PGPASSFILE={lab.directory}/passfile "
+            f"psql -h 127.0.0.1 -p {at['postgres']} -U airflow airflow"
+        )
+    print(f"  Kubernetes  kubectl --kubeconfig {lab.kubeconfig} -n {lab.namespace} get pods")
     for name, process in lab.state.processes.items():
         ended = "" if process.exit_code is None else f"  ENDED with {process.exit_code}"
         print(f"  {name:<14} pid {process.pid:<8} {process.log}{ended}")
@@ -126,20 +136,22 @@ def _logs(options: argparse.Namespace) -> int:
     return 0
 
 
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "up": _up,
+    "status": lambda _: _status(),
+    "down": lambda _: _down(),
+    "logs": _logs,
+    "values": values.run,
+    "tools": tools.run,
+}
+
+
 def main() -> int:
     """Run one command; 0 done, 2 bad input or a lab that would not come up, 130 interrupted."""
     options = _parser().parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     try:
-        match options.command:
-            case "up":
-                return _up(options)
-            case "status":
-                return _status()
-            case "down":
-                return _down()
-            case _:
-                return _logs(options)
+        return _COMMANDS[options.command](options)
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -3,7 +3,9 @@
 Only stable public routes are used, so that one client serves every 3.x.
 """
 
+import os
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import requests
@@ -14,11 +16,33 @@ from lab.errors import LabError
 _RETRIED = (requests.ConnectionError, requests.Timeout)
 
 
-class AirflowAPI:
-    """Airflow's REST API at `base_url`; logs in as SimpleAuthManager's all-admins user."""
+_REFUSED = (401, 403, 404, 405, 422)
 
-    def __init__(self, base_url: str, timeout: float = 20.0) -> None:
+
+@dataclass(frozen=True)
+class Login:
+    """How to log in: with a token as it is, or a user and password; with neither, as nobody."""
+
+    token: str = ""
+    user: str = ""
+    password: str = ""
+
+    @staticmethod
+    def from_environment() -> "Login":
+        """Read HA_CHAOS_API_TOKEN, or HA_CHAOS_API_USER and HA_CHAOS_API_PASSWORD."""
+        parts = ("TOKEN", "USER", "PASSWORD")
+        return Login(*(os.environ.get(f"HA_CHAOS_API_{part}", "") for part in parts))
+
+
+class AirflowAPI:
+    """Airflow's REST API at `base_url`.
+
+    Without a `login` it logs in as SimpleAuthManager's all-admins user.
+    """
+
+    def __init__(self, base_url: str, timeout: float = 20.0, login: Login | None = None) -> None:
         self.base_url = base_url.rstrip("/")
+        self._login = login or Login()
         self._timeout = timeout
         self._session = requests.Session()
         self._session.trust_env = False
@@ -29,10 +53,25 @@ class AirflowAPI:
         """Return an access token; asked for once (a GET: POST with an empty body is 422)."""
         with self._lock:
             if self._token is None:
-                answer = self._session.get(f"{self.base_url}/auth/token", timeout=self._timeout)
-                answer.raise_for_status()
-                self._token = str(answer.json()["access_token"])
+                self._token = self._login.token or self._ask_for_token()
             return self._token
+
+    def _ask_for_token(self) -> str:
+        """Log in; LabError when the API does not know us."""
+        login, url = self._login, f"{self.base_url}/auth/token"
+        if login.user:
+            body = {"username": login.user, "password": login.password}
+            answer = self._session.post(url, json=body, timeout=self._timeout)
+        else:
+            answer = self._session.get(url, timeout=self._timeout)
+        if answer.status_code in _REFUSED:
+            who = f"does not let in the user {login.user}" if login.user else "wants a login"
+            raise LabError(
+                f"Airflow's API {who} (it answered {answer.status_code}).",
+                "Set HA_CHAOS_API_TOKEN, or HA_CHAOS_API_USER and HA_CHAOS_API_PASSWORD.",
+            )
+        answer.raise_for_status()
+        return str(answer.json()["access_token"])
 
     @tenacity.retry(
         retry=tenacity.retry_if_exception_type(_RETRIED),
@@ -61,6 +100,17 @@ class AirflowAPI:
         """Return `/api/v2/monitor/health`: each component's status and last heartbeat."""
         answer: dict[str, Any] = self.call("GET", "/api/v2/monitor/health")
         return answer
+
+    def version(self) -> str:
+        """Return the version that the API server reports, to everybody."""
+        answer = self._session.get(f"{self.base_url}/api/v2/version", timeout=self._timeout)
+        answer.raise_for_status()
+        return str(answer.json()["version"])
+
+    def has_dag(self, dag_id: str) -> bool:
+        """Tell whether there is a DAG of this id that would run when triggered."""
+        found = self.call("GET", "/api/v2/dags", params={"dag_id_pattern": dag_id, "limit": 100})
+        return any(dag["dag_id"] == dag_id and not dag["is_paused"] for dag in found["dags"])
 
     def dag_ids(self) -> list[str]:
         """Return the ids of the DAGs that were parsed and are active."""

@@ -34,6 +34,15 @@ class Lab(Protocol):
     """
 
     kind: str
+    pace: float
+    """How many times as long as on the embedded lab things take: pods that start, runs that end."""
+
+    workers: str
+    """What its workers are: `process`, `fork`, `simulated`, or real `pods`."""
+
+    unidentified: str
+    """Why the schedulers cannot be told apart in the database; empty where they can."""
+
     airflow: Airflow
     directory: Path
     namespace: str
@@ -51,9 +60,17 @@ class Lab(Protocol):
         """Return the process of a role (`scheduler-2`, `api-server`), or that has this name."""
         ...
 
+    def name_of(self, client: str) -> str:
+        """Return the process whose database sessions have this name, or come from this address."""
+        ...
+
     def lacks(self, power: str) -> str | None:
         """Return why the lab cannot `pause`, `kill`, `restart-database`, `delay-pods` or reach a
         `node`, in words for people; None when it can."""
+        ...
+
+    def node_of(self, process: str) -> str:
+        """Return the node that runs a process' pod: on kind, its container's name."""
         ...
 
     def dsn(self) -> str:

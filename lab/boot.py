@@ -46,6 +46,8 @@ class Boot:
         self.postgres = Postgres(directory / "pg")
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.components: dict[str, Component] = {}
+        self.daemons: set[str] = set()
+        self.killed: set[str] = set()
 
     def steps(self) -> Iterator[None]:
         """Boot, yielding often, so that the caller can listen; LabError when a part fails."""
@@ -64,6 +66,7 @@ class Boot:
         with self._timed("Airflow"):
             for component in components.airflow_components(self.spec, self.directory, at):
                 self._start(component)
+                self.daemons.add(component.name)
             self._start(components.kubelet(self.spec, self.directory, at, self._ledger_dsn()))
             yield from self._until_ready(at)
         self.state.phase, self.state.doing = "ready", ""
@@ -147,6 +150,7 @@ class Boot:
         """Start an ended process again, with what it was started with before."""
         if name in self.children and wait_exit(self.children[name], _LAST_BREATH) is None:
             raise LabError(f"{name} is running")
+        self.killed.discard(name)
         self._start(self.components[name])
 
     def restart_database(self, how: str) -> None:
@@ -156,7 +160,11 @@ class Boot:
         self._adopt("postgres", self.postgres.process, self.postgres.directory / "postgres.log")
 
     def reap(self) -> None:
-        """Write down which processes have ended."""
+        """Write down which processes have ended, and start again what every deployment would.
+
+        A daemon of Airflow's that gives up (a scheduler does after three failures of its database
+        in a row) comes back; one that was killed on purpose stays dead until `restart`.
+        """
         ended = {
             name: code
             for name, child in self.children.items()
@@ -166,6 +174,16 @@ class Boot:
             self.state.processes[name].exit_code = code
         if ended:
             self.state.save(self.directory)
+        if self.state.phase == "ready":
+            for name in ended.keys() & self.daemons - self.killed:
+                self._bring_back(name)
+
+    def _bring_back(self, name: str) -> None:
+        """Start a daemon again, and end what it left running, as a container does."""
+        process = self.state.processes[name]
+        log.info("%s ended with exit code %s; starting it again", name, process.exit_code)
+        end_all([process.pid], grace=0.0)
+        self._start(self.components[name])
 
     def _until_ready(self, at: Endpoints, timeout: float = 180.0) -> Iterator[None]:
         readiness = Readiness(f"http://127.0.0.1:{at.api}", self.postgres.dsn(), self.spec)

@@ -22,6 +22,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from lab.errors import LabError
+from lab.helm import pgbouncer
 from lab.helm.release import Install
 from lab.helm.values import merged
 from lab.kube import manifests, names, namespaces
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 _RELEASE_TIMEOUT = 900.0
 _PARTS_TIMEOUT = 180.0
+_LOOK_EVERY = 1.0
 
 
 class DeployBoot:
@@ -101,7 +103,7 @@ class DeployBoot:
             core.create_namespace(manifests.namespace(self.namespace))
             for config_map in manifests.config_maps():
                 core.create_namespaced_config_map(self.namespace, config_map)
-            for secret in manifests.secrets(password, superuser):
+            for secret in self._secrets(superuser, password):
                 core.create_namespaced_secret(self.namespace, secret)
             ports = {"postgres": names.POSTGRES_PORT}
             core.create_namespaced_service(self.namespace, manifests.service(names.POSTGRES, ports))
@@ -109,10 +111,23 @@ class DeployBoot:
             core.create_namespaced_service(self.namespace, manifests.service(names.PROXY, ports))
             postgres = manifests.postgres(self.deployment.postgres_image)
             apps.create_namespaced_stateful_set(self.namespace, postgres)
-            proxy = manifests.proxy(self.spec.airflow.image)
+            proxy = manifests.proxy(self.spec.airflow.image, self._upstream())
             apps.create_namespaced_deployment(self.namespace, proxy)
         except ApiException as error:
             raise LabError(f"The cluster refuses the lab's parts: {_reason(error)}") from error
+
+    def _upstream(self) -> str:
+        """Return what the proxy leads to: Postgres, or the PgBouncer in front of it."""
+        if "pgbouncer" in self.deployment.layers:
+            return f"{names.RELEASE}-pgbouncer:{pgbouncer.PORT}"
+        return f"{names.POSTGRES}:{names.POSTGRES_PORT}"
+
+    def _secrets(self, superuser: str, password: str) -> list[manifests.Manifest]:
+        found = manifests.secrets(password, superuser)
+        if "pgbouncer" in self.deployment.layers:
+            extra = pgbouncer.secrets(names.POSTGRES, "airflow", password, "airflow")
+            found += [manifests.secret(name, data) for name, data in extra.items()]
+        return found
 
     def _create_database(self, superuser: str, password: str) -> None:
         """Make Airflow's role and database: an ordinary role, unlike the image's POSTGRES_USER."""
@@ -138,8 +153,10 @@ class DeployBoot:
 
     def _waiting(self, timeout: float) -> Iterator[None]:
         core = kubernetes_client.CoreV1Api(self._client)
-        apps = kubernetes_client.AppsV1Api(self._client)
-        yield from waiting(core, apps, self.namespace, timeout, self._tell)
+        for _ in waiting(core, self.namespace, timeout, self._tell):
+            looked = time.monotonic()
+            while time.monotonic() < looked + _LOOK_EVERY:
+                yield
 
     def _start_airflow(self) -> Iterator[None]:
         values = merged(

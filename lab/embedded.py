@@ -23,6 +23,10 @@ class EmbeddedLab(SupervisedLab):
     kind = "embedded"
     namespace = NAMESPACE
 
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.workers = self.spec.kubelet
+
     @property
     def schedulers(self) -> tuple[str, ...]:
         """Return the names of the scheduler processes."""
@@ -40,6 +44,10 @@ class EmbeddedLab(SupervisedLab):
         if power == "node":
             return "the embedded lab's processes run on this machine itself, not on a node"
         return None
+
+    def node_of(self, process: str) -> str:
+        """Refuse: there are no nodes here."""
+        raise LabError(f"{process} is on no node: {self.lacks('node')}.")
 
     def dsn(self) -> str:
         """Return libpq conninfo of the metadata database, as its ordinary owner, past the proxy."""

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from lab.components import PROJECT
+from lab.deployed import KindLab
 from lab.embedded import EmbeddedLab
 from lab.errors import LabError
 from lab.paths import cache_dir, labs_dir
@@ -21,16 +22,19 @@ log = logging.getLogger(__name__)
 
 _NEEDED_BYTES = 500_000_000
 
-AnyLab = EmbeddedLab  # LAZY
+AnyLab = EmbeddedLab | KindLab
 
 
 def open_lab(directory: Path) -> AnyLab:
     """Return the running lab of a folder; LabError when there is none."""
-    if read_spec(directory).kind == "embedded":
+    kind = read_spec(directory).kind
+    if kind == "embedded":
         return EmbeddedLab(directory)
-    from lab.deployed import KindLab  # LAZY
+    if kind == "cluster":
+        from lab.attached import ClusterLab  # LAZY
 
-    return KindLab(directory)  # type: ignore
+        return ClusterLab(directory)  # type: ignore
+    return KindLab(directory)
 
 
 def start(spec: LabSpec, *, owner: tuple[int, float] | None) -> AnyLab:
@@ -74,6 +78,7 @@ def _keep_logs(directory: Path) -> Path:
     shutil.rmtree(kept, ignore_errors=True)
     if (directory / "logs").exists():
         shutil.copytree(directory / "logs", kept)
+        shutil.copy(directory / "supervisor.log", kept)
     return kept
 
 

@@ -18,6 +18,8 @@ import psutil
 from filelock import FileLock, Timeout
 
 from lab.errors import LabError
+from lab.kind.lease import exclusive as lease_alone
+from lab.kind.lease import shared as lease_shared
 from lab.life import AnyLab, open_lab, start
 from lab.request import read_spec
 from lab.spec import LabSpec
@@ -130,7 +132,5 @@ class Pool:
 def _cluster_lease(spec: LabSpec, timeout: float, *, alone: bool) -> AbstractContextManager[None]:
     if spec.deployment is None:
         return nullcontext()
-    from lab.kind.lease import exclusive as lease_alone  # LAZY
-    from lab.kind.lease import shared as lease_shared
     lease = lease_alone if alone else lease_shared
     return lease(spec.deployment.cluster, timeout)

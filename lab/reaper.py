@@ -54,7 +54,7 @@ def _born(process: psutil.Process) -> float:
 def _namespace_removed(directory: Path) -> bool:
     """Remove the namespace of a deployed lab; False where that has to be tried again later."""
     kubeconfig = directory / "kubeconfig"
-    if read_spec(directory).kind == "embedded" or not kubeconfig.exists():
+    if read_spec(directory).kind != "kind" or not kubeconfig.exists():
         return True
     try:
         namespaces.remove(kubeconfig, namespace_of(directory))

@@ -15,6 +15,9 @@ _ROLES = ("api-server", "dag-processor", "scheduler")
 class ReleaseLab(SupervisedLab):
     """A release in a namespace; the names of its processes are those of its pods."""
 
+    pace = 4.0
+    workers = "pods"
+
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.namespace = str(self.endpoints["namespace"])

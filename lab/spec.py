@@ -27,8 +27,26 @@ class Deployment:
 
 
 @dataclass(frozen=True)
+class Attachment:
+    """A release that somebody else deployed, in a namespace of a kubeconfig's context.
+
+    `kubeconfig` may be a list of paths, as KUBECONFIG is. `api_url` is empty for a port-forward.
+    The passwords are not here: a Secret of the release or the environment has them.
+    """
+
+    kubeconfig: str
+    context: str
+    namespace: str
+    release: str
+    api_url: str = ""
+    allow_faults: bool = False
+
+
+@dataclass(frozen=True)
 class LabSpec:
-    """A lab to be: two equal specs can share one warm lab. Embedded, unless it is a `deployment`.
+    """A lab to be: two equal specs can share one warm lab.
+
+    Embedded, unless it is a `deployment` of ours, or an `attachment` to somebody else's.
 
     `env` goes to every Airflow process and worker (the shapes' parameters travel in it).
     `start_delay` is how long a pod waits before it starts, in seconds.
@@ -42,10 +60,13 @@ class LabSpec:
     port: int = 0
     env: dict[str, str] = field(default_factory=dict)
     deployment: Deployment | None = None
+    attachment: Attachment | None = None
 
     @property
     def kind(self) -> str:
         """Return which kind of lab it is."""
+        if self.attachment is not None:
+            return "cluster"
         return "embedded" if self.deployment is None else "kind"
 
     def to_json(self) -> dict[str, Any]:
@@ -65,7 +86,9 @@ class LabSpec:
         if deployed is not None:
             lists = {name: tuple(deployed[name]) for name in ("layers", "values")}
             deployed = Deployment(**{**deployed, **lists})
-        return LabSpec(**{**data, "airflow": Airflow(**airflow), "deployment": deployed})
+        attached = Attachment(**data["attachment"]) if data["attachment"] else None
+        parts = {"airflow": Airflow(**airflow), "deployment": deployed, "attachment": attached}
+        return LabSpec(**{**data, **parts})
 
 
 @dataclass

@@ -18,13 +18,16 @@ from lab.spec import LabState
 from lab.undo import Undo
 
 # Seconds for the supervisor to end everything; a namespace goes when its last pod is gone.
-_PATIENCE = {"embedded": 30.0, "kind": 150.0}
+_PATIENCE = {"embedded": 30.0, "kind": 150.0, "cluster": 60.0}
 
 
 class SupervisedLab:
     """A running lab, found by its folder; any process may hold one."""
 
     kind: str
+    pace: float = 1.0
+    workers: str
+    unidentified: str = ""
     namespace: str
 
     def __init__(self, directory: Path) -> None:
@@ -50,6 +53,10 @@ class SupervisedLab:
         if state is None:
             raise LabError(f"The lab in {self.directory} is gone.", "Start it again.")
         return state
+
+    def name_of(self, client: str) -> str:
+        """Return the process of a database session: here it is what the session calls itself."""
+        return client
 
     def kubernetes(self) -> Any:
         """Return a `kubernetes.client.CoreV1Api` for the lab's Kubernetes API."""

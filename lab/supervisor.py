@@ -20,6 +20,7 @@ import psutil
 
 from lab.boot import Boot
 from lab.control import ControlServer
+from lab.deploy_boot import DeployBoot
 from lab.errors import LabError
 from lab.spawn import adopt_orphans, is_same_process, signal_family
 from lab.spec import LabSpec, LabState, ProcessState
@@ -37,8 +38,11 @@ class Supervisor:
         self.state = LabState(supervisor=os.getpid(), created=psutil.Process().create_time())
         if spec.kind == "embedded":
             self.boot = Boot(directory, spec, self.state)
+        elif spec.kind == "cluster":
+            from lab.attach_boot import AttachBoot  # LAZY
+
+            self.boot = AttachBoot(directory, spec, self.state)
         else:
-            from lab.deploy_boot import DeployBoot  # LAZY
             self.boot = DeployBoot(directory, spec, self.state)
         self.undo = Undo(directory)
         self.done = False
@@ -101,6 +105,8 @@ class Supervisor:
         process = self._process(name)
         if process.exit_code is not None:
             raise LabError(f"{name} has ended with exit code {process.exit_code}")
+        if number == signal.SIGKILL:
+            self.boot.killed.add(name)
         signal_family(process.pid, number)
 
     def _process(self, name: str) -> ProcessState:

@@ -43,6 +43,13 @@ class Answer(NamedTuple):
 Accept = Callable[[Answer], bool]
 
 
+class Complaint(Exception):
+    """What was wrong with an answer; a worker tells its master the `repr` of it."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 class AirflowUser(FastHttpUser):
     """Somebody who is logged in as SimpleAuthManager's all-admins user."""
 
@@ -82,7 +89,7 @@ class AirflowUser(FastHttpUser):
             if answer.ok or accept(answer):
                 response.success()
             else:
-                response.failure(_complaint(answer, response))
+                response.failure(Complaint(_complaint(answer, response)))
         return answer
 
     def token(self) -> str:
@@ -103,7 +110,7 @@ class AirflowUser(FastHttpUser):
             if answer.ok:
                 self.tally.token = msgspec.json.decode(answer.body)["access_token"]
                 return
-            response.failure(_complaint(answer, response))
+            response.failure(Complaint(_complaint(answer, response)))
         if time.monotonic() + RETRY_SECONDS >= deadline:
             self.tally.error = f"no token from /auth/token ({_complaint(answer, response)})"
         else:

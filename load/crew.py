@@ -91,9 +91,13 @@ class Crew:
         def hear(msg: Any, **_: Any) -> None:
             self._hear(tally, msg.node_id, msg.data)
 
+        def cease(**_: Any) -> None:
+            self._cease(tally)
+
         self._runner.register_message(MESSAGE, hear)
-        self._environment.events.quitting.add_listener(self._cease)  # type: ignore[no-untyped-call]
-        self._environment.events.quit.add_listener(self.dismiss)  # type: ignore[no-untyped-call]
+        events = self._environment.events
+        events.test_stopping.add_listener(cease)  # type: ignore[no-untyped-call]
+        events.quit.add_listener(self.dismiss)  # type: ignore[no-untyped-call]
         gevent.spawn(self._watch, tally)
 
     def _hear(self, tally: Tally, worker: str, told: dict[str, Any]) -> None:
@@ -113,20 +117,25 @@ class Crew:
 
     def _watch(self, tally: Tally) -> None:
         while not self._over:
-            if lost := self.lost():
-                tally.lost = lost
-                self._end()
+            if self.lost():
+                self._cease(tally)
             gevent.sleep(_POLL_SECONDS)
+
+    def _cease(self, tally: Tally) -> None:
+        """Mind the workers no more, for they leave as the flood ends; who was lost before is told.
+
+        Locust itself stops without an end when the last worker is lost.
+        """
+        if not self._over:
+            tally.lost = self.lost()
+            if tally.lost:
+                self._end()
+            self._over = True
 
     def _end(self) -> None:
         """End the flood; from a greenlet of its own, for the runner's own end with it."""
         if not self._over:
-            self._over = True
             gevent.spawn(self._runner.quit)
-
-    def _cease(self, **_: Any) -> None:
-        """Mind the workers no more: they leave because the flood ends."""
-        self._over = True
 
     def dismiss(self, **_: Any) -> None:
         """See every worker out; who is there after a moment is killed."""

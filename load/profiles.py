@@ -1,7 +1,7 @@
 """Named floods: which DAGs, how many runs of them, and how fast."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dags.shapes import Shape, ShapeError, dags
@@ -15,6 +15,7 @@ class Profile:
     """A flood to be had by name; `dataclasses.replace` makes another of it.
 
     `shapes` is written as HA_CHAOS_SHAPES is; `rate` is runs a second, `sleep` seconds a task.
+    `settings` are more variables of every process, Airflow's or the shapes' own.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Profile:
     users: int = 2
     ui: bool = True
     sleep: float = 0.0
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def dags(self) -> dict[str, Shape]:
         """Return the flood's DAGs by id; LabError where the shapes cannot be made."""
@@ -47,8 +49,9 @@ class Profile:
         return sum(shapes[order.dag_id].task_instances for order in orders(asked))
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that the DAG processor and every worker must carry."""
-        return {"HA_CHAOS_SHAPES": self.shapes, "HA_CHAOS_SLEEP": f"{self.sleep:g}"}
+        """Return the variables that every process of Airflow and every worker must carry."""
+        shape = {"HA_CHAOS_SHAPES": self.shapes, "HA_CHAOS_SLEEP": f"{self.sleep:g}"}
+        return {**shape, **self.settings}
 
     def flood(
         self, base_url: str, directory: Path, seed: int, run_time: float | None = None
@@ -87,6 +90,12 @@ PROFILES: Mapping[str, Profile] = {
             rate=0.25,
             users=1,
             sleep=2.0,
+            settings={
+                # How often a scheduler looks for what a dead one left behind: 300 s by default.
+                "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "20",
+                # However often a task's pod is deleted, the task is done in the end.
+                "HA_CHAOS_RETRIES": "20",
+            },
         ),
         Profile(
             "steady",

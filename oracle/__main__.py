@@ -1,18 +1,24 @@
-"""`python -m oracle check HISTORY`: judge a stored history, with no lab and no Airflow."""
+"""`python -m oracle check HISTORY`: judge a stored history, with no lab and no Airflow.
+
+`remove-audit` takes the recorder's schema out of a database in which a killed run left it.
+"""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from oracle import witness
+from oracle import audit, witness
 from oracle.history import HistoryError, read
 from oracle.invariants import INVARIANTS
 from oracle.verdict import Judge, Judgement
 
 EXIT_CODES = {"valid": 0, "invalid": 1, "unknown": 2}
+
+DSN_VARIABLE = "HA_CHAOS_DSN"
 
 EPILOG = """\
 exit codes:
@@ -32,6 +38,8 @@ the promises:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     options = _parser().parse_args(arguments)
+    if options.command == "remove-audit":
+        return _remove_audit()
     try:
         judgement = check(options.history, options.bound)
     except HistoryError as error:
@@ -64,13 +72,26 @@ def check(path: Path, bound: float | None = None) -> Judgement:
     return judge.conclude()
 
 
+def _remove_audit() -> int:
+    dsn = os.environ.get(DSN_VARIABLE)
+    if not dsn:
+        print(f"error: {DSN_VARIABLE} is not set; it names the database", file=sys.stderr)
+        return EXIT_CODES["unknown"]
+    try:
+        audit.remove(dsn, timeout=8.0)
+    except audit.AuditError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_CODES["unknown"]
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m oracle",
         description="Says from a recorded history alone whether Airflow kept its promises.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     promises = "\n".join(f"  {kind.name:<17} {kind.promise}" for kind in INVARIANTS)
     command = commands.add_parser(
         "check",
@@ -91,6 +112,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         type=float,
         help="how long nothing may move before an unended run is lost (default: 60)",
+    )
+    commands.add_parser(
+        "remove-audit",
+        help="take the recorder out of a database",
+        description=f"Drop the schema `oracle` from the database that {DSN_VARIABLE} names "
+        "(libpq conninfo or URL).",
     )
     return parser
 

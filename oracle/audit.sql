@@ -4,6 +4,7 @@
 -- that call its functions, so that dropping the schema leaves no trace.
 -- Row triggers, because only they have WHEN: it looks at the essentials, and a heartbeat, which is
 -- the most frequent update of a busy Airflow, never calls a function or writes a row.
+-- A process is its application_name; one that has none is told by the address it connects from.
 -- search_path is pinned in the functions, since the gate puts a schema of its own in front.
 -- An error in here fails Airflow's statement, on purpose: a change that happened without a record
 -- would make a false history, and a loud failure is better than that.
@@ -14,7 +15,11 @@ CREATE TABLE oracle.audit (
     seq bigserial,
     xid xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
     at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    process text NOT NULL DEFAULT pg_catalog.current_setting('application_name'),
+    process text NOT NULL DEFAULT coalesce(
+        nullif(pg_catalog.current_setting('application_name'), ''),
+        pg_catalog.host(pg_catalog.inet_client_addr()),
+        ''
+    ),
     kind text NOT NULL,
     body jsonb NOT NULL,
     -- One index serves both: readers ask by xid.

@@ -1,9 +1,10 @@
 """Remembers just enough of a history to tell, later, how a violation came about."""
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from oracle.events import Event, FaultEvent, GateEvent, TaskInstanceKey
+from oracle.events import DagRunEvent, Event, FaultEvent, GateEvent, TaskInstanceKey
 from oracle.invariants import Violation
 
 RING = 30
@@ -34,6 +35,12 @@ class Story:
         if self.room > 0:
             self.events.append(event)
             self.room -= 1
+
+    def recall(self, events: Iterable[Event]) -> None:
+        """Put the runs that a violation names into their places: no ring has them."""
+        runs = [event for event in events if isinstance(event, DagRunEvent)]
+        if runs:
+            self.events = sorted([*self.events, *runs], key=lambda event: event.t)
 
 
 class Memory:
@@ -76,4 +83,5 @@ class Memory:
                 return tuple(ring)
             story = self.stories[ti] = Story(ti, ring, tuple(self._disturbances))
         story.violations.append(violation)
+        story.recall(violation.events)
         return tuple(story.events)

@@ -1,6 +1,7 @@
 """Puts events into words: who did what. One event, one line; noise has none."""
 
 from oracle.events import (
+    DagRunEvent,
     Event,
     FaultEvent,
     GateEvent,
@@ -36,6 +37,8 @@ class Narrator:
             told = self._worker(event)
         elif isinstance(event, LedgerEvent):
             told = self._ledger(event)
+        elif isinstance(event, DagRunEvent):
+            told = (event.process, _run(event))
         elif isinstance(event, GateEvent):
             told = (event.process, _gate(event))
         elif isinstance(event, FaultEvent):
@@ -102,6 +105,11 @@ def _same_state(old: Row, new: Row) -> str | None:
     if new.queued_by_job_id == old.queued_by_job_id or new.queued_by_job_id is None:
         return None
     return f"adopted it for job {new.queued_by_job_id}, {shown(new.state)}"
+
+
+def _run(event: DagRunEvent) -> str:
+    verb = "began" if event.new == RUNNING else f"set {shown(event.new)}"
+    return f"{verb} run {event.run_id} of {event.dag_id}"
 
 
 def _gate(event: GateEvent) -> str:

@@ -28,7 +28,7 @@ from oracle.events import (
     NoteEvent,
 )
 from oracle.recorder_clock import DatabaseClock
-from oracle.recorder_database import DatabaseReader
+from oracle.recorder_database import DatabaseReader, Names
 from oracle.recorder_pods import PodReader
 from oracle.recorder_stream import Listener, RecorderError, Stream
 from oracle.recorder_workers import PodLog, WorkerReader
@@ -57,6 +57,7 @@ class Recorder:
     must be installed; `pod_log` returns what a pod wrote, None where nothing is kept. The header's
     epoch is set by `start`. Each of `listeners` is called with every event in order of time, as far
     as that is known half a second later, in one thread; the last one it gets is the `End`.
+    `names` and `trims` are the database reader's.
     """
 
     def __init__(
@@ -68,12 +69,15 @@ class Recorder:
         namespace: str,
         pod_log: PodLog,
         listeners: Sequence[Listener] = (),
+        *,
+        names: Names = str,
+        trims: bool = False,
     ) -> None:
         self.path = path
         self.header = header
         self._clock = DatabaseClock()
         self._stream = Stream(self._clock.now, listeners)
-        self._database = DatabaseReader(dsn, self._clock, self._stream)
+        self._database = DatabaseReader(dsn, self._clock, self._stream, names, trims=trims)
         self._workers = WorkerReader(pod_log, self._database.state_now, self._stream)
         self._pods = PodReader(core_v1, namespace, self._clock, self._stream, self._workers.ended)
         self._threads: dict[str, tuple[threading.Thread, threading.Event]] = {}

@@ -25,6 +25,9 @@ PERIOD = 0.1
 """Seconds between two polls; after a poll of `MANY` rows or more the next follows at once."""
 
 MANY = 500
+TRIM_EVERY = 60.0
+"""Seconds between two deletions of what was read, where the audit is trimmed."""
+
 _MEASURE_EVERY = 30.0
 
 # The time of a commit orders transactions; where it is not kept (track_commit_timestamp), the last
@@ -42,7 +45,10 @@ _POLL = """
     ORDER BY t, a.seq
 """
 
+_TRIM = "DELETE FROM oracle.audit WHERE xid < pg_snapshot_xmin(%(seen)s::pg_snapshot)"
+
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
+Names = Callable[[str], str]
 _Change = Literal["insert", "update", "delete"]
 
 
@@ -113,13 +119,26 @@ _KINDS: dict[str, Callable[[float, str, int, str], Event]] = {
 class DatabaseReader:
     """Turns the rows of the audit into events, in order of commit.
 
-    `open` draws the line: what was committed before it belongs to no history.
+    `open` draws the line: what was committed before it belongs to no history. `names` turns what
+    the audit calls a process, by its address maybe, into the process' name. With `trims`, what was
+    read is deleted from the audit, lest it grow for hours; there must be no other reader then.
     """
 
-    def __init__(self, dsn: str, clock: DatabaseClock, stream: Stream) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        clock: DatabaseClock,
+        stream: Stream,
+        names: Names = str,
+        *,
+        trims: bool = False,
+    ) -> None:
         self._dsn = dsn
         self._clock = clock
         self._stream = stream
+        self._names = names
+        self._trims = trims
+        self._trimmed = time.monotonic()
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._poll_statement = ""
         self._seen = ""
@@ -159,6 +178,9 @@ class DatabaseReader:
         self._stream.emit(events)
         self._seen = rows[0][0]
         self._polled = started
+        if self._trims and time.monotonic() - self._trimmed > TRIM_EVERY:
+            connection.execute(_TRIM, {"seen": self._seen})
+            self._trimmed = time.monotonic()
         return len(events)
 
     def finish(self, patience: float) -> None:
@@ -199,7 +221,8 @@ class DatabaseReader:
     def _event(self, row: tuple[Any, ...]) -> Event | None:
         _, seq, xid, unix, process, kind, body = row
         try:
-            return _KINDS[kind](self._clock.since_epoch(unix), process, int(xid), body)
+            t = self._clock.since_epoch(unix)
+            return _KINDS[kind](t, self._names(process), int(xid), body)
         except (KeyError, msgspec.ValidationError) as error:
             self._stream.gap(f"row {seq} of the audit, kind {kind}, cannot be understood: {error}")
             return None

@@ -15,7 +15,8 @@ from operator import attrgetter
 from pathlib import Path
 
 from oracle.events import Event, Header, NoteEvent
-from oracle.history import Writer, read
+from oracle.history import Writer
+from oracle.recorder_sort import sort_by_time
 from oracle.redaction import excerpt
 
 SETTLE = 0.5
@@ -124,7 +125,7 @@ class Stream:
         self.settle(float("inf"))
         self._tell(self._writer.close(max(self._now(), self._last)))
         if not self._in_order:
-            self._sort(self._writer.path)
+            sort_by_time(self._writer.path)
         return self._writer.path
 
     def _write(self, event: Event) -> None:
@@ -142,14 +143,3 @@ class Stream:
                 _logger.exception("a listener of the recorder failed, and is told no more")
                 self._listeners.remove(listener)
                 self.gaps.append(f"a listener failed: {type(error).__name__}")
-
-    def _sort(self, path: Path) -> None:
-        """Sort by time; stable, so what one source saw at one moment stays as it saw it."""
-        header, events = read(path)
-        *body, end = events
-        ordered = path.with_name(path.name + ".sorted")
-        with Writer(ordered, header) as writer:
-            for event in sorted(body, key=_by_time):
-                writer.write(event)
-            writer.close(end.t)
-        ordered.replace(path)

@@ -8,7 +8,6 @@ from oracle.events import (
     Header,
     PodEvent,
     TaskInstanceEvent,
-    TaskInstanceKey,
     WorkerEvent,
 )
 from oracle.states import QUEUED, SCHEDULED, Roles
@@ -23,12 +22,15 @@ class Decisions:
 
 
 class Tally:
-    """Counts task instances, runs, pods, refused starts and every scheduler's decisions."""
+    """Counts task instances, runs, pods, refused starts and every scheduler's decisions.
+
+    Of each thing only a hash is kept: a history may be as long as a day.
+    """
 
     def __init__(self, header: Header) -> None:
-        self.task_instances: set[TaskInstanceKey] = set()
-        self.runs: set[tuple[str, str]] = set()
-        self.pods: set[str] = set()
+        self.task_instances: set[int] = set()
+        self.runs: set[int] = set()
+        self.pods: set[int] = set()
         self.refused_starts = 0
         self.kinds: set[type] = set()
         self.first_run_at: float | None = None
@@ -39,15 +41,15 @@ class Tally:
         """Count one event."""
         self.kinds.add(type(event))
         if isinstance(event, TaskInstanceEvent):
-            self.task_instances.add(event.ti)
+            self.task_instances.add(hash(event.ti))
             if self._roles.of(event.process) == "scheduler":
                 self._decide(event)
         elif isinstance(event, PodEvent):
-            self.pods.add(event.uid)
+            self.pods.add(hash(event.uid))
         elif isinstance(event, WorkerEvent):
             self.refused_starts += event.refused is not None
         elif isinstance(event, DagRunEvent):
-            self.runs.add((event.dag_id, event.run_id))
+            self.runs.add(hash((event.dag_id, event.run_id)))
             if self.first_run_at is None:
                 self.first_run_at = event.t
 

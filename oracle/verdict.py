@@ -131,6 +131,16 @@ class Judge:
             self._ended = True
         return [self._note(violation) for violation in found]
 
+    def so_far(self) -> dict[str, int]:
+        """Return how much was fed and found until now; for any thread."""
+        tally = self._tally
+        return {
+            "runs": len(tally.runs),
+            "task_instances": len(tally.task_instances),
+            "pods": len(tally.pods),
+            "violations": sum(list(self._numbers.values())),
+        }
+
     def conclude(self) -> Judgement:
         """Let the invariants look at the whole, and give the verdict. Call it once."""
         not_judged: dict[str, str] = {}

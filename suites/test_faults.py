@@ -12,18 +12,21 @@ from harness.flood import Floods
 pytestmark = pytest.mark.flood("faults")
 
 
+@pytest.mark.needs("kill")
 def test_scheduler_kill(flood: Floods, faults: Faults) -> None:
     """One scheduler is killed; the other adopts its task instances and pods."""
     with flood.running(), faults.scheduler_kill("scheduler-2", seconds=10):
         flood.go_on(10)
 
 
+@pytest.mark.needs("pause")
 def test_scheduler_pause(flood: Floods, faults: Faults) -> None:
     """One scheduler is frozen for longer than scheduler_health_check_threshold, and wakes."""
     with flood.running(), faults.scheduler_pause("scheduler-2", seconds=40):
         flood.go_on(40)
 
 
+@pytest.mark.needs("restart-database")
 @pytest.mark.parametrize("how", ["fast", "immediate"])
 def test_database_restart(flood: Floods, faults: Faults, how: str) -> None:
     """The database ends every session and transaction of everybody."""
@@ -56,7 +59,22 @@ def test_pod_deletion(flood: Floods, faults: Faults) -> None:
         flood.go_on(20)
 
 
+@pytest.mark.needs("delay-pods")
 def test_slow_pods(flood: Floods, faults: Faults) -> None:
     """Each pod takes ten seconds longer to start."""
     with flood.running(), faults.slow_pods(delay=10):
+        flood.go_on(20)
+
+
+@pytest.mark.needs("node")
+def test_node_pause(flood: Floods, faults: Faults) -> None:
+    """The node that one scheduler runs on stands still, with all that runs there."""
+    with flood.running(), faults.node_pause("scheduler-2", seconds=20):
+        flood.go_on(20)
+
+
+@pytest.mark.needs("node")
+def test_pod_network(flood: Floods, faults: Faults) -> None:
+    """One scheduler is far from everything, and a little of what it sends is lost."""
+    with flood.running(), faults.pod_network("scheduler-2", seconds=0.1, loss=0.01):
         flood.go_on(20)

@@ -37,17 +37,17 @@ def base_python() -> str:
     return str(Path(sys.executable).resolve()) if own == PYTHON else PYTHON
 
 
-def run_uv(*arguments: str, directory: Path) -> str:
+def run_uv(*arguments: str, directory: Path, limit: float = UV_LIMIT) -> str:
     """Run uv in `directory` and return its standard output.
 
-    Raises `InstallError` with uv's last useful line when it fails or takes over `UV_LIMIT`.
+    Raises `InstallError` with uv's last useful line when it fails or takes over `limit` seconds.
     """
     command = [os.fspath(uv.find_uv_bin()), "--color", "never", "--no-progress", *arguments]
     try:
-        done = run(command, directory=directory, environ=_uv_environ(), limit=UV_LIMIT)
+        done = run(command, directory=directory, environ=_uv_environ(), limit=limit)
     except subprocess.TimeoutExpired:
         raise InstallError(
-            f"uv gave no result in {UV_LIMIT:.0f} s.",
+            f"uv gave no result in {limit:.0f} s.",
             "Check that the package index answers, then run the same command again.",
         ) from None
     if done.returncode != 0:

@@ -117,7 +117,7 @@ def _pull(version: str, target: Path, helm: Path | str) -> Path:
         if done.returncode or pulled is None:
             raise LabError(
                 f"Airflow's chart {version} could not be pulled from {REPOSITORY}: "
-                f"{cli.complaint(done.stderr)}",
+                f"{cli.complaint(done.stderr)}.",
                 f"Download airflow-{version}.tgz where that is reachable, and give --chart FILE.",
             )
         inspect(pulled)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,7 +98,7 @@ def dag_files(folder: Path = DAGS) -> list[str]:
     )
 
 
-def dag_variables(environ: "os._Environ[str] | dict[str, str]") -> dict[str, str]:
+def dag_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the HA_CHAOS_ variables that the DAGs read, and no other: some hold secrets."""
     names = [f"HA_CHAOS_{name}" for name in VARIABLES]
     return {name: environ[name] for name in names if environ.get(name)}

@@ -20,7 +20,7 @@ class Install:
     def __init__(
         self, chart: str, namespace: str, values: Path, kubeconfig: Path, logs: Path
     ) -> None:
-        self._argv = [
+        self._argv: list[str | Path] = [
             *(find("helm"), "install", names.RELEASE, chart, "--namespace", namespace),
             *("--values", values, "--kubeconfig", kubeconfig, "--timeout", "15m"),
         ]

@@ -35,6 +35,9 @@ _STEP = 0.1
 _BEAT = 15.0
 _LABEL = "io.x-k8s.kind.cluster"
 
+# What made.json holds while kind is at work; then, the containers of the cluster that it made.
+_HALF: list[str] = []
+
 
 class Cluster:
     """The kind cluster of a name; several processes may ask for it at once."""
@@ -66,7 +69,7 @@ class Cluster:
                 self._unpause(found)
                 self._export()
             else:
-                self._create(image, _configuration(nodes, settings))
+                self._create(image, configuration(nodes, settings))
             self._wait_ready()
         return self.kubeconfig
 
@@ -88,16 +91,16 @@ class Cluster:
     def _abandoned(self, found: list[Container]) -> bool:
         """Tell whether to make it anew; LabError where it is the user's and does not run."""
         still = [f"{each.name} is {each.status}" for each in found if not _runs(each)]
-        if self._made.exists():
-            whole = bool(json.loads(self._made.read_text())["whole"])
-            return bool(still) or not whole
-        if still:
+        made = json.loads(self._made.read_text()) if self._made.exists() else None
+        if made == _HALF:
+            return True
+        if still and made != _ids(found):
             raise LabError(
                 f"The kind cluster {self.name} does not run: {', '.join(still)}.",
-                f"`docker start` its nodes, make it anew with --kind-delete "
-                f"(`kind delete cluster --name {self.name}`), or use another --kind-name.",
+                "`docker start` its nodes, make it anew with --kind-delete, or use another "
+                "--kind-name.",
             )
-        return False
+        return bool(still)
 
     def _unpause(self, found: list[Container]) -> None:
         """Let nodes go on that a dead test froze: one that lived would have the lease alone."""
@@ -114,7 +117,7 @@ class Cluster:
         argv = [str(find("kind")), "create", "cluster", "--name", self.name]
         argv += ["--config", str(path), "--kubeconfig", str(self.kubeconfig)]
         argv += ["--image", image] if image else []
-        self._made.write_text(json.dumps({"whole": False}))
+        self._made.write_text(json.dumps(_HALF))
         self.kubeconfig.unlink(missing_ok=True)
         try:
             run(argv, limit=_CREATE_LIMIT, heard=_progress)
@@ -123,7 +126,7 @@ class Cluster:
                 f"The kind cluster {self.name} could not be made: {error.message}",
                 "Where the node image cannot be pulled, name one you have with --kind-image.",
             ) from error
-        self._made.write_text(json.dumps({"whole": True, "image": image}))
+        self._made.write_text(json.dumps(_ids(self.nodes())))
         self.kubeconfig.chmod(0o600)
         log.info("The kind cluster %s: made in %.0f s.", self.name, time.monotonic() - begun)
 
@@ -165,6 +168,10 @@ def _client() -> Iterator[docker.DockerClient]:
         connected.close()
 
 
+def _ids(nodes: list[Container]) -> list[str]:
+    return [str(each.id) for each in nodes]
+
+
 def _runs(node: Container) -> bool:
     return node.status in ("running", "paused")
 
@@ -185,27 +192,28 @@ def _check(name: str, found: list[Container], image: str | None, nodes: int | No
         )
 
 
-def _configuration(nodes: int | None, settings: Path | None) -> dict[str, Any]:
+def configuration(nodes: int | None, settings: Path | None) -> dict[str, Any]:
     """Return kind's configuration: the user's, with workers added until there are `nodes`."""
-    configuration: dict[str, Any] = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4"}
+    found: Any = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4"}
     if settings is not None:
         try:
-            configuration = yaml.safe_load(settings.read_text())
+            found = yaml.safe_load(settings.read_text())
         except (OSError, UnicodeDecodeError) as error:
             raise LabError(f"--kind-config {settings} cannot be read: {error}.") from error
         except yaml.YAMLError as error:
-            raise LabError(f"--kind-config {settings} is no YAML: {error}.") from error
-        if not isinstance(configuration, dict) or configuration.get("kind") != "Cluster":
+            why = " ".join(str(error).split())
+            raise LabError(f"--kind-config {settings} is no YAML: {why}.") from error
+        if not isinstance(found, dict) or found.get("kind") != "Cluster":
             raise LabError(
                 f"--kind-config {settings} is no configuration of a kind cluster.",
                 "It begins with `kind: Cluster`: kind.sigs.k8s.io/docs/user/configuration.",
             )
-    listed = list(configuration.get("nodes") or [{"role": "control-plane"}])
+    listed = list(found.get("nodes") or [{"role": "control-plane"}])
     if nodes is not None:
         if nodes < len(listed):
             raise LabError(f"--kind-nodes {nodes}, but --kind-config lists {len(listed)} nodes.")
         listed += [{"role": "worker"} for _ in range(nodes - len(listed))]
-    return {**configuration, "nodes": listed}
+    return {**found, "nodes": listed}
 
 
 def _progress(line: str) -> None:

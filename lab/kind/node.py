@@ -5,6 +5,7 @@ line, so that it is undone whoever comes to clear away, and from wherever.
 """
 
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,15 @@ from lab.kind.tools import docker_argv, engine
 from lab.undo import Undo
 
 _LIMIT = 30
+_PATIENCE = 10.0
+_STEP = 0.1
 _CTR = ("ctr", "-n", "k8s.io")
+# A line an address: the network namespace's name, then what `ip` says; a pod may just have gone.
+_ADDRESSES = """
+for name in $(ip netns list | cut -d' ' -f1); do
+    ip -n $name -o addr show dev eth0 2>/dev/null | sed "s/^/$name /"
+done
+"""
 _PEER = re.compile(r"eth0@if(\d+):")
 
 
@@ -39,8 +48,11 @@ class Node:
 
     def pause(self) -> None:
         """Freeze the node and all that runs in it, until `unpause`; fine where it is frozen."""
+        self._note("unpause", self.name)
+        _freezing(self._pause)
+
+    def _pause(self) -> None:
         with self._container() as container:
-            self._note("unpause", self.name)
             if container.status != "paused":
                 container.pause()
 
@@ -65,7 +77,7 @@ class Node:
             done = container.exec_run(["timeout", str(_LIMIT), *argv], demux=True)
             output, errors = (part.decode(errors="replace") for part in _both(done.output))
         if done.exit_code:
-            said = (errors.strip() or output.strip() or "nothing").splitlines()[-1]
+            said = (errors.strip() or output.strip() or "it said nothing").splitlines()[-1]
             raise LabError(f"{' '.join(argv[:3])} failed in the node {self.name}: {said}")
         return output
 
@@ -90,7 +102,7 @@ class Node:
         """Freeze one container (its cgroup's freezer), until `thaw`; fine where it is frozen."""
         task = _task(container_id)
         self._note("exec", self.name, *_CTR, "task", "resume", task)
-        self._turn("pause", task, lambda status: status == "PAUSED")
+        _freezing(lambda: self._turn("pause", task, lambda status: status == "PAUSED"))
 
     def thaw(self, container_id: str) -> None:
         """Let a container go on; fine where it is not frozen, or is gone."""
@@ -108,23 +120,16 @@ class Node:
         Each pod's network namespace has a name (containerd mounts it for the CNI plugin), and its
         `eth0` says the number of its other end, whatever the plugin makes of that.
         """
-        address = re.compile(rf"\binet6? {re.escape(pod_ip)}/")
-        for line in self.run(["ip", "netns", "list"]).splitlines():
-            netns = line.split()[0]
-            if not address.search(self._inside(netns, "addr")):
-                continue
-            peer = _PEER.search(self._inside(netns, "link"))
+        address = re.compile(rf"(\S+) .*\binet6? {re.escape(pod_ip)}/")
+        if found := address.search(self.run(["sh", "-c", _ADDRESSES])):
+            peer = _PEER.search(
+                self.run(["ip", "-n", found[1], "-o", "link", "show", "dev", "eth0"])
+            )
             for own in self.run(["ip", "-o", "link", "show"]).splitlines():
                 number, name, *_ = own.split()
                 if peer and number == f"{peer[1]}:":
-                    return Link(netns, name.rstrip(":").partition("@")[0])
+                    return Link(found[1], name.rstrip(":").partition("@")[0])
         raise LabError(f"No pod on the node {self.name} has the address {pod_ip}.")
-
-    def _inside(self, netns: str, what: str) -> str:
-        try:
-            return self.run(["ip", "-n", netns, "-o", what, "show", "dev", "eth0"])
-        except LabError:
-            return ""  # a pod that has just gone, or one without eth0
 
     def has_netem(self) -> bool:
         """Tell whether the node's kernel can delay packets (sch_netem), by trying on a new link.
@@ -182,6 +187,22 @@ class Node:
     def _strike(self, *arguments: str) -> None:
         if self._undo is not None:
             self._undo.done(docker_argv(*arguments))
+
+
+def _freezing(attempt: Callable[[], None]) -> None:
+    """Freeze, again and again for 10 s: runc gives up at once where a process forks meanwhile.
+
+    (A control group of version 1; its "unable to freeze" leaves all running. Seen on a machine
+    whose cores were all busy.)
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return attempt()
+        except LabError as error:
+            if "unable to freeze" not in error.message or time.monotonic() > deadline:
+                raise
+        time.sleep(_STEP)
 
 
 def _task(container_id: str) -> str:

@@ -15,11 +15,11 @@ class Provision:
     """A kind cluster to be found or made, and the chart to be installed on it."""
 
     cluster: str
-    nodes: int
+    nodes: int | None
     node_image: str | None
     config: str | None
     chart: str
-    chart_version: str
+    chart_version: str | None
 
 
 @cache

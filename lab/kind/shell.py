@@ -20,10 +20,8 @@ def run(
 ) -> str:
     """Run a program to its end and return its standard output.
 
-    Ctrl-C reaches it as it reaches us. Killed, we leave it to finish: half a cluster is worse than
-    a whole one that nobody waits for. `heard` is called with each line of its standard error, as it
-    comes. Raises LabError with what it gave as the reason when it fails, or when it takes over
-    `limit` seconds.
+    `heard` is called with each line of its standard error, as it comes. Raises LabError with what
+    it gave as the reason when it fails, or when it takes over `limit` seconds.
     """
     name = Path(argv[0]).name
     try:
@@ -72,8 +70,12 @@ def reason(lines: Sequence[str]) -> str:
         return "it gave no reason"
     errors = [line for line in told if line.lower().startswith("error")]
     first = errors[0] if errors else told[-1]
-    text = first if first == told[-1] else f"{first} ({told[-1]})"
-    return text if len(text) <= 400 else text[:397] + "..."
+    last = "" if first == told[-1] else f" ({_short(told[-1])})"
+    return _short(first) + last
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= 250 else line[:247] + "..."
 
 
 def _listen(

@@ -74,9 +74,11 @@ def engine() -> docker.DockerClient:
     That is DOCKER_HOST, else the command line's current context (Docker Desktop, colima, rootless),
     which the `docker` package by itself does not look at.
     """
-    where = os.environ.get("DOCKER_HOST") or _context()
+    host = os.environ.get("DOCKER_HOST")
+    context = None if host else _context()
+    where = host or context
     try:
-        client = docker.DockerClient(where, version="auto") if where else docker.from_env()
+        client = docker.DockerClient(context) if context else docker.from_env()
         client.ping()
     except (DockerException, OSError) as error:
         raise LabError(

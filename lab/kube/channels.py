@@ -7,6 +7,8 @@ and holds no more than it can pass on.
 """
 
 import base64
+import json
+import logging
 import os
 import ssl
 import time
@@ -15,6 +17,8 @@ from http.client import HTTPConnection
 from urllib.parse import urlencode
 
 from lab.kube.client import Dialer
+
+log = logging.getLogger(__name__)
 
 _SUBPROTOCOL = "v4.channel.k8s.io"
 _CONTINUATION, _CLOSE, _PING, _PONG, _BINARY = 0x0, 0x8, 0x9, 0xA, 0x2
@@ -33,7 +37,8 @@ class Channels:
     """One open websocket; not for use by several threads.
 
     `unsent` is what waits to be written: who queues more while it is not empty gives up the
-    backpressure. After `ended`, nothing more comes. `heard` is when anything last came, pongs too,
+    backpressure. After `ended`, nothing more comes; `broken` if the server did not say so, and what
+    came may be but a part. `heard` is when anything last came, pongs too,
     on the monotonic clock.
     """
 
@@ -42,9 +47,10 @@ class Channels:
         self._sock = connection.sock
         self._sock.setblocking(False)
         self._incoming = bytearray(rest)
+        self._unread = bool(rest)
         self._channel: int | None = None
         self.unsent = bytearray()
-        self.ended = False
+        self.ended = self.broken = False
         self.heard = time.monotonic()
 
     def fileno(self) -> int:
@@ -53,7 +59,7 @@ class Channels:
 
     def has_more(self) -> bool:
         """Return whether there is something to read that waiting for the socket would not show."""
-        return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
+        return self._unread or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0)
 
     def write(self, channel: int, data: bytes) -> None:
         """Queue data for a channel; `flush` sends it."""
@@ -74,9 +80,10 @@ class Channels:
 
     def read(self) -> Iterator[tuple[int, bytes]]:
         """Yield what has come, about 64 KiB at most, as (channel, data). Raises OSError."""
+        self._unread = False
         try:
             data = self._sock.recv(_CHUNK)
-            self.ended = self.ended or not data
+            self.ended = self.broken = not data
             self._incoming += data
             self.heard = time.monotonic()
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -84,7 +91,7 @@ class Channels:
         while (frame := self._take_frame()) is not None:
             opcode, payload = frame
             if opcode == _CLOSE:
-                self.ended = True
+                self.ended, self.broken = True, False
             elif opcode == _PING:
                 self._queue(_PONG, payload)
             elif opcode != _PONG and (message := self._message(opcode, payload)):
@@ -148,7 +155,7 @@ def open_channels(
         head, rest = _read_head(connection)
         status = int(head.split(b" ", 2)[1])
         if status != 101:
-            raise Refused(status, _first_words(rest or head))
+            raise Refused(status, _reason(rest or head))
         return Channels(connection, rest)
     except (IndexError, ValueError) as error:
         connection.close()
@@ -184,5 +191,11 @@ def _read_head(connection: HTTPConnection) -> tuple[bytes, bytes]:
     return head, rest
 
 
-def _first_words(body: bytes) -> str:
-    return " ".join(body.decode(errors="replace").split())[:300]
+def _reason(body: bytes) -> str:
+    """Return the message of a Kubernetes Status, else the answer's first words."""
+    text = body.decode(errors="replace")
+    try:
+        text = json.loads(text)["message"]
+    except (ValueError, KeyError, TypeError):
+        log.debug("Not a Status: %s", text)
+    return " ".join(text.split())[:300]

@@ -20,11 +20,16 @@ from lab.kube.client import Dialer
 _STDIN, _STDOUT, _STDERR, _STATUS = 0, 1, 2, 3
 _CHUNK = 32768
 # What only starts and reaps others when it is PID 1; a shell that waits for its child does too.
-_INITS = frozenset("dumb-init tini docker-init catatonit pause s6-svscan sh bash dash ash".split())
+_INITS = frozenset(
+    ["dumb-init", "tini", "docker-init", "catatonit", "pause", "sh", "bash", "dash", "ash"]
+)
 # stdin cannot be closed in v4.channel.k8s.io, so the command is given its exact length of it.
 _WITH_STDIN = ("sh", "-c", 'n=$1; shift; head -c "$n" | "$@"', "sh")
 # The shell's own kill: -1 is every process of the namespace but PID 1 and, on Linux, the sender.
-_SIGNAL = 'kill -"$1" -1'
+_SIGNAL = """
+read -r init < /proc/1/comm
+case " $2 " in *" $init "*) kill -"$1" -1;; *) echo "$init";; esac
+"""
 
 
 def run(
@@ -81,14 +86,13 @@ def signal_all(client: Any, namespace: str, pod: str, container: str | None, num
     process is PID 1, or nothing took the signal. Where a pod shares its PID namespace, all of its
     containers are meant.
     """
-    name = signal.Signals(number).name
-    if not can_signal(client, namespace, pod, container):
+    argv = ["sh", "-c", _SIGNAL, "sh", str(int(number)), " ".join(sorted(_INITS))]
+    if main := run(client, namespace, pod, container, argv).strip():
         raise LabError(
-            f"{name} does not reach {pod}: its main process is PID 1 of its container.",
+            f"{signal.Signals(number).name} does not reach {pod}: {main} is PID 1 there.",
             "Use an image whose entrypoint has an init (dumb-init, tini), or a cluster on kind,"
             " where the node does it.",
         )
-    run(client, namespace, pod, container, ["sh", "-c", _SIGNAL, "sh", str(number)])
 
 
 def _query(
@@ -126,7 +130,7 @@ def _converse(channels: Channels, stdin: bytes, deadline: float) -> dict[int, by
 
 
 def _failure(status: bytes | bytearray) -> str:
-    """Return why a command failed, in words, from the Status that ends it; empty when it did not."""
+    """Return why a command failed, from the Status at its end; empty when it did not."""
     if not status:
         return "the stream broke off"
     said = json.loads(status)

@@ -161,7 +161,8 @@ class _Stream:
             if not self._stopping:
                 log.debug("The log of %s broke off: %s", instance.pod, error)
 
-    def _fetch(self, instance        """Append what the API gives, from a little before the newest line that was written."""
+    def _fetch(self, instance: _Instance, **options: str) -> None:
+        """Append what the API gives, from a little before the newest line that was written."""
         query = {"container": instance.container, "timestamps": "true", **options}
         if since := self._written.since():
             query["sinceTime"] = since

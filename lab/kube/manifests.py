@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from lab.helm import command
 from lab.kube import names
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -23,7 +24,7 @@ def namespace(name: str) -> Manifest:
 
 def dag_files() -> dict[str, str]:
     """Return the files that Airflow must find in its DAG folder, by name."""
-    return {path.name: path.read_text() for path in sorted((PROJECT / "dags").glob("*.py"))}
+    return {name: (PROJECT / "dags" / name).read_text() for name in command.dag_files()}
 
 
 def config_maps() -> list[Manifest]:
@@ -53,7 +54,12 @@ def secrets(password: str, superuser_password: str) -> list[Manifest]:
         names.LEDGER: {"dsn": ledger},
         names.POSTGRES: {"password": superuser_password},
     }
-    return [{"metadata": {"name": name}, "stringData": data} for name, data in contents.items()]
+    return [secret(name, data) for name, data in contents.items()]
+
+
+def secret(name: str, data: dict[str, str]) -> Manifest:
+    """Return one Secret."""
+    return {"metadata": {"name": name}, "stringData": data}
 
 
 def service(name: str, ports: dict[str, int]) -> Manifest:
@@ -91,7 +97,7 @@ def postgres(image: str) -> Manifest:
         "readinessProbe": {
             "exec": {"command": ["pg_isready", "-h", "127.0.0.1", "-U", "postgres"]},
             "periodSeconds": 1,
-            "timeoutSeconds": 5,
+            "timeoutSeconds": 10,
             "failureThreshold": 30,
         },
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
@@ -116,7 +122,7 @@ def postgres(image: str) -> Manifest:
     }
 
 
-def proxy(image: str) -> Manifest:
+def proxy(image: str, upstream: str) -> Manifest:
     """Return the latency proxy: our module in Airflow's image, so we need no image of ours."""
     files = ["__init__.py", *(Path(name).name for name in _PROXY_FILES)]
     mounts = [
@@ -125,7 +131,7 @@ def proxy(image: str) -> Manifest:
     ]
     command = [
         *("python3", "-m", "lab.dbproxy", "--listen", f"0.0.0.0:{names.POSTGRES_PORT}"),
-        *("--upstream", f"{names.POSTGRES}:{names.POSTGRES_PORT}"),
+        *("--upstream", upstream),
         *("--control", f"0.0.0.0:{names.CONTROL_PORT}"),
     ]
     container = {

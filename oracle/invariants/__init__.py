@@ -4,6 +4,7 @@ from oracle.invariants.base import Invariant, Violation
 from oracle.invariants.executed_once import ExecutedOnce
 from oracle.invariants.legal_transition import LegalTransition
 from oracle.invariants.no_lost_task import NoLostTask
+from oracle.invariants.queued_in_time import QueuedInTime
 from oracle.invariants.retry_after_end import RetryAfterEnd
 from oracle.invariants.single_live_pod import SingleLivePod
 from oracle.invariants.unique_try import UniqueTry
@@ -16,6 +17,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     SingleLivePod,
     ValidStart,
     ExecutedOnce,
+    QueuedInTime,
     NoLostTask,
 )
 """All of them, the ones that name a cause before the ones that show its effects."""

@@ -7,10 +7,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from kubernetes import client, config, watch
+from kubernetes.client.rest import ApiException
 
 from lab.kubeapi.kubeconfig import write_kubeconfig
 
@@ -64,7 +66,8 @@ class KubernetesAPI:
         self.client = config.new_client_from_config(str(server.kubeconfig))
         self.core = client.CoreV1Api(self.client)
         self.namespace = f"contract-{uuid.uuid4().hex[:12]}"
-        self.core.create_namespace({"metadata": {"name": self.namespace}})
+        labels = {"ha-chaos-test": "contract"}
+        self.core.create_namespace({"metadata": {"name": self.namespace, "labels": labels}})
         if self.shared:
             self._wait_until_pods_are_admitted()
 
@@ -74,14 +77,19 @@ class KubernetesAPI:
         return self.kind == "cluster"
 
     def _wait_until_pods_are_admitted(self) -> None:
-        """Wait for the service account without which a cluster refuses every pod."""
+        """Wait for the service account and its token, without which a cluster refuses pods."""
         deadline = time.monotonic() + _ADMISSION_SECONDS
-        field = "metadata.name=default"
-        while not self.core.list_namespaced_service_account(
-            self.namespace, field_selector=field
-        ).items:
-            assert time.monotonic() < deadline, f"{self.namespace} got no service account"
-            time.sleep(0.05)
+        trial = self.pod("trial")
+        del trial["spec"]["automountServiceAccountToken"]
+        while True:
+            try:
+                self.core.create_namespaced_pod(self.namespace, trial, dry_run="All")
+            except ApiException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
     def remove(self) -> None:
         """Remove the namespace; its pods by force, for no kubelet would ever let them go."""
@@ -171,6 +179,16 @@ class KubernetesAPI:
             (event["type"], event["object"].metadata.name)
             for event in self.events(count, **options)
         ]
+
+
+def remove_stale_namespaces(kubeconfig: Path) -> None:
+    """Remove what sessions that were killed left on a cluster an hour ago or earlier."""
+    core = client.CoreV1Api(config.new_client_from_config(str(kubeconfig)))
+    limit = datetime.now(UTC) - timedelta(hours=1)
+    for namespace in core.list_namespace(label_selector="ha-chaos-test=contract").items:
+        if namespace.metadata.creation_timestamp < limit:
+            core.delete_collection_namespaced_pod(namespace.metadata.name, grace_period_seconds=0)
+            core.delete_namespace(namespace.metadata.name)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from tests.contract.apis import (
     KubernetesAPI,
     Server,
     own_namespace,
+    remove_stale_namespaces,
     running_kubeapi,
 )
 
@@ -47,6 +48,7 @@ def envtest_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
 @pytest.fixture(scope="session")
 def cluster_server(tmp_path_factory: pytest.TempPathFactory) -> Server:
     kubeconfig = Path(os.environ[CLUSTER_VARIABLE]).expanduser()
+    remove_stale_namespaces(kubeconfig)
     return Server("cluster", kubeconfig, tmp_path_factory.mktemp("cluster"))
 
 
@@ -63,6 +65,13 @@ def elsewhere(kubernetes_api: KubernetesAPI) -> Iterator[KubernetesAPI]:
     server = Server(kubernetes_api.kind, kubernetes_api.kubeconfig, kubernetes_api.logs)
     with own_namespace(server) as api:
         yield api
+
+
+@pytest.fixture(params=[CLUSTER])
+def cluster_api(request: pytest.FixtureRequest) -> Server:
+    """A cluster alone, for what its controllers have a part in."""
+    server: Server = request.getfixturevalue(f"{request.param}_server")
+    return server
 
 
 @pytest.fixture

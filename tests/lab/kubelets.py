@@ -6,7 +6,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,8 @@ class Cluster:
             finally:
                 process.kill()
                 for left in self.processes():
-                    left.kill()
+                    with suppress(psutil.NoSuchProcess):
+                        left.kill()
 
     def create(self, name: str, *words: str, grace: int = 30, **container: Any) -> Any:
         """Create a pod whose container runs `words`."""

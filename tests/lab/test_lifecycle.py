@@ -35,6 +35,7 @@ def spec(**changes: object) -> LabSpec:
 def lab() -> Iterator[EmbeddedLab]:
     owner = Owner.me()
     lab = start(spec(), owner=(owner.pid, owner.born))
+    assert isinstance(lab, EmbeddedLab)
     yield lab
     lab.stop()
 

@@ -58,6 +58,11 @@ def test_an_assumption_once_unmet_stays_unmet() -> None:
     assert judge(GUARDED, *again).verdict == "unknown"
 
 
+NOBODY_FREE = {
+    "queued-in-time": "no scheduler was stated to be free and seen at work for 30 s",
+}
+
+
 def test_a_violation_counts_whatever_was_assumed() -> None:
     assert judge(RACE, assumption("load-reached", False)).verdict == "invalid"
 
@@ -87,8 +92,9 @@ def test_an_invariant_with_nothing_to_judge_says_so() -> None:
     assert judgement.not_judged == {
         "single-live-pod": "no pod event in the history",
         "executed-once": "no ledger event in the history",
+        **NOBODY_FREE,
     }
-    assert judge(GUARDED).not_judged == {}
+    assert judge(GUARDED).not_judged == NOBODY_FREE
 
 
 def test_a_run_that_was_cut_short_at_a_violation_has_lost_nothing() -> None:
@@ -169,6 +175,7 @@ def test_the_verdict_is_ready_for_json() -> None:
         "single-live-pod": 1,
         "valid-start": 1,
         "executed-once": 0,
+        "queued-in-time": 0,
         "no-lost-task": 0,
     }
     assert told["assumptions"] == [

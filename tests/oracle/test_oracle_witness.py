@@ -9,13 +9,22 @@ from oracle.__main__ import check
 from tests.oracle.telling import HISTORIES
 
 RACE = HISTORIES / "57618" / "invalid-second-scheduler-schedules-stale-rows-again.ndjson"
-GOLDEN = Path(__file__).parent / "golden" / "57618.txt"
+STALL = (
+    HISTORIES
+    / "queued-in-time"
+    / ("invalid-the-other-scheduler-hangs-in-its-critical-section.ndjson")
+)
+GOLDEN = Path(__file__).parent / "golden"
 INVALID = sorted(HISTORIES.glob("*/invalid-*.ndjson"))
 MOST_LINES = 18
 
 
 def test_the_race_57618_is_told_like_the_golden_witness() -> None:
-    assert witness.tell(check(RACE)) == GOLDEN.read_text()
+    assert witness.tell(check(RACE)) == (GOLDEN / "57618.txt").read_text()
+
+
+def test_the_stall_is_told_like_the_golden_witness_with_what_the_free_scheduler_did() -> None:
+    assert witness.tell(check(STALL)) == (GOLDEN / "critical-section.txt").read_text()
 
 
 def test_a_history_without_violations_has_no_witness() -> None:

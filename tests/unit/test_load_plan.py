@@ -172,7 +172,7 @@ def test_the_issues_profile_adds_up() -> None:
 
 
 def test_an_unknown_profile_or_one_of_bad_shapes_is_one_line() -> None:
-    with pytest.raises(LabError, match="The floods are smoke, issue, steady"):
+    with pytest.raises(LabError, match=f"The floods are {', '.join(PROFILES)}"):
         profile("tsunami")
     with pytest.raises(LabError, match="'wyde'"):
         replace(profile("smoke"), shapes="wyde").dags()

@@ -44,6 +44,8 @@ def test_a_good_scenario_is_read(tmp_path: Path) -> None:
         ("pause: A", "stun: A", "needs exactly one of"),
         ("pause: A", "pause: A, resume: A", "needs exactly one of"),
         ("count: 2", "cuont: 2", "does not know cuont"),
+        ("pause: A", "close: A, statement: every", "names no statement of"),
+        ("pause: A", "wait: a while", "a while"),
         ("[stop, wait]", "[stop, wiat]", "names unknown steps: wiat"),
         ("[stop, wait]", "[stop]", "no permutation uses the steps wait"),
         ('">=3.0,<3.2"', '"3.0 or so"', "3.0 or so"),
@@ -65,3 +67,9 @@ def test_a_bad_scenario_is_told_in_one_line(tmp_path: Path, old: str, new: str, 
 )
 def test_57618_knows_which_releases_have_it(version: str, affected: bool) -> None:
     assert scenarios()["57618"].affects(version) is affected
+
+
+def test_a_scenario_without_an_issue_is_known_by_its_title_and_why_there_is_none() -> None:
+    assert scenarios()["57618"].known_as == "https://github.com/apache/airflow/issues/57618"
+    stall = scenarios()["critical-section"]
+    assert stall.known_as.startswith(f'"{stall.title}" (not filed')

@@ -24,3 +24,9 @@ def test_a_release_that_broke_promises_is_told_in_numbers() -> None:
 def test_a_release_that_broke_none_is_told_with_how_much_was_tried() -> None:
     said = headline([record("valid", task_instances=282)])
     assert said == "Airflow 3.x with 2 schedulers broke no promise in 282 task instances."
+
+
+def test_a_release_that_scheduled_nothing_twice_is_told_by_the_promise_it_broke() -> None:
+    group = [record("invalid", task_instances=4) | {"violations": {"queued-in-time": 1}}]
+    said = headline(group)
+    assert said == "Airflow 3.x with 2 schedulers broke a promise: queued-in-time."

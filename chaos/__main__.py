@@ -1,0 +1,33 @@
+"""`python -m chaos remove`: take gates and delays out of a database, whoever put them there."""
+
+import argparse
+import os
+import sys
+
+from chaos import statement
+from lab.errors import LabError
+
+DSN_VARIABLE = "HA_CHAOS_DSN"
+
+
+def main() -> int:
+    """Run the command line; 0 done, 2 it could not be."""
+    parser = argparse.ArgumentParser(
+        prog="python -m chaos",
+        description="Takes the schema `chaos` and its policies out of an Airflow database. "
+        f"{DSN_VARIABLE} holds the database's libpq conninfo or URL.",
+    )
+    parser.add_argument("command", choices=["remove"])
+    parser.parse_args()
+    try:
+        if not (dsn := os.environ.get(DSN_VARIABLE)):
+            raise LabError(f"{DSN_VARIABLE} is not set.", "It names the database.")
+        statement.remove(dsn, timeout=8.0)
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""An observation: a deployment is left alone, and what it does by itself is recorded and judged."""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, nullcontext
+from types import FrameType
+
+import pytest
+
+from dags.shapes import dags
+from harness.markers import flood_profile, scenario_of
+from harness.options import Options
+from harness.run import Run
+from lab.attached import REFUSAL
+from lab.base import Lab
+
+log = logging.getLogger(__name__)
+
+Say = Callable[[str], None]
+
+_PROGRESS = 60.0
+_STEP = 0.2
+
+
+def why_left_alone(item: pytest.Item, options: Options) -> str | None:
+    """Return why a test must not touch somebody else's deployment, None when it may."""
+    cluster = options.cluster
+    if cluster is None or cluster.attachment.allow_faults or "observation" in _fixtures(item):
+        return None
+    return REFUSAL
+
+
+def missing_dags(item: pytest.Item, lab: Lab) -> str | None:
+    """Return which DAGs a test needs that the deployment has not, and how it gets them."""
+    if item.get_closest_marker("scenario"):
+        scenario = scenario_of(item)
+        shapes, sleep = scenario.shapes, scenario.sleep
+    elif item.get_closest_marker("flood"):
+        profile = flood_profile(item)
+        shapes, sleep = profile.shapes, profile.sleep
+    else:
+        return None
+    missing = [dag_id for dag_id in dags(shapes) if not lab.api.has_dag(dag_id)]
+    if not missing:
+        return None
+    return (
+        f"the deployment has no DAG {', '.join(missing)}: put the files of dags/ into its DAG "
+        f"folder, with HA_CHAOS_SHAPES={shapes} and HA_CHAOS_SLEEP={sleep:g} for all components"
+    )
+
+
+def teller(config: pytest.Config) -> Say:
+    """Return what prints a line on the terminal while pytest captures the test's output."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+
+    def say(line: str) -> None:
+        log.info("%s", line)
+        if terminal is None:
+            return
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            terminal.ensure_newline()
+            terminal.write_line(f"{time.strftime('%H:%M:%S')} {line}")
+
+    return say
+
+
+def _fixtures(item: pytest.Item) -> Collection[str]:
+    return getattr(item, "fixturenames", ())
+
+
+class Observation:
+    """Looks on for `seconds`, 0 for without end; `say` tells the terminal how it goes."""
+
+    def __init__(self, history: Run, seconds: float, say: Say) -> None:
+        self._history = history
+        self._seconds = seconds
+        self._say = say
+        self._over = threading.Event()
+
+    def watch(self) -> None:
+        """Return when the time is up, or at the first Ctrl-C; a second one aborts the session."""
+        with self._ended_by_interrupt():
+            self._say(f"Observing {self._how_long()}; Ctrl-C ends it with the verdict so far")
+            begun = told = time.monotonic()
+            while not self._over.wait(_STEP):
+                now = time.monotonic()
+                if self._seconds and now - begun >= self._seconds:
+                    break
+                if now - told >= _PROGRESS:
+                    told = now
+                    self._say(self._progress(now - begun))
+            self._say(self._progress(time.monotonic() - begun))
+        self._state()
+
+    def _how_long(self) -> str:
+        return f"for {self._seconds:.0f} s" if self._seconds else "without end"
+
+    def _progress(self, seconds: float) -> str:
+        seen = ", ".join(
+            f"{number} {what.replace('_', ' ')}" for what, number in self._history.so_far().items()
+        )
+        gaps = self._history.recorder.gaps
+        return f"{seconds / 60:.1f} min: {seen}" + (f"; {len(gaps)} gaps" if gaps else "")
+
+    def _state(self) -> None:
+        """State what the verdict rests on; how much there was to see, the judge itself asks."""
+        reason = self._history.lab.unidentified
+        self._history.assume("schedulers-told-apart", not reason, reason or "yes", "yes")
+
+    @contextmanager
+    def _ended_by_interrupt(self) -> Iterator[None]:
+        """Take the first Ctrl-C for the end of the observation; the next is pytest's again."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.getsignal(signal.SIGINT)
+
+        def end(_number: int, _frame: FrameType | None) -> None:
+            signal.signal(signal.SIGINT, before)
+            self._over.set()
+
+        signal.signal(signal.SIGINT, end)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)

@@ -1,0 +1,203 @@
+"""The boot of a lab in a deployment that is somebody else's: look, open ways, change nothing.
+
+    this process --port-forward--> a pod behind the database's Service, where it is in the cluster
+                 --port-forward--> the API server
+                 --logs----------> <folder>/logs, and worker pods' in <folder>/pods
+
+What a test's recorder and gates put into the database is on the undo list before any of them can.
+"""
+
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import requests
+
+from lab.api import AirflowAPI
+from lab.attach_config import single_context, write_kubeconfig
+from lab.attach_database import (
+    URL_VARIABLE,
+    Database,
+    Way,
+    behind_pgbouncer,
+    check,
+    parse_url,
+    way_to,
+)
+from lab.attach_discovery import Release, database_url, discover, pgbouncer_ini
+from lab.attach_identity import told_apart
+from lab.components import PROJECT
+from lab.errors import LabError
+from lab.kube.client import api_client, core_v1
+from lab.kube.logs import LogFollower
+from lab.kube.portforward import PortForward
+from lab.spec import Attachment, LabSpec, LabState
+from lab.undo import Undo
+
+log = logging.getLogger(__name__)
+
+_WORKERS = "kubernetes_executor=True"
+_TRIM_EVERY = 10.0
+# Bytes: of one log, and of all in a folder. A worker that was refused its start wrote a few KB.
+_LOG_LIMIT = 32_000_000
+_FOLDER_LIMIT = 256_000_000
+
+
+class AttachBoot:
+    """Attaches one lab; what it has outside this process are connections, and the undo list."""
+
+    def __init__(self, directory: Path, spec: LabSpec, state: LabState) -> None:
+        assert spec.attachment is not None
+        self.directory = directory
+        self.spec = spec
+        self.state = state
+        self.attachment: Attachment = spec.attachment
+        self._forwards: list[PortForward] = []
+        self._followers: list[LogFollower] = []
+        self._trimmed = 0.0
+
+    def steps(self) -> Iterator[None]:
+        """Attach, yielding often, so that the caller can listen; LabError when a part fails."""
+        for folder in ("logs", "pods"):
+            (self.directory / folder).mkdir(exist_ok=True)
+        kubeconfig = self.directory / "kubeconfig"
+        there = self.attachment
+        write_kubeconfig(kubeconfig, single_context(there.kubeconfig, there.context))
+        self._client = api_client(kubeconfig)
+        with self._timed("release"):
+            release = discover(self._client, there.namespace, there.release)
+        yield
+        with self._timed("database"):
+            self._reach_database(release)
+        yield
+        with self._timed("API"):
+            self._reach_api(release)
+        self._follow(f"tier=airflow,release={release.name},kubernetes_executor!=True", "logs")
+        self._follow(_WORKERS, "pods")
+        self.state.phase, self.state.doing = "ready", ""
+        self.state.save(self.directory)
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        self.state.doing = part
+        self.state.save(self.directory)
+        begun = time.monotonic()
+        yield
+        self.state.boot[part] = round(time.monotonic() - begun, 2)
+
+    def _reach_database(self, release: Release) -> None:
+        database, way = find_database(self._client, release)
+        port = None
+        if way.selector:
+            port = self._forward(way.namespace, way.selector, way.port)
+        role = check(database.conninfo(port), f"{database.name} at {database.host}")
+        identity, reason = told_apart(
+            core_v1(self._client), release.namespace, release.schedulers, database.conninfo(port)
+        )
+        log.info("Database role %s; processes are told apart by %s", role, identity or reason)
+        self.state.endpoints = {
+            "namespace": release.namespace,
+            "release": release.name,
+            "database": asdict(database),
+            "way": asdict(way),
+            "postgres": port,
+            "control": 0,
+            "identity": identity,
+            "no_identity": reason,
+        }
+        self.state.save(self.directory)
+        Undo(self.directory).add(undo_argv(self.directory, "clear"))
+
+    def _reach_api(self, release: Release) -> None:
+        url = self.attachment.api_url
+        if not url:
+            selector = f"component=api-server,release={release.name}"
+            port = self._forward(release.namespace, selector, release.api_port)
+            url = f"http://127.0.0.1:{port}{release.api_path}"
+        self.state.endpoints["api"] = url
+        try:
+            version = AirflowAPI(url).version()
+        except (requests.RequestException, KeyError, ValueError) as error:
+            raise LabError(f"The API server does not answer at {url}: {error}") from error
+        log.info("Airflow %s", version)
+
+    def _forward(self, namespace: str, selector: str, port: int) -> int:
+        forward = PortForward(self._client, namespace, selector, port)
+        self._forwards.append(forward)
+        return forward.start()
+
+    def _follow(self, selector: str, folder: str) -> None:
+        namespace = self.attachment.namespace
+        follower = LogFollower(self._client, namespace, selector, self.directory / folder)
+        self._followers.append(follower)
+        follower.start()
+
+    def restart(self, name: str) -> None:
+        """Refuse: here the kubelet restarts what has ended."""
+        raise LabError(f"{name} is a pod: its node's kubelet restarts it.")
+
+    def restart_database(self, how: str) -> None:
+        """Refuse: the database is not ours."""
+        raise LabError(f"The database is not ours to restart ({how}).")
+
+    def reap(self) -> None:
+        """Keep the logs on disk bounded, however long this goes on."""
+        if time.monotonic() - self._trimmed > _TRIM_EVERY:
+            self._trimmed = time.monotonic()
+            for folder in ("logs", "pods"):
+                trim(self.directory / folder)
+
+    def stop(self) -> None:
+        """Close the port-forwards and stop following; the undo list has run before."""
+        for forward in self._forwards:
+            forward.stop()
+        for follower in self._followers:
+            follower.stop()
+        shutil.rmtree(self.directory / "pods", ignore_errors=True)
+
+
+def find_database(client: object, release: Release) -> tuple[Database, Way]:
+    """Return a release's database and the way to it; HA_CHAOS_DATABASE_URL comes first.
+
+    Raises LabError when neither tells.
+    """
+    core = core_v1(client)
+    if url := os.environ.get(URL_VARIABLE):
+        database = parse_url(url)
+    else:
+        database = parse_url(database_url(client, release))
+        if release.pool_mode not in ("", "unknown"):
+            database = behind_pgbouncer(database, pgbouncer_ini(client, release))
+    return database, way_to(core, release.namespace, database.host, database.port)
+
+
+def undo_argv(directory: Path, *what: str) -> list[str]:
+    """Return the command that undoes something in a deployment, whoever runs it from wherever."""
+    command = [sys.executable, "-m", "lab.attach_undo", str(directory), *what]
+    return ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(PROJECT), *command]
+
+
+def trim(folder: Path, limit: int = _LOG_LIMIT, total: int = _FOLDER_LIMIT) -> None:
+    """Empty each log that is too long; remove those that were quiet the longest, if all are.
+
+    Whoever appends to an emptied file goes on at its beginning.
+    """
+    found = []
+    for path in folder.glob("*.log"):
+        status = path.stat()
+        if status.st_size > limit:
+            os.truncate(path, 0)
+        else:
+            found.append((status.st_mtime, status.st_size, path))
+    left = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if left <= total:
+            return
+        path.unlink(missing_ok=True)
+        left -= size

@@ -1,0 +1,201 @@
+"""Nodes, containers and pods' networks are disturbed, and healed whoever heals them."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from chaos.node_pause import NodePause
+from chaos.pod_network import NO_NETEM, PodNetwork
+from lab.base import Lab
+from lab.errors import LabError
+from lab.kind.lease import exclusive, shared
+from lab.kind.node import Node
+from lab.undo import Undo
+from tests.cluster.disturbed import (
+    PodsLab,
+    answers,
+    beating,
+    eventually,
+    goes_on,
+    stands_still,
+)
+
+
+@pytest.fixture
+def lab(kubernetes_api: Any, namespace: str, undo: Undo) -> PodsLab:
+    return PodsLab(kubernetes_api, namespace, undo)
+
+
+@pytest.fixture
+def pod(lab: PodsLab, image: str, node: str) -> Iterator[str]:
+    with beating(lab, image, node) as name:
+        yield name
+
+
+def as_lab(lab: PodsLab) -> Lab:
+    return cast(Lab, lab)
+
+
+def fault_process(fault: str, pod: str, namespace: str, directory: Path) -> "subprocess.Popen[str]":
+    """Begin a fault in another process, which waits to be killed."""
+    script = f"""
+import sys, time
+from pathlib import Path
+from kubernetes import client, config
+from chaos.node_pause import NodePause
+from chaos.pod_network import PodNetwork
+from lab.kind.node import Node
+from lab.undo import Undo
+from tests.cluster.disturbed import PodsLab
+config.load_kube_config()
+lab = PodsLab(client.CoreV1Api(), {namespace!r}, Undo(Path({str(directory)!r})))
+pod = {pod!r}
+{fault}
+print("bites", flush=True)
+time.sleep(600)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "bites\n"
+    return process
+
+
+def test_a_frozen_container_stands_still_and_goes_on(lab: PodsLab, pod: str) -> None:
+    node = Node(lab.node_of(pod), lab.undo)
+    node.freeze(lab.container(pod))
+    node.freeze(lab.container(pod))
+    assert stands_still(lab, pod)
+    node.thaw(lab.container(pod))
+    assert goes_on(lab, pod)
+    node.thaw(lab.container(pod))
+
+
+def test_a_killed_container_is_restarted(lab: PodsLab, pod: str) -> None:
+    before = lab.container(pod)
+    Node(lab.node_of(pod), lab.undo).kill(before)
+    assert eventually(lambda: lab.container(pod) != before, 60)
+    Node(lab.node_of(pod), lab.undo).thaw(before)
+
+
+def test_a_node_pause_stops_its_pods_and_they_go_on(
+    lab: PodsLab, pod: str, cluster_name: str
+) -> None:
+    told: list[tuple[str, ...]] = []
+    node = Node(lab.node_of(pod))
+    with exclusive(cluster_name, 600):
+        begun = time.monotonic()
+        fault = NodePause(as_lab(lab), pod, seconds=3.0, record=lambda *each: told.append(each))
+        with fault:
+            assert fault.fired()
+            with pytest.raises(LabError, match="refuses"):
+                node.run(["true"])
+        assert time.monotonic() - begun >= 3.0
+        assert not fault.fired()
+    assert goes_on(lab, pod)
+    assert [each[0] for each in told] == ["begin", "end"]
+    assert told[0][3] == f"node {node.name} frozen"
+    assert "Ready" in told[1][3]
+
+
+def test_a_node_that_a_killed_test_froze_goes_on_by_the_undo_list(
+    lab: PodsLab, pod: str, cluster_name: str, tmp_path: Path
+) -> None:
+    node = Node(lab.node_of(pod))
+    with exclusive(cluster_name, 600):
+        process = fault_process("NodePause(lab, pod).begin()", pod, lab.namespace, tmp_path)
+        try:
+            assert node.paused()
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            undone = Undo(tmp_path).run()
+        assert undone == 1
+        assert not node.paused()
+    assert goes_on(lab, pod)
+
+
+def test_a_pod_without_network_answers_nobody_until_it_is_healed(lab: PodsLab, pod: str) -> None:
+    node = Node(lab.node_of(pod))
+    address = str(lab.read(pod).status.pod_ip)
+    assert answers(node, address)
+    with PodNetwork(as_lab(lab), pod, loss=1.0) as fault:
+        assert not fault.fired()
+        assert not answers(node, address)
+        assert fault.fired()
+    assert answers(node, address)
+
+
+def test_a_pod_on_a_bad_network_answers_now_and_then(lab: PodsLab, pod: str) -> None:
+    node = Node(lab.node_of(pod))
+    address = str(lab.read(pod).status.pod_ip)
+    with PodNetwork(as_lab(lab), pod, loss=0.3):
+        answered = {answers(node, address) for _ in range(30)}
+    assert answered == {True, False}
+    assert all(answers(node, address) for _ in range(5))
+
+
+def test_the_network_of_one_pod_is_not_another_s(
+    lab: PodsLab, pod: str, image: str, node: str
+) -> None:
+    with beating(lab, image, node) as other, PodNetwork(as_lab(lab), pod, loss=1.0):
+        assert answers(Node(node), str(lab.read(other).status.pod_ip))
+
+
+def test_what_a_killed_test_did_to_a_network_is_undone(
+    lab: PodsLab, pod: str, tmp_path: Path
+) -> None:
+    node = Node(lab.node_of(pod))
+    address = str(lab.read(pod).status.pod_ip)
+    process = fault_process("PodNetwork(lab, pod, loss=1.0).begin()", pod, lab.namespace, tmp_path)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not answers(node, address)
+    assert Undo(tmp_path).run() == 2
+    assert answers(node, address)
+    assert address not in node.run(["iptables-save", "-t", "mangle"])
+
+
+def test_a_fault_whose_pod_is_gone_is_healed_all_the_same(
+    lab: PodsLab, image: str, node: str
+) -> None:
+    with beating(lab, image, node) as name:
+        address = str(lab.read(name).status.pod_ip)
+        fault = PodNetwork(as_lab(lab), name, loss=1.0)
+        fault.begin()
+    fault.end()
+    assert address not in Node(node).run(["iptables-save", "-t", "mangle"])
+
+
+def test_latency_is_added_each_way_or_plainly_refused(lab: PodsLab, pod: str) -> None:
+    node = Node(lab.node_of(pod))
+    address = str(lab.read(pod).status.pod_ip)
+    fault = PodNetwork(as_lab(lab), pod, seconds=0.4)
+    if PodNetwork.lacks_latency(as_lab(lab), pod):
+        with pytest.raises(LabError, match=NO_NETEM):
+            fault.begin()
+    else:
+        with fault:
+            assert not answers(node, address)
+            assert fault.fired()
+    assert answers(node, address)
+
+
+def test_a_pod_s_link_is_found_by_its_address(lab: PodsLab, pod: str) -> None:
+    node = Node(lab.node_of(pod))
+    link = node.link(str(lab.read(pod).status.pod_ip))
+    name = node.run(["ip", "netns", "exec", link.netns, "cat", "/proc/sys/kernel/ostype"])
+    assert name.strip() == "Linux"
+    assert link.veth in node.run(["ip", "-o", "link", "show"])
+    with pytest.raises(LabError, match=r"has the address 192\.0\.2\.1"):
+        node.link("192.0.2.1")
+
+
+def test_the_cluster_can_be_shared_when_its_faults_are_over(cluster_name: str) -> None:
+    with shared(cluster_name, 5):
+        pass

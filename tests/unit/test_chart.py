@@ -1,0 +1,139 @@
+"""--chart takes a directory, a .tgz or the official name, and refuses what is no Airflow chart."""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lab.errors import LabError
+from lab.helm.chart import resolve
+from lab.paths import CACHE_VARIABLE
+
+GOOD = {"name": "airflow", "version": "1.18.0", "appVersion": "3.0.2"}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give each test a cache of its own."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def directory(folder: Path, **changes: object) -> Path:
+    """Make a chart's directory."""
+    chart = folder / "airflow"
+    chart.mkdir()
+    (chart / "Chart.yaml").write_text(yaml.safe_dump(GOOD | changes))
+    return chart
+
+
+def archive(folder: Path, **changes: object) -> Path:
+    """Make a chart's .tgz."""
+    path = folder / "airflow.tgz"
+    with tarfile.open(path, "w:gz") as made:
+        made.add(directory(folder, **changes), "airflow")
+    return path
+
+
+def helm(folder: Path, script: str) -> Path:
+    """Make a helm that does what a shell script says; its last argument is the destination."""
+    path = folder / "helm"
+    path.write_text(f'#!/bin/sh\nfor last; do :; done\necho x >> "{folder}/calls"\n{script}\n')
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("make", [directory, archive])
+def test_a_chart_is_known_by_its_chart_yaml(tmp_path: Path, make: object) -> None:
+    path = make(tmp_path)  # type: ignore[operator]
+
+    found = resolve(str(path), None, "no-helm-needed")
+
+    assert (found.path, found.name, found.version) == (path.resolve(), "airflow", "1.18.0")
+    assert found.app_version == "3.0.2"
+
+
+def test_a_version_given_with_a_directory_must_be_its_own(tmp_path: Path) -> None:
+    chart = directory(tmp_path)
+
+    assert resolve(str(chart), "1.18.0", "helm").version == "1.18.0"
+    with pytest.raises(LabError, match=r"is chart version 1\.18\.0, not 1\.22\.0"):
+        resolve(str(chart), "1.22.0", "helm")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "postgresql"}, "is the chart 'postgresql', not Apache Airflow's"),
+        ({"version": "1.15.0"}, r"chart 1\.15\.0, which cannot run Airflow 3"),
+        ({"version": "new"}, "'new' is not a version of a chart"),
+    ],
+)
+def test_what_is_not_a_chart_for_airflow_3_is_refused(
+    tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    with pytest.raises(LabError, match=said):
+        resolve(str(archive(tmp_path, **changes)), None, "helm")
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08broken"])
+def test_a_file_that_is_no_archive_is_no_chart(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "airflow.tgz"
+    path.write_bytes(content)
+
+    with pytest.raises(LabError, match=r"airflow\.tgz is not a Helm chart"):
+        resolve(str(path), None, "helm")
+
+
+def test_a_directory_or_archive_without_chart_yaml_is_no_chart(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with tarfile.open(tmp_path / "empty.tgz", "w:gz") as made:
+        made.add(tmp_path / "empty", "airflow")
+
+    for name in ("empty", "empty.tgz"):
+        with pytest.raises(LabError, match="is not a Helm chart"):
+            resolve(str(tmp_path / name), None, "helm")
+
+
+def test_a_name_that_is_not_the_official_one_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r"no such directory or .tgz.*apache-airflow/airflow"):
+        resolve(str(tmp_path / "airflow-1.18.0.tgz"), None, "helm")
+
+
+def test_the_official_chart_is_pulled_once(tmp_path: Path, cache: Path) -> None:
+    made = archive(tmp_path)
+    pulling = helm(tmp_path, f'cp "{made}" "$last/airflow-1.18.0.tgz"')
+
+    first = resolve("apache-airflow/airflow", None, pulling)
+    second = resolve("airflow", "1.18.0", pulling)
+
+    assert first == second
+    assert first.path == (cache / "charts" / "airflow-1.18.0.tgz").resolve()
+    assert (tmp_path / "calls").read_text() == "x\n"
+
+
+def test_a_pull_that_fails_says_what_else_can_be_done_and_leaves_nothing(
+    tmp_path: Path, cache: Path
+) -> None:
+    failing = helm(tmp_path, "echo 'Error: no such host' >&2; exit 1")
+
+    with pytest.raises(LabError, match=r"could not be pulled.*no such host.*--chart FILE"):
+        resolve("airflow", None, failing)
+    assert list((cache / "charts").iterdir()) == []
+
+
+def test_a_download_that_is_no_chart_is_not_kept(tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(LabError, match="is not a Helm chart"):
+        resolve("airflow", None, helm(tmp_path, 'echo login > "$last/airflow-1.18.0.tgz"'))
+    assert list((cache / "charts").iterdir()) == []
+
+
+def test_a_machine_without_helm_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r"helm cannot be run.*make tools"):
+        resolve("airflow", None, tmp_path / "nowhere")
+
+
+def test_a_version_cannot_name_a_file_elsewhere() -> None:
+    with pytest.raises(LabError, match="is not a version of a chart"):
+        resolve("airflow", "../../etc", "helm")
