@@ -46,7 +46,7 @@ class StatementDelay(Fault):
     @classmethod
     def available(cls, lab: Lab) -> str | None:
         """Return why row-level security cannot serve in the lab's database, None when it can."""
-        return unavailable(lab.dsn())
+        return lab.lacks("gate") or unavailable(lab.dsn())
 
     @property
     def detail(self) -> str:

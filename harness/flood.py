@@ -20,19 +20,22 @@ _LAG = 5.0
 class Floods:
     """Floods the lab of one run; states whether the load that was asked for was reached."""
 
-    def __init__(self, history: Run, profile: Profile, *, whole: bool = False) -> None:
+    def __init__(
+        self, history: Run, profile: Profile, *, whole: bool = False, load_workers: int = 0
+    ) -> None:
         self._history = history
         self._profile = profile
         self._whole = whole
+        self._load_workers = load_workers
         self._flood: Flood | None = None
         self._told = time.monotonic()
 
     def run(self, at_most: float = 300.0) -> None:
         """Flood the lab with the test's profile.
 
-        Returns when all runs have ended, after `at_most` seconds (of the embedded lab's pace), or at
-        the first violation, which is reason enough to stop; then the load is no assumption any
-        more.
+        Returns when all runs have ended, after `at_most` seconds (longer where the lab's pace is
+        slower), or at the first violation, which is reason enough to stop; then the load is no
+        assumption any more.
         """
         with self._flooding(at_most) as flood:
             self._watch(flood)
@@ -59,7 +62,8 @@ class Floods:
     def _flooding(self, at_most: float) -> Iterator[Flood]:
         run, profile = self._history, self._profile
         limit = at_most * run.lab.pace
-        flood = profile.flood(run.lab.api.base_url, run.folder, run.seed, limit)
+        url = run.lab.api.base_url
+        flood = profile.flood(url, run.folder, run.seed, limit, self._load_workers)
         self._flood = flood
         with allure.step(f"flood {profile.name}: {self._wanted} task instances"), flood:
             yield flood

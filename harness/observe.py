@@ -10,6 +10,7 @@ from types import FrameType
 
 import pytest
 
+from chaos.statement import unavailable
 from dags.shapes import dags
 from harness.markers import flood_profile, scenario_of
 from harness.options import Options
@@ -33,9 +34,14 @@ def why_left_alone(item: pytest.Item, options: Options) -> str | None:
     return REFUSAL
 
 
-def missing_dags(item: pytest.Item, lab: Lab) -> str | None:
-    """Return which DAGs a test needs that the deployment has not, and how it gets them."""
+def unfit(item: pytest.Item, lab: Lab) -> str | None:
+    """Return what a test needs that the deployment has not, and how it gets that.
+
+    Gates that bind Airflow's role, for a scenario; the DAGs of a scenario or a flood.
+    """
     if item.get_closest_marker("scenario"):
+        if reason := lab.lacks("gate") or unavailable(lab.dsn()):
+            return reason
         scenario = scenario_of(item)
         shapes, sleep = scenario.shapes, scenario.sleep
     elif item.get_closest_marker("flood"):

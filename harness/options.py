@@ -28,6 +28,7 @@ class Options:
     keep_lab: str
     expect_known: bool
     whole_flood: bool
+    flood_workers: int
     kind: KindOptions
     cluster: ClusterOptions | None = None
 
@@ -78,6 +79,13 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="do not stop a flood at its first violation, to measure how many there are",
     )
+    group.addoption(
+        "--flood-workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="Locust processes that share a flood, under a master (default: one process)",
+    )
     add_kind_options(parser)
     add_cluster_options(parser)
 
@@ -114,6 +122,7 @@ def read_options(config: pytest.Config) -> Options:
         keep_lab=config.getoption("keep_lab"),
         expect_known=config.getoption("expect_known"),
         whole_flood=config.getoption("whole_flood"),
+        flood_workers=config.getoption("flood_workers"),
         kind=read_kind_options(config),
         cluster=cluster,
     )

@@ -19,7 +19,7 @@ from harness.markers import (
     scenario_of,
     wants_cluster_alone,
 )
-from harness.observe import Observation, missing_dags, teller, why_left_alone
+from harness.observe import Observation, teller, unfit, why_left_alone
 from harness.options import add_options, is_suite_session
 from harness.options_cluster import deselect
 from harness.outcome import Unknown, settle
@@ -127,7 +127,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     spec = lab_spec(request.node, request.param, session.options)
     with pool.lease(spec, alone=wants_cluster_alone(request.node)) as leased:
         _skip_what_it_lacks(request.node, leased)
-        if session.options.cluster and (reason := missing_dags(request.node, leased)):
+        if session.options.cluster and (reason := unfit(request.node, leased)):
             pytest.skip(reason)
         yield leased
         failed = request.node.stash.get(_FAILED, False)
@@ -177,7 +177,12 @@ def faults(lab: Lab, history: Run, seed: int) -> Faults:
 def flood(request: pytest.FixtureRequest, history: Run) -> Iterator[Floods]:
     """Floods of DAG runs; what still runs at the end of the test is stopped."""
     profile = flood_profile(request.node)
-    floods = Floods(history, profile, whole=request.config.stash[SESSION].options.whole_flood)
+    if history.lab.workers == "pods":
+        profile = profile.for_pods()
+    options = request.config.stash[SESSION].options
+    floods = Floods(
+        history, profile, whole=options.whole_flood, load_workers=options.flood_workers
+    )
     yield floods
     floods.stop()
 

@@ -64,6 +64,7 @@ class Scenario:
     name: str
     title: str
     issue: str
+    by_design: bool
     has: SpecifierSet
     breaks: frozenset[str]
     because: str
@@ -121,6 +122,7 @@ def _scenario(data: dict[str, Any]) -> Scenario:
         name=str(data["scenario"]),
         title=data["title"],
         issue=data["issue"],
+        by_design=bool(data.get("by_design", False)),
         has=SpecifierSet(data["has"]),
         breaks=frozenset(data["breaks"]),
         because=data["because"],

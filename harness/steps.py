@@ -37,6 +37,7 @@ class Performer:
     def __init__(self, scenario: Scenario, run: Run) -> None:
         self._scenario = scenario
         self._run = run
+        self._patience = _PATIENCE * run.lab.pace
         self._run_id = f"{scenario.name}-{secrets.token_hex(4)}"
         self._run_ids = {"": self._run_id}
         self._gates: dict[str, StatementGate] = {}
@@ -111,7 +112,7 @@ class Performer:
         newer_than = self._last_event + self._run.recorder.header.epoch
         process = self._process(step)
         try:
-            standing = self._gates[process].wait_standing(newer_than, _PATIENCE)
+            standing = self._gates[process].wait_standing(newer_than, self._patience)
         except LabError as error:
             self._run.assume("gate-reached", False, "nobody stood at it", process)
             raise AssumptionFailed(str(error)) from error
@@ -120,7 +121,7 @@ class Performer:
     def _passes(self, step: Step) -> None:
         """Let a session past its gate once: it stands there again when its transaction is over."""
         now = self._run.recorder.now() + self._run.recorder.header.epoch
-        self._gates[self._process(step)].wait_standing(now, _PATIENCE)
+        self._gates[self._process(step)].wait_standing(now, self._patience)
 
     def _trigger(self, step: Step) -> None:
         name = step.options.get("as", "")
@@ -149,7 +150,7 @@ class Performer:
             return False
 
         what = f"step {step.name}: {step.target}"
-        self._last_event = self._run.wait(fits, _PATIENCE, what).t
+        self._last_event = self._run.wait(fits, self._patience, what).t
 
     def _fits(self, event: TaskInstanceEvent, wanted: dict[str, str], by: str | None) -> bool:
         return (
@@ -161,7 +162,10 @@ class Performer:
 
     def _settle(self, step: Step) -> None:
         """Wait for the run's end, or, after a violation, for what becomes of both its pods."""
-        at_most, after = float(step.target["at_most"]), float(step.target["after_violation"])
+        pace = self._run.lab.pace
+        at_most, after = (
+            pace * float(step.target[limit]) for limit in ("at_most", "after_violation")
+        )
         deadline = time.monotonic() + at_most
         while time.monotonic() < deadline:
             if self._run.violated.is_set():

@@ -10,12 +10,14 @@ What a test's recorder and gates put into the database is on the undo list befor
 import logging
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -44,6 +46,7 @@ log = logging.getLogger(__name__)
 
 _WORKERS = "kubernetes_executor=True"
 _TRIM_EVERY = 10.0
+_CLEARINGS = 4
 # Bytes: of one log, and of all in a folder. A worker that was refused its start wrote a few KB.
 _LOG_LIMIT = 32_000_000
 _FOLDER_LIMIT = 256_000_000
@@ -138,13 +141,18 @@ class AttachBoot:
         self._followers.append(follower)
         follower.start()
 
-    def restart(self, name: str) -> None:
-        """Refuse: here the kubelet restarts what has ended."""
-        raise LabError(f"{name} is a pod: its node's kubelet restarts it.")
+    def _clear(self) -> None:
+        argv = undo_argv(self.directory, "clear")
+        for _ in range(_CLEARINGS):
+            done = subprocess.run(argv, capture_output=True, text=True)
+            if done.returncode == 0:
+                return
+            log.warning("Something of ours is still in the database: %s", done.stderr.strip())
+        log.warning("It stays there: HA_CHAOS_DSN=... `python -m oracle remove-audit` removes it")
 
-    def restart_database(self, how: str) -> None:
-        """Refuse: the database is not ours."""
-        raise LabError(f"The database is not ours to restart ({how}).")
+    def answer(self, request: dict[str, Any]) -> None:
+        """Refuse: who uses the lab asks the cluster itself."""
+        raise LabError(f"an attached lab's supervisor knows no operation {request['op']!r}")
 
     def reap(self) -> None:
         """Keep the logs on disk bounded, however long this goes on."""
@@ -154,7 +162,12 @@ class AttachBoot:
                 trim(self.directory / folder)
 
     def stop(self) -> None:
-        """Close the port-forwards and stop following; the undo list has run before."""
+        """See that nothing of ours stays in the database; close the port-forwards, stop following.
+
+        The undo list has run before, but Airflow's tables may have been locked for too long then.
+        """
+        if "database" in self.state.endpoints:
+            self._clear()
         for forward in self._forwards:
             forward.stop()
         for follower in self._followers:

@@ -20,6 +20,11 @@ from lab.release import ReleaseLab
 
 REFUSAL = "--lab cluster disturbs nothing without --allow-faults"
 
+_NAMELESS = (
+    "gates and delays find a process by its application_name, and here the pods set none: "
+    "`helm upgrade ... --reuse-values -f charts-values/identity.yaml` sets PGAPPNAME"
+)
+
 _BACK = 300.0
 _STEP = 0.5
 _ACTIVE = ("running", "queued")
@@ -67,6 +72,8 @@ class ClusterLab(ReleaseLab):
             return _NOT_OURS[power]
         if not self.attachment.allow_faults:
             return REFUSAL
+        if power == "gate" and self.endpoints["identity"] != "name":
+            return _NAMELESS
         if power in ("pause", "kill"):
             pod = self._processes("scheduler")[0]
             client = api_client(self.kubeconfig)

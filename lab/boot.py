@@ -9,11 +9,13 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -26,7 +28,7 @@ from lab.kubeclient import create_namespace
 from lab.postgres import Postgres, free_port, port_is_free
 from lab.ready import Readiness
 from lab.settings import NAMESPACE, Endpoints, write_passfile, write_pod_template
-from lab.spawn import end_all, spawn, wait_exit
+from lab.spawn import end_all, signal_family, spawn, wait_exit
 from lab.spec import LabSpec, LabState, ProcessState
 from lab.template import template_for
 
@@ -36,7 +38,10 @@ log = logging.getLogger(__name__)
 _LAST_BREATH = 1.0
 
 
-class Boot:
+_SIGNALS = {"pause": signal.SIGSTOP, "resume": signal.SIGCONT, "kill": signal.SIGKILL}
+
+
+class EmbeddedBoot:
     """Starts the parts of one lab and keeps its ledger: `state.processes`."""
 
     def __init__(self, directory: Path, spec: LabSpec, state: LabState) -> None:
@@ -145,6 +150,29 @@ class Boot:
         born = psutil.Process(child.pid).create_time()
         self.state.processes[name] = ProcessState(child.pid, born, str(path))
         self.state.save(self.directory)
+
+    def answer(self, request: dict[str, Any]) -> None:
+        """Pause, resume, kill or start a process, or restart the database."""
+        operation = request["op"]
+        if operation in _SIGNALS:
+            self._signal(request["process"], _SIGNALS[operation])
+        elif operation == "start":
+            self.restart(request["process"])
+        elif operation == "restart-database":
+            self.restart_database(request["how"])
+        else:
+            raise LabError(f"there is no operation {operation!r}")
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        if name not in self.state.processes:
+            known = sorted(self.state.processes)
+            raise LabError(f"there is no process {name!r}; there are {known}")
+        process = self.state.processes[name]
+        if process.exit_code is not None:
+            raise LabError(f"{name} has ended with exit code {process.exit_code}")
+        if number == signal.SIGKILL:
+            self.killed.add(name)
+        signal_family(process.pid, number)
 
     def restart(self, name: str) -> None:
         """Start an ended process again, with what it was started with before."""

@@ -200,9 +200,9 @@ class DeployBoot:
             password=endpoints["password"],
         )
 
-    def restart(self, name: str) -> None:
-        """Refuse: here the kubelet restarts what has ended."""
-        raise LabError(f"{name} is a pod: its node's kubelet restarts it.")
+    def answer(self, request: dict[str, Any]) -> None:
+        """Refuse: who uses the lab asks the cluster itself."""
+        raise LabError(f"a deployed lab's supervisor knows no operation {request['op']!r}")
 
     def reap(self) -> None:
         """Do nothing: what ends in a cluster is told by its API."""

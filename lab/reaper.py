@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from lab.errors import LabError
+from lab.kind.cluster import Cluster
 from lab.kube import namespaces
 from lab.kube.names import namespace_of
 from lab.paths import labs_dir
@@ -54,9 +55,12 @@ def _born(process: psutil.Process) -> float:
 def _namespace_removed(directory: Path) -> bool:
     """Remove the namespace of a deployed lab; False where that has to be tried again later."""
     kubeconfig = directory / "kubeconfig"
-    if read_spec(directory).kind != "kind" or not kubeconfig.exists():
-        return True
     try:
+        deployment = read_spec(directory).deployment
+        if deployment is None or not kubeconfig.exists():
+            return True
+        if not Cluster(deployment.cluster).nodes():
+            return True
         namespaces.remove(kubeconfig, namespace_of(directory))
     except LabError as error:
         log.warning("What an earlier lab left stays for now: %s", error)

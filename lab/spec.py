@@ -5,7 +5,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lab.base import Airflow
+from lab.errors import LabError
 
 KUBELET_MODES = ("process", "fork", "simulated")
 
@@ -71,24 +74,19 @@ class LabSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; `from_json` reads it back."""
-        data = asdict(self)
-        data["airflow"]["python"] = str(self.airflow.python)
-        data["airflow"]["pythonpath"] = [str(path) for path in self.airflow.pythonpath]
+        data: dict[str, Any] = msgspec.to_builtins(self, enc_hook=str)
         return data
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "LabSpec":
-        """Read what `to_json` returned."""
-        airflow = dict(data["airflow"])
-        airflow["python"] = Path(airflow["python"])
-        airflow["pythonpath"] = tuple(Path(path) for path in airflow["pythonpath"])
-        deployed = data["deployment"]
-        if deployed is not None:
-            lists = {name: tuple(deployed[name]) for name in ("layers", "values")}
-            deployed = Deployment(**{**deployed, **lists})
-        attached = Attachment(**data["attachment"]) if data["attachment"] else None
-        parts = {"airflow": Airflow(**airflow), "deployment": deployed, "attachment": attached}
-        return LabSpec(**{**data, **parts})
+        """Read what `to_json` returned; LabError for what another version of this project wrote."""
+        try:
+            return msgspec.convert(data, LabSpec, dec_hook=lambda wanted, value: wanted(value))
+        except msgspec.ValidationError as error:
+            raise LabError(
+                f"A lab of another version of this project is there: {error}.",
+                "Take it down with that version.",
+            ) from error
 
 
 @dataclass

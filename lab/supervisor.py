@@ -14,19 +14,47 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
-from lab.boot import Boot
+from lab.attach_boot import AttachBoot
+from lab.boot import EmbeddedBoot
 from lab.control import ControlServer
 from lab.deploy_boot import DeployBoot
 from lab.errors import LabError
-from lab.spawn import adopt_orphans, is_same_process, signal_family
-from lab.spec import LabSpec, LabState, ProcessState
+from lab.spawn import adopt_orphans, is_same_process
+from lab.spec import LabSpec, LabState
 from lab.undo import Undo
 
 log = logging.getLogger(__name__)
+
+
+class Boot(Protocol):
+    """How a kind of lab comes up and goes, and what it can be told meanwhile."""
+
+    def steps(self) -> Iterator[None]:
+        """Bring the lab up, yielding often; LabError when a part fails."""
+        ...
+
+    def answer(self, request: dict[str, Any]) -> None:
+        """Serve a control request of this kind of lab; LabError where it knows none such."""
+        ...
+
+    def reap(self) -> None:
+        """Look after what has ended."""
+        ...
+
+    def stop(self) -> None:
+        """Take down all that was brought up."""
+        ...
+
+
+BOOTS: dict[str, Callable[[Path, LabSpec, LabState], Boot]] = {
+    "embedded": EmbeddedBoot,
+    "kind": DeployBoot,
+    "cluster": AttachBoot,
+}
 
 
 class Supervisor:
@@ -36,14 +64,7 @@ class Supervisor:
         self.directory = directory
         self.owner = owner
         self.state = LabState(supervisor=os.getpid(), created=psutil.Process().create_time())
-        if spec.kind == "embedded":
-            self.boot = Boot(directory, spec, self.state)
-        elif spec.kind == "cluster":
-            from lab.attach_boot import AttachBoot  # LAZY
-
-            self.boot = AttachBoot(directory, spec, self.state)
-        else:
-            self.boot = DeployBoot(directory, spec, self.state)
+        self.boot = BOOTS[spec.kind](directory, spec, self.state)
         self.undo = Undo(directory)
         self.done = False
 
@@ -91,33 +112,9 @@ class Supervisor:
             self.done = True
         elif operation == "detach":
             self.owner = None
-        elif operation in _SIGNALS:
-            self._signal(request["process"], _SIGNALS[operation])
-        elif operation == "start":
-            self.boot.restart(request["process"])
-        elif operation == "restart-database":
-            self.boot.restart_database(request["how"])
         else:
-            raise LabError(f"there is no operation {operation!r}")
+            self.boot.answer(request)
         return {"ok": True}
-
-    def _signal(self, name: str, number: signal.Signals) -> None:
-        process = self._process(name)
-        if process.exit_code is not None:
-            raise LabError(f"{name} has ended with exit code {process.exit_code}")
-        if number == signal.SIGKILL:
-            self.boot.killed.add(name)
-        signal_family(process.pid, number)
-
-    def _process(self, name: str) -> ProcessState:
-        if name not in self.state.processes:
-            raise LabError(
-                f"there is no process {name!r}; there are {sorted(self.state.processes)}"
-            )
-        return self.state.processes[name]
-
-
-_SIGNALS = {"pause": signal.SIGSTOP, "resume": signal.SIGCONT, "kill": signal.SIGKILL}
 
 
 @contextmanager

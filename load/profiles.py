@@ -1,7 +1,7 @@
 """Named floods: which DAGs, how many runs of them, and how fast."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dags.shapes import Shape, ShapeError, dags
@@ -48,13 +48,25 @@ class Profile:
         )
         return sum(shapes[order.dag_id].task_instances for order in orders(asked))
 
+    def for_pods(self) -> "Profile":
+        """Return the flood for workers that are real pods: a third of the runs.
+
+        A pod costs a node some seconds of CPU where a simulated worker costs milliseconds.
+        """
+        return replace(self, runs=max(1, self.runs // 3))
+
     def environment(self) -> dict[str, str]:
         """Return the variables that every process of Airflow and every worker must carry."""
         shape = {"HA_CHAOS_SHAPES": self.shapes, "HA_CHAOS_SLEEP": f"{self.sleep:g}"}
         return {**shape, **self.settings}
 
     def flood(
-        self, base_url: str, directory: Path, seed: int, run_time: float | None = None
+        self,
+        base_url: str,
+        directory: Path,
+        seed: int,
+        run_time: float | None = None,
+        workers: int = 0,
     ) -> Flood:
         """Return the flood, not yet started, against an API server that has its DAGs."""
         return Flood(
@@ -68,6 +80,7 @@ class Profile:
             ui=self.ui,
             run_prefix=self.name,
             run_time=run_time,
+            workers=workers,
         )
 
 

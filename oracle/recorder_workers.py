@@ -68,7 +68,7 @@ class WorkerReader:
         else:
             if log is None and pod.phase == "Pending":
                 return
-            if log is None and pod.exit_code != 0:
+            if log is None and pod.exit_code != 0 and pod.op != "deleted":
                 self._missing(f"the log of pod {pod.name} is gone")
         refused = self._explain(find_refusal(log), log) if log else None
         worker = WorkerEvent(

@@ -74,7 +74,14 @@ def test_node_pause(flood: Floods, faults: Faults) -> None:
 
 
 @pytest.mark.needs("node")
-def test_pod_network(flood: Floods, faults: Faults) -> None:
-    """One scheduler is far from everything, and a little of what it sends is lost."""
-    with flood.running(), faults.pod_network("scheduler-2", seconds=0.1, loss=0.01):
+def test_pod_network_loss(flood: Floods, faults: Faults) -> None:
+    """One packet in twenty, to and from one scheduler, is lost."""
+    with flood.running(), faults.pod_network("scheduler-2", loss=0.05):
+        flood.go_on(20)
+
+
+@pytest.mark.needs("node")
+def test_pod_network_latency(flood: Floods, faults: Faults) -> None:
+    """One scheduler is far from everything: database, Kubernetes API and API server."""
+    with flood.running(), faults.pod_network("scheduler-2", seconds=0.1, jitter=0.05):
         flood.go_on(20)

@@ -1,5 +1,6 @@
 """What a judgement makes of a test: red, green or broken, for the right reason only."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,9 @@ def test_a_run_that_cannot_tell_is_broken_never_green(
     assert cannot_tell.verdict == "unknown"
     with pytest.raises(Unknown, match="The verdict is unknown"):
         settle(cannot_tell, "3.3.2", KNOWN, expect_known=expect_known, witness="")
+
+
+def test_what_airflow_calls_its_design_is_told_and_fails_no_release(broken: Judgement) -> None:
+    design = Known(replace(scenarios()["57618"], by_design=True))
+    with pytest.raises(pytest.xfail.Exception, match="who did what"):
+        settle(broken, "3.0.6", design, expect_known=False, witness="who did what")

@@ -1,0 +1,228 @@
+"""Attaching to what looks like a release: found by its labels, reached, and left as it was.
+
+The components are pods of one image that do nothing but bear the chart's labels; the database is a
+real PostgreSQL in the cluster. HA_CHAOS_TEST_POSTGRES names its image; HA_CHAOS_TEST_IMAGE must
+have python3 here.
+"""
+
+import base64
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from lab.attach_boot import AttachBoot, undo_argv
+from lab.attach_config import default_kubeconfig, single_context
+from lab.attach_discovery import discover
+from lab.attach_plan import client_of, plan, reported_version
+from lab.attached import REFUSAL, ClusterLab
+from lab.base import Airflow
+from lab.errors import LabError
+from lab.kube.portforward import PortForward
+from lab.request import write_request
+from lab.spec import Attachment, LabSpec, LabState
+from oracle import audit
+
+POSTGRES_VARIABLE = "HA_CHAOS_TEST_POSTGRES"
+PASSWORD = "p@ss:w/rd"
+_TABLES = Path(__file__).parents[1] / "lab" / "recorder" / "tables.sql"
+_URL = "postgresql+psycopg2://postgres:p%40ss%3Aw%2Frd@postgres:5432/postgres?sslmode=disable"
+_API = """
+import http.server, json
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        known = self.path == "/airflow/api/v2/version"
+        self.send_response(200 if known else 404)
+        self.end_headers()
+        self.wfile.write(json.dumps({"version": "3.0.6"}).encode())
+http.server.HTTPServer(("127.0.0.1", 8080), Handler).serve_forever()
+"""
+
+
+def component(name: str, image: str, what: str, *command: str) -> dict[str, Any]:
+    labels = {"tier": "airflow", "component": what, "release": "prod"}
+    key = {"secretKeyRef": {"name": "own-secret", "key": "url"}}
+    container = {
+        "name": what,
+        "image": image,
+        "command": list(command),
+        "env": [{"name": "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "valueFrom": key}],
+        "volumeMounts": [{"name": "config", "mountPath": "/cfg", "subPath": "airflow.cfg"}],
+    }
+    return {
+        "metadata": {"name": name, "labels": labels},
+        "spec": {
+            "containers": [container],
+            "volumes": [{"name": "config", "configMap": {"name": "prod-config"}}],
+            "terminationGracePeriodSeconds": 0,
+        },
+    }
+
+
+def database(image: str) -> dict[str, Any]:
+    container = {
+        "name": "postgres",
+        "image": image,
+        "env": [{"name": "POSTGRES_PASSWORD", "value": PASSWORD}],
+        "readinessProbe": {
+            "exec": {"command": ["pg_isready", "-h", "127.0.0.1"]},
+            "periodSeconds": 1,
+        },
+    }
+    return {
+        "metadata": {"name": "postgres", "labels": {"app": "postgres"}},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+    }
+
+
+@pytest.fixture(scope="module")
+def release(kubernetes_api: Any, namespace: str, image: str) -> str:
+    """A namespace with the parts of a release; its database's Secret is called as nobody would."""
+    if POSTGRES_VARIABLE not in os.environ:
+        pytest.skip(f"no PostgreSQL image given ({POSTGRES_VARIABLE})")
+    url = base64.b64encode(_URL.encode()).decode()
+    config = (
+        "[core]\nexecutor = KubernetesExecutor\n[api]\nbase_url = https://x.example/airflow\n"
+        "[kubernetes_executor]\ndelete_worker_pods = False\n"
+    )
+    core = kubernetes_api
+    core.create_namespaced_secret(
+        namespace, {"metadata": {"name": "own-secret"}, "data": {"url": url}}
+    )
+    core.create_namespaced_config_map(
+        namespace, {"metadata": {"name": "prod-config"}, "data": {"airflow.cfg": config}}
+    )
+    ports = [{"port": 5432, "targetPort": 5432}]
+    core.create_namespaced_service(
+        namespace,
+        {
+            "metadata": {"name": "postgres"},
+            "spec": {"selector": {"app": "postgres"}, "ports": ports},
+        },
+    )
+    sleep = ("sleep", "3600")
+    core.create_namespaced_pod(namespace, database(os.environ[POSTGRES_VARIABLE]))
+    core.create_namespaced_pod(namespace, component("prod-s-0", image, "scheduler", *sleep))
+    core.create_namespaced_pod(namespace, component("prod-s-1", image, "scheduler", *sleep))
+    api = component("prod-a", image, "api-server", "python3", "-c", _API)
+    core.create_namespaced_pod(namespace, api)
+    until_ready(core, namespace, 4)
+    return namespace
+
+
+def until_ready(core: Any, namespace: str, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        pods = core.list_namespaced_pod(namespace).items
+        ready = [p for p in pods if any(c.ready for c in p.status.container_statuses or ())]
+        if len(ready) >= count:
+            return
+        time.sleep(0.3)
+    pytest.fail("the pods did not become ready")
+
+
+@pytest.fixture
+def attached(release: str, tmp_path: Path) -> Iterator[tuple[AttachBoot, ClusterLab]]:
+    """A lab attached by a boot of our own; its processes end with the test."""
+    context = single_context(default_kubeconfig(), None)["current-context"]
+    attachment = Attachment(default_kubeconfig(), context, release, "prod")
+    spec = LabSpec(Airflow("3.0.6", "3.0.6"), attachment=attachment)
+    write_request(tmp_path, spec, None)
+    state = LabState()
+    boot = AttachBoot(tmp_path, spec, state)
+    client = client_of(single_context(default_kubeconfig(), None))
+    with migrated(client, release):
+        for _ in boot.steps():
+            pass
+        yield boot, ClusterLab(tmp_path)
+        boot.stop()
+
+
+@contextmanager
+def migrated(client: Any, namespace: str) -> Iterator[None]:
+    """Have Airflow's tables in the database while a test lasts."""
+    forward = PortForward(client, namespace, "app=postgres", 5432)
+    parts: dict[str, Any] = {"host": "127.0.0.1", "port": forward.start(), "user": "postgres"}
+    with psycopg.connect(**parts, password=PASSWORD, autocommit=True) as connection:
+        connection.execute(_TABLES.read_text().encode())
+        yield
+        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    forward.stop()
+
+
+def client() -> Any:
+    return client_of(single_context(default_kubeconfig(), None))
+
+
+def test_a_release_is_found_by_its_labels_and_read_from_its_own_configuration(
+    release: str,
+) -> None:
+    found = discover(client(), release)
+    assert found.name == "prod"
+    assert found.schedulers == ("prod-s-0", "prod-s-1")
+    assert found.executor == "KubernetesExecutor"
+    assert found.secret == ("own-secret", "url")
+    assert found.api_path == "/airflow"
+    assert (found.deletes_workers, found.named, found.pool_mode) == (False, "", "")
+
+
+def test_the_version_is_what_the_api_server_says(release: str) -> None:
+    assert reported_version(client(), discover(client(), release)) == "3.0.6"
+
+
+def test_the_plan_names_the_database_without_its_password(release: str) -> None:
+    told = "\n".join(plan(client(), "c", discover(client(), release), allow_faults=False))
+    assert "postgres at postgres:5432, as postgres" in told
+    assert "disturbs: nothing" in told
+    assert PASSWORD not in told
+
+
+def test_a_namespace_without_release_is_told(kubernetes_api: Any) -> None:
+    assert kubernetes_api
+    with pytest.raises(LabError, match="no running pods of the official Airflow chart"):
+        discover(client(), "default")
+
+
+def test_nothing_is_disturbed_without_leave(attached: tuple[AttachBoot, ClusterLab]) -> None:
+    _, lab = attached
+    assert lab.lacks("pause") == REFUSAL
+    assert lab.lacks("node")
+    with pytest.raises(LabError, match="left alone"):
+        lab.pause("prod-s-0")
+
+
+def test_the_database_is_reached_and_the_audit_removed_at_the_end(
+    attached: tuple[AttachBoot, ClusterLab],
+) -> None:
+    boot, lab = attached
+    audit.install(lab.dsn())
+    assert audit.installed(lab.dsn())
+    lab.undo.run()
+    assert not audit.installed(lab.dsn())
+    assert boot.state.phase == "ready"
+
+
+def test_it_is_removed_even_if_the_lab_and_its_port_forward_are_gone(
+    attached: tuple[AttachBoot, ClusterLab],
+) -> None:
+    boot, lab = attached
+    audit.install(lab.dsn())
+    state = json.loads((lab.directory / "state.json").read_text())
+    state["endpoints"]["postgres"] = 1
+    (lab.directory / "state.json").write_text(json.dumps(state))
+    assert subprocess.run(undo_argv(lab.directory, "clear"), cwd="/").returncode == 0
+    assert not audit.installed(lab.dsn())
+    assert PASSWORD not in json.dumps(undo_argv(lab.directory, "clear"))
+    assert boot.state.phase == "ready"
+
+
+def test_who_cannot_be_told_apart_is_told(attached: tuple[AttachBoot, ClusterLab]) -> None:
+    _, lab = attached
+    assert "0 of 2 schedulers are known" in lab.unidentified
