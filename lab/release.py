@@ -15,7 +15,7 @@ _ROLES = ("api-server", "dag-processor", "scheduler")
 class ReleaseLab(SupervisedLab):
     """A release in a namespace; the names of its processes are those of its pods."""
 
-    pace = 4.0
+    pace = 6.0
     workers = "pods"
 
     def __init__(self, directory: Path) -> None:
