@@ -21,8 +21,8 @@ from pathlib import Path
 import psutil
 
 from harness.run import Run
-from lab.life import AnyLab, start
 from lab.environments import prepare
+from lab.life import AnyLab, start
 from lab.pool import Owner
 from lab.spec import LabSpec
 from load.profiles import profile

@@ -29,6 +29,7 @@ class Options:
     expect_known: bool
     whole_flood: bool
     flood_workers: int
+    flood_runs: int | None
     kind: KindOptions
     cluster: ClusterOptions | None = None
 
@@ -80,6 +81,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="do not stop a flood at its first violation, to measure how many there are",
     )
     group.addoption(
+        "--flood-runs",
+        type=_positive,
+        metavar="N",
+        help="DAG runs of each flood (default: as its profile says; a third of that with real pods)",
+    )
+    group.addoption(
         "--flood-workers",
         type=int,
         default=0,
@@ -123,6 +130,7 @@ def read_options(config: pytest.Config) -> Options:
         expect_known=config.getoption("expect_known"),
         whole_flood=config.getoption("whole_flood"),
         flood_workers=config.getoption("flood_workers"),
+        flood_runs=config.getoption("flood_runs"),
         kind=read_kind_options(config),
         cluster=cluster,
     )

@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,9 +178,11 @@ def faults(lab: Lab, history: Run, seed: int) -> Faults:
 def flood(request: pytest.FixtureRequest, history: Run) -> Iterator[Floods]:
     """Floods of DAG runs; what still runs at the end of the test is stopped."""
     profile = flood_profile(request.node)
-    if history.lab.workers == "pods":
-        profile = profile.for_pods()
     options = request.config.stash[SESSION].options
+    if options.flood_runs:
+        profile = replace(profile, runs=options.flood_runs)
+    elif history.lab.workers == "pods":
+        profile = profile.for_pods()
     floods = Floods(
         history, profile, whole=options.whole_flood, load_workers=options.flood_workers
     )

@@ -22,6 +22,7 @@ def publish(run: Run, judgement: Judgement, nodeid: str) -> dict[str, Any]:
         "lab": run.lab.kind,
         "schedulers": len(run.lab.schedulers),
         "workers": run.lab.workers,
+        "boot": run.lab.boot,
         "seed": run.seed,
     }
     witness = redact(tell(judgement))

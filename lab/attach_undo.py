@@ -25,7 +25,7 @@ from lab.spec import LabState
 DSN_VARIABLE = "HA_CHAOS_DSN"
 
 _REMOVALS = (("chaos", "remove"), ("oracle", "remove-audit"))
-_TIMEOUT = 12.0
+_TIMEOUT = 25.0
 
 
 def clear(directory: Path) -> int:

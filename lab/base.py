@@ -43,6 +43,9 @@ class Lab(Protocol):
     unidentified: str
     """Why the schedulers cannot be told apart in the database; empty where they can."""
 
+    boot: dict[str, float]
+    """The seconds that each part of its boot took."""
+
     airflow: Airflow
     directory: Path
     namespace: str

@@ -78,7 +78,7 @@ def _remove_audit() -> int:
         print(f"error: {DSN_VARIABLE} is not set; it names the database", file=sys.stderr)
         return EXIT_CODES["unknown"]
     try:
-        audit.remove(dsn, timeout=8.0)
+        audit.remove(dsn, timeout=15.0)
     except audit.AuditError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_CODES["unknown"]

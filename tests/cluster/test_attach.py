@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from lab.attach_boot import AttachBoot, undo_argv
 from lab.attach_config import default_kubeconfig, single_context
@@ -26,7 +28,9 @@ from lab.attached import REFUSAL, ClusterLab
 from lab.base import Airflow
 from lab.errors import LabError
 from lab.kube.portforward import PortForward
+from lab.life import start
 from lab.request import write_request
+from lab.spawn import is_same_process
 from lab.spec import Attachment, LabSpec, LabState
 from oracle import audit
 
@@ -226,3 +230,29 @@ def test_it_is_removed_even_if_the_lab_and_its_port_forward_are_gone(
 def test_who_cannot_be_told_apart_is_told(attached: tuple[AttachBoot, ClusterLab]) -> None:
     _, lab = attached
     assert "0 of 2 schedulers are known" in lab.unidentified
+
+
+def test_what_a_killed_session_put_there_goes_with_it(
+    release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path))
+    context = single_context(default_kubeconfig(), None)["current-context"]
+    attachment = Attachment(default_kubeconfig(), context, release, "prod")
+    owner = subprocess.Popen(["sleep", "600"])
+    born = psutil.Process(owner.pid).create_time()
+    with migrated(client(), release):
+        spec = LabSpec(Airflow("3.0.6", "3.0.6"), attachment=attachment)
+        lab = start(spec, owner=(owner.pid, born))
+        state = lab.state
+        audit.install(lab.dsn())
+        owner.kill()
+        owner.wait()
+        deadline = time.monotonic() + 90
+        while is_same_process(state.supervisor, state.created) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        with pytest.raises(audit.AuditError):
+            audit.installed(lab.dsn())
+        forward = PortForward(client(), release, "app=postgres", 5432)
+        parts: dict[str, Any] = {"host": "127.0.0.1", "port": forward.start(), "user": "postgres"}
+        assert not audit.installed(make_conninfo(password=PASSWORD, **parts))
+        forward.stop()
