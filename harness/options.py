@@ -84,7 +84,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--flood-runs",
         type=_positive,
         metavar="N",
-        help="DAG runs of each flood (default: as its profile says; a third of that with real pods)",
+        help="DAG runs of each flood (default: as its profile says; a third with real pods)",
     )
     group.addoption(
         "--flood-workers",

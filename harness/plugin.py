@@ -92,6 +92,16 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     ]
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Print the plan for somebody else's deployment also where `-q` leaves the header out."""
+    config = session.config
+    shared = config.stash.get(SESSION, None)
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if shared and shared.options.cluster and terminal and config.option.verbose < 0:
+        for line in shared.options.cluster.plan:
+            terminal.write_line(line)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run an observation alone, and only where one is asked for."""
     if session := config.stash.get(SESSION, None):
@@ -183,9 +193,7 @@ def flood(request: pytest.FixtureRequest, history: Run) -> Iterator[Floods]:
         profile = replace(profile, runs=options.flood_runs)
     elif history.lab.workers == "pods":
         profile = profile.for_pods()
-    floods = Floods(
-        history, profile, whole=options.whole_flood, load_workers=options.flood_workers
-    )
+    floods = Floods(history, profile, whole=options.whole_flood, load_workers=options.flood_workers)
     yield floods
     floods.stop()
 

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from lab.attached import ClusterLab
 from lab.components import PROJECT
 from lab.deployed import KindLab
 from lab.embedded import EmbeddedLab
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _NEEDED_BYTES = 500_000_000
 
-AnyLab = EmbeddedLab | KindLab
+AnyLab = EmbeddedLab | KindLab | ClusterLab
 
 
 def open_lab(directory: Path) -> AnyLab:
@@ -30,11 +31,7 @@ def open_lab(directory: Path) -> AnyLab:
     kind = read_spec(directory).kind
     if kind == "embedded":
         return EmbeddedLab(directory)
-    if kind == "cluster":
-        from lab.attached import ClusterLab  # LAZY
-
-        return ClusterLab(directory)  # type: ignore
-    return KindLab(directory)
+    return ClusterLab(directory) if kind == "cluster" else KindLab(directory)
 
 
 def start(spec: LabSpec, *, owner: tuple[int, float] | None) -> AnyLab:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import requests
 from filelock import FileLock, Timeout
 
 from lab.errors import LabError
@@ -126,7 +127,17 @@ class Pool:
         """Take down what is left in the slots."""
         for slot in range(self.size):
             if warm := self._occupant(slot):
+                _leave_clean(warm)
                 take_down(warm)
+
+
+def _leave_clean(directory: Path) -> None:
+    """End what tests began in a deployment that is not ours; it outlives the lab."""
+    try:
+        if read_spec(directory).kind == "cluster":
+            open_lab(directory).clean()
+    except (LabError, requests.RequestException) as error:
+        log.warning("Runs of this session may go on: %s", error)
 
 
 def _cluster_lease(spec: LabSpec, timeout: float, *, alone: bool) -> AbstractContextManager[None]:

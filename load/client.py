@@ -12,6 +12,7 @@ import msgspec
 from gevent.lock import Semaphore
 from locust import FastHttpUser
 
+from lab.api import Login
 from load.plan import Asked
 from load.tally import Tally
 
@@ -51,7 +52,7 @@ class Complaint(Exception):
 
 
 class AirflowUser(FastHttpUser):
-    """Somebody who is logged in as SimpleAuthManager's all-admins user."""
+    """Somebody who is logged in as SimpleAuthManager's all-admins user, or as `Login` says."""
 
     abstract = True
     asked: ClassVar[Asked]
@@ -104,8 +105,13 @@ class AirflowUser(FastHttpUser):
         return self.tally.token
 
     def _log_in(self, deadline: float) -> None:
-        """Try once (by GET: a POST with an empty body is 422), and give up past the deadline."""
-        with self.client.request("GET", "/auth/token", catch_response=True) as response:
+        """Try once, and give up past the deadline."""
+        who = Login.from_environment()
+        if who.token:
+            self.tally.token = who.token
+            return
+        method, body = who.request()
+        with self.client.request(method, "/auth/token", json=body, catch_response=True) as response:
             answer = _read(response)
             if answer.ok:
                 self.tally.token = msgspec.json.decode(answer.body)["access_token"]

@@ -8,7 +8,10 @@ from oracle.redaction import redact
 
 
 class LogTails:
-    """Keeps of each log what was written from now on: a warm lab's logs go back further."""
+    """Keeps of each log what was written from now on: a warm lab's logs go back further.
+
+    A log that has become shorter was trimmed, and is kept whole.
+    """
 
     def __init__(self, logs: dict[str, Path]) -> None:
         self._begun = {
@@ -20,7 +23,7 @@ class LogTails:
         for name, (path, offset) in self._begun.items():
             if path.exists():
                 with path.open("rb") as file:
-                    file.seek(offset)
+                    file.seek(offset if path.stat().st_size >= offset else 0)
                     self.keep_text(folder, f"{name}.log", file.read().decode(errors="replace"))
 
     def keep_text(self, folder: Path, name: str, text: str | None) -> None:

@@ -23,7 +23,8 @@ def kubeconfig(path: Path, name: str, *, current: bool = True, **cluster: Any) -
 
 
 def test_paths_inside_stay_those_of_the_file_they_stand_in(tmp_path: Path) -> None:
-    file = kubeconfig(tmp_path / "a", "a", **{"certificate-authority": "ca.pem"})
+    authority: dict[str, Any] = {"certificate-authority": "ca.pem"}
+    file = kubeconfig(tmp_path / "a", "a", **authority)
     data = single_context(str(file), None)
     assert data["clusters"][0]["cluster"]["certificate-authority"] == str(tmp_path / "ca.pem")
     assert data["users"][0]["user"] == {
