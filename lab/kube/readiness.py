@@ -112,8 +112,8 @@ def _summary(troubles: list[Trouble]) -> str:
     """Return one short line: pods first, for they say why."""
     pods = [each for each in troubles if each.kind == "Pod"]
     shown = pods or troubles
-    more = f" (and {len(shown) - 2} more)" if len(shown) > 2 else ""
-    return "; ".join(str(each)[:150] for each in shown[:2]) + more
+    more = f" (and {len(shown) - 1} more)" if len(shown) > 1 else ""
+    return str(shown[0])[:150].removesuffix(".") + more
 
 
 def _explained(core: CoreV1Api, namespace: str, troubles: list[Trouble]) -> list[str]:
