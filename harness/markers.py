@@ -66,7 +66,11 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
                 f"Scenario {scenario.name} needs {scenario.schedulers} schedulers.",
                 f"Give --schedulers {scenario.schedulers} or more.",
             )
-        env = {"HA_CHAOS_SHAPES": scenario.shapes, "HA_CHAOS_SLEEP": f"{scenario.sleep:g}"}
+        env = {
+            "HA_CHAOS_SHAPES": scenario.shapes,
+            "HA_CHAOS_SLEEP": f"{scenario.sleep:g}",
+            **scenario.settings,
+        }
         return wanted_lab(airflow, options, env, pod_start=scenario.pod_start)
     if item.get_closest_marker("flood"):
         env = flood_profile(item).environment()

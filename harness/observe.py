@@ -4,7 +4,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import FrameType
 
@@ -43,6 +43,8 @@ def unfit(item: pytest.Item, lab: Lab) -> str | None:
         if reason := lab.lacks("gate") or unavailable(lab.dsn()):
             return reason
         scenario = scenario_of(item)
+        if scenario.settings:
+            return f"a deployment keeps its own settings, and it takes {_told(scenario.settings)}"
         shapes, sleep = scenario.shapes, scenario.sleep
     elif item.get_closest_marker("flood"):
         profile = flood_profile(item)
@@ -72,6 +74,10 @@ def teller(config: pytest.Config) -> Say:
             terminal.write_line(f"{time.strftime('%H:%M:%S')} {line}")
 
     return say
+
+
+def _told(settings: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
 def _fixtures(item: pytest.Item) -> Collection[str]:

@@ -13,6 +13,9 @@ permutations (orders of the steps). This module reads and checks specs; `harness
     until              wait for a run or for task instances; `of: second`, or `of: all` its runs
     wait               seconds
     settle             wait for the end of all runs
+
+`setup` says what the lab must have: its DAGs' shapes, how many schedulers, and `settings`, sections
+of Airflow's options as in airflow.cfg, for what would take too long by Airflow's defaults.
 """
 
 from collections.abc import Mapping
@@ -59,7 +62,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One race, as its YAML file tells it."""
+    """One race, as its YAML file tells it; `settings` by the names of environment variables."""
 
     name: str
     title: str
@@ -72,6 +75,7 @@ class Scenario:
     sleep: float
     pod_start: float
     schedulers: int
+    settings: Mapping[str, str]
     sessions: Mapping[str, str]
     permutations: Mapping[str, tuple[Step, ...]]
 
@@ -130,9 +134,21 @@ def _scenario(data: dict[str, Any]) -> Scenario:
         sleep=float(data["setup"].get("sleep", 0)),
         pod_start=float(data["setup"].get("pod_start", 0)),
         schedulers=int(data["setup"]["schedulers"]),
+        settings=_settings(data["setup"].get("settings", {})),
         sessions=sessions,
         permutations=permutations,
     )
+
+
+def _settings(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return Airflow's options under the names by which environment variables set them."""
+    settings = {}
+    for section, options in sections.items():
+        for option, value in options.items():
+            if not isinstance(value, str | int | float):
+                raise ValueError(f"the setting {section}.{option} is no text and no number")
+            settings[f"AIRFLOW__{section}__{option}".upper()] = str(value)
+    return settings
 
 
 def _step(name: str, what: dict[str, Any], sessions: Mapping[str, str]) -> Step:

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ from lab.errors import LabError
 from lab.kube.client import api_client, core_v1
 from lab.kube.logs import LogFollower
 from lab.kube.portforward import PortForward
+from lab.progress import Progress
 from lab.spec import Attachment, LabSpec, LabState
 from lab.undo import Undo
 
@@ -60,6 +60,7 @@ class AttachBoot:
         self.directory = directory
         self.spec = spec
         self.state = state
+        self._progress = Progress(directory, state)
         self.attachment: Attachment = spec.attachment
         self._forwards: list[PortForward] = []
         self._followers: list[LogFollower] = []
@@ -73,26 +74,17 @@ class AttachBoot:
         there = self.attachment
         write_kubeconfig(kubeconfig, single_context(there.kubeconfig, there.context))
         self._client = api_client(kubeconfig)
-        with self._timed("release"):
+        with self._progress.timed("release"):
             release = discover(self._client, there.namespace, there.release)
         yield
-        with self._timed("database"):
+        with self._progress.timed("database"):
             self._reach_database(release)
         yield
-        with self._timed("API"):
+        with self._progress.timed("API"):
             self._reach_api(release)
         self._follow(f"tier=airflow,release={release.name},kubernetes_executor!=True", "logs")
         self._follow(_WORKERS, "pods")
-        self.state.phase, self.state.doing = "ready", ""
-        self.state.save(self.directory)
-
-    @contextmanager
-    def _timed(self, part: str) -> Iterator[None]:
-        self.state.doing = part
-        self.state.save(self.directory)
-        begun = time.monotonic()
-        yield
-        self.state.boot[part] = round(time.monotonic() - begun, 2)
+        self._progress.ready()
 
     def _reach_database(self, release: Release) -> None:
         database, way = find_database(self._client, release)

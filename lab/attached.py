@@ -1,7 +1,6 @@
 """A lab that is somebody else's deployment of the chart, in a cluster of a kubeconfig."""
 
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,6 @@ _NAMELESS = (
     "`helm upgrade ... --reuse-values -f charts-values/identity.yaml` sets PGAPPNAME"
 )
 
-_BACK = 300.0
-_STEP = 0.5
 _ACTIVE = ("running", "queued")
 _NOT_OURS = {
     "node": "the cluster's nodes are not ours",
@@ -93,6 +90,7 @@ class ClusterLab(ReleaseLab):
 
     def kill(self, process: str) -> None:
         """Kill a container's processes (SIGKILL); the kubelet starts them again."""
+        self._restarts_when_killed[process] = self._pod(process).restarts
         self._signal(process, signal.SIGKILL)
 
     def _resuming(self, process: str) -> list[str]:
@@ -104,14 +102,6 @@ class ClusterLab(ReleaseLab):
         pod = self._pod(process)
         client = api_client(self.kubeconfig)
         execs.signal_all(client, self.namespace, pod.name, pod.container, number)
-
-    def start(self, process: str) -> None:
-        """Wait until the kubelet has restarted a killed process."""
-        deadline = time.monotonic() + _BACK
-        while not self._pod(process).ready:
-            if time.monotonic() > deadline:
-                raise LabError(f"{process} was not ready again after {_BACK:.0f} s.")
-            time.sleep(_STEP)
 
     def restart_database(self, how: str) -> None:
         """Refuse: the database is not ours."""

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from lab.errors import LabError
 from lab.kubeapi.kubeconfig import write_kubeconfig
 from lab.kubeclient import create_namespace
 from lab.postgres import Postgres, free_port, port_is_free
+from lab.progress import Progress
 from lab.ready import Readiness
 from lab.settings import NAMESPACE, Endpoints, write_passfile, write_pod_template
 from lab.spawn import end_all, signal_family, spawn, wait_exit
@@ -48,6 +48,7 @@ class EmbeddedBoot:
         self.directory = directory
         self.spec = spec
         self.state = state
+        self._progress = Progress(directory, state)
         self.postgres = Postgres(directory / "pg")
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.components: dict[str, Component] = {}
@@ -58,32 +59,23 @@ class EmbeddedBoot:
         """Boot, yielding often, so that the caller can listen; LabError when a part fails."""
         for folder in ("logs", "pods", "airflow", "tmp"):
             (self.directory / folder).mkdir(exist_ok=True)
-        with self._timed("database"):
+        with self._progress.timed("database"):
             template = template_for(self.spec.airflow)
             yield
             self.postgres.clone_from(template)
             self.postgres.start()
             self._adopt("postgres", self.postgres.process, self.postgres.directory / "postgres.log")
         yield
-        with self._timed("proxy and Kubernetes API"):
+        with self._progress.timed("proxy and Kubernetes API"):
             at = self._start_ours()
         yield
-        with self._timed("Airflow"):
+        with self._progress.timed("Airflow"):
             for component in components.airflow_components(self.spec, self.directory, at):
                 self._start(component)
                 self.daemons.add(component.name)
             self._start(components.kubelet(self.spec, self.directory, at, self._ledger_dsn()))
             yield from self._until_ready(at)
-        self.state.phase, self.state.doing = "ready", ""
-        self.state.save(self.directory)
-
-    @contextmanager
-    def _timed(self, part: str) -> Iterator[None]:
-        self.state.doing = part
-        self.state.save(self.directory)
-        begun = time.monotonic()
-        yield
-        self.state.boot[part] = round(time.monotonic() - begun, 2)
+        self._progress.ready()
 
     def _ledger_dsn(self) -> str:
         return self.postgres.dsn(application_name="task")
@@ -224,9 +216,7 @@ class EmbeddedBoot:
                     raise LabError(f"{name} ended while the lab booted: {last}")
             if time.monotonic() > deadline:
                 raise LabError(f"The lab was not ready after {timeout:.0f} s: {missing}.")
-            if self.state.doing != missing:
-                self.state.doing = missing
-                self.state.save(self.directory)
+            self._progress.tell(missing)
             yield
 
     def _last_words(self, name: str) -> str:

@@ -10,7 +10,6 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from lab.kube.client import api_client
 from lab.kube.logs import LogFollower
 from lab.kube.portforward import PortForward
 from lab.kube.readiness import waiting
+from lab.progress import Progress
 from lab.ready import Readiness
 from lab.spec import Deployment, LabSpec, LabState
 
@@ -48,6 +48,7 @@ class DeployBoot:
         self.directory = directory
         self.spec = spec
         self.state = state
+        self._progress = Progress(directory, state)
         self.deployment: Deployment = spec.deployment
         self.namespace = names.namespace_of(directory)
         self.kubeconfig = directory / "kubeconfig"
@@ -62,26 +63,13 @@ class DeployBoot:
         self.kubeconfig.touch(0o600)
         shutil.copyfile(self.deployment.kubeconfig, self.kubeconfig)
         self._client = api_client(self.kubeconfig)
-        with self._timed("namespace, Postgres and proxy"):
+        with self._progress.timed("namespace, Postgres and proxy"):
             yield from self._start_ours()
-        with self._timed("Helm release"):
+        with self._progress.timed("Helm release"):
             yield from self._start_airflow()
-        with self._timed("schedulers and DAGs"):
+        with self._progress.timed("schedulers and DAGs"):
             yield from self._until_ready()
-        self.state.phase, self.state.doing = "ready", ""
-        self.state.save(self.directory)
-
-    @contextmanager
-    def _timed(self, part: str) -> Iterator[None]:
-        self._tell(part)
-        begun = time.monotonic()
-        yield
-        self.state.boot[part] = round(time.monotonic() - begun, 2)
-
-    def _tell(self, doing: str) -> None:
-        if self.state.doing != doing:
-            self.state.doing = doing
-            self.state.save(self.directory)
+        self._progress.ready()
 
     def _start_ours(self) -> Iterator[None]:
         password, superuser = secrets.token_hex(16), secrets.token_hex(16)
@@ -153,7 +141,7 @@ class DeployBoot:
 
     def _waiting(self, timeout: float) -> Iterator[None]:
         core = kubernetes_client.CoreV1Api(self._client)
-        for _ in waiting(core, self.namespace, timeout, self._tell):
+        for _ in waiting(core, self.namespace, timeout, self._progress.tell):
             looked = time.monotonic()
             while time.monotonic() < looked + _LOOK_EVERY:
                 yield
@@ -187,7 +175,7 @@ class DeployBoot:
         while missing := readiness.missing():
             if time.monotonic() > deadline:
                 raise LabError(f"The lab was not ready after {timeout:.0f} s: {missing}.")
-            self._tell(missing)
+            self._progress.tell(missing)
             yield
 
     def _dsn(self) -> str:

@@ -55,15 +55,8 @@ class KindLab(ReleaseLab):
     def kill(self, process: str) -> None:
         """Kill the main process of a pod's container (SIGKILL); the kubelet starts it again."""
         pod = self._pod(process)
+        self._restarts_when_killed[process] = pod.restarts
         Node(pod.node, self.undo).kill(pod.container_id)
-
-    def start(self, process: str) -> None:
-        """Wait until the kubelet has restarted a killed process."""
-        deadline = time.monotonic() + _BACK
-        while not self._pod(process).ready:
-            if time.monotonic() > deadline:
-                raise LabError(f"{process} was not ready again after {_BACK:.0f} s.")
-            time.sleep(_STEP)
 
     def restart_database(self, how: str) -> None:
         """Restart PostgreSQL: its postmaster is told to stop, and the kubelet starts it again."""

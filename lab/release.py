@@ -1,13 +1,18 @@
 """What labs have in common whose Airflow is a release of the Helm chart: a process is a pod."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 
 from lab.errors import LabError
-from lab.kube.pods import Process, processes
+from lab.kube.pods import Process, process, processes
 from lab.supervised import SupervisedLab
+
+# Seconds; a kubelet waits longer from one restart of a container to the next.
+_BACK = 300.0
+_STEP = 0.5
 
 _ROLES = ("api-server", "dag-processor", "scheduler")
 
@@ -21,6 +26,7 @@ class ReleaseLab(SupervisedLab):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.namespace = str(self.endpoints["namespace"])
+        self._restarts_when_killed: dict[str, int] = {}
 
     @property
     def schedulers(self) -> tuple[str, ...]:
@@ -43,10 +49,21 @@ class ReleaseLab(SupervisedLab):
         return self._pod(role).name
 
     def _pod(self, name: str) -> Process:
-        for each in processes(self.kubernetes(), self.namespace, ""):
-            if each.name == name:
-                return each
-        raise LabError(f"Namespace {self.namespace} has no pod {name!r}.")
+        if (found := process(self.kubernetes(), self.namespace, name)) is None:
+            raise LabError(f"Namespace {self.namespace} has no running pod {name!r}.")
+        return found
+
+    def start(self, process: str) -> None:
+        """Wait until the kubelet has restarted a killed process."""
+        deadline = time.monotonic() + _BACK
+        while not self._is_back(self._pod(process)):
+            if time.monotonic() > deadline:
+                raise LabError(f"{process} was not ready again after {_BACK:.0f} s.")
+            time.sleep(_STEP)
+
+    def _is_back(self, pod: Process) -> bool:
+        """Tell whether a pod is ready again; what its status says may be older than its death."""
+        return pod.ready and pod.restarts > self._restarts_when_killed.get(pod.name, -1)
 
     def node_of(self, process: str) -> str:
         """Return the node (on kind, the container's name) on which a process runs."""

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from kubernetes.client.exceptions import ApiException
+
+_NOT_FOUND = 404
+
 
 @dataclass(frozen=True)
 class Process:
@@ -20,14 +24,26 @@ class Process:
 def processes(core: Any, namespace: str, selector: str) -> list[Process]:
     """Return the pods of a label selector that run and are not being deleted, by name."""
     pods = core.list_namespaced_pod(namespace, label_selector=selector).items
-    found = [
-        _process(pod)
-        for pod in pods
-        if pod.metadata.deletion_timestamp is None
+    return sorted((_process(pod) for pod in pods if _lives(pod)), key=lambda each: each.name)
+
+
+def process(core: Any, namespace: str, name: str) -> Process | None:
+    """Return one pod that runs and is not being deleted, None when there is none of this name."""
+    try:
+        pod = core.read_namespaced_pod(name, namespace)
+    except ApiException as error:
+        if error.status != _NOT_FOUND:
+            raise
+        return None
+    return _process(pod) if _lives(pod) else None
+
+
+def _lives(pod: Any) -> bool:
+    return (
+        pod.metadata.deletion_timestamp is None
         and pod.status.phase == "Running"
-        and pod.status.container_statuses
-    ]
-    return sorted(found, key=lambda each: each.name)
+        and bool(pod.status.container_statuses)
+    )
 
 
 def _process(pod: Any) -> Process:

@@ -4,9 +4,11 @@
 
 A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remembered:
 
-    0.5  scheduler-1  start -> scheduled try 1       a task instance (`start[2]`, `start@r2`)
+    0.5  scheduler-1  start -> scheduled try 1       a task instance (`start[2]`, `start@r2`);
+                                                     `job 2`: by whom it is queued
     0.0  api-server   run -> queued                  a DAG run (`run@r2`)
     1.0  pod a        of start try 1 Pending         Running, Succeeded, Failed, gone; `deleting`
+                                                     `owner 2`: whose job made it
     2.0  worker a     of start try 1 refused 409 invalid_state running      or `exit 0`
     2.0  code         start of start try 1 in a      or end, fail
     0.0  fault        begin delay scheduler-2        or end
@@ -102,7 +104,9 @@ class Telling:
         self._pods.add(name)
         if rest[0] == "gone":
             op, rest = "deleted", ["Running"]
-        state = {"phase": rest[0], "exit_code": SUCCESSES.get(rest[0])}
+        state: Line = {"phase": rest[0], "exit_code": SUCCESSES.get(rest[0])}
+        if "owner" in rest:
+            state["owner"] = rest[rest.index("owner") + 1]
         self._add("pod", op=op, name=name, **common, **state, deleting="deleting" in rest)
 
     def _worker(self, name: str, common: Line, rest: list[str]) -> None:

@@ -34,6 +34,7 @@ class SoundAirflow:
         self._t = 0.0
         self._row = Row("id-0")
         self._pods = 0
+        self._job = 1
 
     def live(self) -> Iterator[Event]:
         """Tell its life from its run's creation to its run's end."""
@@ -57,6 +58,7 @@ class SoundAirflow:
         yield from self._before_start() if outcome in ("orphan", "stuck") else self._work(outcome)
         if outcome == "orphan":
             yield self._to("scheduler-2", None)
+            self._job += 1
         elif outcome == "stuck":
             yield self._to("scheduler-1", "failed")
             yield self._to("api-server", None)
@@ -89,7 +91,7 @@ class SoundAirflow:
 
     def _to(self, process: str, state: str | None, tries: int = 0) -> TaskInstanceEvent:
         old = self._row
-        self._row = Row(old.id, state, old.try_number + tries, 4, 1)
+        self._row = Row(old.id, state, old.try_number + tries, 4, self._job)
         return TaskInstanceEvent(self._next(), "update", TI, old, self._row, process)
 
     def _told(self, pod: str, phase: str) -> PodEvent:

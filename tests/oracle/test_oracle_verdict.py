@@ -172,6 +172,7 @@ def test_the_verdict_is_ready_for_json() -> None:
         "unique-try": 1,
         "retry-after-end": 0,
         "legal-transition": 1,
+        "no-live-orphan": 0,
         "single-live-pod": 1,
         "valid-start": 1,
         "executed-once": 0,

@@ -14,6 +14,11 @@ STALL = (
     / "queued-in-time"
     / ("invalid-the-other-scheduler-hangs-in-its-critical-section.ndjson")
 )
+WOKEN = (
+    HISTORIES
+    / "no-live-orphan"
+    / "invalid-the-other-reset-it-and-its-scheduler-made-the-pod.ndjson"
+)
 GOLDEN = Path(__file__).parent / "golden"
 INVALID = sorted(HISTORIES.glob("*/invalid-*.ndjson"))
 MOST_LINES = 18
@@ -25,6 +30,10 @@ def test_the_race_57618_is_told_like_the_golden_witness() -> None:
 
 def test_the_stall_is_told_like_the_golden_witness_with_what_the_free_scheduler_did() -> None:
     assert witness.tell(check(STALL)) == (GOLDEN / "critical-section.txt").read_text()
+
+
+def test_the_reset_of_what_a_live_scheduler_queued_is_told_like_the_golden_witness() -> None:
+    assert witness.tell(check(WOKEN)) == (GOLDEN / "woken-scheduler.txt").read_text()
 
 
 def test_a_history_without_violations_has_no_witness() -> None:

@@ -15,7 +15,7 @@ issue: https://example.invalid/1
 has: ">=3.0,<3.2"
 breaks: [unique-try]
 because: reasons
-setup: {shapes: single, schedulers: 2}
+setup: {shapes: single, schedulers: 2, settings: {scheduler: {orphaned_tasks_check_interval: 5}}}
 sessions: {A: scheduler-1}
 steps:
   stop: {pause: A}
@@ -37,6 +37,11 @@ def test_a_good_scenario_is_read(tmp_path: Path) -> None:
     assert scenario.sessions == {"A": "scheduler-1"}
 
 
+def test_a_scenario_s_settings_reach_airflow_by_its_environment(tmp_path: Path) -> None:
+    scenario = load(written(tmp_path, GOOD))
+    assert scenario.settings == {"AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5"}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -46,6 +51,8 @@ def test_a_good_scenario_is_read(tmp_path: Path) -> None:
         ("count: 2", "cuont: 2", "does not know cuont"),
         ("pause: A", "close: A, statement: every", "names no statement of"),
         ("pause: A", "wait: a while", "a while"),
+        ("_interval: 5", "_interval: [5]", "scheduler.orphaned_tasks_check_interval is no text"),
+        ("settings: {scheduler", "settings: {option: 5, scheduler", "no scenario"),
         ("[stop, wait]", "[stop, wiat]", "names unknown steps: wiat"),
         ("[stop, wait]", "[stop]", "no permutation uses the steps wait"),
         ('">=3.0,<3.2"', '"3.0 or so"', "3.0 or so"),

@@ -1,0 +1,94 @@
+"""Is a task instance left to the scheduler that queued it, for as long as that one lives?"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from oracle.events import Event, Header, PodEvent, TaskInstanceEvent, TaskInstanceKey
+from oracle.invariants.base import Invariant, Violation
+from oracle.states import QUEUED
+
+YOUNG_SECONDS = 10.0
+"""A reset that comes so soon after the queueing is no verdict on a silent scheduler: who queues was
+alive then, and `[scheduler] scheduler_health_check_threshold` is three times as long by default. A
+row of `job` may tell a heartbeat ten seconds older than the last one, so this is no more."""
+
+SETTLE_SECONDS = 1.0
+"""A watch tells a pod some time after it was made; one told sooner after the reset than this may
+have been made before it."""
+
+
+class _Reset(NamedTuple):
+    queued: TaskInstanceEvent
+    reset: TaskInstanceEvent
+
+
+class NoLiveOrphan(Invariant):
+    """An orphan is what a scheduler that is gone has queued (`adopt_or_reset_orphaned_tasks`).
+
+    Schedulers are told apart by their job, which every start makes anew. A reset is wrong when the
+    job that queued the task instance did so a moment before, and goes on afterwards: it queues
+    something else, or makes a pod (whose label `airflow-worker` is the job). What was killed does
+    neither, and a scheduler that is held for dead because it was silent for long had queued
+    nothing lately.
+    """
+
+    name = "no-live-orphan"
+    promise = "A task instance is no orphan while the scheduler that queued it lives"
+    sees = (TaskInstanceEvent, PodEvent)
+    evidence = (TaskInstanceEvent,)
+
+    def __init__(self, header: Header) -> None:
+        super().__init__(header)
+        self._queued: dict[TaskInstanceKey, TaskInstanceEvent] = {}
+        self._resets: defaultdict[str, list[_Reset]] = defaultdict(list)
+
+    def feed(self, event: Event) -> Iterable[Violation]:
+        """Remember what was reset young; report it at the next sign of life of its scheduler."""
+        if isinstance(event, PodEvent):
+            if event.op == "added" and event.owner is not None:
+                return list(self._alive(event.owner, event, event.t - SETTLE_SECONDS))
+        elif isinstance(event, TaskInstanceEvent):
+            return list(self._row(event))
+        return ()
+
+    def _row(self, event: TaskInstanceEvent) -> Iterator[Violation]:
+        new, before = event.new, self._queued.get(event.ti)
+        if new is not None and new.state == QUEUED:
+            if new.queued_by_job_id is not None and not _was_queued(event):
+                self._queued[event.ti] = event
+                yield from self._alive(str(new.queued_by_job_id), event, event.t)
+            return
+        if before is None:
+            return
+        del self._queued[event.ti]
+        by_a_scheduler = self.roles.of(event.process) == "scheduler"
+        if new is not None and new.state is None and by_a_scheduler:
+            self._take_note(before, event)
+
+    def _take_note(self, queued: TaskInstanceEvent, reset: TaskInstanceEvent) -> None:
+        assert queued.new is not None
+        assert reset.old is not None
+        job = queued.new.queued_by_job_id
+        if reset.old.queued_by_job_id == job and reset.t - queued.t < YOUNG_SECONDS:
+            self._resets[str(job)].append(_Reset(queued, reset))
+
+    def _alive(
+        self, job: str, sign: TaskInstanceEvent | PodEvent, until: float
+    ) -> Iterator[Violation]:
+        resets = self._resets.pop(job, ())
+        if later := [each for each in resets if each.reset.t >= until]:
+            self._resets[job] = later
+        deed = "made a pod" if isinstance(sign, PodEvent) else f"queued {sign.ti}"
+        for queued, reset in resets:
+            if reset.t < until:
+                after = reset.t - queued.t
+                fact = (
+                    f"{reset.process} reset it {after:.1f} s after {queued.process} had queued it, "
+                    f"and {queued.process} {deed} {sign.t - reset.t:.1f} s later"
+                )
+                yield self.violation(fact, reset.ti, reset.t, queued, reset, sign)
+
+
+def _was_queued(event: TaskInstanceEvent) -> bool:
+    return event.old is not None and event.old.state == QUEUED
