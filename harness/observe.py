@@ -15,7 +15,7 @@ from dags.shapes import dags
 from harness.markers import flood_profile, scenario_of
 from harness.options import Options
 from harness.run import Run
-from lab.attached import REFUSAL
+from lab.attach.lab import REFUSAL
 from lab.base import Lab
 
 log = logging.getLogger(__name__)

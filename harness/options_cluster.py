@@ -7,9 +7,9 @@ import pytest
 import requests
 
 from lab.api import AirflowAPI
-from lab.attach_config import default_kubeconfig, single_context
-from lab.attach_discovery import discover
-from lab.attach_plan import client_of, plan, reported_version
+from lab.attach.config import default_kubeconfig, single_context
+from lab.attach.discovery import discover
+from lab.attach.plan import client_of, plan, reported_version
 from lab.errors import LabError
 from lab.spec import Attachment
 

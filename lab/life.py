@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from lab.attached import ClusterLab
+from lab.attach.lab import ClusterLab
 from lab.components import PROJECT
-from lab.deployed import KindLab
+from lab.deploy.lab import KindLab
 from lab.embedded import EmbeddedLab
 from lab.errors import LabError
 from lab.paths import cache_dir, labs_dir

@@ -18,10 +18,10 @@ from typing import Any, Protocol
 
 import psutil
 
-from lab.attach_boot import AttachBoot
+from lab.attach.boot import AttachBoot
 from lab.boot import EmbeddedBoot
 from lab.control import ControlServer
-from lab.deploy_boot import DeployBoot
+from lab.deploy.boot import DeployBoot
 from lab.errors import LabError
 from lab.spawn import adopt_orphans, is_same_process
 from lab.spec import LabSpec, LabState

@@ -20,11 +20,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from lab.attach_boot import AttachBoot, undo_argv
-from lab.attach_config import default_kubeconfig, single_context
-from lab.attach_discovery import discover
-from lab.attach_plan import client_of, plan, reported_version
-from lab.attached import REFUSAL, ClusterLab
+from lab.attach.boot import AttachBoot, undo_argv
+from lab.attach.config import default_kubeconfig, single_context
+from lab.attach.discovery import discover
+from lab.attach.lab import REFUSAL, ClusterLab
+from lab.attach.plan import client_of, plan, reported_version
 from lab.base import Airflow
 from lab.errors import LabError
 from lab.kube.portforward import PortForward

@@ -19,7 +19,7 @@ import requests
 from harness.options_kind import AIRFLOW_IMAGE, POSTGRES_IMAGE
 from lab.base import Airflow
 from lab.components import PROJECT
-from lab.deployed import KindLab
+from lab.deploy.lab import KindLab
 from lab.kind.provision import Provision, deployment
 from lab.kube import namespaces
 from lab.kube.pods import processes

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lab.attach_config import single_context, write_kubeconfig
+from lab.attach.config import single_context, write_kubeconfig
 from lab.errors import LabError
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from lab.attach_boot import trim
-from lab.attach_database import Database, behind_pgbouncer, parse_url
+from lab.attach.boot import trim
+from lab.attach.database import Database, behind_pgbouncer, parse_url
 from lab.errors import LabError
 
 

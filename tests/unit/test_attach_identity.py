@@ -2,7 +2,7 @@
 
 from kubernetes.client import ApiException, V1ObjectMeta, V1Pod, V1PodList, V1PodSpec, V1PodStatus
 
-from lab.attach_identity import Names
+from lab.attach.identity import Names
 
 
 class Pods:

@@ -21,8 +21,8 @@ from typing import Any
 import requests
 
 from lab.api import AirflowAPI
-from lab.attach_config import single_context, write_kubeconfig
-from lab.attach_database import (
+from lab.attach.config import single_context, write_kubeconfig
+from lab.attach.database import (
     URL_VARIABLE,
     Database,
     Way,
@@ -31,8 +31,8 @@ from lab.attach_database import (
     parse_url,
     way_to,
 )
-from lab.attach_discovery import Release, database_url, discover, pgbouncer_ini
-from lab.attach_identity import told_apart
+from lab.attach.discovery import Release, database_url, discover, pgbouncer_ini
+from lab.attach.identity import told_apart
 from lab.components import PROJECT
 from lab.errors import LabError
 from lab.kube.client import api_client, core_v1
@@ -184,7 +184,7 @@ def find_database(client: object, release: Release) -> tuple[Database, Way]:
 
 def undo_argv(directory: Path, *what: str) -> list[str]:
     """Return the command that undoes something in a deployment, whoever runs it from wherever."""
-    command = [sys.executable, "-m", "lab.attach_undo", str(directory), *what]
+    command = [sys.executable, "-m", "lab.attach.undo", str(directory), *what]
     return ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(PROJECT), *command]
 
 

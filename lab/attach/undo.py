@@ -1,4 +1,4 @@
-"""Undoes what a lab did in a deployment that is not ours: `python -m lab.attach_undo FOLDER WHAT`.
+"""Undoes what a lab did in a deployment that is not ours: `python -m lab.attach.undo FOLDER WHAT`.
 
 `clear` takes the recorder and the gates out of the database, `resume POD` lets a frozen process go
 on. The folder tells all else; no password is on a command line. Works with and without the lab's
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from lab.attach_database import Database, Way
+from lab.attach.database import Database, Way
 from lab.errors import LabError
 from lab.kube import execs
 from lab.kube.client import api_client

@@ -6,13 +6,13 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from lab.clean import clean
+from lab.deploy.release import ReleaseLab
 from lab.errors import LabError
 from lab.kind.node import Node
 from lab.kube import execs, names
 from lab.kube.client import api_client
 from lab.kube.pods import processes
 from lab.ready import live_schedulers
-from lab.release import ReleaseLab
 
 _STEP = 0.2
 _BACK = 120.0

@@ -7,9 +7,9 @@ from typing import Any
 import requests
 
 from lab.api import AirflowAPI
-from lab.attach_boot import find_database
-from lab.attach_config import write_kubeconfig
-from lab.attach_discovery import Release
+from lab.attach.boot import find_database
+from lab.attach.config import write_kubeconfig
+from lab.attach.discovery import Release
 from lab.errors import LabError
 from lab.kube.client import api_client
 from lab.kube.portforward import PortForward

@@ -7,15 +7,15 @@ from typing import Any
 import psycopg
 
 from lab.api import AirflowAPI, Login
-from lab.attach_boot import undo_argv
-from lab.attach_database import Database
-from lab.attach_identity import Names
+from lab.attach.boot import undo_argv
+from lab.attach.database import Database
+from lab.attach.identity import Names
+from lab.deploy.release import ReleaseLab
 from lab.errors import LabError
 from lab.kube import execs
 from lab.kube.client import api_client, core_v1
 from lab.kube.pods import Process, processes
 from lab.ready import live_schedulers
-from lab.release import ReleaseLab
 
 REFUSAL = "--lab cluster disturbs nothing without --allow-faults"
 
