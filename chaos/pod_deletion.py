@@ -26,8 +26,10 @@ class PodDeletion(Fault):
                          |<- interval ->|
         fault   |-- begun --------------------- healed --|
 
-    `seed` chooses among the pods that run, without it the first by name goes. `grace` is how many
-    seconds a pod's container has to end, 0 for none; a pod is deleted once.
+    `seed` chooses among the pods that run, without it the first by name goes; a pod is deleted
+    once. `grace` is how many seconds a pod's container has to end. With 0 the API forgets a pod
+    before its node has stopped it ("force deletion" in Kubernetes' documents): its user code may
+    go on, and complete, while Airflow tries again. That is no broken promise of Airflow's.
     """
 
     name = "pod-deletion"
@@ -36,7 +38,7 @@ class PodDeletion(Fault):
         self,
         lab: Lab,
         interval: float = 5.0,
-        grace: int = 0,
+        grace: int = 1,
         seed: int | None = None,
         seconds: float = 0.0,
         record: Record | None = None,

@@ -106,7 +106,7 @@ class Faults:
             ),
         )
 
-    def pod_deletion(self, interval: float = 5.0, grace: int = 0) -> Fault:
+    def pod_deletion(self, interval: float = 5.0, grace: int = 1) -> Fault:
         """Delete a running worker pod, chosen by the seed, every `interval` seconds."""
         return self._made(
             PodDeletion,

@@ -16,6 +16,10 @@ log = logging.getLogger(__name__)
 
 _LAG = 5.0
 
+# Seconds that a fault may keep the API server from taking runs: a database that restarts, a node
+# that stands still.
+_STALLED = 30.0
+
 
 class Floods:
     """Floods the lab of one run; states whether the load that was asked for was reached."""
@@ -46,7 +50,7 @@ class Floods:
 
         On leaving, what `run` says holds; `at_most` counts from the flood's start.
         """
-        with self._flooding(at_most) as flood:
+        with self._flooding(at_most, stalled=_STALLED) as flood:
             self._watch(flood, lambda: self._under_way)
             yield
             self._watch(flood)
@@ -59,7 +63,7 @@ class Floods:
         self._watch(self._flood, lambda: time.monotonic() >= until)
 
     @contextmanager
-    def _flooding(self, at_most: float) -> Iterator[Flood]:
+    def _flooding(self, at_most: float, stalled: float = 0.0) -> Iterator[Flood]:
         run, profile = self._history, self._profile
         limit = at_most * run.lab.pace
         url = run.lab.api.base_url
@@ -67,7 +71,7 @@ class Floods:
         self._flood = flood
         with allure.step(f"flood {profile.name}: {self._wanted} task instances"), flood:
             yield flood
-        self._state(flood, self._wanted)
+        self._state(flood, self._wanted, stalled)
 
     @property
     def _wanted(self) -> int:
@@ -91,13 +95,13 @@ class Floods:
             self._history.look_for_faults()
             time.sleep(0.1)
 
-    def _state(self, flood: Flood, task_instances: int) -> None:
+    def _state(self, flood: Flood, task_instances: int, stalled: float) -> None:
         report = flood.stop()
         run = self._history
         if run.violated.is_set() and not self._whole:
             run.note("the flood was stopped at the first violation")
             return
-        short = report.shortfall()
+        short = report.shortfall(stalled=stalled)
         run.assume("load-reached", short is None, short or "as asked", f"{flood.asked.runs} runs")
         seen = self._count(task_instances)
         run.assume("task-instances-reached", seen >= task_instances, seen, f">= {task_instances}")

@@ -44,17 +44,18 @@ class FloodReport(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     lost: str | None = None
 
-    def shortfall(self, floor: float = FLOOR) -> str | None:
+    def shortfall(self, floor: float = FLOOR, stalled: float = 0.0) -> str | None:
         """Say in which way the load stayed under `floor` times what was asked; None if it did not.
 
         Runs must have been triggered, at the rate asked for, and have come to an end; and no
-        worker may have been lost, for nobody knows what became of its runs.
+        worker may have been lost, for nobody knows what became of its runs. `stalled` is how many
+        seconds a fault may have kept the API server from taking runs; these do not count.
         """
         if self.lost:
             return f"{self.lost}, after {self.triggered} of {self.asked.runs} runs"
         if self.triggered < floor * self.asked.runs:
             return f"{self.triggered} of {self.asked.runs} runs were triggered"
-        if self.triggered > 1 and self.runs_per_second < floor * self.asked.rate:
+        if self._lasted() > (self.triggered - 1) / (floor * self.asked.rate) + stalled:
             return (
                 f"runs were triggered at {self.runs_per_second:.2f} a second,"
                 f" {self.asked.rate:g} were asked for"
@@ -62,6 +63,10 @@ class FloodReport(msgspec.Struct, frozen=True, kw_only=True):
         if self.finished < floor * self.triggered:
             return f"{self.finished} of {self.triggered} runs came to an end"
         return None
+
+    def _lasted(self) -> float:
+        """Return the seconds from the first run that was triggered to the last."""
+        return (self.triggered - 1) / self.runs_per_second if self.runs_per_second else 0.0
 
     def save(self, path: Path) -> None:
         """Write the report as JSON, whole or not at all."""

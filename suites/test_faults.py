@@ -55,7 +55,7 @@ def test_network_latency(flood: Floods, faults: Faults) -> None:
 
 
 def test_pod_deletion(flood: Floods, faults: Faults) -> None:
-    """Running worker pods are deleted with no grace; their tries end, and others follow."""
+    """Running worker pods are deleted, one after another; their tries end, and others follow."""
     with flood.running(), faults.pod_deletion(interval=3):
         flood.go_on(20)
 

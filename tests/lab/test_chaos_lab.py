@@ -63,7 +63,7 @@ def three_pods(lab: AnyLab) -> Iterator[set[str]]:
 @pytest.mark.usefixtures("three_pods")
 def test_pods_are_deleted_one_after_another_until_it_is_healed(lab: AnyLab) -> None:
     told: list[tuple[str, ...]] = []
-    fault = PodDeletion(lab, interval=0.5, record=lambda *event: told.append(event))
+    fault = PodDeletion(lab, interval=0.5, grace=0, record=lambda *event: told.append(event))
     with fault:
         assert eventually(lambda: len(fault.deleted) == 2)
         assert fault.fired()
@@ -79,7 +79,7 @@ def test_pods_are_deleted_one_after_another_until_it_is_healed(lab: AnyLab) -> N
 
 
 def test_a_seed_chooses_the_pod(lab: AnyLab, three_pods: set[str]) -> None:
-    with PodDeletion(lab, interval=60, seed=4) as fault:
+    with PodDeletion(lab, interval=60, grace=0, seed=4) as fault:
         assert eventually(fault.fired)
     assert fault.deleted[0] in three_pods
     assert eventually(lambda: set(phases(lab)) == three_pods - {fault.deleted[0]})
