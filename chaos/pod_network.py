@@ -9,12 +9,7 @@ from kubernetes.client.exceptions import ApiException
 from chaos.base import Fault, Record
 from lab.base import Lab
 from lab.errors import LabError
-from lab.kind.node import Node
-
-NO_NETEM = (
-    "the node's kernel has no netem; use network-latency, which delays the database link in the "
-    "proxy"
-)
+from lab.kind.node import NO_NETEM, Node
 
 
 class PodNetwork(Fault):
@@ -59,13 +54,6 @@ class PodNetwork(Fault):
     def available(cls, lab: Lab) -> str | None:
         """Return why the lab's nodes cannot be reached, None when they can."""
         return lab.lacks("node")
-
-    @classmethod
-    def lacks_latency(cls, lab: Lab, process: str) -> str | None:
-        """Return why a process' packets cannot be delayed, None when they can; loss needs less."""
-        if reason := cls.available(lab):
-            return reason
-        return None if Node(lab.node_of(process)).has_netem() else NO_NETEM
 
     @property
     def detail(self) -> str:

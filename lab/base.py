@@ -68,8 +68,11 @@ class Lab(Protocol):
         ...
 
     def lacks(self, power: str) -> str | None:
-        """Return why the lab cannot `pause`, `kill`, `restart-database`, `delay-pods` or reach a
-        `node`, in words for people; None when it can."""
+        """Return why the lab cannot do something, in words for people; None when it can.
+
+        The powers are `pause`, `kill`, `restart-database`, `delay-pods`, `gate`, `node` (reach the
+        nodes of its cluster) and `netem` (which a node's kernel has or has not).
+        """
         ...
 
     def node_of(self, process: str) -> str:

@@ -41,7 +41,7 @@ class EmbeddedLab(SupervisedLab):
 
     def lacks(self, power: str) -> str | None:
         """Return why the lab cannot do something, None when it can."""
-        if power == "node":
+        if power in ("node", "netem"):
             return "the embedded lab's processes run on this machine itself, not on a node"
         return None
 

@@ -81,7 +81,7 @@ def test_pod_network_loss(flood: Floods, faults: Faults) -> None:
         flood.go_on(20)
 
 
-@pytest.mark.needs("node")
+@pytest.mark.needs("node", "netem")
 def test_pod_network_latency(flood: Floods, faults: Faults) -> None:
     """One scheduler is far from everything: database, Kubernetes API and API server."""
     with flood.running(), faults.pod_network("scheduler-2", seconds=0.1, jitter=0.05):

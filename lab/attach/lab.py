@@ -27,6 +27,7 @@ _NAMELESS = (
 _ACTIVE = ("running", "queued")
 _NOT_OURS = {
     "node": "the cluster's nodes are not ours",
+    "netem": "the cluster's nodes are not ours",
     "restart-database": "the database is not ours",
     "delay-pods": "the release was not installed with charts-values/slow-pods.yaml",
 }

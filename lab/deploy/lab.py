@@ -8,7 +8,7 @@ from psycopg.conninfo import make_conninfo
 from lab.clean import clean
 from lab.deploy.release import ReleaseLab
 from lab.errors import LabError
-from lab.kind.node import Node
+from lab.kind.node import NO_NETEM, Node
 from lab.kube import execs, names
 from lab.kube.client import api_client
 from lab.kube.pods import processes
@@ -29,6 +29,8 @@ class KindLab(ReleaseLab):
         assert self.spec.deployment is not None
         if power == "delay-pods" and "slow-pods" not in self.spec.deployment.layers:
             return "the release was installed without the values of charts-values/slow-pods.yaml"
+        if power == "netem" and not Node(self.node_of(self.process("scheduler"))).has_netem():
+            return NO_NETEM
         return None
 
     def dsn(self) -> str:

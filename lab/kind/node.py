@@ -30,6 +30,11 @@ done
 """
 _PEER = re.compile(r"eth0@if(\d+):")
 
+NO_NETEM = (
+    "the node's kernel has no netem; use network-latency, which delays the database link in the "
+    "proxy"
+)
+
 
 @dataclass(frozen=True)
 class Link:

@@ -11,11 +11,11 @@ from typing import Any, cast
 import pytest
 
 from chaos.node_pause import NodePause
-from chaos.pod_network import NO_NETEM, PodNetwork
+from chaos.pod_network import PodNetwork
 from lab.base import Lab
 from lab.errors import LabError
 from lab.kind.lease import exclusive, shared
-from lab.kind.node import Node
+from lab.kind.node import NO_NETEM, Node
 from lab.undo import Undo
 from tests.cluster.disturbed import (
     PodsLab,
@@ -50,7 +50,7 @@ from pathlib import Path
 from kubernetes import client, config
 from chaos.node_pause import NodePause
 from chaos.pod_network import PodNetwork
-from lab.kind.node import Node
+from lab.kind.node import NO_NETEM, Node
 from lab.undo import Undo
 from tests.cluster.disturbed import PodsLab
 config.load_kube_config()
@@ -176,7 +176,7 @@ def test_latency_is_added_each_way_or_plainly_refused(lab: PodsLab, pod: str) ->
     node = Node(lab.node_of(pod))
     address = str(lab.read(pod).status.pod_ip)
     fault = PodNetwork(as_lab(lab), pod, seconds=0.4)
-    if PodNetwork.lacks_latency(as_lab(lab), pod):
+    if not node.has_netem():
         with pytest.raises(LabError, match=NO_NETEM):
             fault.begin()
     else:
