@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from harness.options import Options, read_options
-from lab.paths import cache_dir
+from lab.paths import session_dir
 from lab.pool import Owner, Pool
 
 RUNS = Path(__file__).resolve().parent.parent / "reports" / "runs"
@@ -45,7 +45,7 @@ class Session:
 
     def pool(self) -> Pool:
         """Return the session's labs."""
-        root = cache_dir() / "sessions" / f"{self.owner.pid}-{int(self.owner.born)}"
+        root = session_dir(self.owner.pid, self.owner.born)
         return Pool(root, self.options.labs, self.owner)
 
 

@@ -24,6 +24,11 @@ def cache_dir() -> Path:
     return path
 
 
+def session_dir(pid: int, born: float) -> Path:
+    """Return the folder of the test session of a process: its slots and their locks."""
+    return cache_dir() / "sessions" / f"{pid}-{int(born)}"
+
+
 def labs_dir() -> Path:
     """Return the directory under which every running lab has a folder of its own."""
     path = cache_dir() / "labs"

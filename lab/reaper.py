@@ -16,7 +16,7 @@ from lab.errors import LabError
 from lab.kind.cluster import Cluster
 from lab.kube import namespaces
 from lab.kube.names import namespace_of
-from lab.paths import labs_dir
+from lab.paths import labs_dir, session_dir
 from lab.request import read_spec
 from lab.spawn import is_same_process, session_members
 from lab.spec import LabState
@@ -68,9 +68,19 @@ def _namespace_removed(directory: Path) -> bool:
     return True
 
 
+def _forget_sessions() -> None:
+    """Remove the folders of test sessions whose process was killed."""
+    for folder in session_dir(0, 0).parent.glob("*-*"):
+        pid, _, born = folder.name.partition("-")
+        # The folder's name has whole seconds.
+        if not is_same_process(int(pid), int(born) + 0.5):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def reap() -> int:
     """Kill and remove what abandoned labs left; return how many labs there were."""
     count = 0
+    _forget_sessions()
     for directory in abandoned():
         Undo(directory).run()
         for process in leftovers(directory):
