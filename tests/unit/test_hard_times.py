@@ -11,7 +11,9 @@ from lab import postgres
 from lab.base import Airflow
 from lab.errors import LabError
 from lab.life import start
+from lab.paths import session_dir
 from lab.pool import Owner
+from lab.reaper import reap
 from lab.spec import LabSpec
 from tests.labs import owned_by
 
@@ -60,3 +62,16 @@ def test_a_cache_that_postgres_cannot_reach_is_told(
     with pytest.raises(LabError, match="cannot pass") as caught:
         postgres.binaries()
     assert "HA_CHAOS_CACHE" in caught.value.hint
+
+
+def test_the_folder_of_a_killed_session_goes_and_that_of_a_live_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path))
+    me = Owner.me()
+    mine, dead = session_dir(me.pid, me.born), session_dir(me.pid, me.born - 3600)
+    for folder in (mine, dead):
+        folder.mkdir(parents=True)
+    reap()
+    assert mine.exists()
+    assert not dead.exists()
