@@ -18,8 +18,8 @@ from lab.paths import cache_dir
 
 _GET = {
     "docker": "Install Docker Engine or Docker Desktop: docs.docker.com/engine/install.",
-    "kind": "`make tools` fetches it into the cache, or put your own on PATH.",
-    "helm": "`make tools` fetches it into the cache, or put your own on PATH.",
+    "kind": "`make tools` fetches kind and helm into the cache, or put your own on PATH.",
+    "helm": "`make tools` fetches kind and helm into the cache, or put your own on PATH.",
 }
 
 
