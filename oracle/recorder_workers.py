@@ -68,7 +68,7 @@ class WorkerReader:
         else:
             if log is None and pod.phase == "Pending":
                 return
-            if log is None and pod.exit_code != 0 and pod.op != "deleted":
+            if log is None and pod.exit_code != 0 and not _told_to_go(pod):
                 self._missing(f"the log of pod {pod.name} is gone")
         refused = self._explain(find_refusal(log), log) if log else None
         worker = WorkerEvent(
@@ -96,3 +96,11 @@ class WorkerReader:
             return msgspec.structs.replace(refused, reason="invalid_state", message=told)
         told = "Server returned error; no row had this id when the log was read"
         return Refusal(404, "not_found", None, told)
+
+
+def _told_to_go(pod: PodEvent) -> bool:
+    """Tell whether a pod was deleted before it ended: its log goes with it, and is no loss.
+
+    A worker that was refused ends first, and is deleted then.
+    """
+    return pod.deleting or pod.op == "deleted"

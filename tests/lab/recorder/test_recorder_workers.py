@@ -69,3 +69,12 @@ def test_a_log_that_cannot_be_read_or_is_gone_is_told() -> None:
 def test_a_pod_that_never_ran_has_no_worker_and_no_log() -> None:
     never = PodEvent(2.0, "deleted", "p", "u", phase="Pending")
     assert outcomes(lambda _: None, never) == ([], [])
+
+
+def test_a_log_that_went_with_a_deleted_pod_is_no_loss() -> None:
+    killed = PodEvent(2.0, "modified", "p", "u", phase="Failed", exit_code=143, deleting=True)
+    vanished = PodEvent(2.0, "deleted", "p", "u", phase="Running")
+    for pod in (killed, vanished):
+        (worker,), unread = outcomes(lambda _: None, pod)
+        assert worker.refused is None
+        assert unread == []
