@@ -48,14 +48,16 @@ class FloodReport(msgspec.Struct, frozen=True, kw_only=True):
         """Say in which way the load stayed under `floor` times what was asked; None if it did not.
 
         Runs must have been triggered, at the rate asked for, and have come to an end; and no
-        worker may have been lost, for nobody knows what became of its runs. `stalled` is how many
-        seconds a fault may have kept the API server from taking runs; these do not count.
+        worker may have been lost, for nobody knows what became of its runs. Two runs have no rate
+        but a single answer's time. `stalled` is how many seconds a fault may have kept the API
+        server from taking runs; these do not count.
         """
         if self.lost:
             return f"{self.lost}, after {self.triggered} of {self.asked.runs} runs"
         if self.triggered < floor * self.asked.runs:
             return f"{self.triggered} of {self.asked.runs} runs were triggered"
-        if self._lasted() > (self.triggered - 1) / (floor * self.asked.rate) + stalled:
+        planned = (self.triggered - 1) / self.asked.rate
+        if self.triggered > 2 and self._lasted() > planned / floor + stalled:
             return (
                 f"runs were triggered at {self.runs_per_second:.2f} a second,"
                 f" {self.asked.rate:g} were asked for"
