@@ -50,6 +50,8 @@ def _transition(
 ) -> None:
     assert event.new is not None
     state = event.new.state or ""
+    if event.old is not None and event.old.state == state:
+        return
     before = {"queued": ("scheduled", "queueing"), "running": ("queued", "start")}.get(state)
     if before and (begun := since.pop((event.ti, before[0]), None)) is not None:
         found[before[1]].append(event.t - begun)
