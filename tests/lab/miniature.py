@@ -78,6 +78,9 @@ class _Parts:
     def dsn(self) -> str:
         return self._dsn
 
+    def lacks(self, _: str) -> str | None:
+        return None
+
 
 def lab(dsn: str = "", proxy_control: str = "") -> Lab:
     """Return those parts of a lab that faults of the database and its links need."""
