@@ -11,11 +11,10 @@ from urllib3.exceptions import HTTPError
 from chaos.base import Fault, Record
 from lab.base import Lab
 from lab.errors import LabError
+from lab.kube.names import WORKERS
 
 log = logging.getLogger(__name__)
 
-# KubernetesExecutor labels every pod that it makes with this.
-WORKERS = "kubernetes_executor=True"
 _JOIN = 30.0
 
 

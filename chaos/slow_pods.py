@@ -5,9 +5,9 @@ import time
 from kubernetes.client import ApiException
 
 from chaos.base import Fault, Record
-from chaos.pod_deletion import WORKERS
 from lab.base import Lab
 from lab.errors import LabError
+from lab.kube.names import WORKERS
 
 
 class SlowPods(Fault):

@@ -8,11 +8,9 @@ import requests
 
 from lab.base import Lab
 from lab.errors import LabError
+from lab.kube.names import WORKERS
 
 log = logging.getLogger(__name__)
-
-_WORKERS = "kubernetes_executor=True"
-"""The label that KubernetesExecutor puts on every pod it makes (its pod_generator.py)."""
 
 _UNFINISHED = """
     SELECT count(*) FROM task_instance
@@ -44,14 +42,14 @@ def clean(lab: Lab, timeout: float = 30.0) -> None:
 def _remove_pods(lab: Lab, deadline: float) -> None:
     client = lab.kubernetes()
     while True:
-        pods = client.list_namespaced_pod(lab.namespace, label_selector=_WORKERS).items
+        pods = client.list_namespaced_pod(lab.namespace, label_selector=WORKERS).items
         if not pods and not _unfinished(lab):
             return
         if time.monotonic() > deadline:
             raise LabError(f"{len(pods)} pods of an earlier test would not go.")
         if pods:
             client.delete_collection_namespaced_pod(
-                lab.namespace, label_selector=_WORKERS, grace_period_seconds=1
+                lab.namespace, label_selector=WORKERS, grace_period_seconds=1
             )
         time.sleep(0.3)
 

@@ -37,6 +37,7 @@ from lab.components import PROJECT
 from lab.errors import LabError
 from lab.kube.client import api_client, core_v1
 from lab.kube.logs import LogFollower
+from lab.kube.names import WORKERS
 from lab.kube.portforward import PortForward
 from lab.progress import Progress
 from lab.spec import Attachment, LabSpec, LabState
@@ -44,7 +45,6 @@ from lab.undo import Undo
 
 log = logging.getLogger(__name__)
 
-_WORKERS = "kubernetes_executor=True"
 _TRIM_EVERY = 10.0
 _CLEARINGS = 4
 # Bytes: of one log, and of all in a folder. A worker that was refused its start wrote a few KB.
@@ -83,7 +83,7 @@ class AttachBoot:
         with self._progress.timed("API"):
             self._reach_api(release)
         self._follow(f"tier=airflow,release={release.name},kubernetes_executor!=True", "logs")
-        self._follow(_WORKERS, "pods")
+        self._follow(WORKERS, "pods")
         self._progress.ready()
 
     def _reach_database(self, release: Release) -> None:

@@ -13,6 +13,9 @@ LEDGER = "ha-chaos-ledger"
 WORKER = "ha-chaos-worker"
 START_DELAY = "start_delay"
 
+WORKERS = "kubernetes_executor=True"
+"""The label that KubernetesExecutor puts on every pod it makes (its pod_generator.py)."""
+
 POSTGRES_PORT = 5432
 CONTROL_PORT = 8474
 API_PORT = 8080
