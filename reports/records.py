@@ -1,0 +1,137 @@
+"""What a session leaves on disk, as typed records: written by the harness, read by every report.
+
+A run folder is one Airflow's part of a session:
+
+    <time>-<airflow>/session.json            what was collected, and what became of each test
+    <time>-<airflow>/tests/<test>/verdict.json   one test's judgement
+    <time>-<airflow>/tests/<test>/...            its history, witness, metrics, logs, timeline
+"""
+
+from typing import Literal
+
+import msgspec
+
+SCHEMA = 1
+"""The version of these records; a reader refuses any other, and says so."""
+
+Outcome = Literal["passed", "failed", "broken", "skipped", "xfailed", "crashed"]
+"""How pytest saw a test end: `broken` is an unknown verdict or an error of ours, `crashed` a test
+whose xdist worker died with it."""
+
+
+class Assumption(msgspec.Struct, frozen=True):
+    """Something that a verdict rests on, and whether it happened."""
+
+    name: str
+    met: bool
+    value: str = ""
+    wanted: str = ""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """The known race that a test meets.
+
+    `affected`: this release is known to have it. `must_show`: the test forces it, so an affected
+    release that stays clean is news; where false, the test only makes it likelier. `breaks`: the
+    invariants that it breaks. `issue` is a URL, or the reason why there is none.
+    """
+
+    scenario: str
+    title: str
+    issue: str
+    affected: bool
+    must_show: bool
+    by_design: bool
+    breaks: list[str]
+
+
+class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One test's `verdict.json`; its `folder` is filled in by the reader."""
+
+    schema: int
+    test: str
+    airflow: str
+    version: str
+    lab: str
+    schedulers: int
+    seed: int
+    verdict: Literal["valid", "invalid", "unknown"]
+    reasons: list[str] = []
+    violations: dict[str, int] = {}
+    not_judged: dict[str, str] = {}
+    runs: int = 0
+    task_instances: int = 0
+    pods: int = 0
+    refused_starts: int = 0
+    double_executions: int = 0
+    duplicate_pods: int = 0
+    duplicate_tries: int = 0
+    decisions: dict[str, dict[str, int]] = {}
+    time_to_first_violation: float | None = None
+    assumptions: list[Assumption] = []
+    workers: str = ""
+    boot: dict[str, float] = {}
+    known: Known | None = None
+    expect_known: bool = False
+    folder: str = ""
+
+    @property
+    def broken(self) -> frozenset[str]:
+        """The invariants that the run violated."""
+        return frozenset(name for name, number in self.violations.items() if number)
+
+    @property
+    def shows_known(self) -> bool:
+        """Whether the run showed the known race that its test is about."""
+        return (
+            self.verdict == "invalid"
+            and self.known is not None
+            and bool(self.broken & set(self.known.breaks))
+        )
+
+    @property
+    def environment(self) -> str:
+        """Where it ran, in words: the same in every report."""
+        return environment(self.airflow, self.lab, self.schedulers)
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How one test ended; `reason` is a line for what did not pass. `seconds` without the lease."""
+
+    outcome: Outcome
+    seconds: float = 0.0
+    reason: str = ""
+
+
+class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One Airflow's part of a session: `session.json`, written before the first test and after
+    every one, so that a session that was killed says what it left undone.
+
+    `session` is the same in the run folders of all Airflows of one session. `started`, `ended`
+    are UTC, ISO 8601; `ended` is None while it runs, or when it was killed. `collected` are the
+    ids of the tests that were to run, `tests` those that ended.
+    """
+
+    schema: int
+    session: str
+    airflow: str
+    lab: str
+    schedulers: int
+    seed: int
+    started: str
+    expect_known: bool = False
+    chart: str = ""
+    ended: str | None = None
+    exit_status: int | None = None
+    collected: list[str] = []
+    tests: dict[str, Ended] = {}
+
+    @property
+    def environment(self) -> str:
+        """Where it ran, in words."""
+        return environment(self.airflow, self.lab, self.schedulers)
+
+
+def environment(airflow: str, lab: str, schedulers: int) -> str:
+    """Name an environment for people."""
+    return f"Airflow {airflow}, {lab}, {schedulers} schedulers"
