@@ -5,9 +5,8 @@ import os
 import sys
 
 from chaos import statement
+from lab.attach.undo import DSN_VARIABLE
 from lab.errors import LabError
-
-DSN_VARIABLE = "HA_CHAOS_DSN"
 
 
 def main() -> int:

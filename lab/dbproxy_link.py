@@ -21,6 +21,7 @@ START_LIMIT = 10_000  # bytes; PostgreSQL's own (MAX_STARTUP_PACKET_LENGTH)
 HELD_LIMIT = 4 << 20  # bytes that a pipe holds back before it stops reading
 TICK = 1e-4  # seconds that the loop's timers may fire early
 RETRANSMIT = 0.2  # seconds before what was lost is sent again (Linux' TCP_RTO_MIN); then doubled
+RETRANSMIT_AT_MOST = 120.0  # seconds; Linux' TCP_RTO_MAX
 RETRANSMISSIONS = 15  # Linux' tcp_retries2; here the link lives on and the piece arrives
 CUTS = (None, "drop", "reset")
 BUFFER = memoryview(bytearray(1 << 18))  # one for all links: it is emptied before the next read
@@ -75,7 +76,7 @@ class Pipe:
         timeout, tries = RETRANSMIT, 0
         while tries < RETRANSMISSIONS and self.rng.random() < rule.loss:
             late += timeout
-            timeout, tries = 2 * timeout, tries + 1
+            timeout, tries = min(2 * timeout, RETRANSMIT_AT_MOST), tries + 1
         self.lost += tries > 0
         return late
 

@@ -36,9 +36,8 @@ from lab.attach.identity import told_apart
 from lab.components import PROJECT
 from lab.errors import LabError
 from lab.kube.client import api_client, core_v1
-from lab.kube.logs import LogFollower
 from lab.kube.names import WORKERS
-from lab.kube.portforward import PortForward
+from lab.kube.ways import Ways
 from lab.progress import Progress
 from lab.spec import Attachment, LabSpec, LabState
 from lab.undo import Undo
@@ -62,8 +61,7 @@ class AttachBoot:
         self.state = state
         self._progress = Progress(directory, state)
         self.attachment: Attachment = spec.attachment
-        self._forwards: list[PortForward] = []
-        self._followers: list[LogFollower] = []
+        self._ways = Ways()
         self._trimmed = 0.0
 
     def steps(self) -> Iterator[None]:
@@ -82,15 +80,16 @@ class AttachBoot:
         yield
         with self._progress.timed("API"):
             self._reach_api(release)
-        self._follow(f"tier=airflow,release={release.name},kubernetes_executor!=True", "logs")
-        self._follow(WORKERS, "pods")
+        components = f"tier=airflow,release={release.name},kubernetes_executor!=True"
+        for selector, folder in ((components, "logs"), (WORKERS, "pods")):
+            self._ways.follow(self._client, there.namespace, selector, self.directory / folder)
         self._progress.ready()
 
     def _reach_database(self, release: Release) -> None:
         database, way = find_database(self._client, release)
         port = None
         if way.selector:
-            port = self._forward(way.namespace, way.selector, way.port)
+            port = self._ways.forward(self._client, way.namespace, way.selector, way.port)
         role = check(database.conninfo(port), f"{database.name} at {database.host}")
         identity, reason = told_apart(
             core_v1(self._client), release.namespace, release.schedulers, database.conninfo(port)
@@ -113,7 +112,7 @@ class AttachBoot:
         url = self.attachment.api_url
         if not url:
             selector = f"component=api-server,release={release.name}"
-            port = self._forward(release.namespace, selector, release.api_port)
+            port = self._ways.forward(self._client, release.namespace, selector, release.api_port)
             url = f"http://127.0.0.1:{port}{release.api_path}"
         self.state.endpoints["api"] = url
         try:
@@ -121,17 +120,6 @@ class AttachBoot:
         except (requests.RequestException, KeyError, ValueError) as error:
             raise LabError(f"The API server does not answer at {url}: {error}") from error
         log.info("Airflow %s", version)
-
-    def _forward(self, namespace: str, selector: str, port: int) -> int:
-        forward = PortForward(self._client, namespace, selector, port)
-        self._forwards.append(forward)
-        return forward.start()
-
-    def _follow(self, selector: str, folder: str) -> None:
-        namespace = self.attachment.namespace
-        follower = LogFollower(self._client, namespace, selector, self.directory / folder)
-        self._followers.append(follower)
-        follower.start()
 
     def _clear(self) -> None:
         argv = undo_argv(self.directory, "clear")
@@ -160,10 +148,7 @@ class AttachBoot:
         """
         if "database" in self.state.endpoints:
             self._clear()
-        for forward in self._forwards:
-            forward.stop()
-        for follower in self._followers:
-            follower.stop()
+        self._ways.close()
         shutil.rmtree(self.directory / "pods", ignore_errors=True)
 
 

@@ -26,9 +26,8 @@ from lab.helm.release import Install
 from lab.helm.values import merged
 from lab.kube import manifests, names, namespaces
 from lab.kube.client import api_client
-from lab.kube.logs import LogFollower
-from lab.kube.portforward import PortForward
 from lab.kube.readiness import waiting
+from lab.kube.ways import Ways
 from lab.progress import Progress
 from lab.ready import Readiness
 from lab.spec import Deployment, LabSpec, LabState
@@ -52,8 +51,7 @@ class DeployBoot:
         self.deployment: Deployment = spec.deployment
         self.namespace = names.namespace_of(directory)
         self.kubeconfig = directory / "kubeconfig"
-        self._forwards: list[PortForward] = []
-        self._followers: list[LogFollower] = []
+        self._ways = Ways()
         self._install: Install | None = None
 
     def steps(self) -> Iterator[None]:
@@ -78,8 +76,8 @@ class DeployBoot:
         self._create(superuser, password)
         yield from self._waiting(_PARTS_TIMEOUT)
         endpoints = self.state.endpoints
-        endpoints["postgres"] = self._forward(names.POSTGRES, names.POSTGRES_PORT)
-        endpoints["control"] = self._forward(names.PROXY, names.CONTROL_PORT)
+        endpoints["postgres"] = self._forward(f"app={names.POSTGRES}", names.POSTGRES_PORT)
+        endpoints["control"] = self._forward(f"app={names.PROXY}", names.CONTROL_PORT)
         self._follow(f"app in ({names.POSTGRES},{names.PROXY})")
         yield
         self._create_database(superuser, password)
@@ -129,15 +127,11 @@ class DeployBoot:
             )
             connection.execute("CREATE DATABASE airflow OWNER airflow")
 
-    def _forward(self, app: str, port: int, *, label: str = "app") -> int:
-        forward = PortForward(self._client, self.namespace, f"{label}={app}", port)
-        self._forwards.append(forward)
-        return forward.start()
+    def _forward(self, selector: str, port: int) -> int:
+        return self._ways.forward(self._client, self.namespace, selector, port)
 
     def _follow(self, selector: str) -> None:
-        follower = LogFollower(self._client, self.namespace, selector, self.directory / "logs")
-        self._followers.append(follower)
-        follower.start()
+        self._ways.follow(self._client, self.namespace, selector, self.directory / "logs")
 
     def _waiting(self, timeout: float) -> Iterator[None]:
         core = kubernetes_client.CoreV1Api(self._client)
@@ -169,7 +163,7 @@ class DeployBoot:
 
     def _until_ready(self, timeout: float = 300.0) -> Iterator[None]:
         endpoints = self.state.endpoints
-        endpoints["api"] = self._forward("api-server", names.API_PORT, label="component")
+        endpoints["api"] = self._forward("component=api-server", names.API_PORT)
         readiness = Readiness(f"http://127.0.0.1:{endpoints['api']}", self._dsn(), self.spec)
         deadline = time.monotonic() + timeout
         while missing := readiness.missing():
@@ -199,10 +193,7 @@ class DeployBoot:
         """Close the port-forwards and delete the namespace; what stays is for the reaper."""
         if self._install is not None:
             self._install.stop()
-        for forward in self._forwards:
-            forward.stop()
-        for follower in self._followers:
-            follower.stop()
+        self._ways.close()
         if self.kubeconfig.exists():
             try:
                 namespaces.remove(self.kubeconfig, self.namespace)

@@ -9,7 +9,7 @@ import fcntl
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -28,13 +28,7 @@ def shared(cluster: str, timeout: float = 3600.0) -> Iterator[None]:
 
     Raises LabError when the time is up. Not to be taken in the same process as `exclusive`.
     """
-    with ExitStack() as held:
-        deadline = time.monotonic() + timeout
-        turnstile = held.enter_context(_opened(cluster, "turnstile"))
-        lease = held.enter_context(_opened(cluster, "lease"))
-        _lock(turnstile, fcntl.LOCK_EX, deadline, cluster, "for it to be shared again")
-        _lock(lease, fcntl.LOCK_SH, deadline, cluster, "for it to be shared again")
-        fcntl.flock(turnstile, fcntl.LOCK_UN)
+    with _leased(cluster, fcntl.LOCK_SH, timeout, "for it to be shared again"):
         yield
 
 
@@ -45,12 +39,17 @@ def exclusive(cluster: str, timeout: float = 3600.0) -> Iterator[None]:
     Meanwhile nobody new comes in. Raises LabError when the time is up; a process that shares the
     cluster itself must leave first, or it waits for itself.
     """
-    with ExitStack() as held:
-        deadline = time.monotonic() + timeout
-        turnstile = held.enter_context(_opened(cluster, "turnstile"))
-        lease = held.enter_context(_opened(cluster, "lease"))
-        _lock(turnstile, fcntl.LOCK_EX, deadline, cluster, "to have it alone")
-        _lock(lease, fcntl.LOCK_EX, deadline, cluster, "to have it alone")
+    with _leased(cluster, fcntl.LOCK_EX, timeout, "to have it alone"):
+        yield
+
+
+@contextmanager
+def _leased(cluster: str, how: int, timeout: float, what_for: str) -> Iterator[None]:
+    """Take the lease; the turnstile before it is left at once, so that all come in turn."""
+    deadline = time.monotonic() + timeout
+    with _opened(cluster, "turnstile") as turnstile, _opened(cluster, "lease") as lease:
+        _lock(turnstile, fcntl.LOCK_EX, deadline, cluster, what_for)
+        _lock(lease, how, deadline, cluster, what_for)
         fcntl.flock(turnstile, fcntl.LOCK_UN)
         yield
 
