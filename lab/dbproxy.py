@@ -12,9 +12,10 @@ The start-up message names the process (application_name), so one port serves al
 a rule writes at once what it reads. With latency each piece gets a due time of its own, so a
 hundred pieces in flight are late by one latency, not by a hundred. With loss a piece is, with that
 probability, as late as TCP makes it: 0.2 s until it is sent again, 0.4 s more if that is lost too,
-and so on, at most 120 s; what follows it waits behind it, since a TCP reader gets bytes in order. Cut by `drop`,
-a pipe keeps what it reads, as senders do while the network loses packets, and delivers it when
-healed; cut by `reset`, links are reset, and new ones too as soon as they have said their name.
+and so on, never more than 120 s at a time; what follows it waits behind it, since a TCP reader gets
+bytes in order. Cut by `drop`, a pipe keeps what it reads, as senders do while the network loses
+packets, and delivers it when healed; cut by `reset`, links are reset, and new ones too as soon as
+they have said their name.
 
 Standard library only, since it also runs inside Airflow's image. Encryption is declined, or the
 start-up message could not be read. Control, as JSON over HTTP:
