@@ -16,20 +16,13 @@ from tests.contract.apis import (
     running_kubeapi,
 )
 
+OTHERS = {
+    "envtest": ASSETS_VARIABLE,
+    "cluster": CLUSTER_VARIABLE,
+}
+"""The APIs that are not our own, by the variable that says where they are."""
 
-def _where_set(kind: str, variable: str, names: str) -> object:
-    """Return a parameter that is skipped, with the way to run it, where its variable is unset."""
-    reason = f"not run against {kind}: set {variable} to {names}"
-    marks = () if os.environ.get(variable) else pytest.mark.skip(reason)
-    return pytest.param(kind, marks=marks)
-
-
-ENVTEST = _where_set(
-    "envtest", ASSETS_VARIABLE, "a directory with etcd and kube-apiserver, as setup-envtest makes"
-)
-CLUSTER = _where_set(
-    "cluster", CLUSTER_VARIABLE, "the kubeconfig of a cluster that you may make namespaces in"
-)
+THERE = [kind for kind, variable in OTHERS.items() if os.environ.get(variable)]
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +45,7 @@ def cluster_server(tmp_path_factory: pytest.TempPathFactory) -> Server:
     return Server("cluster", kubeconfig, tmp_path_factory.mktemp("cluster"))
 
 
-@pytest.fixture(params=["kubeapi", ENVTEST, CLUSTER])
+@pytest.fixture(params=["kubeapi", *THERE])
 def kubernetes_api(request: pytest.FixtureRequest) -> Iterator[KubernetesAPI]:
     """Each API server in turn: what is promised of it holds for kubeapi and for the real ones."""
     with own_namespace(request.getfixturevalue(f"{request.param}_server")) as api:
@@ -67,10 +60,12 @@ def elsewhere(kubernetes_api: KubernetesAPI) -> Iterator[KubernetesAPI]:
         yield api
 
 
-@pytest.fixture(params=[CLUSTER])
+@pytest.fixture
 def cluster_api(request: pytest.FixtureRequest) -> Server:
     """A cluster alone, for what its controllers have a part in."""
-    server: Server = request.getfixturevalue(f"{request.param}_server")
+    if "cluster" not in THERE:
+        pytest.skip(f"only a cluster shows it: {CLUSTER_VARIABLE} is not set")
+    server: Server = request.getfixturevalue("cluster_server")
     return server
 
 
