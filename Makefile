@@ -4,9 +4,12 @@ AIRFLOW ?= 3.0.6
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+NPM := $(shell command -v npm 2> /dev/null)
+ALLURE := $(if $(NPM),reports/node_modules/.ready)
+RUNS ?= reports/runs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools reproduce test lint types suite clean
+.PHONY: help setup tools reproduce test lint types suite report clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +32,7 @@ reproduce: setup ## make apache/airflow#57618 happen on Airflow 3.0.6 (AIRFLOW=.
 	@$(RUN) -m pytest suites/test_duplicate_tries.py -k gated --airflow $(AIRFLOW) --expect-known \
 	    --log-cli-level=INFO --no-header -p no:cacheprovider -q --show-capture=no
 
-test: setup lint types ## everything the project promises of itself; takes minutes
+test: setup lint types $(ALLURE) ## everything the project promises of itself; takes minutes
 	@$(RUN) -m pytest tests -n 2 --dist loadgroup
 	@echo "All that was run holds; what was not is named above, under SKIPPED."
 	@echo "Next: make reproduce, or .venv/bin/pytest suites/ --airflow YOURS"
@@ -44,6 +47,14 @@ types: setup ## types
 suite: setup ## the suites on the newest pinned Airflow, as `pytest suites/ -n 8`
 	@$(RUN) -m pytest suites/ -n 8
 
+report: setup $(ALLURE) ## the dashboard of all runs, in reports/site (RUNS=... for others)
+	@$(RUN) -m reports build $(RUNS)
+
+reports/node_modules/.ready: reports/package-lock.json
+	@echo "Setting up Allure (some seconds, once)"
+	@cd reports && $(NPM) ci --silent && touch node_modules/.ready \
+	    || echo "Allure could not be set up; reports go without it"
+
 clean: ## take down labs, remove .venv and the runs (not the cache of Airflow environments)
 	@test ! -e $(RUN) || $(RUN) -m lab down
-	@rm -rf $(VENV) reports/runs .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf $(VENV) reports/runs reports/site reports/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -75,13 +75,16 @@ def _age(folder: Path) -> tuple[str, str]:
 
 
 def _run_folders(path: Path) -> Iterable[Path]:
-    """Find run folders: they hold session.json or tests/; `latest` is only a link to one."""
+    """Find run folders: they hold session.json or tests/.
+
+    `latest` is only a link to one, which some archives turn into a second copy.
+    """
     path = path.resolve()
     if (path / SESSION).exists() or (path / "tests").is_dir():
         yield path
         return
     for child in sorted(path.iterdir()) if path.is_dir() else ():
-        if child.is_dir() and not child.is_symlink():
+        if child.is_dir() and not child.is_symlink() and child.name != "latest":
             yield from _run_folders(child)
 
 

@@ -167,16 +167,29 @@ def test_a_job_asks_pytest_for_what_the_matrix_says(
     assert told == f"suites/ -n 8 --lab {lab} --airflow 3.1.8 --schedulers 3{asked}\n"
 
 
-def test_the_report_lists_every_job_that_left_something(tmp_path: Path) -> None:
-    for job in ("airflow-3.0.6-embedded-schedulers-2", "airflow-3.3.2-embedded-schedulers-2"):
-        (tmp_path / "runs" / job / "tests").mkdir(parents=True)
-        (tmp_path / "runs" / job / "tests" / "history.ndjson").write_text("")
+def test_only_the_last_nights_are_kept(tmp_path: Path) -> None:
+    for day in range(10, 30):
+        (tmp_path / "nights" / f"202610{day}-1").mkdir(parents=True)
+    (tmp_path / "night" / "airflow-3.3.2-embedded-schedulers-2").mkdir(parents=True)
+    bash(script("Keep the last fourteen nights"), tmp_path, GITHUB_RUN_ID="7")
+    kept = sorted(path.name for path in (tmp_path / "nights").iterdir())
+    assert len(kept) == 14
+    assert kept[0] == "20261017-1"
+    (tonight,) = (tmp_path / "nights").glob("*-7")
+    assert [job.name for job in tonight.iterdir()] == ["airflow-3.3.2-embedded-schedulers-2"]
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_the_job_ends_as_the_gate_does_and_tells_why(tmp_path: Path, code: int) -> None:
+    gate = f'mkdir -p gate; echo "$*" > gate/gate.md; exit {code}'
+    program(tmp_path / ".venv/bin/python", gate)
     summary = tmp_path / "summary"
-    told = bash(script("List what the night left"), tmp_path, GITHUB_STEP_SUMMARY=str(summary))
-    assert told == summary.read_text()
-    rows = told.splitlines()[2:]
-    assert [row.split(" | ")[0] for row in rows] == [
-        "| airflow-3.0.6-embedded-schedulers-2",
-        "| airflow-3.3.2-embedded-schedulers-2",
-    ]
-    assert all(row.endswith("| 1 |") for row in rows)
+    hold = script("Hold the releases against the policy") + "\n"
+    ended = bash(
+        f"(set -e; {hold}) || echo $?",
+        tmp_path,
+        GITHUB_STEP_SUMMARY=str(summary),
+        GITHUB_RUN_ID="7",
+    )
+    assert ended == (f"{code}\n" if code else "")
+    assert re.fullmatch(r"-m reports gate nights/\d{8}-7 --out gate\n", summary.read_text())
