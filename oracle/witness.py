@@ -34,16 +34,17 @@ def tell(judgement: Judgement) -> str:
     if not judgement.stories:
         first = judgement.violations[0]
         return f"{where}\n{first.invariant}: {first.message}.\n"
-    story = min(judgement.stories, key=_weight)
+    story = min(judgement.stories, key=weight)
     return "\n".join([f"{where}: {story.ti}", *_story(story)]) + "\n"
 
 
-def _weight(story: Story) -> tuple[int, int]:
-    return -len({v.invariant for v in story.violations}), len(_piece(story))
+def weight(story: Story) -> tuple[int, int]:
+    """Order stories by how well they tell: the lightest breaks most promises in fewest events."""
+    return -len({v.invariant for v in story.violations}), len(piece_of(story))
 
 
 def _story(story: Story) -> Iterable[str]:
-    told = _piece(story)
+    told = piece_of(story)
     for fault in _faults_on(story, told[0].t):
         yield f"  while {told_fault(fault)}"
     violations = sorted(story.violations, key=lambda v: v.t)
@@ -55,7 +56,7 @@ def _story(story: Story) -> Iterable[str]:
         yield f"Also broken: {', '.join(others)}."
 
 
-def _piece(story: Story) -> list[Event]:
+def piece_of(story: Story) -> list[Event]:
     """Cut the story down to what leads from the last sound try to the last broken promise."""
     first = min(story.violations, key=lambda v: v.t)
     last = max({v.invariant: v for v in reversed(story.violations)}.values(), key=lambda v: v.t)
@@ -117,7 +118,7 @@ def _timeline(events: Sequence[Event], broke_at: set[float]) -> Iterable[str]:
     lines: list[tuple[int, float, str, str]] = []
     for event in events:
         if told := narrator.tell(event):
-            lines.append((-1 if event.t in broke_at else _rank(event), event.t, *told))
+            lines.append((-1 if event.t in broke_at else rank(event), event.t, *told))
     left_out = len(lines) - LINES
     if left_out > 0:
         spared = sorted(range(len(lines)), key=lambda i: (lines[i][0], i))[:LINES]
@@ -129,7 +130,7 @@ def _timeline(events: Sequence[Event], broke_at: set[float]) -> Iterable[str]:
         yield f"  ({left_out} lesser event{'s' if left_out > 1 else ''} left out)"
 
 
-def _rank(event: Event) -> int:
+def rank(event: Event) -> int:
     """Say how much a story needs an event; the less, the more."""
     if isinstance(event, TaskInstanceEvent):
         return 0 if event.old and event.new and event.old.state != event.new.state else 1

@@ -1,0 +1,163 @@
+"""Was everything done that the answer rests on? What is missing is never good news."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from reports.gate.decision import Row, nobody_ran, shortened
+from reports.gate.evidence import Build, Evidence, Trial, grouped
+from reports.gate.policy import Completeness
+from reports.store import VERDICT, RunFolder
+
+_BAD_ENDS = {2: "interrupted", 3: "an internal error", 4: "a wrong command line"}
+"""Exit statuses with which pytest stops before it has run what was asked for."""
+
+
+def completeness(
+    evidence: Evidence, wanted: Completeness, airflow: Sequence[str] = ()
+) -> Iterator[Row]:
+    """Tell what is missing, and of each environment how much was told.
+
+    `airflow` are builds that were asked for by name: they must be there.
+    """
+    for run in evidence.shelf.runs:
+        yield from _unreadable(run)
+        yield from _cut_short(run, evidence)
+    for (_, _), trials in grouped(_open(evidence), lambda t: (t.environment, t.test)).items():
+        yield _cannot_tell(trials)
+    yield from _reported(evidence)
+    for name in dict.fromkeys([*wanted.versions, *airflow]):
+        if not any(build.called(name) for build in evidence.builds):
+            yield nobody_ran(name)
+    for build in evidence.builds:
+        yield from _enough(build, evidence, wanted)
+    if not evidence.builds:
+        yield _row("runs", "there is no run of a release to be gated. Make one: pytest suites/")
+
+
+def _row(subject: str, detail: str, build: Build | None = None, good: bool = False) -> Row:
+    return Row(
+        check="completeness",
+        subject=subject,
+        status="pass" if good else "unknown",
+        detail=detail,
+        airflow=build.label if build else "",
+        version=build.version if build else "",
+    )
+
+
+def _unread(run: RunFolder) -> list[Path]:
+    """Return the tests' folders whose verdict.json is there and cannot be read."""
+    read = {record.folder for record in run.tests}
+    folders = sorted((run.path / "tests").glob("*"))
+    return [path for path in folders if (path / VERDICT).exists() and str(path) not in read]
+
+
+def _unreadable(run: RunFolder) -> Iterator[Row]:
+    """Tell records that are there and cannot be read: they may say anything, and no rerun helps."""
+    hint = "Test again, and keep this folder out of the gate"
+    if run.session is None:
+        yield _row(run.path.name, f"{_why(run, run.path)}. {hint}")
+    if lost := _unread(run):
+        names = shortened([path.name for path in lost])
+        yield _row(f"{run.path.name}/tests", f"{names}: {_why(run, lost[0])}. {hint}")
+
+
+def _why(run: RunFolder, folder: Path) -> str:
+    """Return what the shelf says of a file right in a folder, without the folder's path."""
+    for line in run.problems:
+        what = line.removeprefix(f"{folder}/").removeprefix(f"{folder}: ")
+        if what != line and not what.startswith("tests/"):
+            return what
+    return "it cannot be read"
+
+
+def _cut_short(run: RunFolder, evidence: Evidence) -> Iterator[Row]:
+    """Tell sessions that did not end well, in one row each, unless later runs made them good."""
+    session = run.session
+    trials = [trial for trial in evidence.trials if trial.run is run]
+    gated = [t for t in trials if not t.reference and t.build in evidence.builds]
+    if session is None or (trials and not gated):
+        return
+    undone = [trial for trial in gated if trial.never_ended and not evidence.answered(trial)]
+    if undone:
+        names = shortened([trial.name for trial in undone])
+        total = f"{len(undone)} of {len(session.collected)} collected tests"
+        detail = f"{total} never ended: {names}. Run them again"
+        yield _row(run.path.name, detail, gated[0].build)
+    elif gated and all(map(evidence.answered, gated)):
+        return
+    elif session.ended is None and not session.collected:
+        yield _row(run.path.name, "the session was killed before it had collected its tests")
+    elif why := _BAD_ENDS.get(session.exit_status or 0):
+        status = f"pytest ended with exit status {session.exit_status}, {why}"
+        yield _row(run.path.name, f"{status}. Read its output, and run it again")
+
+
+def _open(evidence: Evidence) -> Iterator[Trial]:
+    """Go through what ended and cannot tell, as long as no later run of the same has told.
+
+    What never ended is told with its session, what cannot be read with its run.
+    """
+    for trial in evidence.gated():
+        unread = trial.record is None and _unread(trial.run)
+        if not (trial.never_ended or unread or evidence.answered(trial)):
+            yield trial
+
+
+def _cannot_tell(trials: list[Trial]) -> Row:
+    last = trials[-1]
+    times = f" (the last of {len(trials)} such runs)" if len(trials) > 1 else ""
+    subject = f"{last.name} on {last.environment}"
+    hint = f"See {last.where}, and run it again"
+    return _row(subject, f"{last.trouble}{times}. {hint}", last.build)
+
+
+def _reported(evidence: Evidence) -> Iterator[Row]:
+    """Tell of each environment how many of the tests that were collected have told."""
+    by_environment = grouped(evidence.gated(), lambda trial: (trial.environment, ""))
+    for (environment, _), trials in by_environment.items():
+        tests = {trial.test for trial in trials}
+        told = {trial.test for trial in evidence.latest(trials)}
+        skipped = {trial.test for trial in trials if trial.skipped} - told
+        resolved = sum(1 for t in trials if t.told is None and evidence.answered(t))
+        parts = [f"{len(told)} of {len(tests)} tests told"]
+        parts += [f"{len(skipped)} skipped"] if skipped else []
+        parts += [f"{resolved} that could not tell were run again and told"] if resolved else []
+        if told:
+            yield _row(environment, "; ".join(parts), trials[0].build, good=True)
+
+
+def _enough(build: Build, evidence: Evidence, wanted: Completeness) -> Iterator[Row]:
+    """Tell whether a build met what every build must meet. A test run again counts once."""
+    trials = evidence.of(build)
+    told = evidence.latest(trials)
+    name = f"Airflow {build.label}"
+    total = sum(trial.record.task_instances for trial in told if trial.record)
+    enough = total >= wanted.task_instances
+    detail = f"{total} task instances were judged, {wanted.task_instances} are wanted"
+    hint = "" if enough else ". Run the whole suite: pytest suites/"
+    yield _row(name, f"{detail}{hint}", build, good=enough)
+    forced = {
+        trial.record.known.scenario
+        for trial in told
+        if trial.record and trial.record.known and trial.record.known.must_show
+    }
+    for scenario in wanted.scenarios:
+        good = scenario in forced
+        detail = "was forced" if good else _why_not_forced(scenario, trials)
+        yield _row(f"scenario {scenario} on {name}", detail, build, good=good)
+    labs = {trial.lab for trial in told}
+    for lab in wanted.labs:
+        detail = "was used" if lab in labs else f"no test told there: pytest suites/ --lab {lab}"
+        yield _row(f"lab {lab} for {name}", detail, build, good=lab in labs)
+
+
+def _why_not_forced(scenario: str, trials: list[Trial]) -> str:
+    ran = [t for t in trials if t.record and t.record.known and t.record.known.scenario == scenario]
+    skipped = [t for t in trials if t.skipped and f"[{scenario}-" in t.test]
+    if skipped:
+        reason = skipped[-1].ended.reason if skipped[-1].ended else ""
+        return f"it was skipped, which says nothing: {reason or 'no reason given'}"
+    if ran:
+        return "no run of it can tell. Run it again"
+    return f"it was not run: pytest suites/ -k {scenario}"

@@ -1,0 +1,155 @@
+"""What the gate found, check by check, and what follows from it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Literal
+
+import msgspec
+
+from oracle.redaction import redact
+from reports.gate.policy import Policy
+from reports.store import RunFolder
+
+SCHEMA = 1
+"""The version of gate.json."""
+
+Status = Literal["pass", "fail", "unknown", "accepted"]
+Check = Literal["safety", "completeness", "oracle health", "performance", "allure"]
+Word = Literal["safe", "not safe", "cannot tell"]
+
+WORDS: tuple[Word, ...] = ("safe", "not safe", "cannot tell")
+"""What an exit code means."""
+
+ORDER: tuple[Status, ...] = ("fail", "unknown", "accepted", "pass")
+"""The statuses, the one that decides first."""
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One finding: its subject, and in a line what it is and what to do next.
+
+    `airflow` is the build that it is about, as its user named it, and `version` what that build
+    calls itself; both are empty where the finding bears on every build.
+    """
+
+    check: Check
+    subject: str
+    status: Status
+    detail: str
+    airflow: str = ""
+    version: str = ""
+
+    def __post_init__(self) -> None:
+        """Keep secrets, control characters and line breaks out of every output."""
+        for name in ("subject", "detail"):
+            line = redact(" ".join(getattr(self, name).split()))
+            clean = "".join(c if c.isprintable() else "?" for c in line)
+            msgspec.structs.force_setattr(self, name, clean)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The gate's answer, and all that it rests on.
+
+    `known_bad` are the builds that were run as the suite's own check and showed their race.
+    """
+
+    checks: tuple[Row, ...]
+    policy: Policy
+    today: date
+    runs: tuple[RunFolder, ...] = ()
+    known_bad: frozenset[str] = frozenset()
+    condemned: bool = False
+
+    @property
+    def exit_code(self) -> Literal[0, 1, 2]:
+        """Return 1 as soon as anything is proven bad, then 2 while anything is open, else 0."""
+        found = {row.status for row in self.checks}
+        if self.condemned or "fail" in found:
+            return 1
+        return 2 if "unknown" in found or not found else 0
+
+    @property
+    def word(self) -> Word:
+        """Return the answer in a word or two."""
+        return WORDS[self.exit_code]
+
+    @property
+    def deciding(self) -> tuple[Row, ...]:
+        """Return the rows that the answer rests on; none where all is well."""
+        wanted = {0: None, 1: "fail", 2: "unknown"}[self.exit_code]
+        return tuple(row for row in self.checks if row.status == wanted)
+
+    @property
+    def told_in_order(self) -> list[Row]:
+        """Return the rows as people want them: what decides first, check by check."""
+        return sorted(self.checks, key=lambda row: ORDER.index(row.status))
+
+    @property
+    def sentence(self) -> str:
+        """Say the answer and how much of what it rests on, in a line."""
+        counted = Counter(row.status for row in self.checks)
+        names = {"fail": "failed", "unknown": "open", "accepted": "accepted", "pass": "passed"}
+        parts = [f"{counted[status]} {names[status]}" for status in ORDER if counted[status]]
+        return f"{self.word}: {', '.join(parts) or 'nothing was checked'} (exit {self.exit_code})"
+
+    def for_version(self, version: str) -> "Decision":
+        """Return the answer for one Airflow: its own rows, and those that bear on every build.
+
+        A release that showed its race as the suite's own check is not safe, though nothing fails.
+        """
+        labels = {row.airflow for row in self.checks} | self.known_bad
+        own = [row for row in self.checks if row.airflow and _is(row, version, labels)]
+        return replace(
+            self,
+            checks=(*(own or [nobody_ran(version)]), *(r for r in self.checks if not r.airflow)),
+            runs=tuple(run for run in self.runs if _ran(run, version)),
+            condemned=bool(self.known_bad & {version, *(row.airflow for row in own)}),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Give what gate.json holds, ready for any JSON encoder."""
+        return {
+            "schema": SCHEMA,
+            "decision": self.word,
+            "exit_code": self.exit_code,
+            "today": self.today.isoformat(),
+            "policy": {"path": self.policy.path, "sha256": self.policy.sha256},
+            "runs": [_run_json(run) for run in self.runs],
+            "rows": msgspec.to_builtins(self.told_in_order),
+        }
+
+
+def nobody_ran(version: str) -> Row:
+    """Tell that a version was asked for, and is not in the runs."""
+    detail = f"there is no run of it. Make one: pytest suites/ --airflow {version}"
+    return Row(check="completeness", subject=f"Airflow {version}", status="unknown", detail=detail)
+
+
+def _is(row: Row, version: str, labels: set[str]) -> bool:
+    """Tell whether a row is about a build, named as its user did or, failing that, by version.
+
+    A patched wheel calls itself what the release does: it is not that release.
+    """
+    return row.airflow == version if version in labels else row.version == version
+
+
+def _ran(run: RunFolder, version: str) -> bool:
+    return any(version in (test.airflow, test.version) for test in run.tests)
+
+
+def _run_json(run: RunFolder) -> dict[str, object]:
+    session = run.session
+    return {
+        "folder": run.path.name,
+        "environment": session.environment if session else None,
+        "session": session.session if session else None,
+        "tests": len(run.tests),
+    }
+
+
+def shortened(names: Sequence[str], most: int = 3, between: str = ", ") -> str:
+    """List names, and count those that there is no room for."""
+    shown = between.join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

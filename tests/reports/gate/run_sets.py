@@ -1,0 +1,84 @@
+"""What a constructed run set is, and what they are made of."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from tests.reports.gate.builder import KILL, QUIET, Case, Runs, night
+from tests.reports.gate.policies import PLAIN
+
+DOUBLE = {"executed-once": 1}
+Build = Callable[[Runs], object]
+
+
+@dataclass(frozen=True)
+class Gated:
+    """A run set: how it is made, its policy, the exit code, and words of the row that decides."""
+
+    name: str
+    exit_code: int
+    build: Build
+    deciding: str = ""
+    policy: str = PLAIN
+    options: tuple[str, ...] = ()
+
+
+def good(runs: Runs) -> None:
+    """A whole session of the newest release, and one of a known-bad one that shows its race."""
+    runs.teeth()
+    runs.session()
+
+
+def then(*sessions: Build) -> Build:
+    """Return what makes all of these, one after another."""
+
+    def build(runs: Runs) -> None:
+        for session in sessions:
+            session(runs)
+
+    return build
+
+
+def with_teeth(*sessions: Build) -> Build:
+    return then(lambda runs: runs.teeth(), *sessions)
+
+
+def session(**changed: object) -> Build:
+    return lambda runs: runs.session(night(**changed))  # type: ignore[arg-type]
+
+
+def again(*tests: object) -> Build:
+    return lambda runs: runs.session(tests)  # type: ignore[arg-type]
+
+
+def half_written(runs: Runs) -> None:
+    (runs.session([KILL]) / "session.json").unlink()
+
+
+def truncated_verdict(runs: Runs) -> None:
+    good(runs)
+    path = next((runs.session([KILL]) / "tests").glob("*/verdict.json"))
+    path.write_text(path.read_text()[:100])
+    runs.session([KILL])
+
+
+def foreign_schema(runs: Runs) -> None:
+    good(runs)
+    path = next((runs.session([KILL]) / "tests").glob("*/verdict.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 99}))
+
+
+def lost_verdict(runs: Runs) -> None:
+    runs.teeth()
+    shutil.rmtree(next((runs.session() / "tests").glob("test_scheduler_kill*")))
+
+
+def speeds(slower: float, runs_each: int = 3, base: str = "3.2.0", quiet: Case = QUIET) -> Build:
+    def build(runs: Runs) -> None:
+        runs.teeth()
+        for _ in range(runs_each):
+            runs.session(airflow=base, version="3.2.0")
+            runs.session(night(quiet=replace(quiet, slower=slower)))
+
+    return build

@@ -1,0 +1,92 @@
+"""The still picture of a witness, and the drawing for a terminal."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from oracle.verdict import Judgement
+from reports.timeline import picture
+from reports.timeline.choice import STEPS, chosen
+from reports.timeline.scene import ROW, Scene, stage
+from reports.timeline.source import open_source
+from reports.timeline.survey import Survey, survey
+from reports.timeline.terminal import LINES, tell
+
+ORACLES = Path(__file__).parents[2] / "oracle" / "histories"
+INVALID = sorted(ORACLES.glob("*/invalid-*.ndjson"))
+
+
+@pytest.fixture(scope="module")
+def surveyed(race: Path) -> Survey:
+    return survey(open_source(race))
+
+
+@pytest.fixture(scope="module")
+def scene(surveyed: Survey) -> Scene:
+    return staged(surveyed.judgement)
+
+
+def staged(judgement: Judgement) -> Scene:
+    story = chosen(judgement)
+    assert story
+    return stage(story)
+
+
+def test_the_row_stands_between_the_two_schedulers(scene: Scene) -> None:
+    assert scene.columns == ("scheduler-1", ROW, "scheduler-2", "pod a", "pod b")
+
+
+def test_the_second_scheduler_breaks_the_promise_on_the_row_the_first_had(scene: Scene) -> None:
+    (broken,) = [line for line in scene.lines if "unique-try" in line.step.broke]
+    assert scene.columns[broken.column] == "scheduler-2"
+    before = scene.lines[scene.lines.index(broken) - 1]
+    assert (before.state, before.try_number) == ("QUEUED", 1)
+    assert (broken.state, broken.try_number) == ("SCHEDULED", 2)
+
+
+def test_who_is_frozen_or_held_at_a_gate_is_shown_so(scene: Scene) -> None:
+    held = [{scene.columns[column] for column in line.held} for line in scene.lines[:6]]
+    both, second = {"scheduler-1", "scheduler-2"}, {"scheduler-2"}
+    assert held == [{"scheduler-1"}, both, second, second, second, set()]
+
+
+def test_the_same_history_gives_the_same_bytes(own: Path) -> None:
+    drawn = [(own / name) for name in ("witness.svg", "witness.png")]
+    assert picture(own) == drawn[0]
+    first = [path.read_bytes() for path in drawn]
+    picture(own)
+    assert [path.read_bytes() for path in drawn] == first
+
+
+def test_the_svg_is_whole_and_says_what_it_shows(own: Path) -> None:
+    path = picture(own)
+    assert path
+    text = path.read_text()
+    assert ElementTree.fromstring(text).tag.endswith("svg")
+    assert "unique-try: A task instance is scheduled once a try" in text
+    assert len(text) < 300_000
+
+
+def test_without_a_violation_there_is_no_picture(flood: Path) -> None:
+    assert picture(flood) is None
+    assert not (flood / "witness.svg").exists()
+
+
+@pytest.mark.parametrize("history", INVALID, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_kind_of_violation_can_be_staged(history: Path) -> None:
+    found = survey(open_source(history))
+    assert found.marks
+    if chosen(found.judgement) is not None:
+        scene = staged(found.judgement)
+        assert 0 < len(scene.lines) <= STEPS
+        told = tell(found)
+        assert len(told) <= LINES + 2 + STEPS
+
+
+def test_the_terminal_draws_who_reached_for_the_row(surveyed: Survey) -> None:
+    told = "\n".join(tell(surveyed))
+    assert "SCHEDULED 1" in told
+    (line,) = [line for line in told.splitlines() if "x unique-try" in line]
+    assert "SCHEDULED 2  <-      *" in line
+    assert told.isascii()
