@@ -1,23 +1,28 @@
-"""How often a race shows: runs the suite repeatedly and gives exact 95 % intervals.
+"""How often a race shows: runs the suite repeatedly, gives exact intervals, compares versions.
 
     .venv/bin/python -m benchmarks.rates gated --count 20 3.0.4 3.0.6 3.1.1 3.1.8 3.2.0 3.3.2
-    .venv/bin/python -m benchmarks.rates floods 3.0.6 3.3.2
+    .venv/bin/python -m benchmarks.rates floods --seed 1 3.0.6 3.3.2
     .venv/bin/python -m benchmarks.rates clean --count 20 3.3.2
+    .venv/bin/python -m benchmarks.rates gated --read reports/runs
 
-Each is one pytest session a version, as a user would run it; the figures are read from the
-verdict.json that it leaves. Intervals are Clopper and Pearson's.
+Each is one pytest session a version, as a user would run it; the figures are read from the records
+that it leaves. With --read nothing is run: the runs that are there are counted. What the versions
+of a comparison have in common, tests and seeds, is compared with each other.
 """
 
 import argparse
-import json
-import re
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from scipy.stats import binomtest
+from lab.errors import LabError
+from reports.performance import bare_name
+from reports.records import TestRecord
+from reports.statistics import Rate, compare_outcomes, quantile
+from reports.store import read_run, read_shelf
 
 PROJECT = Path(__file__).resolve().parent.parent
 LATEST = PROJECT / "reports" / "runs" / "latest"
@@ -26,65 +31,90 @@ CHOICES = {
     "floods": ["-k", "flood", "--whole-flood"],
     "clean": ["-k", "without_chaos"],
 }
+_WORDS = {"gated": "test_gated", "floods": "test_flood", "clean": "without_chaos"}
 
 
-def session(what: str, version: str, count: int) -> list[dict[str, Any]]:
-    """Run one session; return the verdicts of its tests."""
+def session(what: str, version: str, count: int, seed: int | None) -> tuple[TestRecord, ...]:
+    """Run one session; return the records of its tests."""
     command = [sys.executable, "-m", "pytest", "suites", "-q", "-p", "no:cacheprovider"]
     command += [*CHOICES[what], "--airflow", version, "--count", str(count)]
+    command += [] if seed is None else ["--seed", str(seed)]
     subprocess.run(command, cwd=PROJECT, check=False, stdout=sys.stderr)
-    tests: list[dict[str, Any]] = json.loads((LATEST / "verdict.json").read_text())["tests"]
-    return tests
+    return read_run(LATEST.resolve()).tests
 
 
-def interval(hits: int, trials: int) -> str:
-    """Return a rate's exact 95 % interval."""
-    bounds = binomtest(hits, trials).proportion_ci(method="exact")
-    return f"{bounds.low:.1%} to {bounds.high:.1%}"
+def kept(what: str, paths: Sequence[Path], versions: Sequence[str]) -> Iterable[TestRecord]:
+    """Return the records of runs that are there already."""
+    for test in read_shelf(paths).tests:
+        if _WORDS[what] in test.test and (not versions or test.airflow in versions):
+            yield test
 
 
-def by_test(tests: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Group repetitions of the same test."""
-    groups = defaultdict(list)
-    for test in tests:
-        name = test["test"].split("::")[-1]
-        groups[re.sub(r"[-[]embedded-.*", "", name)].append(test)
-    return groups
-
-
-def report(version: str, tests: list[dict[str, Any]]) -> None:
+def report(version: str, tests: Iterable[TestRecord]) -> None:
     """Print one line a test: runs, and task instances scheduled twice in a thousand."""
-    for name, group in by_test(tests).items():
-        shown = sum(test["verdict"] == "invalid" for test in group)
-        unknown = sum(test["verdict"] == "unknown" for test in group)
-        twice = sum(test["duplicate_tries"] for test in group)
-        instances = sum(test["task_instances"] for test in group)
-        first = [test["time_to_first_violation"] for test in group]
-        times = sorted(time for time in first if time is not None)
-        median = f"{times[len(times) // 2]:.2f} s" if times else "never"
-        runs = f"{shown} of {len(group)} runs ({interval(shown, len(group))})"
-        print(
-            f"{version:<7} {name:<50} {runs}, {unknown} unknown; "
-            f"{twice} of {instances} task instances twice, "
-            f"{1000 * twice / max(1, instances):.1f} in 1,000 ({interval(twice, instances)}); "
-            f"{sum(t['duplicate_pods'] for t in group)} with two pods, "
-            f"{sum(t['refused_starts'] for t in group)} starts refused; first after {median}",
-            flush=True,
-        )
+    groups: defaultdict[str, list[TestRecord]] = defaultdict(list)
+    for test in tests:
+        groups[bare_name(test)].append(test)
+    for name, group in sorted(groups.items()):
+        print(f"{version:<7} {name:<50} {figures(group)}", flush=True)
 
 
-def main() -> None:
-    """Measure what the arguments ask for."""
+def figures(group: Sequence[TestRecord]) -> str:
+    """Say what became of the runs of one test; an unknown run is none, but is told."""
+    known = [test for test in group if test.verdict != "unknown"]
+    shown = Rate(sum(test.verdict == "invalid" for test in known), len(known))
+    twice = sum(test.duplicate_tries for test in group)
+    instances = sum(test.task_instances for test in group)
+    first = [t for test in group if (t := test.time_to_first_violation) is not None]
+    median = quantile(first, 0.5)
+    return (
+        f"{shown.text()} runs, {len(group) - len(known)} unknown; "
+        f"{Rate(twice, max(twice, instances)).text()} task instances twice, "
+        f"{1000 * twice / max(1, instances):.1f} in 1,000; "
+        f"{sum(test.duplicate_pods for test in group)} with two pods, "
+        f"{sum(test.refused_starts for test in group)} starts refused; "
+        f"first after {'never' if median is None else f'{median:.2f} s'}"
+    )
+
+
+def outcomes(tests: Iterable[TestRecord]) -> list[tuple[tuple[str, str, int], int, bool]]:
+    """Return what can be compared with another version's runs."""
+    return [
+        ((bare_name(test), test.lab, test.schedulers), test.seed, test.verdict == "invalid")
+        for test in tests
+        if test.verdict != "unknown"
+    ]
+
+
+def main() -> int:
+    """Measure what the arguments ask for; 2 where there is nothing to count."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=CHOICES)
     parser.add_argument("--count", type=int, default=1, help="runs of each test (%(default)s)")
-    parser.add_argument("versions", nargs="+")
+    parser.add_argument("--seed", type=int, help="of all versions alike (default: random)")
+    parser.add_argument("--read", nargs="+", type=Path, metavar="RUNS", help="count, run nothing")
+    parser.add_argument("--versions", nargs="+", default=[], help="of --read (default: all)")
+    parser.add_argument("version", nargs="*")
     options = parser.parse_args()
-    for version in options.versions:
-        report(version, session(options.what, version, options.count))
+    found: defaultdict[str, list[TestRecord]] = defaultdict(list)
+    try:
+        for test in (
+            kept(options.what, options.read or (), options.versions) if options.read else ()
+        ):
+            found[test.airflow].append(test)
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for version in options.version:
+        found[version].extend(session(options.what, version, options.count, options.seed))
+    for version, tests in sorted(found.items()):
+        report(version, tests)
+    for one, other in pairwise(sorted(found)):
+        print(compare_outcomes(outcomes(found[one]), outcomes(found[other])).text(one, other))
+    return 0 if found else 2
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

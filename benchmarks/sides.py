@@ -10,83 +10,36 @@ commits of the task instances' rows, and between changes of the pods as the watc
 
 import argparse
 import json
-import statistics
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
-from oracle.events import Event, PodEvent, TaskInstanceEvent, TaskInstanceKey
-from oracle.history import HistoryError, read
-
-Spans = dict[str, list[float]]
-
-
-def spans(events: Iterable[Event]) -> Spans:
-    """Return, in seconds: scheduled to queued, queued to running, pod made to running, and ends."""
-    found: Spans = {
-        "queueing": [],
-        "start": [],
-        "pod": [],
-        "scheduled": [],
-        "ended": [],
-        "pods": [],
-    }
-    since: dict[tuple[TaskInstanceKey, str], float] = {}
-    made: dict[str, float] = {}
-    for event in events:
-        if isinstance(event, TaskInstanceEvent) and event.new:
-            _transition(event, since, found)
-        elif isinstance(event, PodEvent):
-            if event.op == "added":
-                made[event.uid] = event.t
-                found["pods"].append(event.t)
-            elif event.phase == "Running" and event.uid in made:
-                found["pod"].append(event.t - made.pop(event.uid))
-    return found
-
-
-def _transition(
-    event: TaskInstanceEvent, since: dict[tuple[TaskInstanceKey, str], float], found: Spans
-) -> None:
-    assert event.new is not None
-    state = event.new.state or ""
-    if event.old is not None and event.old.state == state:
-        return
-    before = {"queued": ("scheduled", "queueing"), "running": ("queued", "start")}.get(state)
-    if before and (begun := since.pop((event.ti, before[0]), None)) is not None:
-        found[before[1]].append(event.t - begun)
-    since[event.ti, state] = event.t
-    if state == "scheduled":
-        found["scheduled"].append(event.t)
-    elif state in ("success", "failed"):
-        found["ended"].append(event.t)
+from oracle.history import HistoryError
+from reports.metrics import HISTORY, measure
+from reports.statistics import quantile
+from reports.store import VERDICT
 
 
 def p50_p95(values: list[float]) -> str:
     """Return the median and the 95th percentile."""
-    if len(values) < 2:
-        return "-"
-    return f"{statistics.median(values):.2f} / {statistics.quantiles(values, n=20)[-1]:.2f}"
+    median, most = quantile(values, 0.5), quantile(values, 0.95)
+    return "-" if median is None or most is None else f"{median:.2f} / {most:.2f}"
 
 
 def row(folder: Path) -> list[str]:
     """Return one run's figures."""
-    verdict = json.loads((folder / "verdict.json").read_text())
-    found = spans(read(folder / "history.ndjson")[1])
-    lasted = max(found["ended"], default=0.0) - min(found["scheduled"], default=0.0)
-    rate = f"{len(found['ended']) / lasted:.2f}" if lasted else "-"
-    making = max(found["pods"], default=0.0) - min(found["pods"], default=0.0)
-    pods = f"{len(found['pods']) / making:.2f}" if making else "-"
+    verdict = json.loads((folder / VERDICT).read_text())
+    found = measure(folder / HISTORY)
     boot = f"{sum(verdict.get('boot', {}).values()):.0f}"
     return [
-        *(verdict["lab"], verdict["workers"], verdict["version"], verdict["verdict"]),
-        *(str(len(found["ended"])), rate, p50_p95(found["queueing"]), p50_p95(found["start"])),
-        *(p50_p95(found["pod"]), pods, boot),
+        *(verdict["lab"], verdict.get("workers", ""), verdict["version"], verdict["verdict"]),
+        *(str(found.ended), f"{found.throughput:.2f}", p50_p95(found.lag)),
+        *(p50_p95(found.queueing), p50_p95(found.start), p50_p95(found.pod_start)),
+        *(f"{found.pods_per_second:.2f}", boot),
     ]
 
 
 HEADS = [
-    *("lab", "workers", "Airflow", "verdict", "TIs", "TIs/s", "queueing s", "start s"),
+    *("lab", "workers", "Airflow", "verdict", "TIs", "TIs/s", "lag s", "queueing s", "start s"),
     *("pod to running s", "pods/s", "boot s"),
 ]
 
@@ -105,7 +58,7 @@ def main() -> int:
     widths = [max(len(each[column]) for each in rows) for column in range(len(HEADS))]
     for each in rows:
         print("  ".join(text.ljust(width) for text, width in zip(each, widths, strict=True)))
-    print("queueing, start, pod to running: median / 95th percentile")
+    print("lag, queueing, start, pod to running: median / 95th percentile")
     return 0
 
 

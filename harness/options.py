@@ -12,6 +12,8 @@ from harness.options_kind import KindOptions, add_kind_options, read_kind_option
 from lab.environments import describe, newest
 from lab.errors import LabError
 from lab.pool import default_size
+from reports.sessions import airflows
+from reports.statistics import Sequential
 
 SUITES = Path(__file__).resolve().parent.parent / "suites"
 
@@ -32,6 +34,12 @@ class Options:
     flood_runs: int | None
     kind: KindOptions
     cluster: ClusterOptions | None = None
+    until_clear: float | None = None
+    confidence: float = 0.95
+
+    def until(self) -> Sequential | None:
+        """Return the test by which a flood knows that its answer is clear, if one is asked for."""
+        return None if self.until_clear is None else Sequential(self.until_clear, self.confidence)
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -48,8 +56,8 @@ def add_options(parser: pytest.Parser) -> None:
         "--airflow",
         action="append",
         metavar="SPEC",
-        help="Airflow to test, repeatable: a version, a wheel, a source checkout, or a Python "
-        "whose environment has Airflow (default: the newest version in versions/)",
+        help="Airflow to test, repeatable: a version, a wheel, a source checkout, a Python whose "
+        "environment has Airflow, or `all` versions in versions/ (default: the newest of them)",
     )
     group.addoption(
         "--schedulers", type=_positive, default=2, metavar="N", help="default: %(default)s"
@@ -93,6 +101,20 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="N",
         help="Locust processes that share a flood, under a master (default: one process)",
     )
+    group.addoption(
+        "--until-clear",
+        type=_share,
+        metavar="RATE",
+        help="end a flood as soon as so many task instances went well that a violation in one of "
+        "them at this rate is ruled out, and not before: 0.01 needs 299 at 95 %%",
+    )
+    group.addoption(
+        "--confidence",
+        type=_share,
+        default=0.95,
+        metavar="C",
+        help="how sure --until-clear is to be (default: %(default)s)",
+    )
     add_kind_options(parser)
     add_cluster_options(parser)
 
@@ -104,11 +126,18 @@ def _positive(text: str) -> int:
     return number
 
 
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError("must lie between 0 and 1")
+    return share
+
+
 def read_options(config: pytest.Config) -> Options:
     """Check the options; pytest.UsageError with one clear line for what is wrong."""
     cluster = read_cluster_options(config)
     default = [cluster.version] if cluster else [newest()]
-    specs = tuple(dict.fromkeys(config.getoption("airflow") or default))
+    specs = airflows(config.getoption("airflow") or default)
     for spec in () if cluster else specs:
         try:
             request = describe(spec)
@@ -119,6 +148,10 @@ def read_options(config: pytest.Config) -> Options:
                 f"--airflow {spec}: a cluster runs images. Build one, and give it by "
                 "--airflow-image beside its version in --airflow."
             )
+    if config.getoption("whole_flood") and config.getoption("until_clear"):
+        raise pytest.UsageError(
+            "--until-clear ends a flood early, --whole-flood never: give one of them."
+        )
     seed = config.getoption("seed")
     return Options(
         lab=config.getoption("lab"),
@@ -133,6 +166,8 @@ def read_options(config: pytest.Config) -> Options:
         flood_runs=config.getoption("flood_runs"),
         kind=read_kind_options(config),
         cluster=cluster,
+        until_clear=config.getoption("until_clear"),
+        confidence=config.getoption("confidence"),
     )
 
 

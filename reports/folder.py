@@ -1,19 +1,23 @@
 """What every run leaves on disk: the verdict, the witness, and the components' logs, redacted."""
 
 import json
+from collections.abc import Iterable
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from oracle.redaction import redact
+from oracle.redaction import redact, stream
 
 
 class LogTails:
     """Keeps of each log what was written from now on: a warm lab's logs go back further.
 
-    A log that has become shorter was trimmed, and is kept whole.
+    A log that has become shorter was trimmed, and is kept whole. All of the new part is kept,
+    however long; it is copied piece by piece. `secrets` are values to hide wherever they stand.
     """
 
-    def __init__(self, logs: dict[str, Path]) -> None:
+    def __init__(self, logs: dict[str, Path], secrets: Iterable[str] = ()) -> None:
+        self._secrets = tuple(secrets)
         self._begun = {
             name: (path, path.stat().st_size if path.exists() else 0) for name, path in logs.items()
         }
@@ -21,16 +25,21 @@ class LogTails:
     def keep(self, folder: Path) -> None:
         """Write every log's new part, redacted, to `folder`/<process>.log."""
         for name, (path, offset) in self._begun.items():
-            if path.exists():
-                with path.open("rb") as file:
-                    file.seek(offset if path.stat().st_size >= offset else 0)
-                    self.keep_text(folder, f"{name}.log", file.read().decode(errors="replace"))
+            if not path.exists():
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            with path.open("rb") as file, (folder / f"{name}.log").open("w", newline="") as kept:
+                file.seek(offset if path.stat().st_size >= offset else 0)
+                text = TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")
+                stream(text.read, kept.write, self._secrets)
+            if not (folder / f"{name}.log").stat().st_size:
+                (folder / f"{name}.log").unlink()
 
     def keep_text(self, folder: Path, name: str, text: str | None) -> None:
         """Write one text, redacted; nothing where there is none."""
         if text:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(redact(text))
+            (folder / name).write_text(redact(text, self._secrets))
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -48,6 +48,8 @@ class Known(msgspec.Struct, frozen=True):
 class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One test's `verdict.json`; its `folder` is filled in by the reader."""
 
+    __test__ = False  # no test class, whatever pytest takes its name for
+
     schema: int
     test: str
     airflow: str

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.environments import pinned
+
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -47,6 +49,13 @@ def test_every_airflow_gets_a_test_of_each_permutation() -> None:
     for version in ("3.0.6", "3.3.2"):
         for permutation in ("start-task", "fan-out"):
             assert f"test_gated[57618-{permutation}-embedded-{version}]" in output
+
+
+def test_all_stands_for_every_pinned_airflow_once() -> None:
+    code, output = collect("--airflow", "all", "--airflow", "3.0.6", "-k", "gated and start-task")
+    assert code == 0
+    for version in pinned():
+        assert output.count(f"test_gated[57618-start-task-embedded-{version}]") == 1
 
 
 def test_the_help_names_every_option() -> None:

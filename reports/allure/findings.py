@@ -1,0 +1,120 @@
+"""What a test's newest attempt amounts to, in the words of the report's categories.
+
+Allure sorts by a test's status; ours asks more: is the broken promise a known one, is it by
+design, did an older run of the same build break it? So the finding is decided here, staged as a
+label, and Allure's categories match that label.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from oracle.redaction import excerpt
+from reports.allure.attempts import Attempt, Past
+from reports.records import Known, TestRecord
+
+LABEL = "finding"
+"""The label that carries a finding's name."""
+
+_ISSUE = re.compile(r"https://github\.com/([^/]+/[^/]+)/issues/(\d+)$")
+
+NEW = "New violation"
+BEFORE = "Flaky: an older run of this build broke a promise"
+UNCONFIRMED = "Unconfirmed: a known race did not show itself"
+FAILED = "Failed check"
+CRASHED = "Crashed or vanished"
+UNKNOWN = "Test defect: cannot tell"
+BY_DESIGN = "Expected failure: "
+KNOWN = "Known: "
+
+_ORDER = (NEW, BEFORE, KNOWN, UNCONFIRMED, FAILED, CRASHED, UNKNOWN, BY_DESIGN)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A category's name, and the line that says why the test is in it."""
+
+    name: str
+    message: str
+
+
+class Category(msgspec.Struct, frozen=True):
+    """A category as the configuration of Allure wants it; matched by the label alone."""
+
+    name: str
+    pattern: str
+
+
+def find(past: Past) -> Finding | None:
+    """Say what the newest attempt amounts to; None for one that has nothing to tell."""
+    newest = past.newest
+    if newest.record is not None and newest.invalid:
+        return _violation(newest.record)
+    if past.washed is not None:
+        when = past.washed.session
+        what = told_violations(past.washed.record) if past.washed.record else ""
+        return Finding(BEFORE, f"Session {when} of this build broke {what}; the newest did not.")
+    return _without_violation(newest)
+
+
+def _violation(record: TestRecord) -> Finding:
+    what = told_violations(record)
+    if record.known is None or not record.known.affected or not record.shows_known:
+        return Finding(NEW, what)
+    prefix = BY_DESIGN if record.known.by_design else KNOWN
+    return Finding(f"{prefix}{known_as(record.known)}", what)
+
+
+def _without_violation(attempt: Attempt) -> Finding | None:
+    outcome = attempt.ended.outcome if attempt.ended else None
+    reason = excerpt(attempt.ended.reason) if attempt.ended else ""
+    if outcome == "crashed":
+        return Finding(CRASHED, reason or "The worker died with the test.")
+    if attempt.vanished:
+        return Finding(CRASHED, "It was to run, and did not come to its end.")
+    if outcome == "xfailed":
+        return Finding(f"{BY_DESIGN}{reason or 'as the test says'}", reason)
+    return _without_end(attempt, reason)
+
+
+def _without_end(attempt: Attempt, reason: str) -> Finding | None:
+    """Judge by the verdict, and by Allure's status where no session tells how the test ended."""
+    status = str(attempt.found.raw.get("status")) if attempt.found else None
+    outcome = attempt.ended.outcome if attempt.ended else status
+    if attempt.record is not None and attempt.record.verdict == "unknown":
+        return Finding(UNKNOWN, excerpt("; ".join(attempt.record.reasons) or reason))
+    if outcome == "failed":
+        missed = attempt.record is not None and attempt.record.expect_known
+        return Finding(UNCONFIRMED if missed else FAILED, reason)
+    return Finding(UNKNOWN, reason) if "broken" in (outcome, status) else None
+
+
+def told_violations(record: TestRecord) -> str:
+    """Name the broken invariants, and how often each was."""
+    return ", ".join(f"{name} {count}" for name, count in record.violations.items() if count)
+
+
+def known_as(known: Known) -> str:
+    """Name a known race as people do: apache/airflow#57618, else by its title."""
+    link = issue_link(known.issue)
+    return link[1] if link else known.title
+
+
+def issue_link(issue: str) -> tuple[str, str] | None:
+    """Return an issue's URL and its short name; None where it was never filed."""
+    if found := _ISSUE.match(issue):
+        return issue, f"{found[1]}#{found[2]}"
+    return (issue, issue) if issue.startswith("https://") else None
+
+
+def categories(findings: Iterable[Finding]) -> list[Category]:
+    """Return the categories that the report needs, the gravest first."""
+    names = sorted({finding.name for finding in findings}, key=_rank)
+    return [Category(name, f"^{re.escape(name)}$") for name in names]
+
+
+def _rank(name: str) -> tuple[int, str]:
+    prefixes = (i for i, prefix in enumerate(_ORDER) if name.startswith(prefix))
+    return next(prefixes, len(_ORDER)), name

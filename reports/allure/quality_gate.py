@@ -1,0 +1,114 @@
+"""Asks Allure's quality gate about the present results, and keeps clear of its traps.
+
+Allure 3.18's gate is used for what it does well, counting results under a rule. What misleads in
+it is kept out (tests/reports/allure/test_traps.py shows each):
+
+- `generate` builds a report whatever the gate would say, so the gate is run for itself;
+- a skipped or broken test counts towards `minTestsCount`: our floor lets in what passed or failed;
+- metric rules judge an average, and delta rules pass where there is no history: speed is judged
+  by reports.performance, which needs runs on both sides and gives an interval;
+- a newer result hides an older one as its retry: a violation that a later run of the same build
+  did not show is staged as a failure;
+- a failure that is marked known or muted is not counted, and a result that cannot be read is
+  passed over in silence: ours are staged without marks, and counted first;
+- on Node.js 20 the command crashes, with the exit code of a gate that failed: our configuration
+  brings what it lacks, and an answer without the names of rules is no answer.
+
+Known races are left to the policy, which accepts by name and date.
+"""
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from reports.allure import node
+from reports.allure.attempts import RESULTS, Raw, gather
+from reports.allure.findings import BEFORE, FAILED, NEW, UNCONFIRMED
+from reports.allure.report import TITLE
+from reports.allure.staging import HISTORY, SETTINGS, Settings, stage
+from reports.store import Shelf
+
+Answer = Literal["pass", "fail", "unknown"]
+
+_VIOLATIONS = "violations"
+_OPEN = "open"
+_FLOOR = "floor"
+_BROKEN_RULE = re.compile(
+    r"⨯\s+(?P<message>.+?)\s{4,}(?P<id>[\w-]+)/(?P<rule>\w+)\s*$", re.MULTILINE
+)
+_NUMBER = re.compile(r"\d+")
+
+
+def evaluate(shelf: Shelf, minimum_tests: int) -> tuple[Answer, str] | None:
+    """Judge the newest result of every test in every environment; None without Node.js.
+
+    Fails for a violation that no known race explains, also for one that only an older run of the
+    build showed. Unknown for tests that cannot tell, for fewer than `minimum_tests` that can, and
+    when Allure gives no answer.
+    """
+    if node.missing():
+        return None
+    with tempfile.TemporaryDirectory(prefix="ha-chaos-gate-") as temporary:
+        folder = Path(temporary)
+        staged = stage(gather(shelf), folder, strict=True)
+        if staged.problems:
+            return "unknown", f"{len(staged.problems)} results cannot be read: {staged.problems[0]}"
+        if not staged.tests:
+            return "unknown", "there is no result to judge"
+        settings = Settings(
+            title=TITLE,
+            output=str(folder / "out"),
+            history=str(folder / HISTORY),
+            places=staged.places,
+            categories=staged.categories,
+            gate=rules(minimum_tests),
+        )
+        (folder / SETTINGS).write_bytes(msgspec.json.encode(settings))
+        return read(node.run("quality-gate", [RESULTS], folder, folder / SETTINGS), staged.tests)
+
+
+def rules(minimum_tests: int) -> list[Raw]:
+    """Return the rule sets, as reports/node/allurerc.mjs takes them."""
+    pattern = "|".join(map(re.escape, (NEW, BEFORE, FAILED)))
+    return [
+        {"id": _VIOLATIONS, "rules": {"maxFailures": 0}, "findings": f"^({pattern})$"},
+        {"id": _OPEN, "rules": {"maxFailures": 0}, "statuses": ["broken", "unknown"]},
+        {
+            "id": f"{_OPEN}-known",
+            "rules": {"maxFailures": 0},
+            "findings": f"^{re.escape(UNCONFIRMED)}$",
+        },
+        {
+            "id": _FLOOR,
+            "rules": {"minTestsCount": minimum_tests},
+            "statuses": ["passed", "failed"],
+        },
+    ]
+
+
+def read(ran: node.Ran, tests: int) -> tuple[Answer, str]:
+    """Read Allure's answer: its exit code alone does not tell a crash from a failed gate."""
+    if ran.code == 0:
+        return "pass", f"Allure's quality gate holds for {tests} tests"
+    broken = {found["id"]: found["message"] for found in _BROKEN_RULE.finditer(ran.output)}
+    if ran.code != 1 or not broken:
+        return "unknown", f"Allure's quality gate gave no answer: {ran.last_words}"
+    if _VIOLATIONS in broken:
+        count = _first(broken[_VIOLATIONS])
+        return "fail", f"{count} of {tests} tests broke a promise in a way that is not known"
+    told = []
+    if _FLOOR in broken:
+        told.append(f"only {_first(broken[_FLOOR])} tests can tell")
+    if _OPEN in broken:
+        told.append(f"{_first(broken[_OPEN])} tests cannot tell")
+    if f"{_OPEN}-known" in broken:
+        told.append(f"{_first(broken[f'{_OPEN}-known'])} known races did not show themselves")
+    return "unknown", "; ".join(told)
+
+
+def _first(message: str) -> str:
+    found = _NUMBER.search(message)
+    return found[0] if found else "some"

@@ -1,0 +1,171 @@
+"""Lays out what Allure reads: the present results with their attachments, the history, settings.
+
+Staged are only the newest results of every test in every environment; what is older is history.
+So the work grows with the number of tests, not with that of the runs.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from oracle.redaction import excerpt, redact
+from reports.allure import attachments, history, results
+from reports.allure.attempts import RESULTS, Attempt, Gathered, Past, Raw
+from reports.allure.findings import BEFORE, Category, Finding, categories, find
+
+HISTORY = "history.jsonl"
+SETTINGS = "settings.json"
+PAGES = "pages"
+"""The folder of the pages that results link; it stands beside Allure's own in the report."""
+
+_LONGEST_NAME = 64
+"""Characters; Allure refuses a longer name of an environment."""
+
+_DRAWN = (
+    ("timeline", "timeline.html", "text/html"),
+    ("witness drawn", "witness.png", "image/png"),
+)
+
+
+class Place(msgspec.Struct, frozen=True):
+    """An environment, as the configuration of Allure wants it; `label` is what results carry."""
+
+    id: str
+    name: str
+    label: str
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What reports/node/allurerc.mjs is told."""
+
+    title: str
+    output: str
+    history: str
+    places: list[Place]
+    categories: list[Category]
+    gate: list[Raw] = []
+
+
+@dataclass
+class Staged:
+    """What was staged, and what was wrong with any of it."""
+
+    places: list[Place]
+    categories: list[Category]
+    tests: int = 0
+    cut: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def stage(gathered: Gathered, into: Path, *, strict: bool = False) -> Staged:
+    """Stage everything in the folder `into`.
+
+    `strict` stages for the quality gate: without attachments, and with a violation that a newer
+    run did not show as a failure, for Allure would count the newest result alone.
+    """
+    (into / RESULTS).mkdir(parents=True)
+    found = [(past, find(past)) for past in gathered.pasts]
+    staged = Staged(
+        places=places(past.newest.environment for past in gathered.pasts),
+        categories=categories(finding for _, finding in found if finding),
+        problems=list(gathered.problems),
+    )
+    for past, finding in found:
+        raw = results.shape(past.newest, finding)
+        if strict:
+            raw |= {"attachments": [], "steps": [], "statusDetails": {}}
+            raw["status"] = "failed" if _washed(past, finding) else raw["status"]
+        else:
+            _Attachments(past.newest, into / RESULTS, staged).stage(raw)
+        _write(raw, into / RESULTS)
+        staged.tests += 1
+    history.write(gathered.pasts, into / HISTORY)
+    return staged
+
+
+def _washed(past: Past, finding: Finding | None) -> bool:
+    """Whether an older run broke a promise in a way that no known race explains."""
+    before = past.washed.record if past.washed else None
+    known = before is not None and before.shows_known and before.known and before.known.affected
+    return finding is not None and finding.name == BEFORE and not known
+
+
+def places(environments: Iterator[str] | Sequence[str]) -> list[Place]:
+    """Name the environments as Allure allows it: briefly, and by ids without dots."""
+    made: dict[str, Place] = {}
+    for environment in sorted(set(environments)):
+        name = excerpt(environment, _LONGEST_NAME).replace("/", "-").replace("\\", "-")
+        key = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()[: _LONGEST_NAME - 4]
+        while any(key == other.id or name == other.name for other in made.values()):
+            key, name = f"{key[:58]}-{len(made)}", f"{name[:58]} {len(made)}"
+        made[environment] = Place(key, name, environment)
+    return list(made.values())
+
+
+def _write(raw: Raw, folder: Path) -> None:
+    (folder / f"{raw['uuid']}-result.json").write_bytes(msgspec.json.encode(raw))
+
+
+class _Attachments:
+    """Takes one result's attachments along, wherever in its steps they hang.
+
+    Allure shows a page without its scripts, and a timeline is nothing without them: a page is put
+    beside the report, and linked in the description: Allure's own links must be absolute.
+    """
+
+    def __init__(self, attempt: Attempt, into: Path, staged: Staged) -> None:
+        self._attempt = attempt
+        self._into = into
+        self._staged = staged
+        self._pages: list[tuple[str, str]] = []
+
+    def stage(self, raw: Raw) -> None:
+        """Stage the attachments of a result and of its steps, and what was drawn since."""
+        self._take_all(raw)
+        names = {name for name, _ in self._pages}
+        names |= {str(each.get("name")) for each in raw["attachments"]}
+        for name, file, kind in _DRAWN:
+            drawn = Path(self._attempt.record.folder) / file if self._attempt.record else None
+            if drawn and drawn.is_file() and not any(known.startswith(name) for known in names):
+                target = f"{raw['uuid']}-{drawn.stem}-attachment{drawn.suffix}"
+                attachment = {"name": name, "source": target, "type": kind}
+                if self._take(drawn, attachment):
+                    raw["attachments"].append(attachment)
+        links = [f"[{name}]({url})" for name, url in self._pages]
+        raw["description"] = "\n\n".join(filter(None, [str(raw.get("description") or ""), *links]))
+
+    def _take_all(self, part: Raw) -> None:
+        given = [dict(each) for each in part.get("attachments") or ()]
+        part["attachments"] = [each for each in given if self._take_found(each)]
+        steps = [dict(step) for step in part.get("steps") or ()]
+        for step in steps:
+            self._take_all(step)
+            step["name"] = redact(str(step.get("name", "")))
+            if details := step.get("statusDetails"):
+                step["statusDetails"] = {k: redact(str(v)) for k, v in details.items() if v}
+        part["steps"] = steps
+
+    def _take_found(self, attachment: Raw) -> bool:
+        source, found = str(attachment.get("source", "")), self._attempt.found
+        if found is None or not source or Path(source).name != source:
+            return False
+        return self._take(found.home / source, attachment)
+
+    def _take(self, source: Path, attachment: Raw) -> bool:
+        """Copy an attachment; tell whether it stays one of the result's."""
+        kind, target = str(attachment.get("type") or ""), str(attachment["source"])
+        page = kind == "text/html" or source.suffix == ".html"
+        folder = self._into.parent / PAGES if page else self._into
+        try:
+            folder.mkdir(exist_ok=True)
+            whole = attachments.take(source, folder / target, kind)
+        except OSError as error:
+            self._staged.problems.append(f"{source} cannot be attached: {error.strerror}")
+            return not page
+        self._staged.cut += not whole
+        if page:
+            self._pages.append((str(attachment.get("name", "page")), f"../{PAGES}/{target}"))
+        return not page

@@ -1,0 +1,119 @@
+"""The search for the release in which a race came or went.
+
+Releases are ordered by version, the older end first. Somewhere between two neighbours the answer
+turns, and each step halves what is left. Airflow's lines overlap in time (3.0.6 came out after
+3.1.0 was begun), and a fix that was carried back to an older line turns the answer more than once:
+the search then finds one of these places, and says so where it has seen more.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from lab.errors import LabError
+from reports.bisect.step import Step, Verdict
+
+Judge = Callable[[str], Step]
+"""Tells whether the race is in a release; a step that is known is told at once."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the answer turns: between `last` and `first`, but for the `skipped` between them."""
+
+    fixed: bool
+    last: Step
+    first: Step
+    skipped: tuple[str, ...]
+    steps: tuple[Step, ...]
+    oddities: tuple[str, ...] = ()
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is one release."""
+        return not self.skipped
+
+    def text(self) -> str:
+        """Say it in one statement."""
+        what = "First fixed release" if self.fixed else "First broken release"
+        before, after = "reproduces it", "does not"
+        if not self.fixed:
+            before, after = "does not reproduce it", "does"
+        turn = f"{self.last.airflow} {before}, {self.first.airflow} {after}"
+        tried = f"{len(self.steps)} releases tried in {sum(s.runs for s in self.steps)} runs"
+        if self.clear:
+            return f"{what}: {self.first.airflow} ({turn}), {tried}."
+        one_of = ", ".join((*self.skipped, self.first.airflow))
+        skipped = f"{len(self.skipped)} between them cannot be tried"
+        return f"{what}: one of {one_of} ({turn}; {skipped}), {tried}."
+
+
+def most_steps(releases: int) -> int:
+    """Return how many steps a search takes at most, without skips: both ends, then halving."""
+    return 2 + max(0, releases - 2).bit_length()
+
+
+def search(
+    releases: Sequence[str], judge: Judge, *, fixed: bool, known: Sequence[Step] = ()
+) -> Found:
+    """Search `releases`, oldest first, of which the ends differ: `fixed` says how.
+
+    The ends are judged first. Raises LabError when they do not differ as they should. `known`
+    are steps of an earlier search, looked at for contradictions only.
+    """
+    steps: dict[str, Step] = {}
+
+    def judged(release: str) -> Step:
+        if release not in steps:
+            steps[release] = judge(release)
+        return steps[release]
+
+    before: Verdict = "reproduced" if fixed else "clean"
+    after: Verdict = "clean" if fixed else "reproduced"
+    low, high = 0, len(releases) - 1
+    _require(judged(releases[high]), after)
+    _require(judged(releases[low]), before)
+    skipped: set[int] = set()
+    while middle := _middle(low, high, skipped):
+        verdict = judged(releases[middle]).verdict
+        if verdict == before:
+            low = middle
+        elif verdict == after:
+            high = middle
+        else:
+            skipped.add(middle)
+    return Found(
+        fixed=fixed,
+        last=steps[releases[low]],
+        first=steps[releases[high]],
+        skipped=tuple(releases[low + 1 : high]),
+        steps=tuple(steps[release] for release in releases if release in steps),
+        oddities=_oddities(releases, {step.airflow: step for step in known} | steps),
+    )
+
+
+def _require(end: Step, wanted: Verdict) -> None:
+    if end.verdict == wanted:
+        return
+    option = "--good" if wanted == "clean" else "--bad"
+    if end.verdict == "skipped":
+        raise LabError(f"{option} {end.airflow} cannot be told: {end.reason}", "Give another one.")
+    told = "shows the race" if end.verdict == "reproduced" else "does not show the race"
+    raise LabError(f"{option} {end.airflow} {told}: {end.rate.text()}.", "Give another one.")
+
+
+def _middle(low: int, high: int, skipped: set[int]) -> int | None:
+    """Return the release to try next: the one nearest to the middle that is not skipped."""
+    left = [index for index in range(low + 1, high) if index not in skipped]
+    centre = (low + high) // 2
+    return min(left, key=lambda index: abs(index - centre), default=None)
+
+
+def _oddities(releases: Sequence[str], steps: dict[str, Step]) -> tuple[str, ...]:
+    """Say where the answer turns, if that is in more than one place."""
+    told = [steps[r] for r in releases if r in steps and steps[r].verdict != "skipped"]
+    turns = [(a, b) for a, b in pairwise(told) if a.verdict != b.verdict]
+    if len(turns) < 2:
+        return ()
+    seen = "; ".join(f"{a.airflow} {a.verdict}, {b.airflow} {b.verdict}" for a, b in turns)
+    return (f"The answer turns {len(turns)} times, as with a fix carried back: {seen}.",)

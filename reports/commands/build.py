@@ -1,0 +1,52 @@
+"""`python -m reports build`: the dashboard of all runs."""
+
+import argparse
+from pathlib import Path
+
+from reports import site
+from reports.gate import read_policy
+from reports.store import read_shelf
+
+DESCRIPTION = """\
+Builds the dashboard of all runs: one folder of static pages, to be opened in a browser.
+
+index.html says which Airflow versions are safe to run with several schedulers, which are not and
+why, with the race drawn. Beside it are the matrix, a page for every run with its witnesses and
+timelines, the gate's decision (gate.md, gate.json), and the Allure report where Node.js is there.
+The old report stays whole until the new one is."""
+
+EPILOG = """\
+examples:
+  python -m reports build
+  python -m reports build reports/runs/latest --out /tmp/one-run
+  python -m reports build --no-allure
+"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Declare the runs to show, and where to put the report."""
+    parser.add_argument(
+        "runs",
+        nargs="*",
+        type=Path,
+        metavar="RUNS",
+        help="run folders, or folders of them (default: reports/runs)",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("reports/site"), help="where to put it (reports/site)"
+    )
+    parser.add_argument(
+        "--policy",
+        type=Path,
+        default=Path("reports/policy.yaml"),
+        help="what a release is held to (reports/policy.yaml)",
+    )
+    parser.add_argument("--no-allure", action="store_true", help="leave the Allure report out")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Build it; the page to open is the last line on stdout."""
+    policy = read_policy(options.policy)
+    shelf = read_shelf(options.runs or [Path("reports/runs")])
+    print(site.build(shelf, options.out, policy, allure=not options.no_allure))
+    return 0

@@ -1,0 +1,92 @@
+"""A step is decided by what its runs prove, and by no more of them than that takes."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from lab.errors import LabError
+from reports.bisect.step import Patience, Step, decide
+from reports.records import TestRecord as Record
+from tests.reports.matrix.told import known, record, shown
+
+SAFE = known(affected=False)
+FAN_OUT = "test_gated[57618-fan-out-{place}]"
+
+
+class Runner:
+    """Runs sessions with known ends; what was not foreseen fails the test."""
+
+    def __init__(self, *sessions: Sequence[Record]) -> None:
+        self.left = list(sessions)
+
+    def __call__(self, airflow: str) -> Sequence[Record]:
+        assert self.left, f"one session too many on {airflow}"
+        return self.left.pop(0)
+
+
+def good() -> Record:
+    return record(race=SAFE)
+
+
+def mute(reason: str = "the gate was not reached") -> Record:
+    return record("unknown", reasons=[reason])
+
+
+def step(runner: Runner, known_runs: Sequence[Record] = (), rate: float = 0.8) -> Step:
+    found = decide("3.1.8", runner, Patience(rate), known_runs)
+    assert not runner.left
+    return found
+
+
+def test_one_run_that_shows_the_race_is_proof() -> None:
+    found = step(Runner([shown(), good()]))
+    assert (found.verdict, found.hits, found.trials) == ("reproduced", 1, 2)
+
+
+@pytest.mark.parametrize(("rate", "runs"), [(0.96, 1), (0.8, 2), (0.5, 5), (0.2, 14)])
+def test_clean_takes_the_runs_that_the_race_would_have_shown_in(rate: float, runs: int) -> None:
+    found = step(Runner(*[[good()]] * runs), rate=rate)
+    assert (found.verdict, found.trials) == ("clean", runs)
+
+
+def test_unknown_runs_count_for_nothing_and_are_made_up_for() -> None:
+    found = step(Runner([mute(), good()], [mute()], [good()]))
+    assert (found.verdict, found.trials, found.runs) == ("clean", 2, 4)
+
+
+def test_a_step_that_stays_unknown_is_skipped_and_says_why() -> None:
+    found = step(Runner([mute()], [mute()], [mute("the lab was ailing")]))
+    assert found.verdict == "skipped"
+    assert found.reason == "3 of 3 runs could not tell: the gate was not reached"
+
+
+def test_another_broken_promise_tells_nothing_of_the_race() -> None:
+    other = record("invalid", "no-lost-task", race=SAFE)
+    found = step(Runner([other], [other], [other]))
+    assert found.verdict == "skipped"
+    assert found.reason == "3 of 3 runs could not tell: broke no-lost-task"
+
+
+def test_it_is_not_clean_while_a_permutation_was_never_told() -> None:
+    other = record("unknown", test=FAN_OUT, race=SAFE)
+    told = record(test=FAN_OUT, race=SAFE)
+    found = step(Runner([good(), other], [good(), other], [good(), told]))
+    assert (found.verdict, found.trials) == ("clean", 4)
+
+
+def test_runs_of_an_interrupted_step_count() -> None:
+    assert step(Runner([good()]), [good()]).verdict == "clean"
+    assert step(Runner(), [shown()]).verdict == "reproduced"
+
+
+def test_what_cannot_be_installed_is_skipped_with_its_reason() -> None:
+    def runner(airflow: str) -> Sequence[Record]:
+        raise LabError(f"Airflow {airflow} does not start", "a hint")
+
+    assert decide("3.1.1", runner, Patience()).text() == (
+        "3.1.1: skipped, Airflow 3.1.1 does not start"
+    )
+
+
+def test_a_session_without_a_test_ends_in_a_skip() -> None:
+    assert step(Runner([], [], [])).reason == "no test ended"
