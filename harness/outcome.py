@@ -1,11 +1,19 @@
 """From a judgement to a test's outcome: what is red, what is green, and what is broken."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from harness.scenario import Scenario
+from oracle.redaction import excerpt
 from oracle.verdict import Judgement
+from reports import records
+from reports.records import Outcome
+
+_ISSUE = re.compile(r"https://github\.com/([^/]+/[^/]+)/issues/(\d+)")
 
 
 class Unknown(Exception):
@@ -22,6 +30,18 @@ class Known:
 
     scenario: Scenario
     shows: bool = True
+
+    def of(self, version: str) -> records.Known:
+        """Return what a report wants to know of it, for one release."""
+        return records.Known(
+            scenario=self.scenario.name,
+            title=self.scenario.title,
+            issue=self.scenario.issue,
+            affected=self.scenario.affects(version),
+            must_show=self.shows,
+            by_design=self.scenario.by_design,
+            breaks=sorted(self.scenario.breaks),
+        )
 
 
 def settle(
@@ -54,3 +74,51 @@ def settle(
             pytrace=False,
         )
     return "clean"
+
+
+def ended(call: pytest.CallInfo[None], record: Mapping[str, Any] | None) -> tuple[Outcome, str]:
+    """Say how a phase of a test ended, and why in one line; `record` is its verdict, if it has one.
+
+    Whatever is neither a failed check nor an outcome of pytest's own is an error: broken.
+    """
+    if call.excinfo is None:
+        return "passed", ""
+    error = call.excinfo.value
+    reason = _first_line(str(error)) or type(error).__name__
+    if isinstance(error, pytest.skip.Exception):
+        return "skipped", reason
+    if record and record["verdict"] == "invalid":
+        reason = ", ".join(
+            f"{name} {count}" for name, count in record["violations"].items() if count
+        )
+    if isinstance(error, pytest.xfail.Exception):
+        return "xfailed", reason
+    failed = isinstance(error, pytest.fail.Exception | AssertionError)
+    return ("failed" if failed else "broken"), reason
+
+
+def link(issue: str) -> tuple[str, str] | None:
+    """Return an issue's URL, and how people write it: apache/airflow#57618; None for no URL."""
+    if found := _ISSUE.match(issue):
+        return issue, f"{found[1]}#{found[2]}"
+    return (issue, issue) if issue.startswith("https://") else None
+
+
+def told_broken(violations: Mapping[str, int]) -> str:
+    """Name the broken promises with how often each was broken."""
+    return ", ".join(f"{name} {count}" for name, count in violations.items() if count)
+
+
+def _violated(record: Mapping[str, Any]) -> str:
+    """Name what was broken, and the known race where it is that."""
+    told = told_broken(record["violations"])
+    known = record["known"]
+    broken = {name for name, count in record["violations"].items() if count}
+    if known and known["affected"] and broken & set(known["breaks"]):
+        issue = link(known["issue"])
+        return f"{told}; known as {issue[1] if issue else known['title']}"
+    return told
+
+
+def _first_line(text: str) -> str:
+    return excerpt(next(iter(text.strip().splitlines()), ""))

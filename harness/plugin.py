@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from harness import summary
+from harness import cards, judging, summary
 from harness.faults import Faults
 from harness.flood import Floods
+from harness.judging import FAILED, RUN
 from harness.markers import (
     flood_profile,
-    known_race,
     lab_spec,
     scenario_cases,
     scenario_of,
@@ -23,26 +23,17 @@ from harness.markers import (
 from harness.observe import Observation, teller, unfit, why_left_alone
 from harness.options import add_options, is_suite_session
 from harness.options_cluster import deselect
-from harness.outcome import Unknown, settle
-from harness.publish import publish
-from harness.run import AssumptionFailed, Run
+from harness.register import Register
+from harness.results import Results
+from harness.run import Run
 from harness.scenario import Scenario
-from harness.session import Session, slug
+from harness.session import SESSION, Session, slug
 from lab.base import Lab
-from lab.errors import LabError
 from lab.kind.cluster import Cluster
-from oracle.audit import AuditError
-from oracle.history import HistoryError
-from oracle.recorder import RecorderError
 
 log = logging.getLogger(__name__)
 
-SESSION = pytest.StashKey[Session]()
-_RUN = pytest.StashKey[Run]()
-_FAILED = pytest.StashKey[bool]()
-
-# These say in a line what is wrong; a traceback would only hide it.
-_TOLD = (Unknown, LabError, AuditError, RecorderError, HistoryError)
+_REGISTER = pytest.StashKey[Register]()
 
 _MARKERS = (
     "scenario(name): run every permutation of suites/scenarios/NAME.yaml",
@@ -66,9 +57,15 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     session = Session.of(config)
     config.stash[SESSION] = session
+    config.option.attach_capture = False
     if getattr(config.option, "allure_report_dir", None) is None:
-        folder = session.folder(session.options.airflow[0])
-        config.option.allure_report_dir = str(folder / "allure-results")
+        config.option.allure_report_dir = str(session.results)
+    config.pluginmanager.register(judging, "ha_chaos_judging")
+    config.pluginmanager.register(Results(config, session), "ha_chaos_results")
+    if not hasattr(config, "workerinput"):
+        register = Register(session, Path(config.option.allure_report_dir))
+        config.stash[_REGISTER] = register
+        config.pluginmanager.register(register, "ha_chaos_register")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -109,6 +106,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         deselect(config, items, cluster is not None and cluster.observe is not None)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Tell the controller what it cannot see: what a worker collected, before it asks."""
+    shared = session.config.stash.get(SESSION, None)
+    told: dict[str, str] | None = getattr(session.config, "workerinput", None)
+    if shared is not None and told is not None:
+        cards.keep(shared, told["workerid"], session.items)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test of each permutation of a scenario, and of each Airflow."""
     session = metafunc.config.stash.get(SESSION, None)
@@ -141,7 +147,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         if session.options.cluster and (reason := unfit(request.node, leased)):
             pytest.skip(reason)
         yield leased
-        failed = request.node.stash.get(_FAILED, False)
+        failed = request.node.stash.get(FAILED, False)
         keep = session.options.keep_lab
         if keep == "always" or (keep == "failed" and failed):
             pool.release_to_user(leased)
@@ -164,7 +170,7 @@ def history(request: pytest.FixtureRequest, lab: Lab, seed: int) -> Run:
     shutil.rmtree(folder, ignore_errors=True)
     run = Run(lab, folder, name, seed, trims="observation" in request.fixturenames)
     run.begin()
-    request.node.stash[_RUN] = run
+    request.node.stash[RUN] = run
     return run
 
 
@@ -193,7 +199,13 @@ def flood(request: pytest.FixtureRequest, history: Run) -> Iterator[Floods]:
         profile = replace(profile, runs=options.flood_runs)
     elif history.lab.workers == "pods":
         profile = profile.for_pods()
-    floods = Floods(history, profile, whole=options.whole_flood, load_workers=options.flood_workers)
+    floods = Floods(
+        history,
+        profile,
+        whole=options.whole_flood,
+        load_workers=options.flood_workers,
+        until=options.until(),
+    )
     yield floods
     floods.stop()
 
@@ -204,58 +216,6 @@ def observation(request: pytest.FixtureRequest, history: Run) -> Observation:
     cluster = request.config.stash[SESSION].options.cluster
     assert cluster is not None
     return Observation(history, cluster.observe or 0.0, teller(request.config))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
-    """Judge the run once the test's function has returned, as part of the same call."""
-    run = pyfuncitem.stash.get(_RUN, None)
-    if run is None:
-        return (yield)
-    try:
-        result = yield
-    except (AssumptionFailed, LabError) as error:
-        run.assume("test-completed", False, str(error), "every step done")
-        result = True
-    except Exception as error:
-        run.assume("test-completed", False, repr(error), "every step done")
-        _conclude(pyfuncitem, run)
-        raise
-    _judge(pyfuncitem, run)
-    return result
-
-
-def _conclude(item: pytest.Function, run: Run) -> Any:
-    try:
-        judgement = run.end()
-    except Exception as error:
-        raise Unknown(f"The run could not be concluded, the lab may be gone: {error}") from error
-    record = publish(run, judgement, item.nodeid)
-    item.user_properties.append(("ha_chaos", record))
-    return judgement, record
-
-
-def _judge(item: pytest.Function, run: Run) -> None:
-    session = item.config.stash[SESSION]
-    judgement, record = _conclude(item, run)
-    record["outcome"] = settle(
-        judgement,
-        run.lab.airflow.version,
-        known_race(item),
-        expect_known=session.options.expect_known,
-        witness=record["witness"],
-    )
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Tell an unknown verdict or a bad environment in its own words, without a traceback."""
-    report = yield
-    if report.failed:
-        item.stash[_FAILED] = True
-    if call.excinfo and call.excinfo.errisinstance(_TOLD):
-        report.longrepr = str(call.excinfo.value)
-    return report
 
 
 @pytest.hookimpl(trylast=True)
@@ -274,4 +234,4 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """End with the verdicts, the first witness, and where the rest is."""
     session = config.stash.get(SESSION, None)
     if session is not None:
-        summary.write(terminalreporter, session)
+        summary.write(terminalreporter, session, config.stash[_REGISTER].sessions)

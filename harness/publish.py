@@ -1,41 +1,44 @@
-"""Writes a judged run down: for the gate, for people, and for Allure."""
+"""Writes a judged run down: the verdict for the gate, the witness for people, and its figures."""
 
-from pathlib import Path
 from typing import Any
 
-import allure
+import msgspec
 
+from harness.outcome import Known
 from harness.run import Run
 from oracle.redaction import redact
 from oracle.verdict import Judgement
 from oracle.witness import tell
 from reports.folder import write_json
+from reports.metrics import METRICS, measure
+from reports.records import SCHEMA
 
 
-def publish(run: Run, judgement: Judgement, nodeid: str) -> dict[str, Any]:
-    """Write verdict.json and witness.txt, attach them, and return what the summary needs."""
+def publish(
+    run: Run, judgement: Judgement, nodeid: str, known: Known | None, expect_known: bool
+) -> dict[str, Any]:
+    """Write verdict.json, witness.txt and metrics.json; return what the summary needs.
+
+    The verdict comes first: whatever fails after it cannot take it away.
+    """
+    version = run.lab.airflow.version
     record = {
+        "schema": SCHEMA,
         "test": nodeid,
         **judgement.to_json(),
         "airflow": run.lab.airflow.label,
-        "version": run.lab.airflow.version,
+        "version": version,
         "lab": run.lab.kind,
         "schedulers": len(run.lab.schedulers),
         "workers": run.lab.workers,
         "boot": run.lab.boot,
         "seed": run.seed,
+        "known": msgspec.to_builtins(known.of(version)) if known else None,
+        "expect_known": expect_known,
     }
     witness = redact(tell(judgement))
     write_json(run.folder / "verdict.json", record)
     (run.folder / "witness.txt").write_text(witness or "No promise was broken.\n")
-    _attach(run.folder)
+    figures = measure(run.folder / "history.ndjson")
+    write_json(run.folder / METRICS, msgspec.to_builtins(figures))
     return {**record, "witness": witness, "folder": str(run.folder)}
-
-
-def _attach(folder: Path) -> None:
-    kinds = allure.attachment_type
-    allure.attach.file(folder / "verdict.json", "verdict", kinds.JSON)
-    allure.attach.file(folder / "witness.txt", "witness", kinds.TEXT)
-    allure.attach.file(folder / "history.ndjson", "history", kinds.TEXT, "ndjson")
-    for path in sorted((folder / "logs").glob("*.log")):
-        allure.attach.file(path, path.stem, kinds.TEXT)

@@ -10,6 +10,7 @@ from pathlib import Path
 from chaos import statement
 from chaos.base import Fault
 from harness.aftermath import Aftermath
+from harness.secrets import known_secrets
 from lab.base import Lab
 from lab.errors import LabError
 from oracle import audit
@@ -26,6 +27,8 @@ from oracle.events import (
 )
 from oracle.history import read
 from oracle.recorder import Recorder
+from oracle.redaction import redact
+from oracle.states import FINISHED
 from oracle.verdict import Judge, Judgement
 from reports.folder import LogTails
 
@@ -59,10 +62,12 @@ class Run:
         self.seed = seed
         self.violated = threading.Event()
         self.scheduled: set[int] = set()
+        self.ended: set[int] = set()
         self.decisions: Counter[str] = Counter()
         self.aftermath = Aftermath()
         self.faults: dict[Fault, bool] = {}
-        self._tails = LogTails(lab.logs())
+        self.secrets = known_secrets(lab)
+        self._tails = LogTails(lab.logs(), self.secrets)
         self._recorder: Recorder | None = None
         self._judge: Judge | None = None
 
@@ -109,6 +114,8 @@ class Run:
         if isinstance(event, TaskInstanceEvent) and event.new:
             if event.new.state == "scheduled":
                 self.scheduled.add(hash(event.ti))
+            elif event.new.state in FINISHED:
+                self.ended.add(hash(event.ti))
             if event.new.state in ("scheduled", "queued"):
                 self.decisions[event.process] += 1
         if self._judge is None:
@@ -131,6 +138,7 @@ class Run:
     def record(self, op: str, name: str, process: str | None, detail: str) -> None:
         """Write down what a fault or a gate did; passed to faults and gates as `record`."""
         t = self.recorder.now()
+        detail = redact(detail, self.secrets)
         if op in ("begin", "end"):
             self.recorder.note(FaultEvent(t, op, name, process, detail))  # type: ignore[arg-type]
         else:
@@ -138,12 +146,13 @@ class Run:
 
     def note(self, text: str) -> None:
         """Write down a remark for whoever reads the history."""
-        self.recorder.note(NoteEvent(self.recorder.now(), text))
+        self.recorder.note(NoteEvent(self.recorder.now(), redact(text, self.secrets)))
 
     def assume(self, name: str, met: bool, value: object, wanted: object) -> None:
         """State whether something that the verdict rests on happened."""
         now = self.recorder.now()
-        self.recorder.note(AssumptionEvent(now, name, met, str(value), str(wanted)))
+        seen = redact(str(value), self.secrets)
+        self.recorder.note(AssumptionEvent(now, name, met, seen, str(wanted)))
 
     def wait(self, predicate: Callable[[Event], bool], timeout: float, what: str) -> Event:
         """Return the first event that fits, AssumptionFailed after `timeout` seconds."""
@@ -175,11 +184,18 @@ class Run:
             judge.feed(event)
             if not isinstance(event, End) and (pod := getattr(event, "pod", None)):
                 pods.add(str(pod))
+        self._keep_logs(pods)
+        self._tidy()
+        return judge.conclude()
+
+    def _keep_logs(self, pods: set[str]) -> None:
+        """Keep what the lab wrote during the run, and the Helm values that it has."""
         self._tails.keep(self.folder / "logs")
         for pod in sorted(pods):
             self._tails.keep_text(self.folder / "pods", f"{pod}.log", self.lab.pod_log(pod))
-        self._tidy()
-        return judge.conclude()
+        values = self.lab.directory / "values.yaml"
+        if values.exists():
+            self._tails.keep_text(self.folder, values.name, values.read_text())
 
     def _lasting_ailments(self) -> list[str]:
         """Return what the lab does not recover from soon: slowed heartbeats come late."""

@@ -4,6 +4,8 @@ Under pytest-xdist the controller decides and its workers are told, so that all 
 same folders and lease from the same pool; the labs die with the controller.
 """
 
+import functools
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +15,17 @@ import msgspec
 import pytest
 
 from harness.options import Options, read_options
+from lab.environments import describe
 from lab.paths import session_dir
 from lab.pool import Owner, Pool
+from reports.sessions import RUNS_VARIABLE
 
-RUNS = Path(__file__).resolve().parent.parent / "reports" / "runs"
+SESSION: "pytest.StashKey[Session]" = pytest.StashKey()
+"""Where a configuration keeps its session; not there when only the project's own tests run."""
+
+RUNS = Path(
+    os.environ.get(RUNS_VARIABLE) or Path(__file__).resolve().parent.parent / "reports" / "runs"
+)
 
 
 @dataclass(frozen=True)
@@ -43,10 +52,24 @@ class Session:
         """Return the folder of this session's run of one Airflow."""
         return RUNS / f"{self.started}-{slug(airflow)}"
 
+    @property
+    def results(self) -> Path:
+        """Return the folder of Allure's results, those of all Airflows of the session."""
+        return self.folder(self.options.airflow[0]) / "allure-results"
+
+    def label(self, airflow: str) -> str:
+        """Return what an Airflow is called for short; a deployment's is its version."""
+        return airflow if self.options.cluster else _label(airflow)
+
     def pool(self) -> Pool:
         """Return the session's labs."""
         root = session_dir(self.owner.pid, self.owner.born)
         return Pool(root, self.options.labs, self.owner)
+
+
+@functools.cache
+def _label(airflow: str) -> str:
+    return describe(airflow).label
 
 
 def slug(text: str) -> str:

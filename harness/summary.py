@@ -1,13 +1,16 @@
 """The end of a session: one run folder an Airflow, and what the terminal says of it."""
 
 import os
-import sys
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.outcome import told_broken
 from harness.session import RUNS, Session
+from harness.table import Cell, Table
 from reports.folder import write_json
+from reports.records import SessionRecord
 
 _WITNESS_LINES = 15
 _COUNTED = (
@@ -17,29 +20,86 @@ _COUNTED = (
 _SHARED = ("airflow", "version", "lab", "schedulers", "seed", "verdict")
 _RANK = {"invalid": 0, "unknown": 1, "valid": 2}
 
+Sessions = Mapping[Path, SessionRecord]
 
-def write(terminal: Any, session: Session) -> None:
-    """Write each Airflow's verdict.json and print the table, the first witness and what is next."""
+
+def write(terminal: Any, session: Session, sessions: Sessions) -> None:
+    """Write each Airflow's verdict.json and print the table, the first witness and what is next.
+
+    `sessions` are the session.json of each run folder: they know also what has no verdict.
+    """
     records = _records(terminal)
-    if not records:
-        return
-    terminal.section("airflow-ha-chaos")
     by_folder = defaultdict(list)
     for record in records:
         by_folder[Path(record["folder"]).parent.parent].append(record)
     for folder, group in by_folder.items():
         _finish_folder(session, folder, group)
-    for record in records:
-        terminal.write_line(_row(record))
+    if not sessions:
+        return
+    terminal.section("airflow-ha-chaos")
+    for group in by_folder.values():
+        terminal.write_line(headline(group))
     first = max(records, key=_telling) if any(record["witness"] for record in records) else None
-    if first and not terminal.stats.get("failed"):
+    if terminal.config.option.verbose >= 0:
+        if by_folder:
+            terminal.write_line("")
+        table(sessions, records).write(terminal)
+        if first and not is_shown(terminal, first):
+            tell_witness(terminal, first)
         terminal.write_line("")
-        for group in by_folder.values():
-            terminal.write_line(headline(group))
-        terminal.write_line("")
-        for line in first["witness"].splitlines()[:_WITNESS_LINES]:
-            terminal.write_line(line)
-    _whats_next(terminal, session, first)
+    folders = [*by_folder, *(folder for folder in sessions if folder not in by_folder)]
+    _whats_next(terminal, session, folders, first)
+
+
+def table(sessions: Sessions, records: list[dict[str, Any]]) -> Table:
+    """Lay the tests of all Airflows side by side; one that has no verdict has its outcome."""
+    judged = {record["test"]: record for record in records}
+    heads = [each.airflow for each in sessions.values()]
+    made = Table(heads if len(heads) > 1 else [""])
+    for column, (folder, each) in enumerate(sessions.items()):
+        place = f"{each.lab}-{folder.name.removeprefix(each.session + '-')}"
+        for test in each.collected:
+            made.put(column, short(test, place), _cell(test, each, judged.get(test)))
+    return made
+
+
+def _cell(test: str, session: SessionRecord, record: dict[str, Any] | None) -> Cell:
+    ended = session.tests.get(test)
+    if ended is None:
+        return Cell("not run", reason="the session ended before it")
+    if ended.outcome == "crashed" or record is None:
+        return Cell(ended.outcome, reason=ended.reason)
+    most = max(record["violations"].values(), default=0)
+    return Cell(
+        record["verdict"],
+        f"{most}/{record['task_instances']}",
+        told_broken(record["violations"]),
+        " ".join("; ".join(record["reasons"]).split()) if record["verdict"] == "unknown" else "",
+    )
+
+
+def short(test: str, place: str) -> str:
+    """Return a test's name without its place, which the table's column says."""
+    name = test.split("::")[-1].replace(place, "", 1)
+    return name.replace("[-", "[").replace("-]", "]").replace("--", "-").replace("[]", "")
+
+
+def is_shown(terminal: Any, record: dict[str, Any]) -> bool:
+    """Tell whether pytest has told a witness already, as the text of a failure."""
+    if terminal.config.option.tbstyle == "no":
+        return False
+    return any(report.nodeid == record["test"] for report in terminal.stats.get("failed", ()))
+
+
+def tell_witness(terminal: Any, record: dict[str, Any]) -> None:
+    """Print a witness, or as much of it as a stranger reads, and where the rest is."""
+    lines = record["witness"].splitlines()
+    terminal.write_line("")
+    for line in lines if len(lines) <= _WITNESS_LINES else lines[: _WITNESS_LINES - 1]:
+        terminal.write_line(line)
+    if len(lines) > _WITNESS_LINES:
+        left = len(lines) - _WITNESS_LINES + 1
+        terminal.write_line(f"({left} lines more: {_near(Path(record['folder']) / 'witness.txt')})")
 
 
 def _records(terminal: Any) -> list[dict[str, Any]]:
@@ -74,15 +134,6 @@ def headline(group: list[dict[str, Any]]) -> str:
         f"{subject} scheduled {total['duplicate_tries']} of {total['task_instances']} task "
         f"instances twice: {total['duplicate_pods']} had two live pods, {total['refused_starts']} "
         f"workers were refused at their start, {total['double_executions']} did their work twice."
-    )
-
-
-def _row(record: dict[str, Any]) -> str:
-    test = record["test"].split("::")[-1]
-    broken = ", ".join(f"{name} {count}" for name, count in record["violations"].items() if count)
-    return (
-        f"{record['verdict']:<8} {test:<62} {record['task_instances']:>4} task instances"
-        f"{'; ' + broken if broken else ''}"
     )
 
 
@@ -125,11 +176,17 @@ def _link(link: Path, target: Path) -> None:
     link.symlink_to(os.path.relpath(target, link.parent))
 
 
-def _whats_next(terminal: Any, session: Session, first: dict[str, Any] | None) -> None:
-    relative = os.path.relpath(RUNS / "latest")
-    terminal.write_line("")
-    terminal.write_line(f"report: {relative}/verdict.json, seed {session.options.seed}")
-    if first:
-        history = os.path.relpath(Path(first["folder"]) / "history.ndjson")
-        python = os.path.relpath(sys.executable)
-        terminal.write_line(f"next:   {python} -m oracle check {history} --witness")
+def _whats_next(
+    terminal: Any, session: Session, folders: list[Path], first: dict[str, Any] | None
+) -> None:
+    where = folders[0] if len(folders) == 1 else RUNS / f"{session.started}-*"
+    terminal.write_line(f"report:   {_near(where)} (seed {session.options.seed})")
+    if terminal.config.option.verbose < 0:
+        return
+    if first and (page := Path(first["folder"]) / "timeline.html").exists():
+        terminal.write_line(f"timeline: {_near(page)}")
+    terminal.write_line("next:     make report")
+
+
+def _near(path: Path) -> str:
+    return os.path.relpath(path)

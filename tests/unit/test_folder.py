@@ -1,5 +1,6 @@
 """What a run leaves on disk holds no secrets, and only what belongs to it."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,42 @@ def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Circular"):
         write_json(path, cyclic)
     assert '"valid"' in path.read_text()
+
+
+def test_a_long_log_is_kept_whole_in_little_memory(tmp_path: Path) -> None:
+    log = tmp_path / "scheduler-1.log"
+    log.touch()
+    tails = LogTails({"scheduler-1": log}, ["zQ8-a-known-value"])
+    line = (
+        b"2026-11-22 12:05:38.887 UTC [1274] LOG:  process 1274 still waiting " + b"x" * 130 + b"\n"
+    )
+    told = f"password=hunter2-canary zQ8-a-known-value token: {TOKEN}\n".encode()
+    block = line * 5_000 + told
+    with log.open("wb") as file:
+        for _ in range(30):
+            file.write(block)
+    tracemalloc.start()
+    tails.keep(tmp_path / "kept")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert log.stat().st_size > 29_000_000
+    assert peak < 12_000_000
+    kept = tmp_path / "kept" / "scheduler-1.log"
+    assert kept.stat().st_size == 30 * len(line) * 5_000 + 30 * len("password=*** *** token: ***\n")
+
+
+def test_a_log_of_bytes_that_are_no_text_is_kept(tmp_path: Path) -> None:
+    log = tmp_path / "scheduler-1.log"
+    log.touch()
+    tails = LogTails({"scheduler-1": log})
+    log.write_bytes(b"\xff\xfe\r\nnext\n")
+    tails.keep(tmp_path / "kept")
+    kept = (tmp_path / "kept" / "scheduler-1.log").read_bytes().decode()
+    assert kept == "\ufffd\ufffd\r\nnext\n"
+
+
+def test_a_log_that_has_nothing_new_leaves_no_file(tmp_path: Path) -> None:
+    log = tmp_path / "scheduler-1.log"
+    log.write_text("an earlier test\n")
+    LogTails({"scheduler-1": log}).keep(tmp_path / "kept")
+    assert not list((tmp_path / "kept").iterdir())

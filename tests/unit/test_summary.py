@@ -1,8 +1,13 @@
 """What the terminal says of a release, in a sentence that a stranger understands."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from harness.summary import headline
+import pytest
+
+from harness.summary import headline, is_shown, table, tell_witness
+from reports.records import Ended, SessionRecord
 
 
 def record(verdict: str, **counts: int) -> dict[str, Any]:
@@ -30,3 +35,159 @@ def test_a_release_that_scheduled_nothing_twice_is_told_by_the_promise_it_broke(
     group = [record("invalid", task_instances=4) | {"violations": {"queued-in-time": 1}}]
     said = headline(group)
     assert said == "Airflow 3.x with 2 schedulers broke a promise: queued-in-time."
+
+
+class Terminal:
+    """Collects what is written, as pytest's terminal reporter would show it."""
+
+    def __init__(self, width: int | None = None, *, verbose: int = 0, tb: str = "auto") -> None:
+        self.written = ""
+        self.words: list[tuple[str, dict[str, bool]]] = []
+        self.isatty = width is not None
+        self._tw = SimpleNamespace(fullwidth=width)
+        self.config = SimpleNamespace(option=SimpleNamespace(verbose=verbose, tbstyle=tb))
+        self.stats: dict[str, list[Any]] = {}
+
+    def write(self, text: str, **markup: bool) -> None:
+        self.written += text
+        if markup:
+            self.words.append((text, markup))
+
+    def write_line(self, text: str) -> None:
+        self.written += text + "\n"
+
+    def section(self, title: str) -> None:
+        self.write_line(f"=== {title} ===")
+
+
+def judged(test: str, verdict: str, violations: int = 0, **more: Any) -> dict[str, Any]:
+    told = {"violations": {"unique-try": violations}, "reasons": [], "witness": ""}
+    return record(verdict, task_instances=47) | told | {"test": test} | more
+
+
+def session(airflow: str, tests: dict[str, Ended | None]) -> SessionRecord:
+    return SessionRecord(
+        schema=1,
+        session="20260101-000000",
+        airflow=airflow,
+        lab="embedded",
+        schedulers=2,
+        seed=1,
+        started="2026-01-01T00:00:00Z",
+        collected=list(tests),
+        tests={test: end for test, end in tests.items() if end},
+    )
+
+
+def a_test(name: str, airflow: str) -> str:
+    return f"suites/test_x.py::test_{name}embedded-{airflow}]"
+
+
+def two_releases() -> tuple[dict[Path, SessionRecord], list[dict[str, Any]]]:
+    sessions, records = {}, []
+    for airflow, verdict, violations in (("3.0.6", "invalid", 46), ("3.3.2", "valid", 0)):
+        gated, died, never, lost = (
+            a_test(name, airflow) for name in ("gated[57618-start-", "died[", "never[", "lost[")
+        )
+        ends: dict[str, Ended | None] = {
+            gated: Ended("failed" if violations else "passed"),
+            died: Ended("crashed", reason="worker 'gw0' crashed"),
+            never: None,
+            lost: Ended("broken", reason="no gate"),
+        }
+        sessions[Path(f"runs/20260101-000000-{airflow}")] = session(airflow, ends)
+        records.append(judged(gated, verdict, violations))
+        records.append(judged(lost, "unknown", reasons=["the gate was not reached, " + "x" * 99]))
+    return sessions, records
+
+
+def lines_of(terminal: Terminal) -> list[str]:
+    return [line.rstrip() for line in terminal.written.splitlines()]
+
+
+def test_versions_stand_side_by_side() -> None:
+    terminal = Terminal()
+    table(*two_releases()).write(terminal)
+    assert lines_of(terminal)[:5] == [
+        "                         3.0.6           3.3.2",
+        "test_gated[57618-start]  invalid  46/47  valid    0/47",
+        "test_died                crashed         crashed",
+        "test_never               not run         not run",
+        "test_lost                unknown  0/47   unknown  0/47",
+    ]
+
+
+def test_one_version_has_room_for_what_was_broken() -> None:
+    sessions, records = two_releases()
+    one = dict(list(sessions.items())[:1])
+    terminal = Terminal()
+    table(one, records).write(terminal)
+    assert lines_of(terminal)[0] == "test_gated[57618-start]  invalid  46/47  unique-try 46"
+
+
+def test_what_tells_nothing_says_why_in_a_line() -> None:
+    terminal = Terminal(width=60)
+    table(*two_releases()).write(terminal)
+    said = lines_of(terminal)
+    assert "crashed: test_died on 3.0.6: worker 'gw0' crashed" in said
+    assert "not run: test_never on 3.0.6: the session ended before it" in said
+    assert any(line.startswith("unknown: test_lost on 3.3.2: the gate was") for line in said)
+
+
+@pytest.mark.parametrize("width", [50, 60, 80])
+def test_the_table_is_no_wider_than_the_terminal(width: int) -> None:
+    terminal = Terminal(width=width)
+    table(*two_releases()).write(terminal)
+    assert max(map(len, lines_of(terminal))) <= width
+
+
+def test_without_a_terminal_nothing_is_cut() -> None:
+    terminal = Terminal()
+    table(*two_releases()).write(terminal)
+    assert "x" * 99 in terminal.written
+
+
+def test_only_the_words_of_a_verdict_have_a_colour() -> None:
+    terminal = Terminal(width=80)
+    table(*two_releases()).write(terminal)
+    assert ("invalid", {"red": True}) in terminal.words
+    assert ("valid", {"green": True}) in terminal.words
+    assert ("unknown", {"yellow": True}) in terminal.words
+    assert {word for word, _ in terminal.words} <= {
+        *("invalid", "valid", "unknown", "crashed", "not run")
+    }
+
+
+def test_a_long_witness_is_told_in_fifteen_lines(tmp_path: Path) -> None:
+    terminal = Terminal()
+    witness = "\n".join(f"line {number}" for number in range(30))
+    tell_witness(terminal, judged("t", "invalid", 1, witness=witness, folder=str(tmp_path)))
+    said = lines_of(terminal)[1:]
+    assert len(said) == 15
+    assert said[-1].startswith("(16 lines more: ")
+
+
+@pytest.mark.parametrize(
+    ("tb", "failed", "shown"), [("auto", "t", True), ("no", "t", False), ("auto", "u", False)]
+)
+def test_a_witness_that_pytest_has_told_is_not_told_twice(
+    tb: str, failed: str, shown: bool
+) -> None:
+    terminal = Terminal(tb=tb)
+    terminal.stats["failed"] = [SimpleNamespace(nodeid=failed)]
+    assert is_shown(terminal, judged("t", "invalid", 1)) is shown
+
+
+def test_more_versions_than_fit_stand_in_blocks_below_each_other() -> None:
+    sessions = {
+        Path(f"runs/20260101-000000-3.0.{n}"): session(
+            f"3.0.{n}", {a_test("gated[", f"3.0.{n}"): Ended("passed")}
+        )
+        for n in range(9)
+    }
+    records = [judged(test, "valid") for each in sessions.values() for test in each.collected]
+    terminal = Terminal(width=60)
+    table(sessions, records).write(terminal)
+    assert max(map(len, lines_of(terminal))) <= 60
+    assert terminal.written.count("valid    0/47") == 9
+    assert len([line for line in lines_of(terminal) if line.startswith("test_gated")]) > 1

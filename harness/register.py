@@ -1,0 +1,149 @@
+"""Keeps session.json true while a session runs: what was to run, and how each test ended.
+
+The process that speaks for the session keeps it: under pytest-xdist the controller, which outlives
+a worker that dies. A reader of a session that was killed sees what it left undone.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness import cards
+from harness.cards import Card
+from harness.results import Lost, report_lost
+from harness.session import Session
+from lab.helm.chart import DEFAULT_VERSION
+from oracle.redaction import excerpt
+from reports.folder import write_json
+from reports.records import SCHEMA, Ended, Outcome, SessionRecord
+from reports.store import SESSION as FILE
+
+_WORSE: tuple[Outcome, ...] = ("passed", "skipped", "xfailed", "broken", "failed", "crashed")
+
+DIED = "The xdist worker died while it ran this test."
+NEVER_RAN = "The session ended before this test ran."
+
+
+class Register:
+    """The plugin that keeps session.json, one in each run folder of the session."""
+
+    def __init__(self, session: Session, results: Path) -> None:
+        self._session = session
+        self._results = results
+        self._cards: dict[str, Card] = {}
+        self._folders: dict[Path, SessionRecord] = {}
+        self._running: dict[str, Ended] = {}
+        self._begun: dict[str, float] = {}
+
+    @property
+    def sessions(self) -> dict[Path, SessionRecord]:
+        """Return what session.json says, by run folder; nothing where no test was collected."""
+        return self._folders
+
+    @property
+    def undone(self) -> dict[str, Ended | None]:
+        """Return the tests that crashed, and (None) those that never came to their end."""
+        return {
+            test: record.tests.get(test)
+            for record in self._folders.values()
+            for test in record.collected
+            if test not in record.tests or record.tests[test].outcome == "crashed"
+        }
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Begin, where this process collects for itself."""
+        if not session.config.option.collectonly:
+            self._begin([*cards.cards(self._session, session.items)])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        """Begin with what the first worker collected; all of them collect the same."""
+        if not self._cards and ids:
+            self._begin(cards.kept(self._session, node.gateway.id))
+
+    def _begin(self, collected: list[Card]) -> None:
+        self._cards = {card.test: card for card in collected}
+        by_folder: dict[Path, list[Card]] = defaultdict(list)
+        for card in collected:
+            by_folder[self._folder(card.test)].append(card)
+        for folder, group in by_folder.items():
+            self._folders[folder] = self._record(group)
+            self._save(folder)
+
+    def _folder(self, test: str) -> Path:
+        """Return a test's run folder: that of its Airflow, or of the first where it has none."""
+        card = self._cards.get(test)
+        return self._session.folder((card and card.airflow) or self._session.options.airflow[0])
+
+    def _record(self, group: list[Card]) -> SessionRecord:
+        session, options = self._session, self._session.options
+        chart = f"{options.kind.chart} {options.kind.chart_version or DEFAULT_VERSION}"
+        return SessionRecord(
+            schema=SCHEMA,
+            session=session.started,
+            airflow=session.label(group[0].airflow or options.airflow[0]),
+            lab=options.lab,
+            schedulers=options.schedulers,
+            seed=options.seed,
+            started=_now(),
+            expect_known=options.expect_known,
+            chart=chart if options.lab == "kind" else "",
+            collected=[card.test for card in group],
+        )
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Note when a test began, for one that will not say so itself."""
+        self._begun[nodeid] = time.time()
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Take in how one phase of a test ended; the last phase ends the test."""
+        ended = _ended(report)
+        before = self._running.get(report.nodeid, Ended("passed"))
+        worst = max((before, ended), key=lambda each: _WORSE.index(each.outcome))
+        seconds = before.seconds + ended.seconds
+        self._running[report.nodeid] = msgspec.structs.replace(worst, seconds=seconds)
+        if report.when == "teardown" or ended.outcome == "crashed":
+            self._end(report.nodeid, self._running.pop(report.nodeid))
+
+    def _end(self, test: str, ended: Ended) -> None:
+        folder = self._folder(test)
+        if record := self._folders.get(folder):
+            record.tests[test] = ended
+            self._save(folder)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Write the end down, and for Allure what no worker could tell."""
+        for folder, record in self._folders.items():
+            self._folders[folder] = msgspec.structs.replace(
+                record, ended=_now(), exit_status=int(exitstatus)
+            )
+            self._save(folder)
+        lost = [
+            Lost(self._cards[test], NEVER_RAN if ended is None else DIED, self._begun.get(test))
+            for test, ended in self.undone.items()
+        ]
+        report_lost(self._results, lost)
+
+    def _save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / FILE, msgspec.to_builtins(self._folders[folder]))
+
+
+def _ended(report: Any) -> Ended:
+    """Read one phase's end from its report; what xdist says of a dead worker has no phase."""
+    if report.when not in ("setup", "call", "teardown"):
+        return Ended("crashed", reason=excerpt(str(report.longrepr)))
+    seconds = round(report.duration, 3) if report.when == "call" else 0.0
+    outcome, reason = getattr(report, "ha_chaos_ended", (report.outcome, ""))
+    return Ended(outcome, seconds, reason)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,139 @@
+"""Makes Allure's results say where a test ran, whom it is for, and why it ended as it did.
+
+Allure's own plugin writes one result a test when the test is over; what died with an xdist worker,
+or was never run, has none. The controller writes those: a report must not be greener for a crash.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from allure_commons.logger import AllureFileLogger
+from allure_commons.model2 import Label, Link, Parameter, Status, StatusDetails, TestResult
+from allure_commons.utils import md5, uuid4
+
+from harness import evidence
+from harness.cards import Card, card
+from harness.evidence import CONCLUDED
+from harness.session import Session
+from oracle.redaction import redact
+
+log = logging.getLogger(__name__)
+
+# What Allure's plugin alone knows: in which process a test ran, and by what.
+_ALLURES_OWN = ("thread", "framework", "language")
+
+ENDED = pytest.StashKey[tuple[str, str]]()
+"""How a test ended, as in session.json, and why in a line."""
+
+CAPTURED = pytest.StashKey[Mapping[str, str]]()
+"""What pytest captured of a test; Allure's own plugin would attach it with its secrets."""
+
+
+class Results:
+    """The plugin that completes the result of each test, once the test's lab is free again."""
+
+    def __init__(self, config: pytest.Config, session: Session) -> None:
+        self._config = config
+        self._session = session
+        self._item: pytest.Item | None = None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Complete also the result of a test that Ctrl-C ended: it is broken, not skipped."""
+        self._item = item
+        try:
+            return (yield)
+        except BaseException:
+            item.stash[ENDED] = ("broken", "The session was stopped while this test ran.")
+            self._complete(item, Status.BROKEN)
+            raise
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Complete the result; Allure's plugin, which wraps this hook, then writes it."""
+        if self._item is not None and self._item.nodeid == nodeid:
+            self._complete(self._item)
+
+    def _complete(self, item: pytest.Item, status: str | None = None) -> None:
+        listener: Any = self._config.pluginmanager.get_plugin("allure_listener")
+        result = listener.allure_logger.get_test(None) if listener else None
+        if result is None:
+            return
+        try:
+            shape(result, card(item, self._session))
+            _tell_end(result, *item.stash.get(ENDED, ("passed", "")), status)
+            evidence.attach_captured(item.stash.get(CAPTURED, {}))
+            if concluded := item.stash.get(CONCLUDED, None):
+                evidence.add(result, *concluded)
+        except Exception:
+            log.exception("The report of %s is not complete", item.nodeid)
+
+
+def shape(result: TestResult, of: Card) -> None:
+    """Give a result its names, labels and parameters: the same in every session of a place."""
+    result.name = of.name
+    result.fullName = of.full_name
+    result.titlePath = of.title_path
+    result.testCaseId = md5(of.full_name)
+    result.historyId = of.history_id
+    result.description = of.description
+    result.parameters = [Parameter(name, value) for name, value in of.parameters]
+    kept = [label for label in result.labels if label.name in _ALLURES_OWN]
+    result.labels = [Label(name, value) for name, value in of.labels] + kept
+    if of.issue:
+        url, name = of.issue
+        result.links = [*(one for one in result.links if one.url != url), Link("issue", url, name)]
+
+
+def _tell_end(result: TestResult, outcome: str, reason: str, status: str | None) -> None:
+    """Say in one line why a test did not pass; the witness, or what was raised, is its trace."""
+    result.status = status or result.status
+    if outcome == "passed" and not reason:
+        return
+    details = result.statusDetails or StatusDetails()
+    details.message = redact(reason)
+    details.trace = redact(details.trace) if details.trace else None
+    result.statusDetails = details
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A test without a result, and why; `begun` in unix seconds, None if it never began."""
+
+    card: Card
+    message: str
+    begun: float | None
+
+
+def report_lost(folder: Path, lost: Sequence[Lost]) -> None:
+    """Write a broken result for each lost test that has none in `folder`."""
+    known = _history_ids(folder) if lost else set()
+    writer = AllureFileLogger(str(folder)) if lost else None
+    for each in lost:
+        if writer is not None and each.card.history_id not in known:
+            now = int(time.time() * 1000)
+            result = TestResult(
+                uuid=uuid4(),
+                status=Status.BROKEN,
+                statusDetails=StatusDetails(message=each.message),
+                start=int(each.begun * 1000) if each.begun else now,
+                stop=now,
+            )
+            shape(result, each.card)
+            result.labels.append(Label("framework", "pytest"))
+            writer.report_result(result)
+
+
+def _history_ids(folder: Path) -> set[str]:
+    class Result(msgspec.Struct):
+        historyId: str = ""  # noqa: N815 - Allure's name
+
+    return {
+        msgspec.json.decode(path.read_bytes(), type=Result).historyId
+        for path in folder.glob("*-result.json")
+    }

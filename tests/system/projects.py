@@ -1,0 +1,53 @@
+"""A copy of the project with suites of a test's own: sessions of the real plugin, without a lab."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+_PACKAGES = ("chaos", "dags", "harness", "lab", "load", "oracle", "reports", "versions")
+
+_CONFTEST = '''
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest) -> str:
+    """Stand where the lab would be: no Airflow is needed to die."""
+    return str(request.param)
+'''
+
+
+def make_project(folder: Path, suite: str, conftest: str = _CONFTEST) -> Path:
+    """Copy the project's packages, and make `suite` its only test file."""
+    for package in _PACKAGES:
+        ignored = shutil.ignore_patterns("__pycache__", "runs", "node_modules")
+        shutil.copytree(PROJECT / package, folder / package, ignore=ignored)
+    for name in ("conftest.py", "pyproject.toml"):
+        shutil.copy(PROJECT / name, folder / name)
+    suites = folder / "suites"
+    suites.mkdir()
+    shutil.copytree(PROJECT / "suites" / "scenarios", suites / "scenarios")
+    (suites / "__init__.py").touch()
+    (suites / "conftest.py").write_text(conftest)
+    (suites / "test_tiny.py").write_text(suite)
+    return folder
+
+
+def run_project(
+    folder: Path, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Run the project's suites as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "suites", "-p", "no:cacheprovider", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )

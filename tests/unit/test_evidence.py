@@ -1,0 +1,107 @@
+"""What a reader of Allure's report sees of a run: steps with their times, files within bounds."""
+
+from pathlib import Path
+
+import pytest
+from allure_commons import model2
+
+from harness.cards import Card
+from harness.evidence import bounded, steps
+from harness.outcome import link
+from harness.results import Lost, report_lost, shape
+from oracle.events import Event, FaultEvent, GateEvent, NoteEvent
+
+HEAD = "2026 head\n"
+TAIL = "2026 tail\n"
+
+
+def a_card(**more: object) -> Card:
+    given: dict[str, object] = {
+        "test": "suites/test_x.py::test_x[embedded-3.0.6]",
+        "airflow": "/somewhere/of/mine/airflow.whl",
+        "name": "test_x[embedded-3.0.6]",
+        "full_name": "suites.test_x#test_x",
+        "title_path": ["suites", "test_x.py"],
+        "description": "Ask.",
+        "parameters": [("airflow", "3.0.6"), ("lab", "embedded"), ("schedulers", "2")],
+        "labels": [("severity", "critical"), ("tag", "scenario: 57618")],
+        "issue": ("https://github.com/apache/airflow/issues/57618", "apache/airflow#57618"),
+    }
+    return Card(**(given | more))  # type: ignore[arg-type]
+
+
+def test_a_file_within_its_bound_is_told_from_begin_to_end(tmp_path: Path) -> None:
+    path = tmp_path / "tests" / "t" / "logs" / "scheduler-1.log"
+    path.parent.mkdir(parents=True)
+    path.write_text(HEAD + "middle\n" * 1_000 + TAIL)
+    told = bounded(path, 200)
+    assert len(told) < 330
+    assert told.startswith(HEAD)
+    assert told.endswith(TAIL)
+    assert "the whole is tests/t/logs/scheduler-1.log in the run folder" in told
+    left_out = int(told.split("... ")[1].split(" bytes")[0].replace(",", ""))
+    assert left_out == path.stat().st_size - told.count("middle\n") * 7 - len(HEAD + TAIL)
+
+
+def test_faults_and_gates_are_steps_that_last() -> None:
+    happened: list[Event] = [
+        FaultEvent(1.0, "begin", "network-latency", "scheduler-2", "50 ms"),
+        GateEvent(2.0, "closed", "running-dag-runs", "scheduler-1"),
+        NoteEvent(2.5, "a stands"),
+        GateEvent(3.0, "reached", "running-dag-runs", "scheduler-1", "pid 7"),
+        GateEvent(4.0, "opened", "running-dag-runs", "scheduler-1"),
+        FaultEvent(6.5, "end", "network-latency", "scheduler-2"),
+    ]
+    told = [(step.name, step.start, step.stop) for step in steps(happened, epoch=1_000.0)]
+    assert told == [
+        ("network-latency on scheduler-2 (50 ms)", 1_001_000, 1_006_500),
+        ("scheduler-1 has before it the gate running-dag-runs", 1_002_000, 1_004_000),
+        ("a stands", 1_002_500, 1_002_500),
+        ("scheduler-1 stands at the gate running-dag-runs (pid 7)", 1_003_000, 1_003_000),
+    ]
+
+
+def test_a_result_says_nothing_of_the_machine_it_was_made_on() -> None:
+    result = model2.TestResult(
+        parameters=[model2.Parameter("lab", "'/somewhere/of/mine/airflow.whl'")],
+        labels=[model2.Label("host", "my-machine"), model2.Label("thread", "1-MainThread")],
+    )
+    shape(result, a_card())
+    said = str(result)
+    assert "/somewhere" not in said
+    assert "my-machine" not in said
+    assert "1-MainThread" in said
+    assert [(one.type, one.name) for one in result.links] == [("issue", "apache/airflow#57618")]
+
+
+def test_history_goes_on_in_the_same_environment_and_in_no_other() -> None:
+    other = [("airflow", "3.0.6"), ("lab", "embedded"), ("schedulers", "3")]
+    assert a_card().history_id == a_card(airflow="/elsewhere/airflow.whl").history_id
+    assert a_card().history_id != a_card(parameters=other).history_id
+
+
+def test_a_test_that_has_a_result_gets_no_second_one(tmp_path: Path) -> None:
+    lost = [Lost(a_card(), "The xdist worker died while it ran this test.", 12.0)]
+    report_lost(tmp_path, lost)
+    report_lost(tmp_path, lost)
+    assert len(list(tmp_path.glob("*-result.json"))) == 1
+
+
+def test_nothing_is_written_where_nothing_was_lost(tmp_path: Path) -> None:
+    report_lost(tmp_path / "results", [])
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("issue", "told"),
+    [
+        (
+            "https://github.com/apache/airflow/issues/57618",
+            ("https://github.com/apache/airflow/issues/57618", "apache/airflow#57618"),
+        ),
+        ("https://example.org/1", ("https://example.org/1", "https://example.org/1")),
+        ("none: it is Airflow's design", None),
+    ],
+)
+def test_an_issue_is_named_as_people_name_it(issue: str, told: tuple[str, str] | None) -> None:
+    assert link(issue) == told
