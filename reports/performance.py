@@ -7,7 +7,6 @@ Runs of one release that were made in one go share the machine's hour as well, a
 of that: take turns between the releases, as `--airflow A --airflow B --count N` does under xdist.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from reports.metrics import Metrics, metrics_of
+from reports.naming import folder_airflow, split
 from reports.records import TestRecord
 from reports.statistics import Interval, Statistic, bootstrap_ratio, quantile
 
@@ -169,19 +169,8 @@ def _figure(runs: Sequence[Sequence[float]], statistic: Statistic) -> float | No
 def bare_name(test: TestRecord) -> str:
     """Return what a test is called on every Airflow and lab, whichever repetition it is.
 
-    `test_gated[57618-fan-out-kind-3.0.6-2-20]` is `test_gated[57618-fan-out]`: the id names the
-    lab and the Airflow as the run folder does, and then pytest-repeat's count.
+    `test_gated[57618-fan-out-kind-3.0.6-2-20]` is `test_gated[57618-fan-out]`.
     """
-    function, bracket, rest = test.test.rpartition("::")[2].partition("[")
-    if not bracket:
-        return function
-    run = Path(test.folder).parent.parent.name.split("-", 2)
-    parts = f"-{rest.removesuffix(']')}-"
-    for airflow in (run[-1], test.airflow, test.version):
-        if (where := f"-{test.lab}-{airflow}-") in parts:
-            parts = parts.replace(where, "-", 1)
-            break
-    else:
-        parts = re.sub(rf"-{re.escape(test.lab)}-.*", "-", parts)
-    parameters = re.sub(r"-\d+-\d+-$", "-", parts).strip("-")
+    names = (folder_airflow(Path(test.folder).parent.parent.name), test.airflow, test.version)
+    function, parameters = split(test.test, test.lab, names)
     return f"{function}[{parameters}]" if parameters else function

@@ -60,9 +60,20 @@ def _one_a_line(versions: list[Version]) -> list[Version]:
 
 def _newest_below(major: int, minor: int, *, candidates: bool = False) -> Version:
     """Return the newest release below `major.minor` (PEP 440: its candidates are not below it)."""
+    found = newest_below(f"{major}.{minor}", candidates=candidates)
+    if found is None:
+        raise LabError(f"The package index tells no release of Airflow below {major}.{minor}.")
+    return found
+
+
+def newest_below(limit: str, *, candidates: bool = False) -> Version | None:
+    """Return the newest release below a version as it is written, None where uv names none.
+
+    Raises LabError if the index does not answer.
+    """
     with tempfile.TemporaryDirectory(prefix="releases-") as name:
         folder = Path(name)
-        (folder / "wanted.in").write_text(f"apache-airflow<{major}.{minor}\n")
+        (folder / "wanted.in").write_text(f"apache-airflow<{limit}\n")
         try:
             answer = run_uv(
                 *("pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-deps"),
@@ -78,6 +89,4 @@ def _newest_below(major: int, minor: int, *, candidates: bool = False) -> Versio
                 "Check the network and your UV_* or PIP_INDEX_URL settings, then run it again.",
             ) from None
     found = re.search(r"^apache-airflow==(\S+)", answer, re.MULTILINE)
-    if found is None:
-        raise LabError(f"uv told no release of Airflow: {answer.strip()[:200]!r}")
-    return Version(found[1])
+    return Version(found[1]) if found else None

@@ -4,15 +4,9 @@ uv is asked for the newest below one, again and again: it speaks to the index wi
 settings, and passes over what was yanked.
 """
 
-import re
-import tempfile
-from pathlib import Path
-
 from packaging.version import Version
 
-from lab.environments.releases import LOOKUP_LIMIT
-from lab.environments.uvtool import PYTHON, InstallError, run_uv
-from lab.errors import LabError
+from lab.environments.releases import newest_below
 
 _ANY_CANDIDATE = "rc9999"
 
@@ -36,20 +30,4 @@ def _newest_below(version: Version, candidates: bool) -> Version | None:
     limit = str(version)
     if candidates and not version.is_prerelease:
         limit += _ANY_CANDIDATE
-    with tempfile.TemporaryDirectory(prefix="releases-") as name:
-        (Path(name) / "wanted.in").write_text(f"apache-airflow<{limit}\n")
-        try:
-            answer = run_uv(
-                *("pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-deps"),
-                *("--no-emit-index-url", "--no-emit-find-links", "--python-version", PYTHON),
-                *("--prerelease", "allow" if candidates else "disallow", "wanted.in"),
-                directory=Path(name),
-                limit=LOOKUP_LIMIT,
-            )
-        except InstallError as error:
-            raise LabError(
-                f"The package index does not tell Airflow's releases: {error.message}",
-                "Check the network and your index settings, or give --pinned.",
-            ) from None
-    found = re.search(r"^apache-airflow==(\S+)", answer, re.MULTILINE)
-    return Version(found[1]) if found else None
+    return newest_below(limit, candidates=candidates)

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from reports.matrix.cells import Attempt, cell
 from reports.matrix.model import Matrix, Row
-from reports.matrix.naming import Question, asked, folder_airflow
+from reports.matrix.naming import Question, asked
 from reports.matrix.notes import comparisons, notes
+from reports.naming import folder_airflow
 from reports.sessions import scenario_names
 from reports.store import RunFolder, Shelf
 

@@ -123,7 +123,13 @@ def test_runs_that_did_not_end_or_cannot_tell_do_not_count(release: Release) -> 
             "3.1.8-7e",
             "test_x[a]",
         ),
-        ("", "test_x[a-embedded-mine-3.0.6]", "embedded", "3.0.6", "test_x[a]"),
+        (
+            "20261122-132209-mine-3.0.6",
+            "test_x[a-embedded-mine-3.0.6]",
+            "embedded",
+            "3.0.6",
+            "test_x[a]",
+        ),
         ("", "test_plain", "embedded", "3.0.6", "test_plain"),
     ],
 )
