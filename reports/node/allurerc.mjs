@@ -26,7 +26,6 @@ const charts = [
   { type: "currentStatus", title: "The present: newest result of every test in every environment" },
   { type: "statusDynamics", title: "Trend: results of each session", limit: 15 },
   { type: "testResultSeverities", title: "Results by severity", includeUnset: false },
-  { type: "durations", title: "How long tests take", groupBy: "none" },
 ];
 
 export default {
