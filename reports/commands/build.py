@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from reports import site
+from reports import dashboard
 from reports.gate import read_policy
 from reports.store import read_shelf
 
@@ -33,7 +33,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="run folders, or folders of them (default: reports/runs)",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("reports/site"), help="where to put it (reports/site)"
+        "--out",
+        type=Path,
+        default=Path("reports/site"),
+        help="where to put it (default: %(default)s)",
     )
     parser.add_argument(
         "--policy",
@@ -48,5 +51,5 @@ def run(options: argparse.Namespace) -> int:
     """Build it; the page to open is the last line on stdout."""
     policy = read_policy(options.policy)
     shelf = read_shelf(options.runs or [Path("reports/runs")])
-    print(site.build(shelf, options.out, policy, allure=not options.no_allure))
+    print(dashboard.build(shelf, options.out, policy, allure=not options.no_allure))
     return 0

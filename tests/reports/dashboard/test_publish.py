@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import LabError
-from reports.site.publish import mark, replacing
+from reports.dashboard.publish import mark, replacing
 
 
 def write(out: Path, text: str) -> None:
@@ -52,7 +52,7 @@ def test_what_a_killed_build_leaves_is_removed_by_the_next(tmp_path: Path) -> No
     write(out, "old")
     killed = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from reports.site.publish import replacing\n"
+        "from reports.dashboard.publish import replacing\n"
         "with replacing(Path(sys.argv[1])) as folder:\n"
         "    (folder / 'index.html').write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from reports.__main__ import main
-from tests.reports.site.folders import CLEAN, make_run
+from tests.reports.dashboard.folders import CLEAN, make_run
 
 POLICY = Path(__file__).resolve().parents[3] / "reports" / "policy.yaml"
 

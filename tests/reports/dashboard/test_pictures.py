@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 from reports import records
-from reports.site.pictures import draw, worth_drawing
+from reports.dashboard.pictures import draw, worth_drawing
 from reports.store import read_shelf
-from tests.reports.site.folders import CLEAN, RACE, make_run
+from tests.reports.dashboard.folders import CLEAN, RACE, make_run
 
 
 def read_tests(shelf: Path) -> list[records.TestRecord]:

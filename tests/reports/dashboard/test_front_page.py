@@ -9,15 +9,15 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 import pytest
 
-from reports import site
+from reports import dashboard
+from reports.dashboard import assembly
 from reports.gate import Policy
-from reports.site import assembly
 from reports.store import read_shelf
-from tests.reports.site.folders import CATCHES, CLEAN, LOST, POLICY, RACE, make_run
+from tests.reports.dashboard.folders import CATCHES, CLEAN, LOST, POLICY, RACE, make_run
 
 
 def build(shelf: Path, policy: Policy = POLICY) -> Path:
-    return site.build(read_shelf([shelf]), shelf.parent / "site", policy, allure=False).parent
+    return dashboard.build(read_shelf([shelf]), shelf.parent / "site", policy, allure=False).parent
 
 
 def text_of(page: Path) -> str:

@@ -1,0 +1,137 @@
+"""Builds the site: draws what is to be seen, judges, and writes the pages around it."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import reports.allure
+from lab.errors import LabError
+from oracle.redaction import redact
+from reports.dashboard.pages import Pages
+from reports.dashboard.pictures import Drawing, draw, worth_drawing
+from reports.dashboard.publish import mark, replacing
+from reports.dashboard.race import choose
+from reports.dashboard.runs import RunView, anchor, name_places, views
+from reports.dashboard.versions import Rating, rate_versions
+from reports.folder import write_json
+from reports.gate import Decision, Policy, decide
+from reports.gate.markdown import markdown
+from reports.matrix import table
+from reports.store import Shelf
+
+PROGRESS = 10
+"""Drawings between two lines of progress."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Allure:
+    """Where the Allure report is, and a line about it; `href` is empty where there is none."""
+
+    href: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that the pages tell."""
+
+    shelf: Shelf
+    decision: Decision
+    ratings: Sequence[Rating]
+    runs: Sequence[RunView]
+    drawn: int
+    left_out: int
+    allure: Allure
+
+
+def build(shelf: Shelf, out: Path, policy: Policy, *, allure: bool = True) -> Path:
+    """Build the site in `out`, which is replaced whole or not at all; return its front page.
+
+    Raises LabError when `out` cannot be written, or holds something else.
+    """
+    with replacing(out) as folder:
+        log.info("Judging %d runs.", len(shelf.runs))
+        decision = decide(shelf, policy, date.today())
+        ratings = rate_versions(shelf.runs, decision)
+        places = name_places(shelf.runs)
+        drawings, left_out = _draw(shelf, ratings, places, folder)
+        found = _allure(shelf, folder / "allure") if allure else Allure("", "it was not asked for.")
+        log.info("Writing the pages of %d runs.", len(shelf.runs))
+        told = _without_places(shelf)
+        runs = views(told.runs, places, drawings)
+        content = Content(told, decision, ratings, runs, len(drawings), left_out, found)
+        _write(content, folder)
+        mark(folder, len(shelf.runs))
+    return out / "index.html"
+
+
+def _without_places(shelf: Shelf) -> Shelf:
+    """Name what could not be read by its run: where a machine keeps its runs concerns no reader."""
+    return Shelf(
+        tuple(
+            replace(run, problems=tuple(p.replace(f"{run.path.parent}/", "") for p in run.problems))
+            for run in shelf.runs
+        )
+    )
+
+
+def _draw(
+    shelf: Shelf, ratings: Sequence[Rating], places: Mapping[Path, str], site: Path
+) -> tuple[dict[str, Drawing], int]:
+    """Draw the tests that are shown; return what came of it, and how many are left out."""
+    worst = [rating.worst for rating in ratings if rating.worst]
+    chosen, left_out = worth_drawing(list(shelf.tests), worst)
+    homes = {test.folder: site / places[run.path] for run in shelf.runs for test in run.tests}
+    drawings = {}
+    for number, test in enumerate(chosen, 1):
+        drawings[test.folder] = draw(test, homes[test.folder] / anchor(test))
+        if number % PROGRESS == 0 or number == len(chosen):
+            log.info("Timelines: %d of %d.", number, len(chosen))
+    return drawings, left_out
+
+
+def _allure(shelf: Shelf, into: Path) -> Allure:
+    try:
+        report = reports.allure.build(shelf, into)
+    except LabError as error:
+        return Allure("", str(error))
+    if report is None:
+        return Allure("", "it needs Node.js and npm, and they are not here.")
+    return Allure(f"allure/{report.index.relative_to(into)}", "")
+
+
+def _hidden(data: Any) -> Any:
+    """Redact every text in what is to be JSON; whole JSON cannot be, for it may end up as none."""
+    if isinstance(data, Mapping):
+        return {key: _hidden(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_hidden(value) for value in data]
+    return redact(data) if isinstance(data, str) else data
+
+
+def _write(content: Content, site: Path) -> None:
+    write_json(site / "gate.json", _hidden(content.decision.to_json()))
+    (site / "gate.md").write_text(redact(markdown(content.decision)), encoding="utf-8")
+    known = {test.known.scenario: test.known for test in content.shelf.tests if test.known}
+    pages = Pages(site, built=datetime.now(UTC), matrix=table(content.shelf), known=known)
+    for view in content.runs:
+        pages.write("run.html", view.page, view=view)
+    pages.write("matrix.html", "matrix.html")
+    rows = content.decision.told_in_order
+    pages.write(
+        "index.html",
+        "index.html",
+        content=content,
+        newest=max((view.started for view in content.runs), default=""),
+        judged=sum(rating.judged for rating in content.ratings),
+        race=choose(content.ratings, content.runs),
+        checks=[(status, list(found)) for status, found in groupby(rows, attrgetter("status"))],
+        link={v.record.folder: f"{r.page}#{v.anchor}" for r in content.runs for v in r.tests},
+    )

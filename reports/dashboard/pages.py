@@ -1,0 +1,76 @@
+"""Fills the templates. Whatever a template prints is redacted here, once and for all pages."""
+
+import base64
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from oracle.redaction import redact
+from reports.dashboard.versions import sentence
+from reports.dashboard.words import count, day, number, size, symbol
+from reports.matrix import Matrix, Question, Row
+
+_ISSUE = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+/(?:issues|pull)/(\d+)")
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+class Pages:
+    """Writes pages below one folder; each page is whole in itself: styles and all."""
+
+    def __init__(self, out: Path, **shared: Any) -> None:
+        self._out = out
+        self._templates = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            finalize=_clean,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.globals["style"] = Markup((TEMPLATES / "style.css").read_text())
+        self._templates.globals.update(shared)
+        for helper in (count, number, day, size, symbol, sentence, image, linked, href, asked):
+            self._templates.filters[helper.__name__] = helper
+
+    def write(self, template: str, path: str, **values: Any) -> None:
+        """Render `template` to `path`, which is relative to the site's folder."""
+        target = self._out / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        root = "../" * path.count("/")
+        text = self._templates.get_template(template).render(root=root, **values)
+        target.write_text(text, encoding="utf-8")
+
+
+def _clean(value: Any) -> Any:
+    return redact(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def image(svg: str) -> Markup:
+    """Make an SVG a picture that is part of its page, and can do no more than a picture."""
+    encoded = base64.b64encode(redact(svg).encode()).decode()
+    return Markup(f"data:image/svg+xml;base64,{encoded}")
+
+
+def linked(text: str) -> Markup:
+    """Make the URLs of issues in a text links with short names, and escape the rest."""
+    clean, parts, end = redact(text), Markup(), 0
+    for found in _ISSUE.finditer(clean):
+        link = Markup('<a href="{}">#{}</a>').format(found[0], found[1])
+        parts, end = parts + escape(clean[end : found.start()]) + link, found.end()
+    return parts + escape(clean[end:])
+
+
+def href(path: str) -> str:
+    """Quote a path for a relative link."""
+    return quote(path, safe="/#")
+
+
+def asked(row: Row, matrix: Matrix, questions: Iterable[Question]) -> bool:
+    """Tell whether an environment of the matrix was put any of the questions."""
+    return any((row, question) in matrix.cells for question in questions)

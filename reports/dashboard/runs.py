@@ -1,0 +1,172 @@
+"""What a page says of one run: its tests with their verdicts, witnesses, pictures and logs."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from reports.dashboard.pictures import Drawing
+from reports.matrix.naming import asked
+from reports.naming import folder_airflow
+from reports.records import Ended, TestRecord
+from reports.store import RunFolder
+
+WITNESS = "witness.txt"
+WITNESS_LIMIT = 8000
+"""Characters; a witness is a screen of text, and what is longer is no witness of ours."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """A log that a test left, by its name within the test's folder."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class TestView:
+    """One test on the page of its run."""
+
+    record: TestRecord
+    anchor: str
+    question: str
+    witness: str
+    logs: tuple[Log, ...]
+    drawing: Drawing | None
+
+    @property
+    def name(self) -> str:
+        """The test's id without the file that it stands in."""
+        return self.record.test.rpartition("::")[2]
+
+    @property
+    def timeline(self) -> str:
+        """Where the timeline is, from the run's page; empty where there is none."""
+        return f"{self.anchor}/timeline.html" if self.drawing and self.drawing.timeline else ""
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """A test that ended, or should have, without a verdict of its own."""
+
+    test: str
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run folder; `place` is the folder of its page, from the site's root."""
+
+    run: RunFolder
+    place: str
+    tests: tuple[TestView, ...]
+
+    @property
+    def page(self) -> str:
+        """Its page, from the site's root."""
+        return f"{self.place}/index.html"
+
+    @property
+    def environment(self) -> str:
+        """Where it ran, in words."""
+        if self.run.session:
+            return self.run.session.environment
+        return self.tests[0].record.environment if self.tests else self.run.path.name
+
+    @property
+    def started(self) -> str:
+        """When it began; the folder's name says so where the session does not."""
+        if self.run.session:
+            return self.run.session.started
+        found = re.match(r"(\d{8})-(\d{6})", self.run.path.name)
+        return f"{found[1]}T{found[2]}" if found else "unknown"
+
+    @cached_property
+    def verdicts(self) -> Mapping[str, int]:
+        """How many tests ended with each verdict."""
+        found = Counter(view.record.verdict for view in self.tests)
+        return {verdict: found[verdict] for verdict in ("invalid", "unknown", "valid")}
+
+    @cached_property
+    def unjudged(self) -> tuple[Unjudged, ...]:
+        """The tests that left no verdict: skipped, crashed, or never come to."""
+        session = self.run.session
+        if session is None:
+            return ()
+        judged = {view.record.test for view in self.tests}
+        ended = {test: _told(how) for test, how in session.tests.items() if test not in judged}
+        missing = dict.fromkeys(self.run.missing, ("missing", "collected, and never ended"))
+        return tuple(Unjudged(test, *told) for test, told in {**ended, **missing}.items())
+
+
+def _told(ended: Ended) -> tuple[str, str]:
+    return ended.outcome, ended.reason
+
+
+def views(
+    runs: Iterable[RunFolder], places: Mapping[Path, str], drawings: Mapping[str, Drawing]
+) -> list[RunView]:
+    """Make the views of all runs, the newest first."""
+    made = [
+        RunView(run, places[run.path], tuple(_view(test, drawings) for test in run.tests))
+        for run in runs
+    ]
+    return made[::-1]
+
+
+def name_places(runs: Iterable[RunFolder]) -> dict[Path, str]:
+    """Give each run a folder of its own in the site; runs of one name are told apart."""
+    places: dict[Path, str] = {}
+    taken: Counter[str] = Counter()
+    for run in runs:
+        name = _safe(run.path.name)
+        taken[name] += 1
+        places[run.path] = f"runs/{name}" + (f"~{taken[name]}" if taken[name] > 1 else "")
+    return places
+
+
+def anchor(test: TestRecord) -> str:
+    """Name a test's folder in the site, and its place on its run's page."""
+    return _safe(Path(test.folder).name)
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^\w.+-]", "_", name).lstrip(".") or "_"
+
+
+def _view(test: TestRecord, drawings: Mapping[str, Drawing]) -> TestView:
+    folder = Path(test.folder)
+    return TestView(
+        record=test,
+        anchor=anchor(test),
+        question=_question(test),
+        witness=_witness(test),
+        logs=tuple(_logs(folder)),
+        drawing=drawings.get(test.folder),
+    )
+
+
+def _question(test: TestRecord) -> str:
+    """Name a test as the matrix does, without the environment that its row names already."""
+    names = {test.airflow, test.version, folder_airflow(Path(test.folder).parents[1].name)}
+    scenarios = {test.known.scenario} if test.known else set()
+    return asked(test.test, test.lab, names, scenarios).name
+
+
+def _witness(test: TestRecord) -> str:
+    """Read the witness of a test that broke a promise; empty where there is none."""
+    path = Path(test.folder) / WITNESS
+    if not test.broken or not path.exists():
+        return ""
+    with path.open(errors="replace") as file:
+        return file.read(WITNESS_LIMIT)
+
+
+def _logs(folder: Path) -> Iterable[Log]:
+    for path in sorted(folder.rglob("*.log")):
+        if path.is_file():
+            yield Log(path.relative_to(folder).as_posix(), path.stat().st_size)

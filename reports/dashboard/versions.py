@@ -1,0 +1,208 @@
+"""Says of each Airflow version whether it is safe to run with several schedulers, and why.
+
+The answer is the gate's; what is added here is the evidence: which promises were broken, how
+often, and how much the answer rests on.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from packaging.version import InvalidVersion, Version
+
+from oracle.invariants import INVARIANTS
+from reports.gate import Decision, Row
+from reports.records import TestRecord
+from reports.statistics import Rate
+from reports.store import RunFolder
+
+PROMISES = {invariant.name: invariant.promise for invariant in INVARIANTS}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One way in which a version broke its promises, over all its runs.
+
+    `issue` is a URL or empty; `note` says what it is where there is no URL, or why it is not held
+    against the version (`held` is then False). `test` is the newest that shows it.
+    """
+
+    what: str
+    name: str
+    issue: str
+    note: str
+    held: bool
+    shown: Rate
+    test: TestRecord
+
+    @property
+    def times(self) -> str:
+        """How often it showed itself, with the interval of what the rate may be."""
+        seen, _, bounds = self.shown.text().partition(" (")
+        runs = "test run that looks" if self.shown.trials == 1 else "test runs that look"
+        return f"{seen} {runs} for it showed it ({bounds}"
+
+
+@dataclass(frozen=True)
+class Rating:
+    """What the runs of one Airflow say about it.
+
+    `decision` is the gate's, of this version alone; `judged` counts the test runs that could tell,
+    `task_instances` what ran in them. `worst` is the violation to show.
+    """
+
+    label: str
+    version: str
+    decision: Decision
+    findings: tuple[Finding, ...]
+    runs: int
+    judged: int
+    task_instances: int
+    labs: tuple[str, ...]
+    worst: TestRecord | None
+
+    @property
+    def title(self) -> str:
+        """Its name for people: a label of one's own does not hide which version it is."""
+        return self.label if self.label == self.version else f"{self.label} ({self.version})"
+
+    @property
+    def rows(self) -> list[Row]:
+        """What the gate's answer rests on beyond the violations, which are the findings."""
+        told = [row for row in self.decision.deciding if row.check != "safety"]
+        return told if self.findings else list(self.decision.deciding)
+
+    @property
+    def why(self) -> str:
+        """The reason for the gate's answer, in one sentence."""
+        held = [finding for finding in self.findings if finding.held]
+        if self.decision.exit_code == 1 and held:
+            return f"{held[0].what}."
+        if self.rows:
+            return sentence(self.rows[0])
+        if self.decision.exit_code == 0 and self.judged:
+            return "Every promise was kept in every run that could tell."
+        return "No run of it could tell."
+
+    @property
+    def rests_on(self) -> str:
+        """How much was judged; and, where all of it was well, how much that proves."""
+        if not self.task_instances or any(finding.held for finding in self.findings):
+            return f"{self.task_instances:,} task instances"
+        most = Rate(0, self.task_instances).at_most(0.95) * 1000
+        return (
+            f"0 of {self.task_instances:,} task instances broke a promise: "
+            f"at most {most:.2g} in 1,000 at 95 %"
+        )
+
+
+def sentence(row: Row) -> str:
+    """Make one of the gate's rows a sentence."""
+    text = row.detail if row.subject in row.detail else f"{row.subject}: {row.detail}"
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+def rate_versions(runs: Iterable[RunFolder], decision: Decision) -> list[Rating]:
+    """Rate every Airflow that ran, the newest first."""
+    groups: dict[str, list[RunFolder]] = {}
+    for run in runs:
+        label = run.session.airflow if run.session else run.tests[0].airflow if run.tests else ""
+        if label:
+            groups.setdefault(label, []).append(run)
+    ratings = [_rate(label, group, decision) for label, group in groups.items()]
+    return sorted(ratings, key=_newness, reverse=True)
+
+
+def _newness(rating: Rating) -> tuple[Version, bool, str]:
+    try:
+        version = Version(rating.version)
+    except InvalidVersion:
+        version = Version("0")
+    return version, rating.label == rating.version, rating.label
+
+
+def _rate(label: str, runs: Sequence[RunFolder], decision: Decision) -> Rating:
+    tests = [test for run in runs for test in run.tests]
+    judged = [test for test in tests if test.verdict != "unknown"]
+    accepted = partial(_accepted, decision)
+    groups = _groups(judged)
+    findings = [_finding(group, judged, all(map(accepted, group))) for group in groups]
+    return Rating(
+        label=label,
+        version=tests[-1].version if tests else label,
+        decision=decision.for_version(label),
+        findings=tuple(sorted(findings, key=lambda found: (not found.held, -found.shown.hits))),
+        runs=len(runs),
+        judged=len(judged),
+        task_instances=sum(test.task_instances for test in judged),
+        labs=tuple(sorted({test.lab for test in judged})),
+        worst=max((test for test in judged if test.broken), key=gravity, default=None),
+    )
+
+
+def _accepted(decision: Decision, test: TestRecord) -> bool:
+    """Tell whether the policy accepts all that a test broke, today."""
+    acceptances = decision.policy.safety.accepted
+    covers = [each.covers(test) for each in acceptances if not each.lapsed(decision.today)]
+    return test.broken <= frozenset[str]().union(*covers)
+
+
+def gravity(test: TestRecord) -> tuple[bool, bool, int]:
+    """Order violations by what a person should see first: code that ran twice, then the most."""
+    by_design = test.known is not None and test.known.by_design
+    return not by_design, bool(test.double_executions), len(test.broken)
+
+
+def _groups(judged: Sequence[TestRecord]) -> list[list[TestRecord]]:
+    groups: dict[str, list[TestRecord]] = {}
+    for test in judged:
+        if test.broken:
+            groups.setdefault(_cause(test), []).append(test)
+    return list(groups.values())
+
+
+def _cause(test: TestRecord) -> str:
+    if test.shows_known and test.known:
+        return test.known.scenario
+    return ",".join(sorted(test.broken)) + _function(test)
+
+
+def _function(test: TestRecord) -> str:
+    """Name the test whatever its parameters: the lab and the version are among them."""
+    return test.test.partition("[")[0]
+
+
+def _finding(group: Sequence[TestRecord], judged: Sequence[TestRecord], accepted: bool) -> Finding:
+    test = group[-1]
+    known = test.known if test.shows_known else None
+    looked = [other for other in judged if _function(other) == _function(test)]
+    if known:
+        looked = [o for o in judged if o.known and o.known.scenario == known.scenario]
+    by_design = known is not None and known.by_design
+    return Finding(
+        what=known.title if known else _promises(test),
+        name=known.scenario if known else ", ".join(sorted(test.broken)),
+        issue=known.issue if known and known.issue.startswith("http") else "",
+        note=_note(test, accepted),
+        held=not by_design and not accepted,
+        shown=Rate(len(group), len(looked)),
+        test=test,
+    )
+
+
+def _promises(test: TestRecord) -> str:
+    first = next((name for name in PROMISES if name in test.broken), min(test.broken))
+    return f"A promise was broken: “{PROMISES.get(first, first)}”"
+
+
+def _note(test: TestRecord, accepted: bool) -> str:
+    known = test.known if test.shows_known else None
+    if known and known.by_design:
+        return "a limit of the design, not held against this version"
+    if accepted:
+        return "accepted by name in the policy"
+    if known is None:
+        met = all(assumption.met for assumption in test.assumptions)
+        doubt = "" if met else ", in a run whose assumptions were not all met"
+        return f"a new violation: no known issue explains it{doubt}"
+    return "" if known.issue.startswith("http") else known.issue
