@@ -83,6 +83,12 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="demand that a release with a known race shows it: green if it does, red if not",
     )
+    _add_flood_options(group)
+    add_kind_options(parser)
+    add_cluster_options(parser)
+
+
+def _add_flood_options(group: pytest.OptionGroup) -> None:
     group.addoption(
         "--whole-flood",
         action="store_true",
@@ -115,8 +121,6 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="C",
         help="how sure --until-clear is to be (default: %(default)s)",
     )
-    add_kind_options(parser)
-    add_cluster_options(parser)
 
 
 def _positive(text: str) -> int:
