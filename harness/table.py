@@ -17,6 +17,7 @@ _COLOURS: dict[str, dict[str, bool]] = {
 }
 _GAP = 2
 _NARROWEST = 16
+_MANY = 3
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,21 @@ class Table:
             terminal.write_line("")
 
     def _reasons(self) -> list[str]:
-        """Say, a line each, why a test tells nothing."""
+        """Say why a test tells nothing: a line each, but one for many that share a reason."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for test, cells in self._rows.items():
+            for column, cell in zip(self._columns, cells, strict=True):
+                if cell and cell.reason and cell.word != "skipped":
+                    where = f"{test}{f' on {column}' if column else ''}"
+                    found.setdefault((cell.word, cell.reason), []).append(where)
         return [
-            f"{cell.word}: {test}{f' on {column}' if column else ''}: {cell.reason}"
-            for test, cells in self._rows.items()
-            for column, cell in zip(self._columns, cells, strict=True)
-            if cell and cell.reason and cell.word != "skipped"
+            line
+            for (word, reason), tests in found.items()
+            for line in (
+                [f"{word}, {len(tests)} of them: {reason}"]
+                if len(tests) > _MANY
+                else [f"{word}: {test}: {reason}" for test in tests]
+            )
         ]
 
 

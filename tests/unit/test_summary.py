@@ -134,6 +134,14 @@ def test_what_tells_nothing_says_why_in_a_line() -> None:
     assert any(line.startswith("unknown: test_lost on 3.3.2: the gate was") for line in said)
 
 
+def test_many_tests_that_never_ran_are_one_line() -> None:
+    ends: dict[str, Ended | None] = {a_test(f"t{number}[", "3.0.6"): None for number in range(9)}
+    terminal = Terminal()
+    table({Path("runs/20260101-000000-3.0.6"): session("3.0.6", ends)}, []).write(terminal)
+    told = [line for line in lines_of(terminal) if "ended before it" in line]
+    assert told == ["not run, 9 of them: the session ended before it"]
+
+
 @pytest.mark.parametrize("width", [50, 60, 80])
 def test_the_table_is_no_wider_than_the_terminal(width: int) -> None:
     terminal = Terminal(width=width)
