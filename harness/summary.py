@@ -92,14 +92,17 @@ def is_shown(terminal: Any, record: dict[str, Any]) -> bool:
 
 
 def tell_witness(terminal: Any, record: dict[str, Any]) -> None:
-    """Print a witness, or as much of it as a stranger reads, and where the rest is."""
+    """Print a witness; of a long one its beginning, which promises it broke, and where the rest is."""
     lines = record["witness"].splitlines()
+    if (left := len(lines) - _WITNESS_LINES) > 0:
+        end = len(lines)
+        while end > _WITNESS_LINES // 2 and not lines[end - 1].startswith(" "):
+            end -= 1
+        where = _near(Path(record["folder"]) / "witness.txt")
+        lines[end - left - 1 : end] = [f"  ({left + 1} lines more: {where})"]
     terminal.write_line("")
-    for line in lines if len(lines) <= _WITNESS_LINES else lines[: _WITNESS_LINES - 1]:
+    for line in lines:
         terminal.write_line(line)
-    if len(lines) > _WITNESS_LINES:
-        left = len(lines) - _WITNESS_LINES + 1
-        terminal.write_line(f"({left} lines more: {_near(Path(record['folder']) / 'witness.txt')})")
 
 
 def _records(terminal: Any) -> list[dict[str, Any]]:

@@ -168,11 +168,14 @@ def test_only_the_words_of_a_verdict_have_a_colour() -> None:
 
 def test_a_long_witness_is_told_in_fifteen_lines(tmp_path: Path) -> None:
     terminal = Terminal()
-    witness = "\n".join(f"line {number}" for number in range(30))
+    deeds = [f"  {number} s" for number in range(30)]
+    witness = "\n".join(["Airflow", *deeds, "unique-try: once a try", "Also broken: valid-start."])
     tell_witness(terminal, judged("t", "invalid", 1, witness=witness, folder=str(tmp_path)))
     said = lines_of(terminal)[1:]
     assert len(said) == 15
-    assert said[-1].startswith("(16 lines more: ")
+    assert said[:12] == ["Airflow", *deeds[:11]]
+    assert said[12].startswith("  (19 lines more: ")
+    assert said[13:] == ["unique-try: once a try", "Also broken: valid-start."]
 
 
 @pytest.mark.parametrize(
