@@ -92,7 +92,7 @@ def is_shown(terminal: Any, record: dict[str, Any]) -> bool:
 
 
 def tell_witness(terminal: Any, record: dict[str, Any]) -> None:
-    """Print a witness; of a long one its beginning, which promises it broke, and where the rest is."""
+    """Print a witness; of a long one its beginning, its end, and where the whole of it is."""
     lines = record["witness"].splitlines()
     if (left := len(lines) - _WITNESS_LINES) > 0:
         end = len(lines)
