@@ -48,7 +48,8 @@ class Rating:
     """What the runs of one Airflow say about it.
 
     `decision` is the gate's, of this version alone; `judged` counts the test runs that could tell,
-    `task_instances` what ran in them. `worst` is the violation to show.
+    `task_instances` what ran in them, `unharmed` in those without a violation. `worst` is the
+    violation to show.
     """
 
     label: str
@@ -58,6 +59,7 @@ class Rating:
     runs: int
     judged: int
     task_instances: int
+    unharmed: int
     labs: tuple[str, ...]
     worst: TestRecord | None
 
@@ -81,6 +83,8 @@ class Rating:
         if self.rows:
             return sentence(self.rows[0])
         if self.decision.exit_code == 0 and self.judged:
+            if self.findings:
+                return "No promise was broken but those that the policy accepts by name."
             return "Every promise was kept in every run that could tell."
         return "No run of it could tell."
 
@@ -89,9 +93,12 @@ class Rating:
         """How much was judged; and, where all of it was well, how much that proves."""
         if not self.task_instances or any(finding.held for finding in self.findings):
             return f"{self.task_instances:,} task instances"
-        most = Rate(0, self.task_instances).at_most(0.95) * 1000
+        if not self.unharmed:
+            return f"{self.task_instances:,} task instances"
+        most = Rate(0, self.unharmed).at_most(0.95) * 1000
+        where = " in the other tests" if self.findings else ""
         return (
-            f"0 of {self.task_instances:,} task instances broke a promise: "
+            f"0 of {self.unharmed:,} task instances broke a promise{where}: "
             f"at most {most:.2g} in 1,000 at 95 %"
         )
 
@@ -135,6 +142,7 @@ def _rate(label: str, runs: Sequence[RunFolder], decision: Decision) -> Rating:
         runs=len(runs),
         judged=len(judged),
         task_instances=sum(test.task_instances for test in judged),
+        unharmed=sum(test.task_instances for test in judged if not test.broken),
         labs=tuple(sorted({test.lab for test in judged})),
         worst=max((test for test in judged if test.broken), key=gravity, default=None),
     )
@@ -178,13 +186,12 @@ def _finding(group: Sequence[TestRecord], judged: Sequence[TestRecord], accepted
     looked = [other for other in judged if _function(other) == _function(test)]
     if known:
         looked = [o for o in judged if o.known and o.known.scenario == known.scenario]
-    by_design = known is not None and known.by_design
     return Finding(
         what=known.title if known else _promises(test),
         name=known.scenario if known else ", ".join(sorted(test.broken)),
         issue=known.issue if known and known.issue.startswith("http") else "",
         note=_note(test, accepted),
-        held=not by_design and not accepted,
+        held=not accepted,
         shown=Rate(len(group), len(looked)),
         test=test,
     )
@@ -197,10 +204,11 @@ def _promises(test: TestRecord) -> str:
 
 def _note(test: TestRecord, accepted: bool) -> str:
     known = test.known if test.shows_known else None
-    if known and known.by_design:
-        return "a limit of the design, not held against this version"
+    design = "a limit of the design" if known and known.by_design else ""
     if accepted:
-        return "accepted by name in the policy"
+        return f"{design}{', ' if design else ''}accepted by name in the policy"
+    if design:
+        return design
     if known is None:
         met = all(assumption.met for assumption in test.assumptions)
         doubt = "" if met else ", in a run whose assumptions were not all met"
