@@ -110,11 +110,12 @@ def test_ctrl_c_lets_the_session_take_its_labs_down(
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
 
+    others = set(psutil.Process().children())
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         ask(Plan(1), "3.0.6", tmp_path)
     assert (tmp_path / "labs-are-down").exists()
-    assert not psutil.Process().children()
+    assert set(psutil.Process().children()) <= others
 
 
 def test_a_session_dies_with_who_asked_it(tmp_path: Path) -> None:
