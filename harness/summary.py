@@ -133,10 +133,12 @@ def headline(group: list[dict[str, Any]]) -> str:
     if not total["duplicate_tries"]:
         broken = {name for record in group for name, n in record["violations"].items() if n}
         return f"{subject} broke a promise: {', '.join(sorted(broken))}."
+    refused = total["refused_starts"]
+    workers = "1 worker was" if refused == 1 else f"{refused} workers were"
     return (
         f"{subject} scheduled {total['duplicate_tries']} of {total['task_instances']} task "
-        f"instances twice: {total['duplicate_pods']} had two live pods, {total['refused_starts']} "
-        f"workers were refused at their start, {total['double_executions']} did their work twice."
+        f"instances twice: {total['duplicate_pods']} had two live pods, {workers} "
+        f"refused at their start, {total['double_executions']} did their work twice."
     )
 
 

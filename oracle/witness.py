@@ -16,8 +16,8 @@ from oracle.memory import Story
 from oracle.prose import Narrator, told_fault
 from oracle.verdict import Judgement
 
-LINES = 12
-"""Lines of a timeline; with what is above and below it, a witness fits a terminal's half."""
+LINES = 11
+"""Lines of deeds and lasting faults; with what is above and below, a witness has 15 at most."""
 
 TWO_TRIES = frozenset({"single-live-pod", "executed-once"})
 """Broken by two tries together, so that the story begins with the earlier of them."""
@@ -45,10 +45,11 @@ def weight(story: Story) -> tuple[int, int]:
 
 def _story(story: Story) -> Iterable[str]:
     told = piece_of(story)
-    for fault in _faults_on(story, told[0].t):
+    lasting = _faults_on(story, told[0].t)
+    for fault in lasting:
         yield f"  while {told_fault(fault)}"
     violations = sorted(story.violations, key=lambda v: v.t)
-    yield from _timeline(told, {violation.t for violation in violations})
+    yield from _timeline(told, {violation.t for violation in violations}, LINES - len(lasting))
     yield f"{violations[0].invariant}: {violations[0].message}."
     others = dict.fromkeys(v.invariant for v in violations)
     del others[violations[0].invariant]
@@ -113,15 +114,15 @@ def _faults_on(story: Story, start: float) -> list[FaultEvent]:
     return [event for event in on.values() if event.op == "begin" and event.t < start]
 
 
-def _timeline(events: Sequence[Event], broke_at: set[float]) -> Iterable[str]:
+def _timeline(events: Sequence[Event], broke_at: set[float], most: int) -> Iterable[str]:
     narrator = Narrator()
     lines: list[tuple[int, float, str, str]] = []
     for event in events:
         if told := narrator.tell(event):
             lines.append((-1 if event.t in broke_at else rank(event), event.t, *told))
-    left_out = len(lines) - LINES
+    left_out = len(lines) - most
     if left_out > 0:
-        spared = sorted(range(len(lines)), key=lambda i: (lines[i][0], i))[:LINES]
+        spared = sorted(range(len(lines)), key=lambda i: (lines[i][0], i))[:most]
         lines = [lines[i] for i in sorted(spared)]
     width = max((len(who) for _, _, who, _ in lines), default=0)
     for _, t, who, what in lines:
