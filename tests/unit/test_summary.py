@@ -23,7 +23,7 @@ def test_a_release_that_broke_promises_is_told_in_numbers() -> None:
     ]
     said = headline(group)
     assert "Airflow 3.x with 2 schedulers scheduled 1 of 329 task instances twice" in said
-    assert "1 workers were refused" in said
+    assert "1 worker was refused" in said
 
 
 def test_a_release_that_broke_none_is_told_with_how_much_was_tried() -> None:
