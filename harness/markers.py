@@ -1,5 +1,8 @@
 """What a test's markers ask for."""
 
+import functools
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -13,9 +16,10 @@ from lab.spec import LabSpec
 from load.profiles import Profile, profile
 
 
-def scenarios() -> dict[str, Scenario]:
-    """Return all scenarios of the suites, by name."""
-    return load_all(SUITES / "scenarios")
+@functools.cache
+def scenarios() -> Mapping[str, Scenario]:
+    """Return all scenarios of the suites, by name; every collected test asks for them."""
+    return MappingProxyType(load_all(SUITES / "scenarios"))
 
 
 def scenario_of(item: pytest.Item) -> Scenario:

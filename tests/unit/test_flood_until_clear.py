@@ -3,8 +3,6 @@
 Locust and the lab are stood in for by what the harness sees of them: task instances that end.
 """
 
-import subprocess
-import sys
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,8 +19,6 @@ from load.plan import Asked
 from load.profiles import Profile, profile
 from load.report import FloodReport
 from reports.statistics import Sequential
-
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -166,25 +162,3 @@ def test_a_profile_too_small_for_an_answer_gets_more_runs(needed: int) -> None:
     assert 1.1 * needed <= larger.task_instances(3) < 1.1 * needed + 47
     assert larger.rate == issue.rate
     assert enough(issue, 100, seed=3) is issue
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--until-clear", "0.01", "--whole-flood"], "give one of them"),
-        (["--until-clear", "1"], "must lie between 0 and 1"),
-    ],
-)
-def test_what_cannot_be_asked_is_refused_before_anything_starts(
-    arguments: list[str], said: str
-) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "suites", "--collect-only", "-q", *arguments],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 4
-    assert said in done.stdout + done.stderr

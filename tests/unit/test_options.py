@@ -34,6 +34,8 @@ def collect(*arguments: str) -> tuple[int, str]:
         (("--schedulers", "two"), "invalid"),
         (("--lab", "moon"), "invalid choice: 'moon'"),
         (("--keep-lab", "perhaps"), "invalid choice: 'perhaps'"),
+        (("--until-clear", "0.01", "--whole-flood"), "give one of them"),
+        (("--until-clear", "1"), "must lie between 0 and 1"),
     ],
 )
 def test_a_bad_option_is_told_in_one_line(arguments: tuple[str, ...], said: str) -> None:
