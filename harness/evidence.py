@@ -38,7 +38,7 @@ def add(result: TestResult, run: Run, judgement: Judgement) -> None:
     result.steps.append(_lab(run, judgement))
     result.steps.append(_told(happened, judgement))
     _attach_file(run.folder / "witness.txt", "witness", _TEXT)
-    _draw(run.folder, judgement)
+    _draw(run.folder)
     _attach(run.folder, pods)
 
 
@@ -139,7 +139,7 @@ def _moment(judgement: Judgement, t: float) -> int:
     return int((judgement.header.epoch + t) * 1000)
 
 
-def _draw(folder: Path, judgement: Judgement) -> None:
+def _draw(folder: Path) -> None:
     """Draw the run, for Allure and for later; a picture that fails costs no verdict.
 
     The plotting libraries take seconds to import: a session that draws nothing spares them.
@@ -147,8 +147,9 @@ def _draw(folder: Path, judgement: Judgement) -> None:
     from reports import timeline
 
     try:
-        allure.attach.file(timeline.write(folder), "timeline", allure.attachment_type.HTML)
-        if judgement.violations and (picture := timeline.picture(folder)):
+        page, picture = timeline.draw(folder)
+        allure.attach.file(page, "timeline", allure.attachment_type.HTML)
+        if picture:
             allure.attach.file(picture, "witness, drawn", _SVG)
     except Exception:
         log.exception("The timeline of %s could not be drawn", folder.name)
