@@ -3,11 +3,12 @@
 import argparse
 import logging
 import sys
-from datetime import date
+from datetime import date, datetime
 
 from lab.environments import pins, store
 from lab.environments.pinning import pin
 from lab.environments.preparation import prepare
+from lab.environments.resolve import midnight
 from lab.errors import LabError
 
 EPILOG = """\
@@ -56,9 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     another.add_argument("version", help="a published version, 3.0.0 or later")
     another.add_argument(
         "--exclude-newer",
-        metavar="DATE",
-        type=_day,
-        help="only what was published before this day (UTC); default: the day after the release",
+        metavar="INSTANT",
+        type=_instant,
+        help="only what was published before it, such as 2025-08-30T00:00:00Z; a bare day begins "
+        "at midnight UTC (default: the end of the day of the release)",
     )
     another.add_argument(
         "--constraint",
@@ -70,11 +72,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _day(text: str) -> date:
+def _instant(text: str) -> datetime:
     try:
-        return date.fromisoformat(text)
+        if len(text) == len("2025-08-30"):
+            return midnight(date.fromisoformat(text))
+        instant = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2025-08-30") from None
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an instant such as 2025-08-30T00:00:00Z")
+    return instant
 
 
 def _prepare(spec: str) -> None:

@@ -1,23 +1,24 @@
 """Writes the pin file of an Airflow version, and proves it by starting what it installs."""
 
 import logging
-from datetime import date, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from lab.environments import store
 from lab.environments.interpreter import StartError
 from lab.environments.recipe import Recipe
 from lab.environments.request import describe
-from lab.environments.resolve import release_day, resolve
+from lab.environments.resolve import day_after_release, resolve, written
 from lab.errors import LabError
 
 log = logging.getLogger(__name__)
 
 
-def pin(version: str, before: date | None = None, constraints: tuple[str, ...] = ()) -> Path:
+def pin(version: str, before: datetime | None = None, constraints: tuple[str, ...] = ()) -> Path:
     """Write versions/<version>.txt and return its path.
 
-    The pins are what was published before `before` (UTC), by default the day after the release.
+    The pins are what was published before `before`, by default the end of the day of the release
+    (UTC).
     `constraints` are requirements, such as structlog==25.4.0, for a release that its own day's
     packages break. Nothing is written unless Airflow starts with the pins. Raises LabError.
     """
@@ -38,17 +39,16 @@ def pin(version: str, before: date | None = None, constraints: tuple[str, ...] =
     return request.path
 
 
-def command(version: str, before: date | None, constraints: tuple[str, ...]) -> str:
+def command(version: str, before: datetime | None, constraints: tuple[str, ...]) -> str:
     """Return the command that makes the same pin file again, on any day."""
     parts = [f"python -m lab.environments pin {version}"]
-    parts += [f"--exclude-newer {before.isoformat()}"] if before else []
+    parts += [f"--exclude-newer {written(before)}"] if before else []
     parts += [f"--constraint '{constraint}'" for constraint in constraints]
     return " ".join(parts)
 
 
-def _day_after_release(version: str) -> date | None:
-    day = release_day(version)
-    if day is None:
+def _day_after_release(version: str) -> datetime | None:
+    found = day_after_release(version)
+    if found is None:
         log.info("The index tells no upload times: pinning today's packages.")
-        return None
-    return day + timedelta(days=1)
+    return found

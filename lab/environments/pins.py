@@ -25,8 +25,8 @@ def pinned() -> list[str]:
 
 
 def newest() -> str:
-    """Return the newest pinned version."""
-    return pinned()[-1]
+    """Return the newest pinned version that is final: a pre-release is tested only when named."""
+    return [version for version in pinned() if not Version(version).is_prerelease][-1]
 
 
 def pin_path(version: str) -> Path:

@@ -3,7 +3,7 @@
 import logging
 import tempfile
 import tomllib
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 from packaging.version import Version
@@ -14,12 +14,17 @@ from lab.errors import LabError
 
 log = logging.getLogger(__name__)
 
+PSYCOPG3 = Version("3.4.0.dev0")
+"""The Airflow whose asynchronous driver is psycopg 3 where that is installed (its settings.py)."""
+
 
 def requirements(version: str) -> list[str]:
     """Return what an environment with this Airflow is asked to have.
 
     The core is named because uv takes a yanked release (3.0.5) or a release candidate only of
     a package that is asked for by that version; a candidate's task SDK is one as well.
+    psycopg2 is always there: it puts the values into a statement on the client, so that a hold can
+    tell statements apart by them. Of asynchronous drivers there is each that an Airflow prefers.
     """
     wanted = [
         f"apache-airflow=={version}",
@@ -31,11 +36,15 @@ def requirements(version: str) -> list[str]:
     ]
     if Version(version).is_prerelease:
         wanted.append("apache-airflow-task-sdk>=1.0.0.dev0")
+    if Version(version) >= PSYCOPG3:
+        wanted.append("psycopg[binary]")
     return wanted
 
 
-def release_day(version: str) -> date | None:
-    """Return the day (UTC) this version was published, None if the index does not tell.
+def day_after_release(version: str) -> datetime | None:
+    """Return midnight (UTC) after the day this version was published.
+
+    None if the index does not tell. What is published up to then is what the release met.
 
     Raises LabError if it was never published, InstallError if the index does not answer. uv
     writes upload times into a pylock.toml (PEP 751), which spares us speaking to the index.
@@ -54,17 +63,27 @@ def release_day(version: str) -> date | None:
         for package in tomllib.loads(lock)["packages"]
         for file in [*package.get("wheels", []), package.get("sdist", {})]
     ]
-    times = [file["upload-time"] for file in files if "upload-time" in file]
-    return max(_day(time) for time in times) if times else None
+    times = [_instant(file["upload-time"]) for file in files if "upload-time" in file]
+    return midnight(max(times).date() + timedelta(days=1)) if times else None
 
 
-def resolve(version: str, before: date | None, constraints: tuple[str, ...] = ()) -> str:
-    """Return exact pins, one a line, of what was published before that day (UTC).
+def midnight(day: date) -> datetime:
+    """Return the instant at which a day begins, in UTC."""
+    return datetime.combine(day, time(), UTC)
+
+
+def written(instant: datetime) -> str:
+    """Return an instant as uv takes it, in UTC: a bare day is another instant in each time zone."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def resolve(version: str, before: datetime | None, constraints: tuple[str, ...] = ()) -> str:
+    """Return exact pins, one a line, of what was published before that instant.
 
     The pins carry markers, so that one file serves every platform and Python 3.11 and later.
     Without `before` the newest of everything is taken. Raises InstallError.
     """
-    limit = ("--exclude-newer", f"{before.isoformat()}T00:00:00Z") if before else ()
+    limit = ("--exclude-newer", written(before)) if before else ()
     return _compile(
         requirements(version),
         "--universal",
@@ -79,12 +98,12 @@ def resolve_as_released(version: str) -> str:
 
     Raises LabError if the version was never published, InstallError otherwise.
     """
-    day = release_day(version)
-    if day is None:
+    before = day_after_release(version)
+    if before is None:
         log.info("The index tells no upload times: %s gets today's packages.", version)
-        return resolve(version, None)
-    log.info("Resolving %s as of its release day, %s.", version, day)
-    return resolve(version, day + timedelta(days=1))
+    else:
+        log.info("Resolving %s as of its release, before %s.", version, written(before))
+    return resolve(version, before)
 
 
 def _compile(wanted: list[str], *options: str, constraints: tuple[str, ...] = ()) -> str:
@@ -100,6 +119,7 @@ def _compile(wanted: list[str], *options: str, constraints: tuple[str, ...] = ()
         )
 
 
-def _day(time: object) -> date:
-    """Return the day of an upload time, which TOML gives as a datetime or as text."""
-    return (time if isinstance(time, datetime) else datetime.fromisoformat(str(time))).date()
+def _instant(upload: object) -> datetime:
+    """Return an upload time, which TOML gives as a datetime or as text, in UTC."""
+    told = upload if isinstance(upload, datetime) else datetime.fromisoformat(str(upload))
+    return told.astimezone(UTC) if told.tzinfo else told.replace(tzinfo=UTC)
