@@ -1,6 +1,6 @@
 """What a night tests: prints the jobs of .github/workflows/nightly.yml as a GitHub matrix.
 
-The newest patch of every line of Airflow 3 and the release candidates are the question; releases
+The newest patch of every line of Airflow 3 and the pre-releases are the question; releases
 known to have a race are the suite's own check (--expect-known): a night in which they stay clean
 is a red one.
 """
@@ -156,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=_version,
         metavar="V",
-        help="instead of the newest patches and candidates that the package index has",
+        help="instead of the newest patches and pre-releases that the package index has",
     )
     add("--lab", nargs="+", choices=["embedded", "kind"], default=["embedded", "kind"])
     add("--schedulers", nargs="+", type=int, default=[2, 3], metavar="N", help="default: 2 3")

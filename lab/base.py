@@ -1,6 +1,7 @@
 """What every kind of lab offers, so that suites, faults and the recorder need not know the kind."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +17,10 @@ class Airflow:
     On this machine it is an interpreter that imports it: `key` changes whenever the installed code
     does and names the migrated database template; `pythonpath` goes before the interpreter's own
     packages (a source checkout's `src` folders). In a cluster it is an `image`.
+
+    `build` is a digest of the code that runs, the same for the same code however it was had, and
+    empty where it is not known; `packages` are the versions of Airflow's parts, SQLAlchemy and the
+    database drivers, by package. A version is no build: people patch releases in place.
     """
 
     label: str
@@ -24,6 +29,8 @@ class Airflow:
     pythonpath: tuple[Path, ...] = ()
     key: str = ""
     image: str = ""
+    build: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict)
 
 
 class Lab(Protocol):

@@ -12,9 +12,13 @@ import re
 import shutil
 import subprocess
 import tomllib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from lab.environments import interpreter, store
+from packaging.utils import canonicalize_name
+
+from lab.environments import about, interpreter, store
 from lab.environments.command import clean_environ, run
 from lab.environments.recipe import expect
 from lab.environments.wheels import CORE, META, TASK_SDK
@@ -24,6 +28,11 @@ log = logging.getLogger(__name__)
 
 SOURCES = (Path("airflow-core/src"), Path("task-sdk/src"))
 """The folders of a checkout that Airflow is imported from; the first has the core."""
+
+PROVIDERS = ("cncf/kubernetes", "common/compat", "standard")
+"""The providers that a lab runs: the KubernetesExecutor's, what it imports, a flood's operators.
+
+Where a checkout has their sources these are taken, for a fix may be in them."""
 
 ASSETS = (Path("airflow/ui/dist"), Path("airflow/api_fastapi/auth/managers/simple/ui/dist"))
 """What a release builds into its wheel and a checkout lacks: the pages of the web UI."""
@@ -53,22 +62,50 @@ def checkout_version(path: Path) -> str:
 
 
 def checkout_requirements(path: Path) -> list[str]:
-    """Return what core and task SDK need from other projects, as their pyproject.toml say.
+    """Return what its projects need from others, as their pyproject.toml say.
 
     Raises LabError where one is missing or unreadable.
     """
     needed: list[str] = []
-    for source in SOURCES:
-        project = path / source.parent / "pyproject.toml"
-        try:
-            needed += tomllib.loads(project.read_text())["project"]["dependencies"]
-        except (OSError, KeyError, ValueError) as error:
-            raise LabError(
-                f"{project} does not tell what it needs: {error}",
-                "Give the top folder of a checkout of apache/airflow.",
-            ) from None
-    own = re.compile(rf"({CORE}|{TASK_SDK}|{META})\s*([=<>!~;].*)?$")
-    return [text for text in needed if not own.match(text)]
+    own = {META, CORE, TASK_SDK}
+    for project in _projects(path):
+        about = _pyproject(project)
+        own.add(canonicalize_name(str(about.get("name", ""))))
+        needed += about["dependencies"]
+    named = re.compile(rf"({'|'.join(map(re.escape, sorted(own, key=len)))})\s*([=<>!~;\[].*)?$")
+    return [text for text in needed if not named.match(text)]
+
+
+def provider_versions(path: Path) -> dict[str, str]:
+    """Return the versions of the providers that are taken from a checkout, by package."""
+    found = [_pyproject(path / "providers" / name) for name in _providers(path)]
+    return {canonicalize_name(str(about["name"])): str(about["version"]) for about in found}
+
+
+def _projects(path: Path) -> list[Path]:
+    providers = [path / "providers" / name for name in _providers(path)]
+    return [*((path / source).parent for source in SOURCES), *providers]
+
+
+def _providers(path: Path) -> list[str]:
+    """Return those of the lab's providers whose sources a checkout has."""
+    return [name for name in PROVIDERS if (path / _provider_source(name)).is_dir()]
+
+
+def _provider_source(name: str) -> Path:
+    return Path("providers", name, "src/airflow/providers", name)
+
+
+def _pyproject(project: Path) -> dict[str, Any]:
+    file = project / "pyproject.toml"
+    try:
+        about = tomllib.loads(file.read_text())["project"]
+        return {"version": "", **about, "dependencies": [str(d) for d in about["dependencies"]]}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise LabError(
+            f"{file} does not tell what it needs: {error}",
+            "Give the top folder of a checkout of apache/airflow.",
+        ) from None
 
 
 def source_digest(path: Path) -> str:
@@ -77,7 +114,7 @@ def source_digest(path: Path) -> str:
     It is made of names, sizes and modification times: hashing contents would take seconds.
     """
     digest = hashlib.sha256()
-    for source in SOURCES:
+    for source in (*SOURCES, *map(_provider_source, _providers(path))):
         for root, folders, files in os.walk(path / source, followlinks=True):
             skipped = _skipped(root, [*folders, *files])
             folders[:] = sorted(set(folders) - skipped)
@@ -94,10 +131,12 @@ def snapshot(path: Path, version: str, python: Path) -> Path:
     """Return the folder to import the checkout's sources from, made where it is missing.
 
     `python` is that of the environment that the sources go before; the web UI's pages, and only
-    they, are copied from it. Core and task SDK share one tree, as they do when installed: the
-    task SDK looks for the core's `config.yml` there. Raises LabError when the disk is full or
-    Airflow reports another version, StartError when it does not start.
+    they, are copied from it. Core, task SDK and providers share one tree, as they do when
+    installed: the task SDK looks for the core's `config.yml` there. Of a provider only its own
+    package is copied, for `airflow.providers` is a namespace and has others too. Raises LabError
+    when the disk is full or Airflow reports another version, StartError when it does not start.
     """
+    versions = {CORE: version, **provider_versions(path)}
 
     def build(folder: Path) -> None:
         log.info("Copying %s to run it over %s.", path, python.parents[1].name)
@@ -109,10 +148,15 @@ def snapshot(path: Path, version: str, python: Path) -> Path:
                 ignore_dangling_symlinks=True,
                 dirs_exist_ok=True,
             )
+        for name in _providers(path):
+            copied = folder / "airflow/providers" / name
+            shutil.copytree(path / _provider_source(name), copied, ignore=_skipped)
         _add_assets(folder, python)
         _compile(folder, python)
         log.info("Starting Airflow %s once.", version)
         expect(version, interpreter.start(python, (folder,)))
+        found = interpreter.probe(python, (folder,))
+        about.write(folder, replace(found, packages={**found.packages, **versions}))
 
     digest = hashlib.sha256(f"{source_digest(path)} {python}".encode()).hexdigest()
     return store.made(f"checkout-{version}-{digest[:10]}", build)

@@ -6,11 +6,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.environments.command import clean_environ, run
+from lab.base import Airflow
+from lab.environments.command import run
 from lab.errors import LabError
+from lab.settings import clean_environment, database_urls
 
 PROBE_LIMIT = 60.0
-"""Seconds for a Python to say what is installed in it; it takes 0.2 s."""
+"""Seconds for a Python to say what is installed in it; it takes 0.4 s."""
 
 START_LIMIT = 300.0
 """Seconds for the first start of Airflow; it takes 4 to 8 s on two cores."""
@@ -45,10 +47,10 @@ class Probe:
         return self.packages.get("apache-airflow-core") or self.packages.get("apache-airflow")
 
 
-def probe(python: Path) -> Probe:
+def probe(python: Path, pythonpath: tuple[Path, ...] = ()) -> Probe:
     """Return what `python` has installed; raises LabError if it is not a Python at all."""
     try:
-        done = _run(python, "probe.py", (), PROBE_LIMIT)
+        done = _run(python, "probe.py", pythonpath, PROBE_LIMIT)
         told = json.loads(done.stdout.splitlines()[-1])
         return Probe(told["python"], told["packages"], told["code"])
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError, KeyError, TypeError):
@@ -97,8 +99,15 @@ def start(python: Path, pythonpath: tuple[Path, ...] = ()) -> str:
 def _run(
     python: Path, script: str, pythonpath: tuple[Path, ...], limit: float
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a script of this package in `python`, away from the caller's own Airflow."""
+    """Run a script of this package in `python`, in the environment that the lab gives its daemons.
+
+    Nothing listens where the database URLs lead: they name the drivers, and no more is asked.
+    """
     code = (Path(__file__).parent / script).read_text()
-    with tempfile.TemporaryDirectory(prefix="airflow-home-") as home:
-        environ = {**clean_environ(pythonpath), "AIRFLOW_HOME": home}
-        return run([python, "-c", code], directory=Path(home), environ=environ, limit=limit)
+    with tempfile.TemporaryDirectory(prefix="airflow-home-") as folder:
+        home = Path(folder, "home")
+        home.mkdir()
+        Path(folder, "tmp").mkdir()
+        airflow = Airflow("", "", python, pythonpath)
+        environ = clean_environment(airflow, home) | database_urls(9, "none")
+        return run([python, "-c", code], directory=home, environ=environ, limit=limit)

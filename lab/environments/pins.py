@@ -2,11 +2,14 @@
 
 import logging
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from lab.errors import LabError
 
 log = logging.getLogger(__name__)
 
@@ -15,6 +18,8 @@ VERSIONS = Path(__file__).resolve().parents[2] / "versions"
 
 OLDEST = Version("3.0.0")
 """The oldest Airflow that the lab runs: workers of older ones write to the database themselves."""
+
+_AIRFLOW = re.compile(r"apache-airflow(-core)?\s*([=<>!~;(\[].*)?$")
 
 HOW_TO_PIN = "Pin another one: python -m lab.environments pin VERSION"
 
@@ -27,6 +32,24 @@ def pinned() -> list[str]:
 def newest() -> str:
     """Return the newest pinned version that is final: a pre-release is tested only when named."""
     return [version for version in pinned() if not Version(version).is_prerelease][-1]
+
+
+def newest_for(requirements: Iterable[str]) -> str:
+    """Return the newest pinned Airflow with which these requirements of a provider agree.
+
+    A final one if there is one; raises LabError if there is none at all.
+    """
+    wanted = [text for text in requirements if _AIRFLOW.match(text)]
+    by_age = sorted(
+        pinned(), key=lambda version: (not Version(version).is_prerelease, Version(version))
+    )
+    for version in reversed(by_age):
+        if not unmet(wanted, {"apache-airflow": version, "apache-airflow-core": version}):
+            return version
+    raise LabError(
+        f"It needs {' and '.join(wanted)}, and the newest pinned Airflow is {pinned()[-1]}.",
+        HOW_TO_PIN,
+    )
 
 
 def pin_path(version: str) -> Path:

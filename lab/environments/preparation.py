@@ -7,7 +7,8 @@ from pathlib import Path
 from packaging.version import Version
 
 from lab.base import Airflow
-from lab.environments import checkout, interpreter, pins, store, wheels
+from lab.environments import about, checkout, interpreter, pins, store, wheels
+from lab.environments.about import About
 from lab.environments.recipe import Recipe, expect
 from lab.environments.request import Request, describe
 from lab.environments.resolve import resolve_as_released
@@ -19,8 +20,9 @@ log = logging.getLogger(__name__)
 def prepare(spec: str) -> Airflow:
     """Return the Airflow that `spec` asks for; its environment is made where it is missing.
 
-    Warm this takes well under a second. Raises LabError for bad input, for no room on the disk,
-    and for what cannot be installed or does not start.
+    Warm this takes under a second: what is there is compared with what was installed, and made
+    again, which is told in a line, where somebody changed it. Raises LabError for bad input, for no
+    room on the disk, and for what cannot be installed or does not start.
     """
     request = describe(spec)
     kinds = {
@@ -51,14 +53,14 @@ def pins_of(version: str) -> str:
 def _from_version(request: Request) -> Airflow:
     recipe = Recipe(request.version, pins_of(request.version))
     try:
-        python = recipe.make()
+        python, found = recipe.make()
     except interpreter.StartError as error:
         raise interpreter.StartError(
             error.message,
             "Hold the package that breaks it: python -m lab.environments pin "
             f"{request.version} --constraint NAME==VERSION",
         ) from None
-    return Airflow(request.label, request.version, python, (), recipe.key)
+    return _airflow(request, python, recipe.key, found)
 
 
 def _from_wheels(request: Request) -> Airflow:
@@ -67,6 +69,12 @@ def _from_wheels(request: Request) -> Airflow:
     base = _base_pins(request.version)
     packages = pins.locked_packages(base)
     used = [wheel for wheel in given if wheel.name in packages]
+    if not used:
+        names = ", ".join(wheel.name for wheel in given)
+        raise LabError(
+            f"{path} has only {names}, which no lab runs.",
+            "A lab runs Airflow and the providers that the KubernetesExecutor needs.",
+        )
     packages.update({wheel.name: wheel.version for wheel in used})
     needed = [text for wheel in used for text in wheel.requires]
     recipe = Recipe(
@@ -75,18 +83,21 @@ def _from_wheels(request: Request) -> Airflow:
         pins.unmet(needed, packages),
         tuple(wheel.path for wheel in used),
     )
-    return Airflow(request.label, request.version, recipe.make(), (), recipe.key)
+    python, found = recipe.make()
+    return _airflow(request, python, recipe.key, found)
 
 
 def _from_checkout(request: Request) -> Airflow:
     near = pins.nearest(request.version)
     base = pins_of(near)
     needed = checkout.checkout_requirements(request.path)
+    for name, version in checkout.provider_versions(request.path).items():
+        log.info("The checkout's own %s %s is tested with it.", name, version)
     missing = pins.unmet(needed, pins.locked_packages(base))
     recipe = Recipe(near, base, missing)
-    python = recipe.make()
+    python, _ = recipe.make()
     sources = checkout.snapshot(request.path, request.version, python)
-    return Airflow(request.label, request.version, python, (sources,), sources.name)
+    return _airflow(request, python, sources.name, about.read(sources), (sources,))
 
 
 def _from_python(request: Request) -> Airflow:
@@ -102,7 +113,21 @@ def _from_python(request: Request) -> Airflow:
         (folder / "started").touch()
 
     store.made(key, start)
-    return Airflow(request.label, request.version, python, (), key)
+    return _airflow(request, python, key, about.about(found))
+
+
+def _airflow(
+    request: Request, python: Path, key: str, found: About, pythonpath: tuple[Path, ...] = ()
+) -> Airflow:
+    return Airflow(
+        request.label,
+        request.version,
+        python,
+        pythonpath,
+        key,
+        build=found.build,
+        packages=found.packages,
+    )
 
 
 def _base_pins(version: str) -> str:

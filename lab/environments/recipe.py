@@ -1,4 +1,8 @@
-"""Makes a virtual environment with Airflow from exact pins, and what goes over them."""
+"""Makes a virtual environment with Airflow from exact pins, and what goes over them.
+
+Its files are copies. uv would link them into its cache, on most file systems hard, and whoever
+edits another environment in place then edits ours too.
+"""
 
 import hashlib
 import logging
@@ -7,13 +11,16 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from lab.environments import interpreter, store
-from lab.environments.uvtool import base_python, run_uv
+from lab.environments import about, interpreter, store, wheels
+from lab.environments.about import About
+from lab.environments.record import Altered, altered
+from lab.environments.uvtool import InstallError, base_python, run_uv
 from lab.errors import LabError
 
 log = logging.getLogger(__name__)
 
-_FORM = "1"
+_FORM = "2"
+"""How environments are made: another number for each change that old ones must not survive."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +45,14 @@ class Recipe:
             digest.update(wheel.name.encode() + wheel.read_bytes())
         return f"{self.version}-{digest.hexdigest()[:10]}"
 
-    def make(self) -> Path:
-        """Return the environment's Python, making and starting it first where it is missing.
+    def make(self) -> tuple[Path, About]:
+        """Return the environment's Python and what is in it; made and started where it is missing.
 
         Raises InstallError if uv fails, StartError if Airflow does not start, and LabError if
         the disk is full or Airflow reports another version than `version`.
         """
-        return python_of(store.made(self.key, self._build))
+        folder = store.made(self.key, self._build)
+        return python_of(folder), about.read(folder)
 
     def _build(self, folder: Path) -> None:
         log.info("Making an environment with Airflow %s.", self.version)
@@ -57,16 +65,47 @@ class Recipe:
         if self.wheels:
             wheels = [str(wheel) for wheel in self.wheels]
             self._install(folder, "--no-deps", "--reinstall", *wheels)
+        self._check(folder)
         if self.wheels or not self.extra:
             log.info("Starting Airflow %s once.", self.version)
             expect(self.version, interpreter.start(python_of(folder)))
+        about.write(folder, interpreter.probe(python_of(folder)))
+
+    def _check(self, folder: Path) -> None:
+        """Have what was published, not what somebody made of it in uv's cache.
+
+        A user's own wheels are taken as they are: whoever patches one by hand leaves its RECORD.
+        """
+        own = frozenset(wheels.read_wheel(path).name for path in self.wheels)
+        for each in altered(site_packages(folder), own):
+            log.info("uv's cache has another %s than %s: fetching it anew.", each.file, each.name)
+            self._install(folder, "--no-cache", "--no-deps", "--reinstall", each.requirement)
+        for each in altered(site_packages(folder), own):
+            _condemn(each)
 
     def _install(self, folder: Path, *arguments: str) -> None:
         python = str(python_of(folder))
         run_uv(
-            *("pip", "install", "--quiet", "--python", python, "--compile-bytecode", *arguments),
+            *("pip", "install", "--quiet", "--python", python, "--compile-bytecode"),
+            *("--link-mode", "copy", *arguments),
             directory=folder,
         )
+
+
+def _condemn(wrong: Altered) -> None:
+    """Refuse what the index itself has with another content than its RECORD, if it is Airflow's."""
+    if wrong.airflows_own:
+        raise InstallError(
+            f"The package index has a wheel of {wrong.requirement} whose RECORD does not vouch for "
+            f"{wrong.file}.",
+            "It is not the published one. Check your UV_* or PIP_INDEX_URL settings.",
+        )
+    log.info("The wheel of %s does not vouch for its %s.", wrong.requirement, wrong.file)
+
+
+def site_packages(folder: Path) -> Path:
+    """Return where a virtual environment has its packages."""
+    return next(folder.glob("lib/python*/site-packages"))
 
 
 def python_of(folder: Path) -> Path:

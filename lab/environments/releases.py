@@ -34,7 +34,10 @@ def newest_patches() -> list[Version]:
 
 
 def candidates(patches: list[Version]) -> list[Version]:
-    """Return the newest release candidate of every line, where it is newer than the line's patch.
+    """Return the newest pre-release of every line, where it is newer than the line's patch.
+
+    Alphas, betas and release candidates: who waits for the candidate learns late what a line of
+    Airflow changes.
 
     Raises LabError if the index does not answer.
     """
@@ -48,7 +51,6 @@ def candidates(patches: list[Version]) -> list[Version]:
         version
         for version in _one_a_line([*below, last])
         if version.pre is not None
-        and version.pre[0] == "rc"
         and version > released.get((version.major, version.minor), pins.OLDEST)
     ]
 

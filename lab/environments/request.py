@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from lab.environments import interpreter, pins
 from lab.environments.checkout import checkout_version, is_checkout
-from lab.environments.wheels import airflow_wheel, airflow_wheels
+from lab.environments.wheels import Wheel, airflow_wheel, airflow_wheels
 from lab.errors import LabError
 
 Kind = Literal["version", "wheel", "checkout", "python"]
@@ -58,7 +58,7 @@ def _describe_path(path: Path) -> Request:
     if path.is_dir():
         return _describe_folder(path)
     if path.suffix == ".whl":
-        version = airflow_wheel(path)[0].version
+        version = _version_of(airflow_wheel(path))
         _require_supported(path.name, version)
         return Request("wheel", _label(path.stem), version, path)
     if "python" in path.name and os.access(path, os.X_OK):
@@ -79,7 +79,7 @@ def _describe_folder(path: Path) -> Request:
     if (path / "bin/python").exists():
         return _describe_python(path / "bin/python")
     if any(path.glob("*.whl")):
-        version = airflow_wheels(path)[0].version
+        version = _version_of(airflow_wheels(path))
         _require_supported(str(path), version)
         return Request("wheel", _label(path.name), version, path)
     raise LabError(
@@ -88,12 +88,20 @@ def _describe_folder(path: Path) -> Request:
     )
 
 
+def _version_of(given: list[Wheel]) -> str:
+    """Return the Airflow that wheels are or, of providers alone, that they go over."""
+    if given[0].airflow:
+        return given[0].version
+    return pins.newest_for(text for wheel in given for text in wheel.requires)
+
+
 def _describe_python(path: Path) -> Request:
     found = interpreter.probe(path)
     if found.airflow is None:
         raise LabError(
             f"{path} has no Airflow installed.",
-            f"Run: {path} -m pip install apache-airflow {' '.join(interpreter.NEEDED)}",
+            f"Run: {path} -m pip install apache-airflow {' '.join(interpreter.NEEDED)}. A lab's "
+            "processes do not see what is in your own site-packages (pip install --user).",
         )
     _require_supported(f"Airflow {found.airflow} of {path}", found.airflow)
     interpreter.require_complete(path, found)

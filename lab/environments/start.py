@@ -1,7 +1,9 @@
 """Runs in Airflow's Python: imports what every component needs, prints the version as JSON.
 
 Importing `airflow` alone proves little: 3.1.1 as resolved for its release day does that, and
-fails when its command line is imported. So this imports what the lab is going to run.
+fails when its command line is imported. So this imports what the lab is going to run. It is given
+the lab's own database URLs, of which Airflow makes engines: the drivers are those that will be
+used, whatever this Airflow and its SQLAlchemy take by default.
 """
 
 import importlib
@@ -9,7 +11,6 @@ import json
 import sys
 
 MODULES = (
-    "asyncpg",
     "psycopg2",
     "airflow.cli.cli_parser",
     "airflow.api_fastapi.app",
@@ -24,6 +25,8 @@ MODULES = (
 airflow = importlib.import_module("airflow")
 for name in MODULES:
     importlib.import_module(name)
+settings = importlib.import_module("airflow.settings")
+drivers = [engine.dialect.driver for engine in (settings.engine, settings.async_engine)]
 sys.argv = ["airflow", "version"]
 importlib.import_module("airflow.__main__").main()
-print(json.dumps({"version": airflow.__version__}))
+print(json.dumps({"version": airflow.__version__, "drivers": drivers}))

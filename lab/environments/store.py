@@ -2,7 +2,8 @@
 
 A folder that has its final name is complete: it is built under another name beside, tried out
 there, and renamed. A build that was killed leaves only a `.build-*` folder, which the next build
-removes; that is why virtual environments are made relocatable.
+removes; that is why virtual environments are made relocatable. A folder in which anything was
+changed since is not believed, and made again.
 """
 
 import errno
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lab.environments import seal
 from lab.errors import LabError
 from lab.paths import cache_dir
 
@@ -45,16 +47,20 @@ def environments_dir() -> Path:
 def made(key: str, build: Callable[[Path], None]) -> Path:
     """Return the folder of `key`, calling `build(folder)` first if nobody has made it yet.
 
-    A key is a family and a digest, joined by a dash; of a family one is built at a time. Safe
-    for several processes: one builds, the others wait for it. Raises LabError without
-    2 GB of free disk, or when the other process takes over an hour; what `build` raises passes,
-    and leaves nothing behind.
+    So also where a file in it is not as it was made, which is told in a line: what still runs from
+    it loses its ground, and was not what it seemed. A key is a family and a digest, joined by a
+    dash; of a family one is built at a time. Safe for several processes: one builds, the others
+    wait for it. Raises LabError without 2 GB of free disk, or when the other process takes over an
+    hour; what `build` raises passes, and leaves nothing behind.
     """
     path = environments_dir() / key
-    if not path.is_dir():
+    if not path.is_dir() or seal.difference(path):
         family = key.rpartition("-")[0] or key
         with _locked(family):
-            if not path.is_dir():
+            other = seal.difference(path) if path.is_dir() else ""
+            if other:
+                log.info("Making %s again: %s is not as it was installed.", key, other)
+            if other or not path.is_dir():
                 _sweep(family)
                 _build(path, build)
     os.utime(path)
@@ -84,7 +90,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def folder_size(path: Path) -> int:
-    """Return the bytes of disk under `path`; files that uv's cache shares count in full."""
+    """Return the bytes of disk under `path`."""
     total = 0
     with os.scandir(path) as entries:
         for entry in entries:
@@ -122,6 +128,9 @@ def _build(path: Path, build: Callable[[Path], None]) -> None:
     folder.chmod(0o755)
     try:
         build(folder)
+        seal.seal(folder)
+        if path.is_dir():
+            path.rename(_aside(folder))
         folder.rename(path)
     except OSError as error:
         if error.errno == errno.ENOSPC or shutil.disk_usage(path.parent).free < DISK_FULL:
@@ -132,6 +141,12 @@ def _build(path: Path, build: Callable[[Path], None]) -> None:
         ) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(_aside(folder), ignore_errors=True)
+
+
+def _aside(folder: Path) -> Path:
+    """Return where what a build takes the place of is moved; swept up like the build itself."""
+    return folder.with_name(f"{folder.name}.old")
 
 
 def require_disk(path: Path) -> None:

@@ -12,8 +12,12 @@ from lab.errors import LabError
 CORE = "apache-airflow-core"
 META = "apache-airflow"
 TASK_SDK = "apache-airflow-task-sdk"
+PROVIDER = "apache-airflow-providers-"
 
-_HINT = "Give apache_airflow_core-*.whl, or a folder that has it next to its task SDK."
+_HINT = (
+    "Give apache_airflow_core-*.whl, a folder that has it next to its task SDK, or the wheel of a "
+    "provider."
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,11 @@ class Wheel:
     name: str
     version: str
     requires: tuple[str, ...]
+
+    @property
+    def airflow(self) -> bool:
+        """Tell whether it is Airflow itself, and not one of its parts."""
+        return self.name in (CORE, META)
 
 
 def read_wheel(path: Path) -> Wheel:
@@ -41,11 +50,13 @@ def read_wheel(path: Path) -> Wheel:
 
 
 def airflow_wheel(path: Path) -> list[Wheel]:
-    """Return the one wheel as a list; raises LabError unless it is Airflow's."""
+    """Return the one wheel as a list; raises LabError unless it is Airflow's or a provider's."""
     wheel = read_wheel(path)
-    if wheel.name not in (CORE, META):
+    if not wheel.airflow and not wheel.name.startswith(PROVIDER):
         raise LabError(
-            f"{path.name} is {wheel.name} {wheel.version}, which is not Airflow's wheel.", _HINT
+            f"{path.name} is {wheel.name} {wheel.version}, which is not Airflow's wheel, nor a "
+            "provider's.",
+            _HINT,
         )
     return [wheel]
 
@@ -53,7 +64,7 @@ def airflow_wheel(path: Path) -> list[Wheel]:
 def airflow_wheels(folder: Path) -> list[Wheel]:
     """Return the wheels of Airflow and its providers in a folder, the core first.
 
-    Raises LabError without a core, or with two versions of the same package.
+    Raises LabError with neither a core nor a provider, or with two versions of the same package.
     """
     found: dict[str, Wheel] = {}
     for path in sorted(folder.glob("apache_airflow*.whl")):
@@ -64,7 +75,7 @@ def airflow_wheels(folder: Path) -> list[Wheel]:
                 "Leave one wheel of each package in it.",
             )
         found[wheel.name] = wheel
-    if CORE not in found and META not in found:
+    if not any(wheel.airflow or wheel.name.startswith(PROVIDER) for wheel in found.values()):
         raise LabError(f"{folder} has no wheel of Airflow.", _HINT)
-    first = found.get(CORE) or found[META]
-    return [first, *(wheel for wheel in found.values() if wheel is not first)]
+    order = (CORE, META)
+    return sorted(found.values(), key=lambda each: (each.name not in order, each.name != CORE))

@@ -1,18 +1,20 @@
 import re
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from lab.environments import __main__ as commands
 from lab.environments import newest, pin, pinned, pins, prepare, store
 from lab.environments.pinning import command
-from lab.environments.resolve import requirements
+from lab.environments.resolve import requirements, written
 from lab.environments.uvtool import InstallError, uv_reason
 from lab.errors import LabError
 from tests.unit.environments_fakes import write_wheel
@@ -46,13 +48,28 @@ def versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_versions_are_listed_by_age() -> None:
     assert pinned() == sorted(pinned(), key=Version)
-    assert newest() == pinned()[-1]
+    assert not Version(newest()).is_prerelease
+    assert all(Version(v).is_prerelease for v in pinned() if Version(v) > Version(newest()))
+
+
+def test_the_default_is_the_newest_final_release_though_a_newer_beta_is_pinned(
+    versions: Path,
+) -> None:
+    for version in ("3.3.2", "3.4.0a1", "3.4.0b2", "3.4.0rc1"):
+        (versions / f"{version}.txt").touch()
+    assert newest() == "3.3.2"
+    assert pinned() == ["3.3.2", "3.4.0a1", "3.4.0b2", "3.4.0rc1"]
+    (versions / "3.4.0.txt").touch()
+    assert newest() == "3.4.0"
 
 
 @pytest.mark.parametrize("version", pinned())
 def test_a_pin_file_installs_anywhere_and_says_how_it_was_made(version: str) -> None:
     first, *lines = pins.pin_path(version).read_text().splitlines()
-    assert first.startswith(f"# python -m lab.environments pin {version} --exclude-newer 20")
+    made = (
+        rf"# python -m lab\.environments pin {version} --exclude-newer 20\d\d-\d\d-\d\dT\d\d:.*Z.*"
+    )
+    assert re.fullmatch(made, first)
     for line in lines:
         assert re.fullmatch(r"[a-z0-9-]+==[0-9][a-z0-9.]*( ; .+)?", line), line
 
@@ -67,8 +84,62 @@ def test_a_pin_file_has_all_that_the_lab_runs(version: str) -> None:
 def test_the_nearest_pinned_version_is_not_above() -> None:
     assert pins.nearest("3.0.6+fix1") == "3.0.6"
     assert pins.nearest("3.1.8.dev0") == "3.1.1"
-    assert pins.nearest("99.0") == newest()
+    assert pins.nearest("99.0") == pinned()[-1]
     assert pins.nearest("3.0.0") == pinned()[0]
+
+
+def test_an_instant_is_written_in_utc_wherever_it_was_meant() -> None:
+    instant = datetime(2026, 10, 21, 1, 30, tzinfo=timezone(timedelta(hours=2)))
+    assert written(instant) == "2026-10-20T23:30:00Z"
+    assert "--exclude-newer 2026-10-20T23:30:00Z" in command("3.4.0b2", instant, ())
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("2026-10-21", datetime(2026, 10, 21, tzinfo=UTC)),
+        ("2026-10-21T00:00:00Z", datetime(2026, 10, 21, tzinfo=UTC)),
+        ("2026-10-21T02:00:00+02:00", datetime(2026, 10, 21, tzinfo=UTC)),
+    ],
+)
+def test_a_limit_is_an_instant(
+    given: str, meant: datetime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[datetime] = []
+
+    def pin_it(*given: Any) -> Path:
+        asked.append(given[1])
+        return tmp_path
+
+    monkeypatch.setattr(commands, "pin", pin_it)
+    assert commands.main(["pin", "3.4.0b2", "--exclude-newer", given]) == 0
+    assert asked == [meant]
+
+
+@pytest.mark.parametrize("given", ["2026-10-21T00:00:00", "yesterday", "2026-13-01"])
+def test_a_limit_that_is_another_instant_elsewhere_is_refused(
+    given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        commands.main(["pin", "3.4.0b2", "--exclude-newer", given])
+    assert "is not an instant such as" in capsys.readouterr().err
+
+
+def test_an_airflow_that_prefers_psycopg_3_is_pinned_with_it_and_with_the_others() -> None:
+    assert "psycopg[binary]" in requirements("3.4.0b2")
+    assert not [text for text in requirements("3.3.2") if text.startswith("psycopg[")]
+    packages = pins.locked_packages(pins.pin_path("3.4.0b2").read_text())
+    assert {"psycopg2-binary", "psycopg", "psycopg-binary", "asyncpg"} <= set(packages)
+
+
+def test_a_provider_goes_over_the_newest_airflow_that_it_agrees_with(versions: Path) -> None:
+    for version in ("3.2.0", "3.3.2", "3.4.0b2"):
+        (versions / f"{version}.txt").touch()
+    assert pins.newest_for(["apache-airflow>=2.11.0", "kubernetes>=90"]) == "3.3.2"
+    assert pins.newest_for(["apache-airflow>=3.0,<3.3"]) == "3.2.0"
+    assert pins.newest_for(["apache-airflow>=3.4.0b1"]) == "3.4.0b2"
+    with pytest.raises(LabError, match=r"It needs apache-airflow>=3\.9, and the newest"):
+        pins.newest_for(["apache-airflow>=3.9"])
 
 
 def test_what_the_pins_lack_is_found() -> None:
@@ -92,7 +163,7 @@ def test_a_release_candidate_may_have_a_task_sdk_that_is_one() -> None:
 
 
 def test_the_command_that_makes_a_pin_file_can_be_run_again() -> None:
-    made = command("3.1.1", date(2025, 10, 28), ("structlog==25.4.0",))
+    made = command("3.1.1", datetime(2025, 10, 28, tzinfo=UTC), ("structlog==25.4.0",))
     assert pins.pin_path("3.1.1").read_text().startswith(f"# {made}\n")
 
 

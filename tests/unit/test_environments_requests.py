@@ -67,12 +67,33 @@ def test_the_core_wheel_is_accepted(tmp_path: Path) -> None:
 
 def test_a_wheel_of_another_package_is_refused(tmp_path: Path) -> None:
     error = refused(write_wheel(tmp_path, "requests", "2.32.0"))
-    assert "requests 2.32.0, which is not Airflow's wheel" in error.message
+    assert "requests 2.32.0, which is not Airflow's wheel, nor a provider's" in error.message
 
 
 def test_the_task_sdk_alone_is_refused_and_the_hint_names_the_core(tmp_path: Path) -> None:
     error = refused(write_wheel(tmp_path, "apache-airflow-task-sdk", "1.0.6"))
     assert "apache_airflow_core" in error.hint
+
+
+def test_a_providers_wheel_alone_goes_over_the_newest_pinned_airflow(tmp_path: Path) -> None:
+    name = "apache-airflow-providers-cncf-kubernetes"
+    wheel = write_wheel(tmp_path, name, "10.99.0rc1", ["apache-airflow>=2.11.0"])
+    for spec in (wheel, tmp_path):
+        request = describe(str(spec))
+        assert (request.kind, request.version) == ("wheel", newest())
+
+
+def test_a_provider_that_no_pinned_airflow_suits_is_refused(tmp_path: Path) -> None:
+    name = "apache-airflow-providers-cncf-kubernetes"
+    error = refused(write_wheel(tmp_path, name, "99.0.0", ["apache-airflow>=99"]))
+    assert "It needs apache-airflow>=99" in error.message
+    assert "lab.environments pin" in error.hint
+
+
+def test_a_provider_that_no_lab_runs_is_refused(tmp_path: Path) -> None:
+    wheel = write_wheel(tmp_path, "apache-airflow-providers-google", "20.0.0")
+    with pytest.raises(LabError, match="has only apache-airflow-providers-google, which no lab"):
+        prepare(str(wheel))
 
 
 def test_an_old_wheel_is_said_to_be_unsupported(tmp_path: Path) -> None:
@@ -134,10 +155,26 @@ def test_a_checkout_without_a_pyproject_is_refused(tmp_path: Path) -> None:
         prepare(str(tmp_path))
 
 
-def test_a_python_without_airflow_is_refused_with_what_to_install() -> None:
-    error = refused(sys.executable)
+def test_a_python_without_airflow_is_refused_with_what_to_install(venv: Path) -> None:
+    error = refused(venv / "bin/python")
     assert "has no Airflow installed" in error.message
     assert "-m pip install apache-airflow " in error.hint
+
+
+def test_an_airflow_that_only_its_user_has_is_none_for_the_lab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = Path(sys.executable).resolve()
+    user = tmp_path / "user"
+    packages = user / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+    packages.mkdir(parents=True)
+    write_installed(packages, "apache-airflow-core", "3.3.2")
+    monkeypatch.setenv("PYTHONUSERBASE", str(user))
+    seen = "from importlib.metadata import version; print(version('apache-airflow-core'))"
+    assert subprocess.check_output([base, "-c", seen], text=True).strip() == "3.3.2"
+    error = refused(base)
+    assert "has no Airflow installed" in error.message
+    assert "your own site-packages" in error.hint
 
 
 def test_a_python_with_an_old_airflow_is_said_to_be_unsupported(venv: Path) -> None:

@@ -129,11 +129,14 @@ def test_only_candidates_newer_than_their_lines_patch_are_found(
     index: Callable[[str], object],
 ) -> None:
     versions = ("3.0.6", "3.0.6rc2", "3.1.0", "3.1.1rc1", "3.1.1rc2", "3.2.0rc1", "3.3.0b1")
-    assert found(index, *versions) == (["3.0.6", "3.1.0"], ["3.1.1rc2", "3.2.0rc1"])
+    assert found(index, *versions) == (["3.0.6", "3.1.0"], ["3.1.1rc2", "3.2.0rc1", "3.3.0b1"])
 
 
-def test_an_alpha_or_beta_is_no_candidate(index: Callable[[str], object]) -> None:
-    assert found(index, "3.0.6", "3.0.7b1", "3.1.0a1", "3.1.0.dev3") == (["3.0.6"], [])
+def test_an_alpha_or_beta_is_tested_too_and_a_development_version_is_not(
+    index: Callable[[str], object],
+) -> None:
+    versions = ("3.0.6", "3.0.7b1", "3.1.0a1", "3.2.0a1", "3.2.0b2", "3.3.0.dev3")
+    assert found(index, *versions) == (["3.0.6"], ["3.0.7b1", "3.1.0a1", "3.2.0b2"])
 
 
 def test_an_index_without_airflow_3_is_one_clear_line(index: Callable[[str], object]) -> None:
