@@ -35,6 +35,23 @@ def checkout(tmp_path: Path, released: Airflow) -> Path:
     return tmp_path / "mine"
 
 
+PROVIDER = Path("providers/cncf/kubernetes")
+
+
+@pytest.fixture
+def checkout_with_provider(checkout: Path, released: Airflow) -> Path:
+    """The same with the sources of the provider that the KubernetesExecutor comes from."""
+    package = PROVIDER / "src/airflow" / PROVIDER
+    shutil.copytree(site_packages(released) / "airflow" / PROVIDER, checkout / package)
+    for parent in (package.parent, package.parents[1], package.parents[2]):
+        (checkout / parent / "__init__.py").write_text("raise ImportError('no part of it')\n")
+    (checkout / PROVIDER / "pyproject.toml").write_text(
+        '[project]\nname = "apache-airflow-providers-cncf-kubernetes"\nversion = "99.0.0"\n'
+        'dependencies = ["apache-airflow>=2.11.0", "kubernetes>=24"]\n'
+    )
+    return checkout
+
+
 def say(airflow: Airflow, home: Path, code: str) -> str:
     done = subprocess.run(
         [airflow.python, "-c", code],
@@ -74,6 +91,9 @@ def test_a_python_that_has_airflow_is_used_as_it_is(released: Airflow) -> None:
     assert ours.version == "3.0.6"
     assert ours.key.startswith("python-3.0.6-")
     assert ours == prepare(str(released.python))
+    assert (ours.build, ours.packages) == (released.build, released.packages)
+    assert ours.packages["apache-airflow-core"] == "3.0.6"
+    assert {"sqlalchemy", "psycopg2-binary", "asyncpg"} < set(ours.packages)
 
 
 def test_a_checkout_runs_from_a_copy_and_is_left_as_it_was(
@@ -95,6 +115,31 @@ def test_a_checkout_runs_from_a_copy_and_is_left_as_it_was(
     assert (mine.pythonpath[0] / "airflow/ui/dist/index.html").is_file()
     assert sorted(checkout.rglob("*")) == before
     shutil.rmtree(mine.pythonpath[0])
+
+
+def test_a_checkouts_own_provider_is_tested_with_it(
+    checkout_with_provider: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    executor = Path("airflow", PROVIDER, "executors/kubernetes_executor.py")
+    source = checkout_with_provider / PROVIDER / "src" / executor
+    mine = prepare(str(checkout_with_provider))
+    source.write_text(source.read_text() + "FIXED = 1\n")
+    fixed = prepare(str(checkout_with_provider))
+    code = (
+        "import airflow.providers.cncf.kubernetes.executors.kubernetes_executor as e;"
+        "import airflow.providers.standard.operators.python as p;"
+        "print(e.__file__, p.__file__, e.FIXED)"
+    )
+    where, standard, told = say(fixed, tmp_path / "home", code).split()
+    assert (Path(where), told) == (fixed.pythonpath[0] / executor, "1")
+    assert not Path(standard).is_relative_to(fixed.pythonpath[0])
+    assert fixed.build != mine.build
+    assert fixed.packages["apache-airflow-providers-cncf-kubernetes"] == "99.0.0"
+    own = "The checkout's own apache-airflow-providers-cncf-kubernetes 99.0.0 is tested with it."
+    assert own in caplog.messages
+    for each in (mine, fixed):
+        shutil.rmtree(each.pythonpath[0])
 
 
 def test_an_edit_of_the_checkout_is_another_airflow(checkout: Path) -> None:
