@@ -14,6 +14,7 @@ from chaos.statement import connect
 from harness.run import AssumptionFailed, Run
 from harness.scenario import Scenario, Step
 from lab.errors import LabError
+from lab.rows import PRESENT
 from oracle.events import DagRunEvent, Event, TaskInstanceEvent
 from oracle.invariants.queued_in_time import FREE
 
@@ -23,11 +24,11 @@ _PATIENCE = 60.0
 _ENDED = ("success", "failed")
 
 # Slots of all pools (-1: no limit) less those taken, and the task instances that may want one.
-_ROOM = """
+_ROOM = f"""
 SELECT (SELECT sum(CASE WHEN slots < 0 THEN 1000000 ELSE slots END) FROM slot_pool)
         - count(*) FILTER (WHERE state IN ('queued', 'running', 'deferred')),
     count(*) FILTER (WHERE state IS NULL OR state = 'scheduled')
-FROM task_instance
+FROM task_instance WHERE {PRESENT}
 """
 
 

@@ -90,7 +90,7 @@ class EmbeddedBoot:
             api=_checked(self.spec.port) if self.spec.port else free_port(),
             kubernetes=kubernetes,
             password=self.postgres.password,
-            secret=secrets.token_hex(16),
+            secret=secrets.token_hex(32),
         )
         self.state.endpoints = dict(vars(at))
         write_passfile(self.directory / "passfile", at)

@@ -9,12 +9,13 @@ import requests
 from lab.base import Lab
 from lab.errors import LabError
 from lab.kube.names import WORKERS
+from lab.rows import PRESENT
 
 log = logging.getLogger(__name__)
 
-_UNFINISHED = """
+_UNFINISHED = f"""
     SELECT count(*) FROM task_instance
-    WHERE state IN ('scheduled', 'queued', 'running', 'restarting')
+    WHERE state IN ('scheduled', 'queued', 'running', 'restarting') AND {PRESENT}
 """
 
 

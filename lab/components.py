@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.drivers import database_urls
 from lab.settings import NAMESPACE, Endpoints, airflow_settings, clean_environment
 from lab.spec import LabSpec
 
@@ -61,6 +62,7 @@ def airflow_env(spec: LabSpec, directory: Path, at: Endpoints, name: str) -> dic
     home = directory / "airflow"
     return {
         **clean_environment(spec.airflow, home),
+        **database_urls(spec.airflow, at.proxy, at.password, name),
         **airflow_settings(at, home, PROJECT / "dags"),
         **spec.env,
         "PGAPPNAME": name,

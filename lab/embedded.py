@@ -16,6 +16,9 @@ from lab.spawn import is_same_process
 from lab.spec import ProcessState
 from lab.supervised import SupervisedLab
 
+UNNAMED = "unnamed"
+_NOWHERE = ("", "127.0.0.1")
+
 
 class EmbeddedLab(SupervisedLab):
     """A running embedded lab."""
@@ -38,6 +41,13 @@ class EmbeddedLab(SupervisedLab):
             known = ", ".join(sorted(self.state.processes))
             raise LabError(f"The lab has no process {role!r}.", f"There are {known}.")
         return role
+
+    def name_of(self, client: str) -> str:
+        """Return the process of a database session, or that it is `unnamed`.
+
+        A session without a name is told by its address, and here that says nothing.
+        """
+        return UNNAMED if client in _NOWHERE else client
 
     def lacks(self, power: str) -> str | None:
         """Return why the lab cannot do something, None when it can."""

@@ -42,45 +42,55 @@ def clean_environment(airflow: Airflow, home: Path) -> dict[str, str]:
     return env
 
 
-def database_urls(port: int, password: str) -> dict[str, str]:
-    """Return the settings of both database drivers that Airflow uses."""
-    place = f"airflow:{password}@127.0.0.1:{port}/airflow"
-    return {
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{place}",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": f"postgresql+asyncpg://{place}",
-    }
-
-
 def airflow_settings(at: Endpoints, home: Path, dags: Path) -> dict[str, str]:
-    """Return the AIRFLOW__ variables that all components of a lab share.
+    """Return the AIRFLOW__ variables that all components of a lab share, each with its reason."""
+    return {**_what_it_is(at, home, dags), **_where_it_is(at, home), **_ROOM}
 
-    The API server's default pool (5 + 10) collapses above some 15 concurrent worker calls, on a
-    machine where one API server serves everything: hence 20 + 20.
-    """
+
+# Limits that a machine on which one server does everything would meet, and a deployment would not.
+_ROOM = {
+    # The API server's default pool (5 + 10) collapses above some 15 concurrent worker calls, where
+    # one API server serves every worker.
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "20",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "20",
+    # Airflow's default is 32 a scheduler: a fan-out of 45, as apache/airflow#57618's reporter has,
+    # would wait for slots of the executor, where only the pool's 128 are meant to be the limit.
+    "AIRFLOW__CORE__PARALLELISM": "200",
+}
+
+
+def _what_it_is(at: Endpoints, home: Path, dags: Path) -> dict[str, str]:
+    """Return what makes it a lab: this executor, our DAGs and no others, at work at once."""
     return {
-        **database_urls(at.proxy, at.password),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "20",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "20",
         "AIRFLOW__CORE__EXECUTOR": "KubernetesExecutor",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        # Nobody is there to switch them on.
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        "AIRFLOW__CORE__PARALLELISM": "200",
+        # Nor to log in; it listens on loopback only.
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__API__SECRET_KEY": at.secret,
+        # 3.0 reads the secret here, if it is nowhere else.
+        "AIRFLOW__WEBSERVER__SECRET_KEY": at.secret,
+        "AIRFLOW__API_AUTH__JWT_SECRET": at.secret,
+        # The kubelet supplies what else a worker needs.
+        "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE": str(home / "pod_template.yaml"),
+        # Nothing is told to anybody about a test run.
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+
+
+def _where_it_is(at: Endpoints, home: Path) -> dict[str, str]:
+    """Return the addresses, which differ from lab to lab, and where logs go."""
+    return {
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{at.api}/execution/",
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{at.api}",
         "AIRFLOW__API__PORT": str(at.api),
-        "AIRFLOW__API__SECRET_KEY": at.secret,
-        "AIRFLOW__WEBSERVER__SECRET_KEY": at.secret,
-        "AIRFLOW__API_AUTH__JWT_SECRET": at.secret,
         "AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE": NAMESPACE,
         "AIRFLOW__KUBERNETES_EXECUTOR__IN_CLUSTER": "False",
         "AIRFLOW__KUBERNETES_EXECUTOR__CONFIG_FILE": str(home.parent / "kubeconfig"),
-        "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE": str(home / "pod_template.yaml"),
-        "AIRFLOW__KUBERNETES_EXECUTOR__WORKER_PODS_CREATION_BATCH_SIZE": "16",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs" / "dags"),
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from filelock import FileLock
 
 from lab.base import Airflow
+from lab.drivers import database_urls
 from lab.errors import LabError
 from lab.paths import cache_dir
 from lab.postgres import Postgres, release
-from lab.settings import clean_environment, database_urls
+from lab.settings import clean_environment
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ def _migrate(airflow: Airflow, directory: Path) -> None:
     home.mkdir()
     (directory / "tmp").mkdir()
     try:
-        env = clean_environment(airflow, home) | database_urls(server.port, server.password)
+        env = clean_environment(airflow, home)
+        env |= database_urls(airflow, server.port, server.password, "migration")
         done = subprocess.run(
             [str(airflow.python), "-m", "airflow", "db", "migrate"],
             env=env,
