@@ -1,13 +1,22 @@
 -- The audit: every committed change of a task instance or a DAG run, told by the database itself.
 --
 -- Run by the ordinary owner of Airflow's tables. All of it is the schema `oracle` and four triggers
--- that call its functions, so that dropping the schema leaves no trace.
--- Row triggers, because only they have WHEN: it looks at the essentials, and a heartbeat, which is
--- the most frequent update of a busy Airflow, never calls a function or writes a row.
--- A process is its application_name; one that has none is told by the address it connects from.
--- search_path is pinned in the functions, since the gate puts a schema of its own in front.
--- An error in here fails Airflow's statement, on purpose: a change that happened without a record
--- would make a false history, and a loud failure is better than that.
+-- that call its functions, so that dropping the schema leaves no trace. Lines between a `--(` and
+-- a `--)` are kept for the model that is named there only (oracle/audit_tables.py).
+--
+-- No harm, in this order of weight:
+--   * An error in here never fails a statement of Airflow's. What was not recorded is told: by a
+--     row of kind `gap`, or where no row can be written, by the sequence `lost`, which counts.
+--   * No trigger names a column, in WHEN or UPDATE OF: PostgreSQL would refuse to alter its type,
+--     and with it `airflow db migrate`. The functions look at the columns when they run, and what
+--     is not there any more is a gap. A heartbeat returns from the first comparison.
+--   * A block with EXCEPTION is a subtransaction. One that only reads costs no transaction id. One
+--     that writes does, and more than 64 in a transaction slow down everybody's snapshots: so only
+--     a transaction's first row is written in one. From then on the transaction holds a lock on
+--     the audit, so that nobody can take it away from under the rows that follow.
+--   * Other roles that may write Airflow's tables go on writing (SECURITY DEFINER, with a pinned
+--     search_path); the application_name, by which a process is known, stays the session's own. A
+--     process that has none is told by the address it connects from.
 
 CREATE SCHEMA oracle;
 
@@ -26,63 +35,156 @@ CREATE TABLE oracle.audit (
     PRIMARY KEY (xid, seq)
 );
 
-CREATE FUNCTION oracle.record_ti() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+-- One row. It is lost together with the audit's rows when a crash empties what is UNLOGGED.
+CREATE TABLE oracle.epoch (since timestamptz PRIMARY KEY);
+INSERT INTO oracle.epoch VALUES (pg_catalog.clock_timestamp());
+
+CREATE SEQUENCE oracle.lost;
+
+CREATE FUNCTION oracle.write_first(what text, told jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO oracle.audit (kind, body) VALUES ('ti', jsonb_build_object(
-        'op', lower(TG_OP),
-        'dag_id', coalesce(NEW.dag_id, OLD.dag_id),
-        'run_id', coalesce(NEW.run_id, OLD.run_id),
-        'task_id', coalesce(NEW.task_id, OLD.task_id),
-        'map_index', coalesce(NEW.map_index, OLD.map_index),
-        'old', CASE WHEN TG_OP <> 'INSERT' THEN jsonb_build_object(
-            'id', OLD.id,
-            'state', OLD.state,
-            'try_number', OLD.try_number,
-            'max_tries', OLD.max_tries,
-            'queued_by_job_id', OLD.queued_by_job_id,
-            'external_executor_id', OLD.external_executor_id
-        ) END,
-        'new', CASE WHEN TG_OP <> 'DELETE' THEN jsonb_build_object(
-            'id', NEW.id,
-            'state', NEW.state,
-            'try_number', NEW.try_number,
-            'max_tries', NEW.max_tries,
-            'queued_by_job_id', NEW.queued_by_job_id,
-            'external_executor_id', NEW.external_executor_id
-        ) END
-    ));
+    INSERT INTO oracle.audit (kind, body) VALUES (what, told);
+EXCEPTION WHEN OTHERS THEN
+    BEGIN
+        PERFORM nextval('oracle.lost');
+    EXCEPTION WHEN OTHERS THEN
+        NULL;  -- somebody took the schema apart, which a reader sees by itself
+    END;
+END $$;
+
+CREATE FUNCTION oracle.record_ti() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    what text := 'ti';
+    told jsonb;
+    begun boolean := false;  -- this transaction has a row in the audit
+BEGIN
+    BEGIN
+        IF TG_OP = 'UPDATE'
+            AND OLD.state IS NOT DISTINCT FROM NEW.state
+            AND OLD.try_number IS NOT DISTINCT FROM NEW.try_number
+            AND OLD.id IS NOT DISTINCT FROM NEW.id
+            AND OLD.max_tries IS NOT DISTINCT FROM NEW.max_tries
+            AND OLD.queued_by_job_id IS NOT DISTINCT FROM NEW.queued_by_job_id
+            AND OLD.external_executor_id IS NOT DISTINCT FROM NEW.external_executor_id
+            --( row-per-attempt
+            AND OLD.working_set IS NOT DISTINCT FROM NEW.working_set
+            AND OLD.archived_reason IS NOT DISTINCT FROM NEW.archived_reason
+            --)
+        THEN
+            RETURN NULL;
+        END IF;
+        told := jsonb_build_object(
+            'op', lower(TG_OP),
+            'dag_id', coalesce(NEW.dag_id, OLD.dag_id),
+            'run_id', coalesce(NEW.run_id, OLD.run_id),
+            'task_id', coalesce(NEW.task_id, OLD.task_id),
+            --( row-per-task
+            'map_index', coalesce(NEW.map_index, OLD.map_index),
+            --)
+            --( row-per-attempt
+            'map_index', coalesce(NEW.region_index, OLD.region_index),
+            --)
+            'old', CASE WHEN TG_OP <> 'INSERT' THEN jsonb_build_object(
+                --( row-per-attempt
+                'archived', OLD.working_set IS NULL,
+                'archived_reason', CASE WHEN OLD.working_set IS NULL THEN OLD.archived_reason END,
+                --)
+                'id', OLD.id,
+                'state', OLD.state,
+                'try_number', OLD.try_number,
+                'max_tries', OLD.max_tries,
+                'queued_by_job_id', OLD.queued_by_job_id,
+                'external_executor_id', OLD.external_executor_id
+            ) END,
+            'new', CASE WHEN TG_OP <> 'DELETE' THEN jsonb_build_object(
+                --( row-per-attempt
+                'archived', NEW.working_set IS NULL,
+                'archived_reason', CASE WHEN NEW.working_set IS NULL THEN NEW.archived_reason END,
+                --)
+                'id', NEW.id,
+                'state', NEW.state,
+                'try_number', NEW.try_number,
+                'max_tries', NEW.max_tries,
+                'queued_by_job_id', NEW.queued_by_job_id,
+                'external_executor_id', NEW.external_executor_id
+            ) END
+        );
+        --( row-per-attempt
+        -- Airflow's SENTINEL_REGION_ID stands for no region.
+        IF coalesce(NEW.region_id, OLD.region_id) <> '00000000-0000-0000-0000-000000000000' THEN
+            told := told || jsonb_build_object('region', coalesce(NEW.region_id, OLD.region_id));
+        END IF;
+        --)
+        begun := EXISTS (SELECT FROM oracle.audit AS a WHERE a.xid = pg_current_xact_id());
+    EXCEPTION WHEN OTHERS THEN
+        what := 'gap';
+        told := jsonb_build_object('table', TG_TABLE_NAME, 'reason', SQLERRM);
+    END;
+    IF begun THEN
+        INSERT INTO oracle.audit (kind, body) VALUES (what, told);
+    ELSE
+        PERFORM oracle.write_first(what, told);
+    END IF;
     RETURN NULL;
 END $$;
 
 CREATE FUNCTION oracle.record_run() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    what text := 'run';
+    told jsonb;
+    begun boolean := false;  -- this transaction has a row in the audit
 BEGIN
-    INSERT INTO oracle.audit (kind, body) VALUES ('run', jsonb_build_object(
-        'op', lower(TG_OP),
-        'dag_id', coalesce(NEW.dag_id, OLD.dag_id),
-        'run_id', coalesce(NEW.run_id, OLD.run_id),
-        'old', CASE WHEN TG_OP <> 'INSERT' THEN jsonb_build_object('state', OLD.state) END,
-        'new', CASE WHEN TG_OP <> 'DELETE' THEN jsonb_build_object('state', NEW.state) END
+    BEGIN
+        IF TG_OP = 'UPDATE' AND OLD.state IS NOT DISTINCT FROM NEW.state THEN
+            RETURN NULL;
+        END IF;
+        told := jsonb_build_object(
+            'op', lower(TG_OP),
+            'dag_id', coalesce(NEW.dag_id, OLD.dag_id),
+            'run_id', coalesce(NEW.run_id, OLD.run_id),
+            'old', CASE WHEN TG_OP <> 'INSERT' THEN jsonb_build_object('state', OLD.state) END,
+            'new', CASE WHEN TG_OP <> 'DELETE' THEN jsonb_build_object('state', NEW.state) END
+        );
+        begun := EXISTS (SELECT FROM oracle.audit AS a WHERE a.xid = pg_current_xact_id());
+    EXCEPTION WHEN OTHERS THEN
+        what := 'gap';
+        told := jsonb_build_object('table', TG_TABLE_NAME, 'reason', SQLERRM);
+    END;
+    IF begun THEN
+        INSERT INTO oracle.audit (kind, body) VALUES (what, told);
+    ELSE
+        PERFORM oracle.write_first(what, told);
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION oracle.record_emptied() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM oracle.write_first('gap', jsonb_build_object(
+        'table', TG_TABLE_NAME, 'reason', 'the table was emptied by TRUNCATE'
     ));
     RETURN NULL;
 END $$;
 
-CREATE TRIGGER oracle_changed AFTER UPDATE ON task_instance
-FOR EACH ROW WHEN (
-    OLD.state IS DISTINCT FROM NEW.state
-    OR OLD.try_number IS DISTINCT FROM NEW.try_number
-    OR OLD.id IS DISTINCT FROM NEW.id
-    OR OLD.max_tries IS DISTINCT FROM NEW.max_tries
-    OR OLD.queued_by_job_id IS DISTINCT FROM NEW.queued_by_job_id
-    OR OLD.external_executor_id IS DISTINCT FROM NEW.external_executor_id
-) EXECUTE FUNCTION oracle.record_ti();
+-- Triggers need nobody's right to execute; without it nobody writes in the owner's name.
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA oracle FROM PUBLIC;
 
-CREATE TRIGGER oracle_came_or_went AFTER INSERT OR DELETE ON task_instance
-FOR EACH ROW EXECUTE FUNCTION oracle.record_ti();
-
-CREATE TRIGGER oracle_changed AFTER UPDATE ON dag_run
-FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION oracle.record_run();
-
-CREATE TRIGGER oracle_came_or_went AFTER INSERT OR DELETE ON dag_run
-FOR EACH ROW EXECUTE FUNCTION oracle.record_run();
+-- Who may read task_instance may read the audit of it: a backup under another role goes on.
+DO $$
+DECLARE
+    reader text;
+BEGIN
+    FOR reader IN
+        SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END
+        FROM pg_class AS c, aclexplode(c.relacl) AS a
+        WHERE c.oid = to_regclass('task_instance') AND a.privilege_type = 'SELECT'
+    LOOP
+        EXECUTE 'GRANT USAGE ON SCHEMA oracle TO ' || reader;
+        EXECUTE 'GRANT SELECT ON ALL TABLES IN SCHEMA oracle TO ' || reader;
+        EXECUTE 'GRANT SELECT ON ALL SEQUENCES IN SCHEMA oracle TO ' || reader;
+    END LOOP;
+END $$;

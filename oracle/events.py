@@ -20,21 +20,35 @@ LAB_HEALTHY_AFTER = "lab-healthy-after"
 """The assumption without which nobody can be blamed for a task that was left lying."""
 
 
-class TaskInstanceKey(msgspec.Struct, frozen=True, gc=False):
-    """What a task instance is called, through all its tries; its row's id may change, this not."""
+Attempts = Literal["row-per-task", "row-per-attempt"]
+"""What a row of `task_instance` is: one task instance through all its tries (Airflow 3.0 to 3.3),
+or one attempt of it, which is archived when the next takes its place (since 3.4)."""
+
+
+class TaskInstanceKey(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a task instance is called, through all its tries; its row's id may change, this not.
+
+    `region` is the id of the dynamic region (a loop's pass, since Airflow 3.4) that it belongs to.
+    """
 
     dag_id: str
     run_id: str
     task_id: str
     map_index: int = -1
+    region: str = ""
 
     def __str__(self) -> str:
         mapped = "" if self.map_index < 0 else f"[{self.map_index}]"
-        return f"{self.dag_id}.{self.task_id}{mapped} @ {self.run_id}"
+        region = f" in {self.region[:8]}" if self.region else ""
+        return f"{self.dag_id}.{self.task_id}{mapped}{region} @ {self.run_id}"
 
 
-class Row(msgspec.Struct, frozen=True, gc=False):
-    """The columns of Airflow's `task_instance` that an invariant looks at."""
+class Row(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """The columns of Airflow's `task_instance` that an invariant looks at.
+
+    `archived` says that a later attempt has taken this row's place, for `archived_reason`; it is
+    never so where a row is a task instance (`Attempts`).
+    """
 
     id: str
     state: str | None = None
@@ -42,6 +56,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     max_tries: int = 0
     queued_by_job_id: int | None = None
     external_executor_id: str | None = None
+    archived: bool = False
+    archived_reason: str | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -53,8 +69,11 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
     message: str | None = None
 
 
-class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="header"):
-    """The first line: which run this is, and when its clock began (unix seconds)."""
+class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="header", omit_defaults=True):
+    """The first line: which run this is, and when its clock began (unix seconds).
+
+    `attempts` is what a row was; histories from before it was told are of a row a task.
+    """
 
     schema: int
     run: str
@@ -63,6 +82,7 @@ class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="header"):
     schedulers: list[str]
     seed: int
     epoch: float
+    attempts: Attempts = "row-per-task"
 
 
 class _Record(msgspec.Struct, frozen=True, tag_field="kind", gc=False):

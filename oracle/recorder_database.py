@@ -15,8 +15,16 @@ import msgspec
 import psycopg
 import tenacity
 
-from oracle import audit
-from oracle.events import DagRunEvent, Event, LedgerEvent, Row, TaskInstanceEvent, TaskInstanceKey
+from oracle import audit, audit_tables
+from oracle.events import (
+    Attempts,
+    DagRunEvent,
+    Event,
+    LedgerEvent,
+    Row,
+    TaskInstanceEvent,
+    TaskInstanceKey,
+)
 from oracle.recorder_clock import DatabaseClock
 from oracle.recorder_stream import Stream
 
@@ -45,6 +53,10 @@ _POLL = """
     ORDER BY t, a.seq
 """
 
+# Until its first ANALYZE the planner takes what is new for a third of the table. For a transaction
+# only: a session is not ours alone where a pooler hands it on.
+_BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
+
 _TRIM = "DELETE FROM oracle.audit WHERE xid < pg_snapshot_xmin(%(seen)s::pg_snapshot)"
 
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
@@ -60,6 +72,7 @@ class _TaskInstanceBody(msgspec.Struct):
     map_index: int
     old: Row | None
     new: Row | None
+    region: str = ""
 
 
 class _RunState(msgspec.Struct):
@@ -72,6 +85,11 @@ class _RunBody(msgspec.Struct):
     run_id: str
     old: _RunState | None
     new: _RunState | None
+
+
+class _GapBody(msgspec.Struct):
+    table: str
+    reason: str
 
 
 class _LedgerBody(msgspec.Struct):
@@ -88,11 +106,12 @@ class _LedgerBody(msgspec.Struct):
 _task_instance = msgspec.json.Decoder(_TaskInstanceBody).decode
 _run = msgspec.json.Decoder(_RunBody).decode
 _ledger = msgspec.json.Decoder(_LedgerBody).decode
+_gap = msgspec.json.Decoder(_GapBody).decode
 
 
 def _task_instance_event(t: float, process: str, xid: int, text: str) -> Event:
     body = _task_instance(text)
-    key = TaskInstanceKey(body.dag_id, body.run_id, body.task_id, body.map_index)
+    key = TaskInstanceKey(body.dag_id, body.run_id, body.task_id, body.map_index, body.region)
     return TaskInstanceEvent(t, body.op, key, body.old, body.new, process, xid)
 
 
@@ -122,6 +141,7 @@ class DatabaseReader:
     `open` draws the line: what was committed before it belongs to no history. `names` turns what
     the audit calls a process, by its address maybe, into the process' name. With `trims`, what was
     read is deleted from the audit, lest it grow for hours; there must be no other reader then.
+    `model` is what a row of the tables is, once it is open.
     """
 
     def __init__(
@@ -144,13 +164,18 @@ class DatabaseReader:
         self._seen = ""
         self._polled = 0.0
         self._measured = 0.0
+        self._columns: object = None
+        self._gaps: set[str] = set()
+        self.model: Attempts = "row-per-task"
 
     def open(self) -> None:
         """Connect and begin. Raises AuditError where there is no audit or no database."""
         try:
             connection = self._connect()
-            if not audit.intact(connection):
-                raise audit.AuditError("the audit is not installed in this database")
+            if reason := audit.fault(connection):
+                raise audit.AuditError(reason)
+            self.model = audit.model(connection)
+            self._columns = audit_tables.columns(connection)
             row = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
         except psycopg.Error as error:
             raise audit.AuditError(f"the database cannot be read: {error}") from error
@@ -173,7 +198,9 @@ class DatabaseReader:
         if time.monotonic() - self._measured > _MEASURE_EVERY:
             self._measure(connection)
         started = self._clock.now()
-        rows = connection.execute(self._poll_statement, {"seen": self._seen}).fetchall()
+        with connection.transaction():
+            connection.execute(_BY_INDEX)
+            rows = connection.execute(self._poll_statement, {"seen": self._seen}).fetchall()
         events = [event for row in rows if row[1] is not None and (event := self._event(row))]
         self._stream.emit(events)
         self._seen = rows[0][0]
@@ -188,8 +215,11 @@ class DatabaseReader:
 
         def last() -> None:
             self.poll()
-            if self._connection and not audit.intact(self._connection):
-                self._stream.gap("the audit was changed or switched off while it was read")
+            assert self._connection is not None
+            if reason := audit.fault(self._connection):
+                self._gap(f"the audit was changed or switched off while it was read: {reason}")
+            elif audit_tables.columns(self._connection) != self._columns:
+                self._gap("the tables changed under the recorder: was Airflow upgraded?")
 
         try:
             self._retry(stop=tenacity.stop_after_delay(patience))(last)
@@ -221,11 +251,21 @@ class DatabaseReader:
     def _event(self, row: tuple[Any, ...]) -> Event | None:
         _, seq, xid, unix, process, kind, body = row
         try:
+            if kind == "gap":
+                gap = _gap(body)
+                self._gap(f"the tables changed under the recorder, {gap.table}: {gap.reason}")
+                return None
             t = self._clock.since_epoch(unix)
             return _KINDS[kind](t, self._names(process), int(xid), body)
         except (KeyError, msgspec.ValidationError) as error:
             self._stream.gap(f"row {seq} of the audit, kind {kind}, cannot be understood: {error}")
             return None
+
+    def _gap(self, text: str) -> None:
+        """Tell of a gap, once: the audit tells of it at every change."""
+        if text not in self._gaps:
+            self._gaps.add(text)
+            self._stream.gap(text)
 
     def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         self.close()
@@ -235,11 +275,8 @@ class DatabaseReader:
             autocommit=True,
             connect_timeout=5,
             tcp_user_timeout=10_000,
-            prepare_threshold=0,
+            prepare_threshold=None,
         )
-        # Until its first ANALYZE the planner takes what is new for a third of the table.
-        connection.execute("SET enable_seqscan = off")
-        connection.execute("SET enable_bitmapscan = off")
         self._measure(connection)
         tracked = connection.execute("SHOW track_commit_timestamp").fetchone() == ("on",)
         self._poll_statement = _POLL.format(committed=_COMMITTED[tracked])
