@@ -2,8 +2,6 @@
 
 from oracle.events import Event, PodEvent, TaskInstanceKey, WorkerEvent
 
-_OVER = ("Succeeded", "Failed")
-
 
 class Aftermath:
     """Watches the pods of the task instances that broke a promise."""
@@ -16,7 +14,7 @@ class Aftermath:
     def feed(self, event: Event) -> None:
         """Take the next event."""
         if isinstance(event, PodEvent):
-            if event.op == "deleted" or event.phase in _OVER:
+            if event.over:
                 self._live.pop(event.uid, None)
             else:
                 self._live[event.uid] = event.ti

@@ -19,6 +19,10 @@ missing, and even a violation may be none."""
 LAB_HEALTHY_AFTER = "lab-healthy-after"
 """The assumption without which nobody can be blamed for a task that was left lying."""
 
+WAITS_KNOWN = "waits-known"
+"""The assumption, told only where it is not met, that the recorder could ask the database why what
+has not ended waits (`WaitingEvent`); without that nothing can be called lost."""
+
 
 Attempts = Literal["row-per-task", "row-per-attempt"]
 """What a row of `task_instance` is: one task instance through all its tries (Airflow 3.0 to 3.3),
@@ -73,6 +77,8 @@ class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="header", omit_d
     """The first line: which run this is, and when its clock began (unix seconds).
 
     `attempts` is what a row was; histories from before it was told are of a row a task.
+    `not_covered` says in words what of the lab no recorder sees: pods in other namespaces, what
+    another executor runs.
     """
 
     schema: int
@@ -83,6 +89,7 @@ class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="header", omit_d
     seed: int
     epoch: float
     attempts: Attempts = "row-per-task"
+    not_covered: list[str] = []
 
 
 class _Record(msgspec.Struct, frozen=True, tag_field="kind", gc=False):
@@ -114,10 +121,16 @@ class DagRunEvent(_Record, frozen=True, tag="run", gc=False):
     xid: int = 0
 
 
+POD_ENDED = frozenset({"Succeeded", "Failed"})
+"""The phases of a pod all of whose containers have ended."""
+
+
 class PodEvent(_Record, frozen=True, tag="pod", gc=False):
     """What a watch of the pods told; `owner` is the label `airflow-worker`.
 
     `deleting` is true once the pod has a deletionTimestamp: a pending pod will then never run.
+    `exit_code` is that of the worker's container, which may have ended in a pod that still runs
+    because another container of it does (a sidecar).
     """
 
     op: Literal["added", "modified", "deleted"]
@@ -130,6 +143,11 @@ class PodEvent(_Record, frozen=True, tag="pod", gc=False):
     reason: str | None = None
     owner: str | None = None
     deleting: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether its worker does nothing any more: it ended, or its pod ended or is gone."""
+        return self.exit_code is not None or self.op == "deleted" or self.phase in POD_ENDED
 
 
 class WorkerEvent(_Record, frozen=True, tag="worker", gc=False):
@@ -186,6 +204,20 @@ class AssumptionEvent(_Record, frozen=True, tag="assumption", gc=False):
     wanted: str = ""
 
 
+class WaitingEvent(_Record, frozen=True, tag="waiting", gc=False):
+    """Why something that had not ended at the end may rightly wait, as the database showed it.
+
+    It is about a run, or about its task `task_id` (every mapped instance of it) where that is in
+    `state`.
+    """
+
+    dag_id: str
+    run_id: str
+    why: str
+    task_id: str | None = None
+    state: str | None = None
+
+
 class End(_Record, frozen=True, tag="end", gc=False):
     """The last line; `events` counts the lines between it and the header."""
 
@@ -202,6 +234,7 @@ Event = (
     | GateEvent
     | NoteEvent
     | AssumptionEvent
+    | WaitingEvent
     | End
 )
 """Every line of a history but the first."""

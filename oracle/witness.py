@@ -22,6 +22,10 @@ LINES = 11
 TWO_TRIES = frozenset({"single-live-pod", "executed-once"})
 """Broken by two tries together, so that the story begins with the earlier of them."""
 
+BY_SILENCE = frozenset({"no-lost-task"})
+"""Broken by what did not happen after the last move of a row; what was seen of the task after that
+(its code completed, its pod ended) is what explains it."""
+
 
 def tell(judgement: Judgement) -> str:
     """Tell one task instance's violation: the one that breaks most promises in fewest events.
@@ -63,7 +67,8 @@ def piece_of(story: Story) -> list[Event]:
     last = max({v.invariant: v for v in reversed(story.violations)}.values(), key=lambda v: v.t)
     events = story.events
     begin = _beginning(events, first)
-    end = max((i for i, event in enumerate(events) if event.t <= last.t), default=len(events) - 1)
+    until = float("inf") if last.invariant in BY_SILENCE else last.t
+    end = max((i for i, event in enumerate(events) if event.t <= until), default=len(events) - 1)
     piece = events[begin : end + 1]
     if not piece:
         return events[-LINES:]

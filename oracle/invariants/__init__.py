@@ -1,6 +1,7 @@
 """The promises that a history is judged by."""
 
 from oracle.invariants.base import Invariant, Violation
+from oracle.invariants.completed_work_stands import CompletedWorkStands
 from oracle.invariants.executed_once import ExecutedOnce
 from oracle.invariants.legal_transition import LegalTransition
 from oracle.invariants.no_live_orphan import NoLiveOrphan
@@ -19,6 +20,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     SingleLivePod,
     ValidStart,
     ExecutedOnce,
+    CompletedWorkStands,
     QueuedInTime,
     NoLostTask,
 )

@@ -18,8 +18,8 @@ from oracle.states import RESTARTING, RUNNING, SUCCESS, UP_FOR_RETRY
 class ExecutedOnce(Invariant):
     """What Airflow is for: the code runs, once; told by the code itself, not by Airflow's rows.
 
-    Completing again is right after a clear, and after a retry of the very try that completed
-    (its worker died before it could report). Begun and not completed is no completion: a sensor
+    Completing again is right after a clear, and after a retry of the very try that completed:
+    its worker died before it could report, or completed-work-stands has it. Begun and not completed is no completion: a sensor
     that is rescheduled and a deferred task leave a start with no end. An execution is over by
     its own word, with its pod or worker, or when the API server took the task instance out of
     RUNNING, for that is its worker's report or a user's wish.
@@ -42,7 +42,7 @@ class ExecutedOnce(Invariant):
         if isinstance(event, TaskInstanceEvent):
             self._row(event)
         elif isinstance(event, PodEvent):
-            if event.ti in self._open and _has_ended(event):
+            if event.ti in self._open and event.over:
                 self._close(event.ti, event.name)
         elif isinstance(event, WorkerEvent) and event.ti in self._open:
             self._close(event.ti, event.pod)
@@ -99,7 +99,3 @@ def _same(one: LedgerEvent, other: LedgerEvent) -> bool:
 
 def _where(event: LedgerEvent) -> str:
     return f"pod {event.pod} (try {event.try_number})"
-
-
-def _has_ended(pod: PodEvent) -> bool:
-    return pod.op == "deleted" or pod.phase in ("Succeeded", "Failed")

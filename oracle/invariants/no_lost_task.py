@@ -1,8 +1,12 @@
 """Does every run that was begun end?"""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 from oracle.events import (
+    WAITS_KNOWN,
+    AssumptionEvent,
     DagRunEvent,
     End,
     Event,
@@ -13,15 +17,19 @@ from oracle.events import (
     PodEvent,
     TaskInstanceEvent,
     TaskInstanceKey,
+    WaitingEvent,
 )
 from oracle.invariants.base import Invariant, Violation
 from oracle.invariants.signs_of_life import SignsOfLife
-from oracle.states import IN_HAND, QUEUED, RUN_FINISHED, RUNNING, WAITING, shown
+from oracle.states import QUEUED, RUNNING, SCHEDULED, WAITING, shown
+from oracle.unended import Run, Unended, run_of
 
 BOUND_SECONDS = 60.0
 """How long everything may stand still before what has not ended counts as lost."""
 
-Run = tuple[str, str]
+Lot = Literal["busy", "idle", "unknown", "waits"]
+"""What is with something that has not ended: somebody is at it; nobody is, though somebody should
+be; it is out of sight; nobody is, and rightly so."""
 
 
 class NoLostTask(Invariant):
@@ -29,37 +37,58 @@ class NoLostTask(Invariant):
 
     Judged at the end of a history, if nothing moved in it for the bound: neither a row nor a
     fault or gate. As long as any task instance moves, another may rightly wait for its slot.
+
     Not lost is what waits for a time or an event that a history does not know (a retry delay, a
-    poke, a trigger), what a live worker is busy with, and a queued run behind such a one.
+    poke, a trigger), what a live worker or a pod on its way is busy with, a queued run behind such
+    a one, and what Airflow's own settings hold back (`WaitingEvent`: a paused DAG, max_active_runs,
+    depends_on_past, a full pool).
+
+    Not judged is what is out of sight: a running task instance of which no pod and no code was
+    ever seen is another executor's, or older than the history; one that is SCHEDULED while others
+    run may wait for `[core] parallelism`, unless more of them were let through before.
     """
 
     name = "no-lost-task"
     promise = "Every run that was begun ends once the faults are healed"
-    sees = (DagRunEvent, TaskInstanceEvent, PodEvent, LedgerEvent, FaultEvent, GateEvent, End)
+    sees = (
+        DagRunEvent,
+        TaskInstanceEvent,
+        PodEvent,
+        LedgerEvent,
+        FaultEvent,
+        GateEvent,
+        WaitingEvent,
+        AssumptionEvent,
+        End,
+    )
     evidence = (DagRunEvent,)
     needs_a_clean_history = True
 
     def __init__(self, header: Header, bound: float = BOUND_SECONDS) -> None:
         super().__init__(header)
         self._bound = bound
-        self._runs: dict[Run, str | None] = {}
-        self._active: dict[TaskInstanceKey, str] = {}
-        self._alive = SignsOfLife()
+        self._out_of_sight = bool(header.not_covered)
+        self._unended = Unended()
+        self._life = SignsOfLife()
+        self._waits: dict[tuple[str, str, str | None, str | None], str] = {}
         self._disturbances: dict[tuple[str, str | None], str] = {}
-        self._last = 0.0
+        self._moved = 0.0
         self._end: float | None = None
         self._abstention: str | None = None
 
     def feed(self, event: Event) -> Iterable[Violation]:
         """Follow what is begun and not ended; nothing can be said before the end."""
-        if isinstance(event, TaskInstanceEvent):
-            self._task_instance(event)
+        if isinstance(event, TaskInstanceEvent | DagRunEvent):
+            self._unended.feed(event)
         elif isinstance(event, PodEvent | LedgerEvent):
-            self._alive.feed(event)
-        elif isinstance(event, DagRunEvent):
-            self._run(event)
+            self._life.feed(event)
         elif isinstance(event, FaultEvent | GateEvent):
             self._disturbance(event)
+        elif isinstance(event, WaitingEvent):
+            self._waits[event.dag_id, event.run_id, event.task_id, event.state] = event.why
+        elif isinstance(event, AssumptionEvent):
+            if event.name == WAITS_KNOWN and not event.met:
+                self._abstention = f"why runs wait is not known: {event.value}"
         elif isinstance(event, End):
             self._end = event.t
         return ()
@@ -67,29 +96,21 @@ class NoLostTask(Invariant):
     def finish(self) -> Iterable[Violation]:
         """Report each run, and each task instance of a finished run, that was left behind."""
         self._abstention = self._why_not()
-        return () if self._abstention else list(self._lost())
+        if self._abstention:
+            return ()
+        lots = {ti: self._lot(ti, state) for ti, state in self._unended.tasks.items()}
+        found = [*self._lost_runs(lots), *self._lost_tasks(lots)]
+        if found:
+            self._abstention = None
+        return found
 
     def abstention(self) -> str | None:
         """Say why the end of this history proves nothing about what has not ended."""
         return self._abstention
 
-    def _task_instance(self, event: TaskInstanceEvent) -> None:
-        state = event.new.state if event.new else None
-        if event.old and event.new and event.old.state == state:
-            return
-        self._last = max(self._last, event.t)
-        if state in IN_HAND or state in WAITING:
-            self._active[event.ti] = state
-        else:
-            self._active.pop(event.ti, None)
-
-    def _run(self, event: DagRunEvent) -> None:
-        self._last = max(self._last, event.t)
-        run = (event.dag_id, event.run_id)
-        if event.op == "delete" or event.new in RUN_FINISHED:
-            self._runs.pop(run, None)
-        else:
-            self._runs[run] = event.new
+    @property
+    def _last(self) -> float:
+        return max(self._moved, self._unended.last)
 
     def _disturbance(self, event: FaultEvent | GateEvent) -> None:
         which = (event.name, event.process)
@@ -97,48 +118,113 @@ class NoLostTask(Invariant):
             self._disturbances[which] = f"{event.name} was never ended"
         elif event.op in ("end", "opened"):
             self._disturbances.pop(which, None)
-            self._last = max(self._last, event.t)
+            self._moved = max(self._moved, event.t)
 
     def _why_not(self) -> str | None:
         if self._end is None:
             return "the history has no end"
-        if not self._runs and not self._active:
+        if not self._unended.runs and not self._unended.tasks:
             return None
         if self._disturbances:
             return next(iter(self._disturbances.values()))
         quiet = self._end - self._last
         if quiet <= self._bound:
             return (
-                f"{len(self._runs)} runs had not ended, but something moved {quiet:.1f} s before "
-                f"the end of the history, less than {self._bound:g} s"
+                f"{len(self._unended.runs)} runs had not ended, but something moved {quiet:.1f} s "
+                f"before the end of the history, less than {self._bound:g} s"
             )
-        return None
+        return self._abstention
 
-    def _lost(self) -> Iterator[Violation]:
-        busy_runs = {
-            (ti.dag_id, ti.run_id)
-            for ti, state in self._active.items()
-            if self._is_busy(ti, state) and (ti.dag_id, ti.run_id) in self._runs
+    def _lot(self, ti: TaskInstanceKey, state: str) -> Lot:
+        """Say what is with a task instance that has not ended."""
+        if state in WAITING:
+            return "busy"
+        if state == RUNNING:
+            if self._life.working(ti):
+                return "busy"
+            lot: Lot = "idle" if self._life.seen(ti) else "unknown"
+        elif state == QUEUED:
+            if self._life.coming(ti):
+                return "busy"
+            lot = "unknown" if self._out_of_sight and not self._life.seen(ti) else "idle"
+        elif state == SCHEDULED and (*run_of(ti), None, None) in self._waits:
+            return "waits"
+        else:
+            lot = "unknown" if state == SCHEDULED and self._may_be_full() else "idle"
+        return "waits" if (*run_of(ti), ti.task_id, state) in self._waits else lot
+
+    def _may_be_full(self) -> bool:
+        """Tell whether the executors may have no slot left, as far as was seen until now."""
+        if self._unended.has_seen_more():
+            return False
+        return any(
+            (state == RUNNING and (self._life.working(ti) or not self._life.seen(ti)))
+            or (state == QUEUED and self._life.coming(ti))
+            for ti, state in self._unended.tasks.items()
+        )
+
+    def _lost_runs(self, lots: dict[TaskInstanceKey, Lot]) -> Iterator[Violation]:
+        left: defaultdict[Run, list[TaskInstanceKey]] = defaultdict(list)
+        for ti in lots:
+            left[run_of(ti)].append(ti)
+        held = {key[:2] for key in self._waits}
+        runs = {
+            run: _lot_of_run({lots[ti] for ti in left[run]}, run in held)
+            for run in self._unended.runs
         }
-        busy_dags = {dag_id for dag_id, _ in busy_runs}
-        for run, state in self._runs.items():
-            if run not in busy_runs and not (state == QUEUED and run[0] in busy_dags):
-                yield self._lost_run(run, state)
-        for ti, state in self._active.items():
-            if (ti.dag_id, ti.run_id) not in self._runs and not self._alive.of(ti, state):
-                yield self.violation(f"{ti} was left {shown(state)} {self._for()}", ti, self._last)
+        dags: defaultdict[str, set[Lot]] = defaultdict(set)
+        for (dag_id, _), lot in runs.items():
+            dags[dag_id].add(lot)
+        for run, state in self._unended.runs.items():
+            lot = runs[run]
+            if lot == "idle" and state == QUEUED:
+                lot = _lot_behind(dags[run[0]])
+            if lot == "idle":
+                yield self._lost_run(
+                    run, state, sorted(left[run], key=lambda ti: lots[ti] != "idle")
+                )
+            elif lot == "unknown":
+                self._doubt(f"run {run[1]} of {run[0]}", shown(state))
 
-    def _is_busy(self, ti: TaskInstanceKey, state: str) -> bool:
-        return state in WAITING or (state == RUNNING and self._alive.of(ti, state))
+    def _lost_tasks(self, lots: dict[TaskInstanceKey, Lot]) -> Iterator[Violation]:
+        """Report what was left in a run that has ended, or that began before the history."""
+        for ti, lot in lots.items():
+            if run_of(ti) in self._unended.runs:
+                continue
+            state = shown(self._unended.tasks[ti])
+            if lot == "idle":
+                yield self.violation(f"{ti} was left {state} {self._for()}", ti, self._last)
+            elif lot == "unknown":
+                self._doubt(str(ti), state)
 
-    def _lost_run(self, run: Run, state: str | None) -> Violation:
-        left = [ti for ti in self._active if (ti.dag_id, ti.run_id) == run]
-        tasks = ", ".join(f"{ti.task_id} {shown(self._active[ti])}" for ti in left[:3])
+    def _doubt(self, what: str, state: str) -> None:
+        if self._abstention is None:
+            self._abstention = (
+                f"{what} was left {state} {self._for()}, and no history shows whether somebody is "
+                "busy with it: its pod was never seen, or executors may have no slot left"
+            )
+
+    def _lost_run(self, run: Run, state: str | None, left: list[TaskInstanceKey]) -> Violation:
+        """Report a run; of its task instances `left`, the first ones are those to blame."""
+        tasks = self._unended.tasks
+        shown_tasks = ", ".join(f"{ti.task_id} {shown(tasks[ti])}" for ti in left[:3])
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         fact = f"run {run[1]} of {run[0]} was left {shown(state)} {self._for()}"
         if left:
-            fact += f" with {tasks}{more}"
+            fact += f" with {shown_tasks}{more}"
         return self.violation(fact, left[0] if left else None, self._last)
 
     def _for(self) -> str:
         return f"for {(self._end or 0.0) - self._last:.1f} s"
+
+
+def _lot_of_run(inside: set[Lot], held: bool) -> Lot:
+    for lot in ("busy", "idle", "unknown"):
+        if lot in inside:
+            return lot
+    return "waits" if held else "idle"
+
+
+def _lot_behind(others: set[Lot]) -> Lot:
+    """Say what is with a queued run, by the other runs of its DAG: it may wait for their end."""
+    return "busy" if "busy" in others else "unknown" if "unknown" in others else "idle"

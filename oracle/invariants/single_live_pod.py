@@ -28,7 +28,8 @@ class SingleLivePod(Invariant):
     """A second pod comes only when the first one's work is over.
 
     Live is a pod that runs, or waits to run and is not being deleted. A running pod that is
-    being deleted still is: its code runs until it is gone.
+    being deleted still is: its code runs until it is gone. One whose worker's container has ended
+    is not, though a sidecar may keep it running for as long as it likes.
 
     One overlap is by design. A worker reports the end of an execution (retry, deferral,
     reschedule; `ti_update_state`) and only then exits, and the row is free for a scheduler at
@@ -103,7 +104,7 @@ class SingleLivePod(Invariant):
 
 
 def _is_live(event: PodEvent) -> bool:
-    if event.op == "deleted":
+    if event.op == "deleted" or event.exit_code is not None:
         return False
     return event.phase == "Running" or (event.phase == "Pending" and not event.deleting)
 

@@ -8,12 +8,15 @@ A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remem
                                                      `job 2`: by whom it is queued
     0.0  api-server   run -> queued                  a DAG run (`run@r2`)
     1.0  pod a        of start try 1 Pending         Running, Succeeded, Failed, gone; `deleting`
-                                                     `owner 2`: whose job made it
+                                                     `owner 2`: whose job made it; `base 0`: its
+                                                     worker's container ended so, a sidecar runs on
     2.0  worker a     of start try 1 refused 409 invalid_state running      or `exit 0`
     2.0  code         start of start try 1 in a      or end, fail
     0.0  fault        begin delay scheduler-2        or end
     0.0  gate         reached select scheduler-2     or closed, opened
     0.0  assume       recorder-without-gaps met      or unmet
+    8.0  waiting      run the DAG is paused          or `start scheduled the pool is full`
+    0.0  unseen       what CeleryExecutor runs       what the header says is not covered
     9.0  end                                         told by itself 1 s after the last line
 """
 
@@ -58,6 +61,10 @@ class Telling:
         elif who in ("fault", "gate"):
             op, name, process, *detail = words
             self._add(who, op=op, name=name, process=process, detail=" ".join(detail))
+        elif who == "waiting":
+            self._waiting(words)
+        elif who == "unseen":
+            self.lines[0].setdefault("not_covered", []).append(" ".join(words))
         elif who == "assume":
             self._add("assumption", name=words[0], met=words[1] == "met", value="", wanted="")
         elif words[0].startswith("run"):
@@ -72,6 +79,13 @@ class Telling:
 
     def _add(self, kind: str, **fields: Any) -> None:
         self.lines.append({"kind": kind, "t": self._t, **fields})
+
+    def _waiting(self, words: list[str]) -> None:
+        task, *why = words
+        which = {"dag_id": "d", "run_id": task.partition("@")[2] or "r1"}
+        if not task.startswith("run"):
+            which |= {"task_id": key(task)["task_id"], "state": why.pop(0)}
+        self._add("waiting", **which, why=" ".join(why))
 
     def _run(self, process: str, words: list[str]) -> None:
         run = words[0].partition("@")[2] or "r1"
@@ -105,6 +119,8 @@ class Telling:
         if rest[0] == "gone":
             op, rest = "deleted", ["Running"]
         state: Line = {"phase": rest[0], "exit_code": SUCCESSES.get(rest[0])}
+        if "base" in rest:
+            state["exit_code"] = int(rest[rest.index("base") + 1])
         if "owner" in rest:
             state["owner"] = rest[rest.index("owner") + 1]
         self._add("pod", op=op, name=name, **common, **state, deleting="deleting" in rest)

@@ -92,6 +92,7 @@ def test_an_invariant_with_nothing_to_judge_says_so() -> None:
     assert judgement.not_judged == {
         "single-live-pod": "no pod event in the history",
         "executed-once": "no ledger event in the history",
+        "completed-work-stands": "no ledger event in the history",
         **NOBODY_FREE,
     }
     assert judge(GUARDED).not_judged == NOBODY_FREE
@@ -176,6 +177,7 @@ def test_the_verdict_is_ready_for_json() -> None:
         "single-live-pod": 1,
         "valid-start": 1,
         "executed-once": 0,
+        "completed-work-stands": 0,
         "queued-in-time": 0,
         "no-lost-task": 0,
     }

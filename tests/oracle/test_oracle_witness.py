@@ -19,6 +19,9 @@ WOKEN = (
     / "no-live-orphan"
     / "invalid-the-other-reset-it-and-its-scheduler-made-the-pod.ndjson"
 )
+SILENCE = (
+    HISTORIES / "no-lost-task" / "invalid-the-code-completed-and-nobody-told-the-api-server.ndjson"
+)
 GOLDEN = Path(__file__).parent / "golden"
 INVALID = sorted(HISTORIES.glob("*/invalid-*.ndjson"))
 MOST_LINES = 15
@@ -34,6 +37,10 @@ def test_the_stall_is_told_like_the_golden_witness_with_what_the_free_scheduler_
 
 def test_the_reset_of_what_a_live_scheduler_queued_is_told_like_the_golden_witness() -> None:
     assert witness.tell(check(WOKEN)) == (GOLDEN / "woken-scheduler.txt").read_text()
+
+
+def test_a_lost_task_is_told_like_the_golden_witness_up_to_what_was_seen_last_of_it() -> None:
+    assert witness.tell(check(SILENCE)) == (GOLDEN / "silence.txt").read_text()
 
 
 def test_a_history_without_violations_has_no_witness() -> None:

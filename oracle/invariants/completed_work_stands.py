@@ -1,0 +1,125 @@
+"""Is work that the user's code completed taken for done?"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from oracle.events import (
+    Event,
+    FaultEvent,
+    GateEvent,
+    Header,
+    LedgerEvent,
+    PodEvent,
+    TaskInstanceEvent,
+    TaskInstanceKey,
+    WorkerEvent,
+)
+from oracle.invariants.base import Invariant, Violation
+from oracle.states import FAILED, FINISHED, RESTARTING, UP_FOR_RETRY, shown
+
+KILLED = frozenset({137, 143})
+"""A worker's exit codes by SIGKILL and SIGTERM: somebody ended it from outside, a node that ran
+out of memory or a user, and what it could not report nobody can know."""
+
+
+@dataclass(slots=True)
+class _Completion:
+    """An execution that completed, of which no row says so yet; `reset` took its row back."""
+
+    began: float
+    end: LedgerEvent
+    reset: TaskInstanceEvent | None = None
+
+
+class CompletedWorkStands(Invariant):
+    """Between the last line of the user's code and its row's SUCCESS lies Airflow's own work.
+
+    Told by the code itself, as in executed-once, which forgives a second completion when the first
+    could not be reported; here that is asked. Undisturbed is an execution if from its start on no
+    fault was on and no gate closed, and its worker was not killed from outside. A user may clear
+    it, or mark it once it has ended: then it is done with.
+    """
+
+    name = "completed-work-stands"
+    promise = "Undisturbed, work that completed is neither recorded as failed nor done again"
+    sees = (LedgerEvent, TaskInstanceEvent, PodEvent, WorkerEvent, FaultEvent, GateEvent)
+    evidence = (LedgerEvent,)
+
+    def __init__(self, header: Header) -> None:
+        super().__init__(header)
+        self._began: dict[TaskInstanceKey, float] = {}
+        self._completed: dict[TaskInstanceKey, _Completion] = {}
+        self._killed: set[str] = set()
+        self._disturbances: set[tuple[str, str | None]] = set()
+        self._disturbed_until = float("-inf")
+
+    def feed(self, event: Event) -> Iterable[Violation]:
+        """Follow each completion until its row says success."""
+        if isinstance(event, TaskInstanceEvent):
+            if event.ti in self._completed:
+                return self._row(event, self._completed[event.ti])
+        elif isinstance(event, LedgerEvent):
+            return self._code(event)
+        elif isinstance(event, PodEvent):
+            if event.exit_code in KILLED or (event.deleting and not event.over):
+                self._killed.add(event.name)
+        elif isinstance(event, WorkerEvent):
+            if event.exit_code in KILLED:
+                self._killed.add(event.pod)
+        elif isinstance(event, FaultEvent | GateEvent):
+            self._disturb(event)
+        return ()
+
+    def _code(self, event: LedgerEvent) -> Iterable[Violation]:
+        if event.op == "start":
+            self._began[event.ti] = event.t
+            return ()
+        began = self._began.pop(event.ti, event.t)
+        if event.op == "fail":
+            return ()
+        before = self._completed.get(event.ti)
+        self._completed[event.ti] = _Completion(began, event)
+        if before is None or before.reset is None:
+            return ()
+        fact = (
+            f"it completed in pod {before.end.pod} (try {before.end.try_number}), "
+            f"{before.reset.process} set it NONE, and it completed again in pod {event.pod}"
+        )
+        return (self.violation(fact, event.ti, event.t, before.end, before.reset, event),)
+
+    def _row(self, event: TaskInstanceEvent, done: _Completion) -> Iterable[Violation]:
+        old, new = event.old, event.new
+        if old is None or (new is not None and new.state == old.state):
+            return ()
+        state = new.state if new else None
+        failed = state in (FAILED, UP_FOR_RETRY) and old.state not in FINISHED
+        if failed and old.try_number == done.end.try_number:
+            del self._completed[event.ti]
+            if self._was_disturbed(done):
+                return ()
+            fact = (
+                f"it completed in pod {done.end.pod} (try {done.end.try_number}), and "
+                f"{event.process} set it {shown(old.state)} -> {shown(state)}"
+            )
+            return (self.violation(fact, event.ti, event.t, done.end, event),)
+        by_scheduler = self.roles.of(event.process) == "scheduler"
+        if new is None or state in FINISHED or state == RESTARTING:
+            del self._completed[event.ti]
+        elif state is None:
+            if not by_scheduler or self._was_disturbed(done):
+                del self._completed[event.ti]
+            else:
+                done.reset = event
+        return ()
+
+    def _was_disturbed(self, done: _Completion) -> bool:
+        killed = done.end.pod in self._killed
+        return killed or bool(self._disturbances) or self._disturbed_until >= done.began
+
+    def _disturb(self, event: FaultEvent | GateEvent) -> None:
+        which = (event.name, event.process)
+        if event.op in ("begin", "closed"):
+            self._disturbances.add(which)
+        elif event.op in ("end", "opened"):
+            self._disturbances.discard(which)
+            self._disturbed_until = event.t
