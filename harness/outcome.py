@@ -79,7 +79,9 @@ def settle(
 def ended(call: pytest.CallInfo[None], record: Mapping[str, Any] | None) -> tuple[Outcome, str]:
     """Say how a phase of a test ended, and why in one line; `record` is its verdict, if it has one.
 
-    Whatever is neither a failed check nor an outcome of pytest's own is an error: broken.
+    Whatever is neither a failed check nor an outcome of pytest's own is an error: broken. So is
+    what fails before or after the test itself, where nothing is checked: a plugin's time limit
+    fails whatever runs.
     """
     if call.excinfo is None:
         return "passed", ""
@@ -93,7 +95,8 @@ def ended(call: pytest.CallInfo[None], record: Mapping[str, Any] | None) -> tupl
         )
     if isinstance(error, pytest.xfail.Exception):
         return "xfailed", reason
-    failed = isinstance(error, pytest.fail.Exception | AssertionError)
+    checked = isinstance(error, pytest.fail.Exception | AssertionError)
+    failed = checked and call.when == "call"
     return ("failed" if failed else "broken"), reason
 
 

@@ -30,6 +30,7 @@ from harness.scenario import Scenario
 from harness.session import SESSION, Session, slug
 from lab.base import Lab
 from lab.kind.cluster import Cluster
+from reports.folder import attempt_folder
 
 log = logging.getLogger(__name__)
 
@@ -166,8 +167,8 @@ def history(request: pytest.FixtureRequest, lab: Lab, seed: int) -> Run:
     """The recorder and the judge of this test; the test is judged when its function returns."""
     session = request.config.stash[SESSION]
     name = request.node.name
-    folder = session.folder(request.node.callspec.params["lab"]) / _test_folder(request.node)
-    shutil.rmtree(folder, ignore_errors=True)
+    wanted = session.folder(request.node.callspec.params["lab"]) / _test_folder(request.node)
+    folder = attempt_folder(wanted)
     run = Run(lab, folder, name, seed, trims="observation" in request.fixturenames)
     run.begin()
     request.node.stash[RUN] = run

@@ -17,14 +17,12 @@ import pytest
 from harness import cards
 from harness.cards import Card
 from harness.results import Lost, report_lost
-from harness.session import Session
+from harness.session import RUNS, Session
 from lab.helm.chart import DEFAULT_VERSION
 from oracle.redaction import excerpt
-from reports.folder import write_json
-from reports.records import SCHEMA, Ended, Outcome, SessionRecord
+from reports.folder import point, write_json
+from reports.records import SCHEMA, Ended, SessionRecord, worst_end
 from reports.store import SESSION as FILE
-
-_WORSE: tuple[Outcome, ...] = ("passed", "skipped", "xfailed", "broken", "failed", "crashed")
 
 DIED = "The xdist worker died while it ran this test."
 NEVER_RAN = "The session ended before this test ran."
@@ -75,6 +73,7 @@ class Register:
         for folder, group in by_folder.items():
             self._folders[folder] = self._record(group)
             self._save(folder)
+            point(RUNS / "latest", folder)
 
     def _folder(self, test: str) -> Path:
         """Return a test's run folder: that of its Airflow, or of the first where it has none."""
@@ -105,21 +104,30 @@ class Register:
         """Take in how one phase of a test ended; the last phase ends the test."""
         ended = _ended(report)
         before = self._running.get(report.nodeid, Ended("passed"))
-        worst = max((before, ended), key=lambda each: _WORSE.index(each.outcome))
+        worst = worst_end(before, ended)
         seconds = before.seconds + ended.seconds
         self._running[report.nodeid] = msgspec.structs.replace(worst, seconds=seconds)
         if report.when == "teardown" or ended.outcome == "crashed":
             self._end(report.nodeid, self._running.pop(report.nodeid))
 
     def _end(self, test: str, ended: Ended) -> None:
+        """Write down how a test ended; one that is run again keeps its worst end."""
         folder = self._folder(test)
         if record := self._folders.get(folder):
-            record.tests[test] = ended
+            before = record.tests.get(test, Ended("passed"))
+            record.tests[test] = worst_end(before, ended)
             self._save(folder)
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """Write the end down, and for Allure what no worker could tell."""
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the end down, and for Allure what no worker could tell.
+
+        A session is not green for having run a test once more: pytest asks for the last attempt
+        alone, and its exit status is corrected here.
+        """
+        ends = [end for record in self._folders.values() for end in record.tests.values()]
+        if exitstatus == pytest.ExitCode.OK and any(end.red for end in ends):
+            session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
         for folder, record in self._folders.items():
             self._folders[folder] = msgspec.structs.replace(
                 record, ended=_now(), exit_status=int(exitstatus)

@@ -6,6 +6,7 @@ or was never run, has none. The controller writes those: a report must not be gr
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +23,17 @@ from harness.cards import Card, card
 from harness.evidence import CONCLUDED
 from harness.session import Session
 from oracle.redaction import redact
+from reports.records import Ended, worst_end
 
 log = logging.getLogger(__name__)
+
+_STATUS = {"failed": Status.FAILED, "broken": Status.BROKEN}
 
 # What Allure's plugin alone knows: in which process a test ran, and by what.
 _ALLURES_OWN = ("thread", "framework", "language")
 
-ENDED = pytest.StashKey[tuple[str, str]]()
-"""How a test ended, as in session.json, and why in a line."""
+ENDED = pytest.StashKey[Ended]()
+"""How a test ended, as in session.json, and why in a line: the worst of its attempts."""
 
 CAPTURED = pytest.StashKey[Mapping[str, str]]()
 """What pytest captured of a test; Allure's own plugin would attach it with its secrets."""
@@ -50,8 +54,9 @@ class Results:
         try:
             return (yield)
         except BaseException:
-            item.stash[ENDED] = ("broken", "The session was stopped while this test ran.")
-            self._complete(item, Status.BROKEN)
+            stopped = Ended("broken", reason="The session was stopped while this test ran.")
+            item.stash[ENDED] = worst_end(item.stash.get(ENDED, Ended("passed")), stopped)
+            self._complete(item)
             raise
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
@@ -59,14 +64,14 @@ class Results:
         if self._item is not None and self._item.nodeid == nodeid:
             self._complete(self._item)
 
-    def _complete(self, item: pytest.Item, status: str | None = None) -> None:
+    def _complete(self, item: pytest.Item) -> None:
         listener: Any = self._config.pluginmanager.get_plugin("allure_listener")
         result = listener.allure_logger.get_test(None) if listener else None
         if result is None:
             return
         try:
             shape(result, card(item, self._session))
-            _tell_end(result, *item.stash.get(ENDED, ("passed", "")), status)
+            _tell_end(result, item.stash.get(ENDED, Ended("passed")))
             evidence.attach_captured(item.stash.get(CAPTURED, {}))
             if concluded := item.stash.get(CONCLUDED, None):
                 evidence.add(result, *concluded)
@@ -90,13 +95,17 @@ def shape(result: TestResult, of: Card) -> None:
         result.links = [*(one for one in result.links if one.url != url), Link("issue", url, name)]
 
 
-def _tell_end(result: TestResult, outcome: str, reason: str, status: str | None) -> None:
-    """Say in one line why a test did not pass; the witness, or what was raised, is its trace."""
-    result.status = status or result.status
-    if outcome == "passed" and not reason:
+def _tell_end(result: TestResult, end: Ended) -> None:
+    """Say in one line why a test did not pass; the witness, or what was raised, is its trace.
+
+    Allure takes the newest result of a test for the present one: a later attempt that passed is
+    therefore told as bad as the worst before it.
+    """
+    result.status = _STATUS.get(end.outcome, result.status)
+    if end.outcome == "passed" and not end.reason:
         return
     details = result.statusDetails or StatusDetails()
-    details.message = redact(reason)
+    details.message = redact(end.reason)
     details.trace = redact(details.trace) if details.trace else None
     result.statusDetails = details
 
@@ -111,17 +120,22 @@ class Lost:
 
 
 def report_lost(folder: Path, lost: Sequence[Lost]) -> None:
-    """Write a broken result for each lost test that has none in `folder`."""
-    known = _history_ids(folder) if lost else set()
+    """Write a broken result for each lost test that has no bad one in `folder`.
+
+    Of a test that died and was run again there is a good one, which must not be the newest.
+    """
+    known = _statuses(folder) if lost else {}
     writer = AllureFileLogger(str(folder)) if lost else None
     for each in lost:
-        if writer is not None and each.card.history_id not in known:
+        found = known.get(each.card.history_id, set())
+        if writer is not None and not found & {*_STATUS.values()}:
             now = int(time.time() * 1000)
+            begun = int(each.begun * 1000) if each.begun and not found else now
             result = TestResult(
                 uuid=uuid4(),
                 status=Status.BROKEN,
                 statusDetails=StatusDetails(message=each.message),
-                start=int(each.begun * 1000) if each.begun else now,
+                start=begun,
                 stop=now,
             )
             shape(result, each.card)
@@ -129,11 +143,15 @@ def report_lost(folder: Path, lost: Sequence[Lost]) -> None:
             writer.report_result(result)
 
 
-def _history_ids(folder: Path) -> set[str]:
+def _statuses(folder: Path) -> dict[str, set[str]]:
+    """Return the statuses of the results that there are, by history."""
+
     class Result(msgspec.Struct):
         historyId: str = ""  # noqa: N815 - Allure's name
+        status: str = ""
 
-    return {
-        msgspec.json.decode(path.read_bytes(), type=Result).historyId
-        for path in folder.glob("*-result.json")
-    }
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in folder.glob("*-result.json"):
+        result = msgspec.json.decode(path.read_bytes(), type=Result)
+        found[result.historyId].add(result.status)
+    return found

@@ -1,16 +1,18 @@
 """The end of a session: one run folder an Airflow, and what the terminal says of it."""
 
+import json
 import os
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.outcome import told_broken
 from harness.session import RUNS, Session
 from harness.table import Cell, Table
-from reports.folder import write_json
+from reports.folder import point, write_json
 from reports.records import SessionRecord
+from reports.store import VERDICT, read_run
 
 _WITNESS_LINES = 15
 _COUNTED = (
@@ -20,6 +22,9 @@ _COUNTED = (
 _SHARED = ("airflow", "version", "lab", "schedulers", "seed", "verdict")
 _RANK = {"invalid": 0, "unknown": 1, "valid": 2}
 
+LEFTOVERS = "leftovers.txt"
+"""In a run folder or a test's: what could not be removed from a database, a line each."""
+
 Sessions = Mapping[Path, SessionRecord]
 
 
@@ -28,47 +33,49 @@ def write(terminal: Any, session: Session, sessions: Sessions) -> None:
 
     `sessions` are the session.json of each run folder: they know also what has no verdict.
     """
-    records = _records(terminal)
-    by_folder = defaultdict(list)
-    for record in records:
-        by_folder[Path(record["folder"]).parent.parent].append(record)
+    by_folder = {folder: judged(folder) for folder in sessions}
+    records = [record for group in by_folder.values() for record in group]
     for folder, group in by_folder.items():
-        _finish_folder(session, folder, group)
+        if group:
+            _finish_folder(session, folder, group)
     if not sessions:
         return
     terminal.section("airflow-ha-chaos")
-    for group in by_folder.values():
-        terminal.write_line(headline(group))
+    for folder, each in sessions.items():
+        tell_leftovers(terminal, folder)
+        terminal.write_line(headline(by_folder[folder], each))
+        for line in _run_again(folder, each):
+            terminal.write_line(line)
     first = max(records, key=_telling) if any(record["witness"] for record in records) else None
     if terminal.config.option.verbose >= 0:
-        if by_folder:
-            terminal.write_line("")
+        terminal.write_line("")
         table(sessions, records).write(terminal)
         if first and not is_shown(terminal, first):
             tell_witness(terminal, first)
         terminal.write_line("")
-    folders = [*by_folder, *(folder for folder in sessions if folder not in by_folder)]
-    _whats_next(terminal, session, folders, first)
+    _whats_next(terminal, session, [*sessions], first)
 
 
 def table(sessions: Sessions, records: list[dict[str, Any]]) -> Table:
     """Lay the tests of all Airflows side by side; one that has no verdict has its outcome."""
-    judged = {record["test"]: record for record in records}
+    told = {record["test"]: record for record in records}
     heads = [each.airflow for each in sessions.values()]
     made = Table(heads if len(heads) > 1 else [""])
     for column, (folder, each) in enumerate(sessions.items()):
         place = f"{each.lab}-{folder.name.removeprefix(each.session + '-')}"
         for test in each.collected:
-            made.put(column, short(test, place), _cell(test, each, judged.get(test)))
+            made.put(column, short(test, place), _cell(test, each, told.get(test)))
     return made
 
 
 def _cell(test: str, session: SessionRecord, record: dict[str, Any] | None) -> Cell:
     ended = session.tests.get(test)
-    if ended is None:
+    if ended is None and record is None:
         return Cell("not run", reason="the session ended before it")
-    if ended.outcome == "crashed" or record is None:
+    crashed = ended is not None and ended.outcome == "crashed"
+    if ended and (record is None or (crashed and record["verdict"] != "invalid")):
         return Cell(ended.outcome, reason=ended.reason)
+    assert record is not None
     most = max(record["violations"].values(), default=0)
     return Cell(
         record["verdict"],
@@ -105,15 +112,38 @@ def tell_witness(terminal: Any, record: dict[str, Any]) -> None:
         terminal.write_line(line)
 
 
-def _records(terminal: Any) -> list[dict[str, Any]]:
-    reports = [report for group in terminal.stats.values() for report in group]
-    found = {
-        report.nodeid: value
-        for report in reports
-        for name, value in getattr(report, "user_properties", [])
-        if name == "ha_chaos"
-    }
-    return [found[nodeid] for nodeid in sorted(found)]
+def judged(folder: Path) -> list[dict[str, Any]]:
+    """Read what a run folder's tests were judged to be, of each its worst attempt, by test.
+
+    What is on disk counts, and not what pytest heard last: a plugin may run a test again, and a
+    worker may die after its test was judged.
+    """
+    found = []
+    for record in read_run(folder).tests:
+        path = Path(record.folder)
+        witness = (path / "witness.txt").read_text() if record.broken else ""
+        raw = json.loads((path / VERDICT).read_text())
+        found.append({**raw, "witness": witness, "folder": str(path)})
+    return sorted(found, key=lambda each: str(each["test"]))
+
+
+def tell_leftovers(terminal: Any, folder: Path) -> None:
+    """Print what could not be taken out of a database, with its command; it matters most."""
+    for path in (folder / LEFTOVERS, *sorted(folder.glob(f"tests/*/{LEFTOVERS}"))):
+        if path.is_file() and (text := path.read_text().strip()):
+            loud = {"red": True, "bold": True}
+            terminal.write("Left in the database, to be removed by hand:\n", **loud)
+            for line in text.splitlines():
+                terminal.write(f"    {line}\n", **loud)
+
+
+def _run_again(folder: Path, session: SessionRecord) -> Iterator[str]:
+    """Name the tests of which there are several attempts: the worst of each counts."""
+    run = read_run(folder)
+    for test, number in Counter(record.test for record in run.others).items():
+        end = session.tests.get(test)
+        how = f", {end.outcome}" if end else ""
+        yield f"{test.split('::')[-1]} ran {number + 1} times; its worst end counts{how}."
 
 
 def _telling(record: dict[str, Any]) -> tuple[bool, bool, bool, int]:
@@ -123,13 +153,45 @@ def _telling(record: dict[str, Any]) -> tuple[bool, bool, bool, int]:
     return bool(witness), "was refused" in witness, overlapped, -len(witness)
 
 
-def headline(group: list[dict[str, Any]]) -> str:
-    """Say in a sentence what a release did, over all tests of it."""
+def headline(group: list[dict[str, Any]], session: SessionRecord | None = None) -> str:
+    """Say in a sentence what a release did, over all tests of it, and how many cannot tell.
+
+    `session` knows also the tests that left no verdict.
+    """
+    silent = _silent(group, session)
+    if not any(record["verdict"] == "invalid" or _shows(record) for record in group):
+        airflow = group[0]["airflow"] if group else session.airflow if session else ""
+        why = ", ".join(f"{number} {how}" for how, number in silent.items())
+        told = "nothing was shown, for no task instance was judged"
+        return f"Airflow {airflow}: {told}{f' ({why})' if why else ''}."
+    cannot = sum(number for how, number in silent.items() if how != "skipped")
+    more = f" {cannot} {'test' if cannot == 1 else 'tests'} cannot tell." if cannot else ""
+    return f"{_deeds(group)}{more}"
+
+
+def _shows(record: dict[str, Any]) -> bool:
+    return bool(record["verdict"] == "valid" and record["task_instances"])
+
+
+def _silent(group: list[dict[str, Any]], session: SessionRecord | None) -> Counter[str]:
+    """Count the tests that tell nothing, by what became of them."""
+    silent = Counter(record["verdict"] for record in group if record["verdict"] == "unknown")
+    for test in session.collected if session else ():
+        end = session.tests.get(test) if session else None
+        outcome = end.outcome if end else "not run"
+        if outcome != "passed" and all(record["test"] != test for record in group):
+            silent[outcome] += 1
+    return silent
+
+
+def _deeds(group: list[dict[str, Any]]) -> str:
+    """Say what a release did where something was judged."""
     total = {name: sum(record[name] for record in group) for name in _COUNTED}
     schedulers = max(record["schedulers"] for record in group)
     subject = f"Airflow {group[0]['airflow']} with {schedulers} schedulers"
     if not any(record["verdict"] == "invalid" for record in group):
-        return f"{subject} broke no promise in {total['task_instances']} task instances."
+        kept = sum(record["task_instances"] for record in group if _shows(record))
+        return f"{subject} broke no promise in {kept} task instances."
     if not total["duplicate_tries"]:
         broken = {name for record in group for name, n in record["violations"].items() if n}
         return f"{subject} broke a promise: {', '.join(sorted(broken))}."
@@ -169,16 +231,10 @@ def _finish_folder(session: Session, folder: Path, records: list[dict[str, Any]]
         },
     )
     for name in ("history.ndjson", "witness.txt"):
-        _link(folder / name, Path(deciding["folder"]) / name)
+        point(folder / name, Path(deciding["folder"]) / name)
     results = session.folder(session.options.airflow[0]) / "allure-results"
     if results.parent != folder:
-        _link(folder / "allure-results", results)
-    _link(RUNS / "latest", folder)
-
-
-def _link(link: Path, target: Path) -> None:
-    link.unlink(missing_ok=True)
-    link.symlink_to(os.path.relpath(target, link.parent))
+        point(folder / "allure-results", results)
 
 
 def _whats_next(

@@ -1,6 +1,7 @@
 """What every run leaves on disk: the verdict, the witness, and the components' logs, redacted."""
 
 import json
+import os
 from collections.abc import Iterable
 from io import TextIOWrapper
 from pathlib import Path
@@ -47,3 +48,27 @@ def write_json(path: Path, data: Any) -> None:
     building = path.with_suffix(".new")
     building.write_text(json.dumps(data, indent=2, default=str) + "\n")
     building.replace(path)
+
+
+def point(link: Path, target: Path) -> None:
+    """Make `link` a relative link to `target`, in one step, whatever it led to before."""
+    building = link.with_name(f".{link.name}.{os.getpid()}")
+    building.unlink(missing_ok=True)
+    building.symlink_to(os.path.relpath(target, link.parent))
+    building.replace(link)
+
+
+def attempt_folder(wanted: Path) -> Path:
+    """Make a test's folder and return it: `wanted`, or `wanted`.2, .3 ... where it ran before.
+
+    A test that a plugin runs again, or that died with its worker, keeps what each attempt left.
+    """
+    number = 1
+    while True:
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}.{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder

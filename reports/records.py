@@ -19,6 +19,14 @@ Outcome = Literal["passed", "failed", "broken", "skipped", "xfailed", "crashed"]
 whose xdist worker died with it."""
 
 
+_WORSE: tuple[Outcome, ...] = ("passed", "skipped", "xfailed", "broken", "failed", "crashed")
+
+Verdict = Literal["valid", "invalid", "unknown"]
+
+GRAVITY: tuple[Verdict, ...] = ("invalid", "unknown", "valid")
+"""The verdicts, the worst first."""
+
+
 class Assumption(msgspec.Struct, frozen=True):
     """Something that a verdict rests on, and whether it happened."""
 
@@ -57,7 +65,7 @@ class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
     lab: str
     schedulers: int
     seed: int
-    verdict: Literal["valid", "invalid", "unknown"]
+    verdict: Verdict
     reasons: list[str] = []
     violations: dict[str, int] = {}
     not_judged: dict[str, str] = {}
@@ -98,11 +106,24 @@ class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """How one test ended; `reason` is a line for what did not pass. `seconds` without the lease."""
+    """How one test ended; `reason` is a line for what did not pass. `seconds` without the lease.
+
+    Of a test that ran more than once in its session, its worst end.
+    """
 
     outcome: Outcome
     seconds: float = 0.0
     reason: str = ""
+
+    @property
+    def red(self) -> bool:
+        """Whether a session in which a test ended so may not be told to be good."""
+        return self.outcome in ("broken", "failed", "crashed")
+
+
+def worst_end(*ends: Ended) -> Ended:
+    """Return the worst of several ends; of equal ones the first."""
+    return max(ends, key=lambda end: _WORSE.index(end.outcome))
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from lab.errors import LabError
-from reports.records import SCHEMA, SessionRecord, TestRecord
+from reports.records import GRAVITY, SCHEMA, SessionRecord, TestRecord
 
 SESSION = "session.json"
 VERDICT = "verdict.json"
@@ -22,12 +22,17 @@ _Record = TypeVar("_Record", SessionRecord, TestRecord)
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run folder; `session` is None where session.json is missing or cannot be read."""
+    """One run folder; `session` is None where session.json is missing or cannot be read.
+
+    A test that ran more than once in its session (a plugin ran it again, or its worker died) is
+    in `tests` with its worst attempt, and in `others` with the rest.
+    """
 
     path: Path
     session: SessionRecord | None
     tests: tuple[TestRecord, ...]
     problems: tuple[str, ...] = ()
+    others: tuple[TestRecord, ...] = ()
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -93,12 +98,33 @@ def read_run(folder: Path) -> RunFolder:
     problems: list[str] = []
     session = _read(folder / SESSION, SessionRecord, problems)
     tests = []
-    for path in sorted((folder / "tests").glob("*")):
+    for path in sorted((folder / "tests").glob("*"), key=_attempt):
         if path.is_dir() and (record := _read(path / VERDICT, TestRecord, problems)):
             tests.append(msgspec.structs.replace(record, folder=str(path)))
     if session is not None and session.ended is None:
         problems.append(f"{folder}: the session did not come to its end")
-    return RunFolder(folder, session, tuple(tests), tuple(problems))
+    worst = worst_attempts(tests)
+    others = tuple(record for record in tests if record not in worst)
+    return RunFolder(folder, session, worst, tuple(problems), others)
+
+
+def worst_attempts(records: Iterable[TestRecord]) -> tuple[TestRecord, ...]:
+    """Keep of each test the attempt that stands for it: the worst, and of those the last.
+
+    What a later attempt did not show is not undone by it.
+    """
+    kept: dict[str, TestRecord] = {}
+    for record in records:
+        before = kept.get(record.test)
+        if before is None or GRAVITY.index(record.verdict) <= GRAVITY.index(before.verdict):
+            kept[record.test] = record
+    return tuple(kept.values())
+
+
+def _attempt(path: Path) -> tuple[str, int]:
+    """Sort the folders of a test's attempts: the tenth comes after the second."""
+    name, _, number = path.name.rpartition(".")
+    return (name, int(number)) if name and number.isdigit() else (path.name, 1)
 
 
 def _read(path: Path, kind: type[_Record], problems: list[str]) -> _Record | None:

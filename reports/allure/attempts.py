@@ -18,6 +18,7 @@ from reports.store import RunFolder, Shelf
 
 RESULTS = "allure-results"
 _SESSION_LENGTH = len("20261122-114208")
+_STATUSES = ("skipped", "passed", "broken", "failed")
 
 Raw = dict[str, Any]
 """An Allure result as its JSON says it: <uuid>-result.json."""
@@ -156,7 +157,7 @@ def _started(run: RunFolder) -> str:
 
 
 def _attempts(session: str, runs: Sequence[RunFolder], problems: list[str]) -> Iterator[Attempt]:
-    found = {each.test: each for each in _results(runs, problems)}
+    found = _worst_results(_results(runs, problems))
     for run in runs:
         yield from _of_run(session, run, found, others=[other for other in runs if other != run])
 
@@ -196,6 +197,22 @@ def _collected(run: RunFolder) -> Sequence[str]:
 
 def _judged(run: RunFolder) -> Iterator[str]:
     return (record.test for record in run.tests)
+
+
+def _worst_results(results: Iterable[Found]) -> dict[str, Found]:
+    """Keep of each test in a session its worst result, and of those the last."""
+    kept: dict[str, Found] = {}
+    for each in results:
+        before = kept.get(each.test)
+        if before is None or _rank(each) >= _rank(before):
+            kept[each.test] = each
+    return kept
+
+
+def _rank(found: Found) -> int:
+    """Rank a result by its status; one that is not known is no good one."""
+    status = found.raw.get("status")
+    return _STATUSES.index(status) if status in _STATUSES else _STATUSES.index("broken")
 
 
 def _results(runs: Sequence[RunFolder], problems: list[str]) -> list[Found]:

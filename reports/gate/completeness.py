@@ -47,7 +47,7 @@ def _row(subject: str, detail: str, build: Build | None = None, good: bool = Fal
 
 def _unread(run: RunFolder) -> list[Path]:
     """Return the tests' folders whose verdict.json is there and cannot be read."""
-    read = {record.folder for record in run.tests}
+    read = {record.folder for record in (*run.tests, *run.others)}
     folders = sorted((run.path / "tests").glob("*"))
     return [path for path in folders if (path / VERDICT).exists() and str(path) not in read]
 
