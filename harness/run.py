@@ -111,7 +111,7 @@ class Run:
         return self._judge.so_far() if self._judge else {}
 
     def _listen(self, event: Event) -> None:
-        if isinstance(event, TaskInstanceEvent) and event.new:
+        if isinstance(event, TaskInstanceEvent) and event.new and not event.new.archived:
             if event.new.state == "scheduled":
                 self.scheduled.add(hash(event.ti))
             elif event.new.state in FINISHED:

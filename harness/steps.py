@@ -156,6 +156,7 @@ class Performer:
     def _fits(self, event: TaskInstanceEvent, wanted: dict[str, str], by: str | None) -> bool:
         return (
             event.new is not None
+            and not event.new.archived
             and event.new.state == wanted["state"]
             and wanted.get("task", event.ti.task_id) == event.ti.task_id
             and by in (None, event.process)

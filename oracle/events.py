@@ -109,6 +109,15 @@ class TaskInstanceEvent(_Record, frozen=True, tag="ti", gc=False):
     xid: int = 0
 
 
+class ArchivedEvent(_Record, frozen=True, tag="archived", gc=False):
+    """The state of an archived attempt moved; `Attempts` makes it, no recorder does."""
+
+    ti: TaskInstanceKey
+    old: Row
+    new: Row
+    process: str
+
+
 class DagRunEvent(_Record, frozen=True, tag="run", gc=False):
     """A committed change of a DAG run; `old` and `new` are its states, None where it is not."""
 
@@ -226,6 +235,7 @@ class End(_Record, frozen=True, tag="end", gc=False):
 
 Event = (
     TaskInstanceEvent
+    | ArchivedEvent
     | DagRunEvent
     | PodEvent
     | WorkerEvent

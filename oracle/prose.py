@@ -1,6 +1,7 @@
 """Puts events into words: who did what. One event, one line; noise has none."""
 
 from oracle.events import (
+    ArchivedEvent,
     DagRunEvent,
     Event,
     FaultEvent,
@@ -11,7 +12,7 @@ from oracle.events import (
     TaskInstanceEvent,
     WorkerEvent,
 )
-from oracle.states import IN_TRY, QUEUED, RUNNING, SCHEDULED, shown
+from oracle.states import IN_TRY, QUEUED, RUNNING, SCHEDULED, UP_FOR_RETRY, shown
 
 
 class Narrator:
@@ -31,6 +32,9 @@ class Narrator:
         if isinstance(event, TaskInstanceEvent):
             what = self._row(event)
             told = (event.process, what) if what else None
+        elif isinstance(event, ArchivedEvent):
+            move = f"{shown(event.old.state)} -> {shown(event.new.state)}"
+            told = (event.process, f"moved the archived try {event.old.try_number}: {move}")
         elif isinstance(event, PodEvent):
             told = self._pod(event)
         elif isinstance(event, WorkerEvent):
@@ -51,6 +55,9 @@ class Narrator:
             return "deleted its row"
         if old is None:
             return f"created it, {shown(new.state)}"
+        if new.try_number != old.try_number and new.id != old.id:
+            move = f"{shown(old.state)} -> {shown(new.state)}"
+            return f"archived try {old.try_number} and made try {new.try_number}: {move}"
         if new.try_number != old.try_number:
             return self._new_try(old, new)
         if new.state == old.state:
@@ -58,6 +65,8 @@ class Narrator:
         verb = {QUEUED: "queued it:", RUNNING: "let a worker start it:"}.get(
             new.state or "", "set it"
         )
+        if new.state == SCHEDULED and old.state in (None, UP_FOR_RETRY):
+            verb = "scheduled it:"
         return f"{verb} {shown(old.state)} -> {shown(new.state)} (try {new.try_number})"
 
     def _new_try(self, old: Row, new: Row) -> str:

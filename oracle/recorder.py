@@ -98,7 +98,9 @@ class Recorder:
         """
         try:
             self._database.open()
-            self.header = structs.replace(self.header, epoch=self._clock.epoch)
+            self.header = structs.replace(
+                self.header, epoch=self._clock.epoch, attempts=self._database.model
+            )
             self._pods.open()
             self._stream.open(self.path, self.header)
         except BaseException:

@@ -64,7 +64,7 @@ class Tally:
         decisions = self._decisions.get(event.process)
         if decisions is None:
             decisions = self._decisions[event.process] = Decisions()
-        raised = new.try_number > old.try_number
+        raised = new.try_number > old.try_number and new.id == old.id
         if new.state == QUEUED != old.state:
             decisions.queued += 1
         elif raised or new.state == SCHEDULED != old.state:

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
+from oracle.attempts import Attempts
 from oracle.events import (
     LAB_HEALTHY_AFTER,
     WITHOUT_GAPS,
@@ -105,6 +106,7 @@ class Judge:
         for invariant in self._invariants:
             for kind in invariant.sees:
                 self._watchers.setdefault(kind, []).append(invariant)
+        self._attempts = Attempts(header)
         self._tally = Tally(header)
         self._memory = Memory()
         self._numbers: Counter[str] = Counter()
@@ -115,7 +117,14 @@ class Judge:
         self._ended = False
 
     def feed(self, event: Event) -> list[Violation]:
-        """Take the next event; return the violations that it shows."""
+        """Take the next event; return the violations that it shows.
+
+        Where a row is an attempt, that is what the transaction before it shows (`Attempts`).
+        """
+        told = self._attempts.feed(event)
+        return [violation for each in told for violation in self._take(each)]
+
+    def _take(self, event: Event) -> list[Violation]:
         self._tally.feed(event)
         self._memory.keep(event)
         found: list[Violation] = []
@@ -144,11 +153,15 @@ class Judge:
     def conclude(self) -> Judgement:
         """Let the invariants look at the whole, and give the verdict. Call it once."""
         not_judged: dict[str, str] = {}
+        for event in self._attempts.finish():
+            self._take(event)
         for invariant in self._invariants:
             if invariant.name in self._crashes:
                 continue
             if reason := self._finish(invariant):
                 not_judged[invariant.name] = reason
+        if ambiguous := len(self._attempts.ambiguous):
+            not_judged["nested loops"] = f"{ambiguous} task instances share their names with others"
         reasons = self._reasons()
         first = min((v.t for v in self._violations), default=None)
         begun = self._tally.first_run_at

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from dags.shapes import Shape, ShapeError, shape
+from oracle.attempts import Attempts
 from oracle.events import DagRunEvent, Event, PodEvent, TaskInstanceEvent, TaskInstanceKey
 from oracle.history import HistoryError, read
 from oracle.states import FINISHED, QUEUED, RUN_FINISHED, RUNNING, SCHEDULED
@@ -56,7 +57,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 def measure(path: Path | str) -> Metrics:
     """Measure a history, one event in memory at a time; raises HistoryError."""
     gauge = Gauge()
-    for event in read(path)[1]:
+    header, events = read(path)
+    for event in Attempts(header).over(events):
         gauge.feed(event)
     return gauge.metrics()
 

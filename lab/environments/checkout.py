@@ -154,7 +154,7 @@ def snapshot(path: Path, version: str, python: Path) -> Path:
         _add_assets(folder, python)
         _compile(folder, python)
         log.info("Starting Airflow %s once.", version)
-        expect(version, interpreter.start(python, (folder,)))
+        expect(version, interpreter.start(python, version, (folder,)))
         found = interpreter.probe(python, (folder,))
         about.write(folder, replace(found, packages={**found.packages, **versions}))
 

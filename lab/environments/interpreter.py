@@ -3,13 +3,16 @@
 import json
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from lab.base import Airflow
+from lab.drivers import database_urls
 from lab.environments.command import run
 from lab.errors import LabError
-from lab.settings import clean_environment, database_urls
+from lab.settings import clean_environment
 
 PROBE_LIMIT = 60.0
 """Seconds for a Python to say what is installed in it; it takes 0.4 s."""
@@ -75,13 +78,16 @@ def require_complete(python: Path, found: Probe) -> None:
         )
 
 
-def start(python: Path, pythonpath: tuple[Path, ...] = ()) -> str:
+def start(python: Path, version: str, pythonpath: tuple[Path, ...] = ()) -> str:
     """Import everything that the lab runs, run `airflow version`, and return that version.
 
-    Raises StartError with the last line of what it said when it does not start.
+    Nothing listens where the database URLs lead: they name the drivers that this `version` is
+    given, and no more is asked. Raises StartError with the last line of what it said when it does
+    not start.
     """
     try:
-        done = _run(python, "start.py", pythonpath, START_LIMIT)
+        urls = database_urls(Airflow("", version, python, pythonpath), 9, "none", "start")
+        done = _run(python, "start.py", pythonpath, START_LIMIT, urls)
     except subprocess.TimeoutExpired:
         raise StartError(
             f"Airflow did not start in {START_LIMIT:.0f} s.",
@@ -97,11 +103,15 @@ def start(python: Path, pythonpath: tuple[Path, ...] = ()) -> str:
 
 
 def _run(
-    python: Path, script: str, pythonpath: tuple[Path, ...], limit: float
+    python: Path,
+    script: str,
+    pythonpath: tuple[Path, ...],
+    limit: float,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> "subprocess.CompletedProcess[str]":
     """Run a script of this package in `python`, in the environment that the lab gives its daemons.
 
-    Nothing listens where the database URLs lead: they name the drivers, and no more is asked.
+    `more` are further variables of it.
     """
     code = (Path(__file__).parent / script).read_text()
     with tempfile.TemporaryDirectory(prefix="airflow-home-") as folder:
@@ -109,5 +119,5 @@ def _run(
         home.mkdir()
         Path(folder, "tmp").mkdir()
         airflow = Airflow("", "", python, pythonpath)
-        environ = clean_environment(airflow, home) | database_urls(9, "none")
+        environ = {**clean_environment(airflow, home), **more}
         return run([python, "-c", code], directory=home, environ=environ, limit=limit)

@@ -109,7 +109,7 @@ def _from_python(request: Request) -> Airflow:
 
     def start(folder: Path) -> None:
         log.info("Starting Airflow %s once.", request.version)
-        expect(request.version, interpreter.start(python))
+        expect(request.version, interpreter.start(python, request.version))
         (folder / "started").touch()
 
     store.made(key, start)

@@ -68,7 +68,7 @@ class Recipe:
         self._check(folder)
         if self.wheels or not self.extra:
             log.info("Starting Airflow %s once.", self.version)
-            expect(self.version, interpreter.start(python_of(folder)))
+            expect(self.version, interpreter.start(python_of(folder), self.version))
         about.write(folder, interpreter.probe(python_of(folder)))
 
     def _check(self, folder: Path) -> None:

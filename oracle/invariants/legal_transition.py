@@ -2,16 +2,18 @@
 
 from collections.abc import Iterable
 
-from oracle.events import Event, TaskInstanceEvent
+from oracle.events import ArchivedEvent, Event, TaskInstanceEvent
 from oracle.invariants.base import Invariant, Violation
 from oracle.invariants.transitions import illegal
+from oracle.states import shown
 
 
 class LegalTransition(Invariant):
     """A process changes a state only from where its own code expects it.
 
     A scheduler that writes SCHEDULED over QUEUED, RUNNING or SUCCESS acts on rows that it read
-    before somebody else's commit. Rows that are inserted or deleted have no move to judge.
+    before somebody else's commit. Rows that are inserted or deleted have no move to judge. An
+    archived attempt (3.4) is history: whatever else of it is written late, its state is not.
     """
 
     name = "legal-transition"
@@ -19,11 +21,13 @@ class LegalTransition(Invariant):
         "A task instance moves only along its state machine, "
         "and no scheduler overwrites RUNNING or SUCCESS"
     )
-    sees = (TaskInstanceEvent,)
+    sees = (TaskInstanceEvent, ArchivedEvent)
     evidence = (TaskInstanceEvent,)
 
     def feed(self, event: Event) -> Iterable[Violation]:
         """Look one change up in the table of its process."""
+        if isinstance(event, ArchivedEvent):
+            return (self._history(event),)
         if not isinstance(event, TaskInstanceEvent) or event.old is None or event.new is None:
             return ()
         old, new = event.old, event.new
@@ -32,3 +36,8 @@ class LegalTransition(Invariant):
         if wrong is None:
             return ()
         return (self.violation(f"{event.process} moved it {wrong}", event.ti, event.t, event),)
+
+    def _history(self, event: ArchivedEvent) -> Violation:
+        move = f"{shown(event.old.state)} -> {shown(event.new.state)}"
+        fact = f"{event.process} moved the archived try {event.old.try_number} {move}"
+        return self.violation(fact, event.ti, event.t, event)

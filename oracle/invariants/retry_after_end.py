@@ -2,9 +2,17 @@
 
 from collections.abc import Iterable
 
-from oracle.events import Event, Header, TaskInstanceEvent, TaskInstanceKey
+from oracle.events import Event, Header, Row, TaskInstanceEvent, TaskInstanceKey
 from oracle.invariants.base import Invariant, Violation
-from oracle.states import REMOVED, RESTARTING, SKIPPED, SUCCESS, UPSTREAM_FAILED, shown
+from oracle.states import (
+    REMOVED,
+    RESTARTING,
+    SKIPPED,
+    SUCCESS,
+    UP_FOR_RETRY,
+    UPSTREAM_FAILED,
+    shown,
+)
 
 NOT_BAD = frozenset({SUCCESS, SKIPPED, UPSTREAM_FAILED, REMOVED})
 """Ends that no scheduler may follow with another try; FAILED is one it may, by this promise."""
@@ -19,6 +27,9 @@ class RetryAfterEnd(Invariant):
     A try that is still going on belongs to unique-try; here the try had ended, and not badly.
     A success that is first overwritten with UP_FOR_RETRY and then tried again is the known case
     (collateral of apache/airflow#57618), so a success is remembered until it is cleared.
+
+    Since 3.4 the next try is a row that is made when the one before has ended, or when it is
+    cleared; what a clear makes has no state yet.
     """
 
     name = "retry-after-end"
@@ -30,6 +41,7 @@ class RetryAfterEnd(Invariant):
 
     def __init__(self, header: Header) -> None:
         super().__init__(header)
+        self._begins = _makes_the_next if header.attempts == "row-per-attempt" else _raises
         self._success_lost: set[TaskInstanceKey] = set()
 
     def feed(self, event: Event) -> Iterable[Violation]:
@@ -37,7 +49,7 @@ class RetryAfterEnd(Invariant):
         if not isinstance(event, TaskInstanceEvent) or event.old is None or event.new is None:
             return ()
         old, new = event.old, event.new
-        if new.try_number <= old.try_number:
+        if not self._begins(old, new):
             self._remember(event.ti, old.state, new.state)
             return ()
         ended = SUCCESS if event.ti in self._success_lost else old.state
@@ -55,3 +67,11 @@ class RetryAfterEnd(Invariant):
             self._success_lost.discard(ti)
         elif old == SUCCESS:
             self._success_lost.add(ti)
+
+
+def _raises(old: Row, new: Row) -> bool:
+    return new.try_number > old.try_number
+
+
+def _makes_the_next(old: Row, new: Row) -> bool:
+    return new.id != old.id and new.state == UP_FOR_RETRY

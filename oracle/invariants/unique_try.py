@@ -2,12 +2,24 @@
 
 from collections.abc import Iterable
 
-from oracle.events import Event, Row, TaskInstanceEvent
+from oracle.events import Event, Header, Row, TaskInstanceEvent
 from oracle.invariants.base import Invariant, Violation
-from oracle.states import FINISHED, IN_TRY, SCHEDULED, UP_FOR_RETRY, shown
+from oracle.states import (
+    FINISHED,
+    IN_TRY,
+    QUEUED,
+    RESTARTING,
+    RUNNING,
+    SCHEDULED,
+    UP_FOR_RETRY,
+    shown,
+)
 
 BEGINS_A_TRY = FINISHED | {None, UP_FOR_RETRY}
 """From here a task instance is scheduled only to a new try (`DagRun.schedule_tis`)."""
+
+NOT_AGAIN = FINISHED | {RUNNING, RESTARTING}
+"""From here no scheduler schedules an attempt, where a row is one."""
 
 
 class UniqueTry(Invariant):
@@ -17,6 +29,11 @@ class UniqueTry(Invariant):
     trigger that fired, or the requeue of a task stuck in queued, sets SCHEDULED and keeps the
     try. This is the promise that apache/airflow#57618 breaks: the second scheduler, with stale
     rows in hand, raises it while the first one's try is scheduled, queued or running.
+
+    Since 3.4 a try is a row of its own, which `schedule_tis` numbers only if it is the first. There
+    the second scheduler would put the same row back to SCHEDULED. The requeue of a task stuck in
+    queued does that too, but takes the row from its scheduler (`_reschedule_stuck_task` clears
+    `queued_by_job_id`).
     """
 
     name = "unique-try"
@@ -24,11 +41,15 @@ class UniqueTry(Invariant):
     sees = (TaskInstanceEvent,)
     evidence = (TaskInstanceEvent,)
 
+    def __init__(self, header: Header) -> None:
+        super().__init__(header)
+        self._fact = _attempt_fact if header.attempts == "row-per-attempt" else _fact
+
     def feed(self, event: Event) -> Iterable[Violation]:
         """Compare the try before and after a change; needs no memory."""
         if not isinstance(event, TaskInstanceEvent) or event.old is None or event.new is None:
             return ()
-        fact = _fact(event.old, event.new)
+        fact = self._fact(event.old, event.new)
         if fact is None:
             return ()
         return (self.violation(f"{event.process} {fact}", event.ti, event.t, event),)
@@ -46,4 +67,22 @@ def _fact(old: Row, new: Row) -> str | None:
         return f"raised {tries} while try {old.try_number} was {shown(old.state)}"
     if new.try_number > old.try_number + 1:
         return f"skipped a try: {tries}"
+    return None
+
+
+def _attempt_fact(old: Row, new: Row) -> str | None:
+    tries = f"try_number {old.try_number} -> {new.try_number}"
+    if new.try_number < old.try_number:
+        return f"set it back: {tries}"
+    if new.id != old.id:
+        made = new.try_number - old.try_number
+        return None if made == 1 else f"made an attempt that does not follow: {tries}"
+    if new.try_number > old.try_number:
+        first = (old.try_number, new.try_number) == (0, 1) and old.state not in IN_TRY
+        return None if first else f"raised {tries} in the row of try {old.try_number}"
+    if new.state != SCHEDULED or old.state == SCHEDULED:
+        return None
+    taken_back = old.state == QUEUED and new.queued_by_job_id is None
+    if old.state in NOT_AGAIN or (old.state == QUEUED and not taken_back):
+        return f"scheduled try {new.try_number} again while it was {shown(old.state)}"
     return None

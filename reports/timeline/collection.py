@@ -7,6 +7,7 @@ with a violation are never left out.
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from oracle.attempts import Attempts
 from oracle.events import (
     DagRunEvent,
     Event,
@@ -64,7 +65,8 @@ class Collection:
 def collect(survey: Survey) -> Collection:
     """Go through the history once more, and keep what is drawn."""
     collector = _Collector(survey)
-    for event in survey.source.events():
+    source = survey.source
+    for event in Attempts(source.header).over(source.events()):
         collector.feed(event)
     return collector.finish()
 
@@ -146,7 +148,7 @@ class _Collector:
         if old is None or new is None or self._roles.of(event.process) != "scheduler":
             return False
         moved = new.state in (SCHEDULED, QUEUED) and new.state != old.state
-        return moved or new.try_number > old.try_number
+        return moved or (new.try_number > old.try_number and new.id == old.id)
 
     def _bin(self, t: float) -> int:
         return min(max(int(t / self._collection.step), 0), BINS - 1)

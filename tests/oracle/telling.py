@@ -18,6 +18,13 @@ A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remem
     8.0  waiting      run the DAG is paused          or `start scheduled the pool is full`
     0.0  unseen       what CeleryExecutor runs       what the header says is not covered
     9.0  end                                         told by itself 1 s after the last line
+
+A tale of Airflow 3.4 says `row-per-attempt` in a line of its own, first of all. There `archive`
+stands before the state that the next attempt is made with, in the same transaction:
+
+    2.0  api-server   start -> archive up_for_retry   the row is archived, and its successor made
+    2.0  api-server   start -> supersede              the row is archived, and nothing is made
+    3.0  scheduler-1  start -> history success        the last archived row moves
 """
 
 import json
@@ -38,6 +45,8 @@ class Telling:
 
     def __init__(self, name: str) -> None:
         self._rows: dict[str, Line] = {}
+        self._archived: dict[str, Line] = {}
+        self._attempts = False
         self._runs: dict[str, str] = {}
         self._pods: set[str] = set()
         self._t = 0.0
@@ -48,7 +57,11 @@ class Telling:
         ]
 
     def tell(self, line: str) -> None:
-        """Add the event of one line."""
+        """Add the events of one line."""
+        if line.strip() == "row-per-attempt":
+            self._attempts = True
+            self.lines[0] |= {"airflow": "3.4.0b2", "attempts": "row-per-attempt"}
+            return
         time, who, *words = line.split()
         self._t = float(time)
         if who in ("pod", "worker"):
@@ -97,6 +110,9 @@ class Telling:
 
     def _row(self, process: str, words: list[str]) -> None:
         task, _, state, *rest = words
+        if state in ("archive", "supersede", "history"):
+            self._attempt(process, task, state, rest[0] if rest else "")
+            return
         old = self._rows.get(task)
         changed = dict(zip(rest[::2], rest[1::2], strict=True))
         new: Line | None = {
@@ -112,6 +128,36 @@ class Telling:
         elif new:
             self._rows[task] = new
         self._add("ti", op=op, ti=key(task), old=old, new=new, process=process, xid=self._next())
+
+    def _attempt(self, process: str, task: str, deed: str, state: str) -> None:
+        """Tell what 3.4 does to the rows of a task's attempts, in one transaction."""
+        same: Line = {"process": process, "xid": self._next(), "ti": key(task)}
+        if deed == "history":
+            row = self._archived[task]
+            moved = self._archived[task] = {**row, "state": state}
+            self._add("ti", op="update", old=row, new=moved, **same)
+            return
+        old = self._rows.pop(task)
+        if state == "up_for_retry" and process == "api-server":
+            set_first = {**old, "state": state}
+            self._add("ti", op="update", old=old, new=set_first, **same)
+            old = set_first
+        ended = old["state"] if old["state"] in ("success", "skipped") else "failed"
+        reason = "retry" if deed == "archive" else "superseded"
+        gone = {**old, "state": ended, "archived": True, "archived_reason": reason}
+        self._archived[task] = gone
+        self._add("ti", op="update", old=old, new=gone, **same)
+        if deed == "archive":
+            number = old["try_number"] + 1
+            heir = {**old, "id": f"id-{task}-{number}", "try_number": number}
+            self._add("ti", op="insert", old=None, new=heir, **same)
+            made = self._rows[task] = {
+                **heir,
+                "state": None if state == "none" else state,
+                "queued_by_job_id": None,
+            }
+            if made != heir:
+                self._add("ti", op="update", old=heir, new=made, **same)
 
     def _pod(self, name: str, common: Line, rest: list[str]) -> None:
         op = "modified" if name in self._pods else "added"

@@ -1,0 +1,160 @@
+"""Turns rows of attempts into the changes of task instances that the promises speak of.
+
+Since Airflow 3.4 a row of `task_instance` is one attempt (`Header.attempts`). A retry, a clear or
+an orphan's reset archives the row and inserts its successor, with a new id and the next try, in one
+transaction (`TaskInstance.prepare_db_for_next_try`):
+
+    update  id a  RUNNING -> UP_FOR_RETRY, try 1
+    update  id a  UP_FOR_RETRY -> FAILED, archived        one change of one task instance:
+    insert  id b  UP_FOR_RETRY, try 2                     a RUNNING, try 1 -> b UP_FOR_RETRY, try 2
+
+Whoever follows a task instance wants that one change. It is told when the transaction is over, and
+a history has no mark for that: so the rows of a transaction wait for the next event of another.
+
+An archived row is history: that its state moved is told as an event of its own (`ArchivedEvent`),
+what else is written to it (who ran it, when it ended) is nobody's concern. A task's mapped
+instances are born as one row that is renamed (`expand_mapped_task`): an end under the old name and
+a beginning under the new one. A history of older Airflows goes through untouched.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from msgspec import structs
+
+from oracle.events import (
+    ArchivedEvent,
+    Event,
+    Header,
+    Row,
+    TaskInstanceEvent,
+    TaskInstanceKey,
+)
+
+
+class Attempts:
+    """Follows which row is the current attempt of each task instance.
+
+    `ambiguous` are the names that several task instances bear at once: the passes of nested loops
+    (`DynamicRegion`, since 3.4) differ in a region that neither a pod nor a worker tells, so their
+    events say nothing and are left out.
+    """
+
+    def __init__(self, header: Header) -> None:
+        self.ambiguous: set[TaskInstanceKey] = set()
+        self._rotates = header.attempts == "row-per-attempt"
+        self._waiting: list[TaskInstanceEvent] = []
+        self._names: dict[str, TaskInstanceKey] = {}
+        self._current: dict[TaskInstanceKey, tuple[str, str]] = {}
+
+    def feed(self, event: Event) -> Iterable[Event]:
+        """Take the next event; give those that can be told now, in order."""
+        if not self._rotates:
+            return (event,)
+        waiting = self._waiting
+        if isinstance(event, TaskInstanceEvent) and (not waiting or waiting[-1].xid == event.xid):
+            waiting.append(event)
+            return ()
+        told: list[Event] = [*self._transaction()]
+        if isinstance(event, TaskInstanceEvent):
+            self._waiting.append(event)
+        elif not self._is_ambiguous(event):
+            told.append(event)
+        return told
+
+    def finish(self) -> Iterable[Event]:
+        """Give what still waits at the end of a history that has none."""
+        return [*self._transaction()]
+
+    def over(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Give a whole history's events as task instances' changes."""
+        for event in events:
+            yield from self.feed(event)
+        yield from self.finish()
+
+    def _is_ambiguous(self, event: Event) -> bool:
+        return bool(self.ambiguous) and getattr(event, "ti", None) in self.ambiguous
+
+    def _transaction(self) -> Iterator[Event]:
+        """Tell what one transaction did, a task instance at a time."""
+        rows, self._waiting = self._waiting, []
+        if len(rows) > 1:
+            rows.sort(key=_name)
+        for _, group in groupby(rows, key=_name):
+            history: list[TaskInstanceEvent] = []
+            current: list[TaskInstanceEvent] = []
+            for row in group:
+                (history if row.old and row.old.archived else current).append(row)
+            named = [each for row in current for each in self._named(row)]
+            told: list[Event] = [*_net(named), *_moved(history)]
+            yield from (each for each in told if not self._is_ambiguous(each))
+
+    def _named(self, event: TaskInstanceEvent) -> Iterator[TaskInstanceEvent]:
+        """Give a row's change under the task instance's name, which has no region."""
+        row = event.new or event.old
+        assert row is not None
+        region, ti = event.ti.region, event.ti
+        if region:
+            ti = structs.replace(ti, region="")
+            event = structs.replace(event, ti=ti)
+        before = self._names.get(row.id)
+        if before is not None and before != ti:
+            self._current.pop(before, None)
+            yield structs.replace(event, op="delete", ti=before, new=None)
+            event = structs.replace(event, op="insert", old=None)
+        self._follow(event, row, region)
+        yield event
+
+    def _follow(self, event: TaskInstanceEvent, row: Row, region: str) -> None:
+        current = self._current.get(event.ti)
+        if event.new is None:
+            self._names.pop(row.id, None)
+            if current and current[0] == row.id:
+                del self._current[event.ti]
+        elif row.archived:
+            if current and current[0] == row.id:
+                del self._current[event.ti]
+        else:
+            if current and current[0] != row.id and current[1] != region:
+                self.ambiguous.add(event.ti)
+            self._names[row.id] = event.ti
+            self._current[event.ti] = (row.id, region)
+
+
+def _name(event: TaskInstanceEvent) -> tuple[str, str, str, int]:
+    ti = event.ti
+    return ti.dag_id, ti.run_id, ti.task_id, ti.map_index
+
+
+def _net(rows: list[TaskInstanceEvent]) -> list[TaskInstanceEvent]:
+    """Put an archived row and its successor, of one transaction, into one change."""
+    archived = next((n for n, row in enumerate(rows) if _archives(row)), None)
+    if archived is None:
+        return rows
+    first = next(row for row in rows if _same_row(row, rows[archived]))
+    rest = rows[archived + 1 :]
+    heirs = [row for row in rest if row.new is not None and not row.new.archived]
+    if not heirs:
+        superseded = structs.replace(first, op="delete", new=None)
+        return [superseded, *(row for row in rest if row.new is None)]
+    op = "insert" if first.old is None else "update"
+    return [structs.replace(first, op=op, new=heirs[-1].new)]
+
+
+def _moved(rows: list[TaskInstanceEvent]) -> Iterator[ArchivedEvent]:
+    """Tell which archived rows have another state now."""
+    for row in rows:
+        old, new = row.old, row.new
+        if old is not None and new is not None and old.state != new.state:
+            ti = structs.replace(row.ti, region="")
+            yield ArchivedEvent(row.t, ti, old, new, row.process)
+
+
+def _archives(event: TaskInstanceEvent) -> bool:
+    old, new = event.old, event.new
+    return new is not None and new.archived and not (old is not None and old.archived)
+
+
+def _same_row(one: TaskInstanceEvent, other: TaskInstanceEvent) -> bool:
+    mine, others = one.new or one.old, other.new or other.old
+    return mine is not None and others is not None and mine.id == others.id

@@ -1,0 +1,92 @@
+"""A history of attempts tells the changes of task instances: one transaction, one change."""
+
+from msgspec import structs
+
+from oracle.attempts import Attempts
+from oracle.events import Event, Header, PodEvent, Row, TaskInstanceEvent, TaskInstanceKey
+
+HEADER = Header(1, "r", "3.4.0b2", "embedded", ["s"], 1, 0.0, attempts="row-per-attempt")
+START = TaskInstanceKey("d", "r1", "start")
+
+
+def change(
+    xid: int, old: Row | None, new: Row | None, ti: TaskInstanceKey = START
+) -> TaskInstanceEvent:
+    op = "insert" if old is None else "delete" if new is None else "update"
+    return TaskInstanceEvent(xid / 10, op, ti, old, new, "scheduler-1", xid)  # type: ignore[arg-type]
+
+
+def row(identity: str, state: str | None, number: int = 1, archived: bool = False) -> Row:
+    return Row(identity, state, number, archived=archived)
+
+
+def told(*events: Event, header: Header = HEADER) -> list[tuple[str | None, str | None]]:
+    shown = []
+    for event in Attempts(header).over(events):
+        if isinstance(event, TaskInstanceEvent):
+            ends = [each and f"{each.id} {each.state}" for each in (event.old, event.new)]
+            shown.append((ends[0], ends[1]))
+    return shown
+
+
+RETRY = (
+    change(1, row("a", "running"), row("a", "up_for_retry")),
+    change(1, row("a", "up_for_retry"), row("a", "failed", archived=True)),
+    change(1, None, row("b", "up_for_retry", 2)),
+)
+
+
+def test_an_attempt_and_its_successor_are_one_change() -> None:
+    assert told(*RETRY) == [("a running", "b up_for_retry")]
+
+
+def test_older_histories_are_told_as_they_are() -> None:
+    older = structs.replace(HEADER, attempts="row-per-task")
+    assert len(told(*RETRY, header=older)) == 3
+
+
+def test_the_rows_of_another_transaction_stay_apart() -> None:
+    again = change(2, row("b", "up_for_retry", 2), row("b", "scheduled", 2))
+    assert told(*RETRY, again)[1:] == [("b up_for_retry", "b scheduled")]
+
+
+def test_an_attempt_that_is_superseded_ends() -> None:
+    gone = change(1, row("a", "success"), row("a", "success", archived=True))
+    assert told(gone) == [("a success", None)]
+
+
+def test_what_is_written_late_to_an_archived_attempt_is_no_change_of_its_task_instance() -> None:
+    late = Row("a", "failed", 1, external_executor_id="pod", archived=True)
+    assert told(*RETRY, change(2, row("a", "failed", archived=True), late))[1:] == []
+
+
+def test_a_task_that_is_mapped_ends_under_one_name_and_begins_under_another() -> None:
+    mapped = structs.replace(START, map_index=0, region="01a2")
+    events = (
+        change(1, None, row("a", None, 0)),
+        change(2, row("a", None, 0), row("a", None, 0), structs.replace(START, region="01a2")),
+        change(2, row("a", None, 0), row("a", None, 0), mapped),
+        change(3, row("a", None, 0), row("a", "scheduled"), mapped),
+    )
+    changes = [e for e in Attempts(HEADER).over(events) if isinstance(e, TaskInstanceEvent)]
+    names = [(each.op, str(each.ti)) for each in changes]
+    unmapped, first = str(START), str(structs.replace(mapped, region=""))
+    assert (names[0], names[-3:]) == (
+        ("insert", unmapped),
+        [("delete", unmapped), ("insert", first), ("update", first)],
+    )
+
+
+def test_names_that_two_live_rows_bear_say_nothing() -> None:
+    attempts = Attempts(HEADER)
+    passes = [structs.replace(START, map_index=0, region=region) for region in ("01a2", "02b3")]
+    pod = PodEvent(9.0, "added", "p", "u", structs.replace(START, map_index=0), 1)
+    events = (
+        change(1, None, row("a", None, 0), passes[0]),
+        change(2, None, row("b", None, 0), passes[1]),
+        change(3, row("b", None, 0), row("b", "scheduled"), passes[1]),
+        pod,
+    )
+    seen = list(attempts.over(events))
+    assert attempts.ambiguous == {structs.replace(START, map_index=0)}
+    assert [type(each) for each in seen] == [TaskInstanceEvent]
