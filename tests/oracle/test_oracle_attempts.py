@@ -24,7 +24,7 @@ def told(*events: Event, header: Header = HEADER) -> list[tuple[str | None, str 
     shown = []
     for event in Attempts(header).over(events):
         if isinstance(event, TaskInstanceEvent):
-            ends = [each and f"{each.id} {each.state}" for each in (event.old, event.new)]
+            ends = [f"{each.id} {each.state}" if each else None for each in (event.old, event.new)]
             shown.append((ends[0], ends[1]))
     return shown
 

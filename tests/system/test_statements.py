@@ -1,0 +1,59 @@
+"""A scenario names a statement: on every release the pattern of that name fits its own, alone.
+
+A pattern that fits nothing would make a scenario green that was never provoked; one that fits too
+much would hold what nobody meant. What a name means is kept in statements.txt, release by release,
+as Airflow itself asked it:
+
+    python -m tests.system.test_statements VERSION     what the names fit there, to be read and kept
+"""
+
+import os
+import sys
+
+import pytest
+from packaging.version import Version
+
+from chaos.rule import STATEMENTS
+from lab.environments import pinned
+from lab.postgres import Postgres
+from tests.system.asked import Asked, fitting, golden, statements_of
+
+pytest_plugins = ["tests.lab.miniature_fixtures"]
+pytestmark = pytest.mark.xdist_group("labs")
+
+ALL = "HA_CHAOS_ALL_VERSIONS"
+
+
+def versions() -> list[str]:
+    """Return the newest pinned release of each line, or all of them, as the nightly run asks."""
+    every = pinned()
+    newest = {Version(version).release[:2]: version for version in every}
+    return every if os.environ.get(ALL) else sorted(newest.values(), key=Version)
+
+
+@pytest.mark.parametrize("version", versions())
+def test_each_name_fits_its_own_statement_and_no_other(postgres: Postgres, version: str) -> None:
+    seen = statements_of(version)
+    wanted = {name: {golden()[name, version]} for name in STATEMENTS}
+    assert fitting(STATEMENTS, seen, postgres.dsn()) == wanted
+    named = {shape for shapes in wanted.values() for shape in shapes}
+    assert {each.who for each in seen if each.shape in named} == {"scheduler-1", "scheduler-2"}
+
+
+def test_every_pinned_release_has_each_of_the_named_statements() -> None:
+    assert set(golden()) == {(name, version) for name in STATEMENTS for version in pinned()}
+
+
+def test_a_name_that_is_met_nowhere_is_seen(postgres: Postgres) -> None:
+    seen = [Asked("scheduler-1", "SELECT dag_run.id FROM dag_run WHERE dag_run.state = 'running'")]
+    assert fitting(STATEMENTS, seen, postgres.dsn()) == {name: set() for name in STATEMENTS}
+
+
+if __name__ == "__main__":
+    import re
+
+    asked = statements_of(sys.argv[1])
+    for name, pattern in STATEMENTS.items():
+        like = re.compile(".*".join(map(re.escape, pattern.split("%"))), re.DOTALL)
+        for shape in sorted({each.shape for each in asked if like.fullmatch(each.text)}):
+            print(f"== {name} {sys.argv[1]}\n{shape}")
