@@ -28,6 +28,8 @@ def publish(
         **judgement.to_json(),
         "airflow": run.lab.airflow.label,
         "version": version,
+        "build": run.lab.airflow.build,
+        "packages": dict(run.lab.airflow.packages),
         "lab": run.lab.kind,
         "schedulers": len(run.lab.schedulers),
         "workers": run.lab.workers,
