@@ -9,13 +9,12 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.version import Version
-
 from lab.environments import about, interpreter, store, wheels
 from lab.environments.about import About
 from lab.environments.record import Altered, altered
 from lab.environments.uvtool import InstallError, base_python, run_uv
 from lab.errors import LabError
+from lab.reported import same_version
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +114,7 @@ def python_of(folder: Path) -> Path:
 
 def expect(version: str, reported: str) -> None:
     """Raise LabError unless Airflow reported the version asked for, local part aside."""
-    if Version(version).public != Version(reported).public:
+    if not same_version(version, reported):
         raise LabError(
             f"Airflow {version} was asked for, but what starts says that it is {reported}.",
             "Give apache_airflow_core-*.whl: apache_airflow-*.whl alone has no code in it.",
