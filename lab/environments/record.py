@@ -49,9 +49,7 @@ def altered(site_packages: Path, besides: frozenset[str] = frozenset()) -> list[
             right[file].add(digest)
     found = []
     for path, told in records.items():
-        file = next(
-            (file for file in told if not _vouched(site_packages / file, right[file])), None
-        )
+        wrong = [file for file in told if not _vouched(site_packages / file, right[file])]
         about = PathDistribution(path.parent)
         name = canonicalize_name(str(about.metadata["Name"]))
         if wrong and name not in besides:
