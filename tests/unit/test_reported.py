@@ -3,7 +3,7 @@
 import pytest
 
 from lab.errors import LabError
-from lab.reported import require_version
+from lab.reported import image_build, require_version
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,11 @@ def test_another_version_is_refused_with_both(asked: str, reported: str) -> None
     assert asked in caught.value.message
     assert f"reports {reported}." in caught.value.message
     assert "tag" in caught.value.hint
+
+
+def test_an_image_is_the_build_that_its_digest_is_whatever_its_tag() -> None:
+    one, other = ("docker.io/apache/airflow@sha256:" + digit * 64 for digit in "ab")
+    assert image_build([one, one]) == image_build(["sha256:" + "a" * 64]) == "a" * 12
+    assert image_build([one]) != image_build([other])
+    assert image_build([one, other]) not in (image_build([one]), image_build([other]))
+    assert image_build(["", "apache/airflow:3.0.6"]) == ""
