@@ -30,6 +30,7 @@ def publish(
         "version": version,
         "build": run.lab.airflow.build,
         "packages": dict(run.lab.airflow.packages),
+        "drivers": list(run.lab.airflow.drivers),
         "lab": run.lab.kind,
         "schedulers": len(run.lab.schedulers),
         "workers": run.lab.workers,

@@ -50,7 +50,8 @@ class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `build` is a digest of the code that was tested, on which evidence may be added up: a label such
     as 3.0.6 tells what was asked for. It is empty in records older than it. `packages` are the
-    versions of Airflow's parts, SQLAlchemy and the database drivers.
+    versions of Airflow's parts, SQLAlchemy and the database drivers, `drivers` those that were
+    used, the synchronous one first.
     """
 
     __test__ = False  # no test class, whatever pytest takes its name for
@@ -82,6 +83,7 @@ class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
     expect_known: bool = False
     build: str = ""
     packages: dict[str, str] = {}
+    drivers: list[str] = []
     folder: str = ""
 
     @property

@@ -18,7 +18,7 @@ from lab.reported import same_version
 
 log = logging.getLogger(__name__)
 
-_FORM = "2"
+FORM = "3"
 """How environments are made: another number for each change that old ones must not survive."""
 
 
@@ -39,7 +39,7 @@ class Recipe:
     @property
     def key(self) -> str:
         """Return the name of the environment's folder: the version and a digest of all else."""
-        digest = hashlib.sha256(f"{_FORM} {base_python()}\n{self.pins}\n{self.extra}\n".encode())
+        digest = hashlib.sha256(f"{FORM} {base_python()}\n{self.pins}\n{self.extra}\n".encode())
         for wheel in sorted(self.wheels, key=lambda path: path.name):
             digest.update(wheel.name.encode() + wheel.read_bytes())
         return f"{self.version}-{digest.hexdigest()[:10]}"
@@ -65,10 +65,10 @@ class Recipe:
             wheels = [str(wheel) for wheel in self.wheels]
             self._install(folder, "--no-deps", "--reinstall", *wheels)
         self._check(folder)
+        drivers: tuple[str, ...] = ()
         if self.wheels or not self.extra:
-            log.info("Starting Airflow %s once.", self.version)
-            expect(self.version, interpreter.start(python_of(folder)))
-        about.write(folder, interpreter.probe(python_of(folder)))
+            drivers = started(self.version, python_of(folder)).drivers
+        about.write(folder, interpreter.probe(python_of(folder)), drivers)
 
     def _check(self, folder: Path) -> None:
         """Have what was published, not what somebody made of it in uv's cache.
@@ -110,6 +110,17 @@ def site_packages(folder: Path) -> Path:
 def python_of(folder: Path) -> Path:
     """Return the Python of a virtual environment."""
     return folder / "bin" / "python"
+
+
+def started(version: str, python: Path, pythonpath: tuple[Path, ...] = ()) -> interpreter.Started:
+    """Start Airflow once as the lab will, and return what it says.
+
+    Raises StartError when it does not start, LabError when it reports another version.
+    """
+    log.info("Starting Airflow %s once.", version)
+    said = interpreter.start(version, python, pythonpath)
+    expect(version, said.version)
+    return said
 
 
 def expect(version: str, reported: str) -> None:
