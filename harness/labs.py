@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from harness.options import Options
 from lab.base import Airflow
 from lab.environments import describe, prepare
-from lab.kind.provision import Provision, deployment
+from lab.kind.provision import Provision, build_of, deployment
 from lab.spec import LabSpec
 
 
@@ -33,7 +33,7 @@ def wanted_lab(
         )
     if options.cluster is not None:
         there = options.cluster
-        found = Airflow(there.version, there.version, image=there.image)
+        found = Airflow(there.version, there.version, image=there.image, build=there.build)
         return LabSpec(found, there.schedulers, attachment=there.attachment)
 
     request, kind = describe(airflow), options.kind
@@ -46,11 +46,11 @@ def wanted_lab(
         chart=kind.chart,
         chart_version=kind.chart_version,
     )
+    place = deployment(provision, image, kind.postgres_image, (*kind.layers, *layers), kind.values)
+    build = build_of(kind.name, image)
     return LabSpec(
-        Airflow(request.label, request.version, image=image),
+        Airflow(request.label, request.version, image=image, build=build),
         options.schedulers,
         env=dict(env),
-        deployment=deployment(
-            provision, image, kind.postgres_image, (*kind.layers, *layers), kind.values
-        ),
+        deployment=place,
     )

@@ -30,6 +30,7 @@ class ClusterOptions:
     schedulers: int
     observe: float | None
     plan: tuple[str, ...]
+    build: str = ""
 
 
 def add_cluster_options(parser: pytest.Parser) -> None:
@@ -103,6 +104,7 @@ def _found(config: pytest.Config, observe: float | None) -> ClusterOptions:
         schedulers=len(release.schedulers),
         observe=observe,
         plan=tuple(plan(client, data["current-context"], release, allow_faults=allowed)),
+        build=release.build,
     )
 
 

@@ -20,7 +20,8 @@ class Airflow:
 
     `build` is a digest of the code that runs, the same for the same code however it was had, and
     empty where it is not known; `packages` are the versions of Airflow's parts, SQLAlchemy and the
-    database drivers, by package. A version is no build: people patch releases in place.
+    database drivers, by package, and `drivers` those of them that are used, the synchronous one
+    first. A version is no build: people patch releases in place.
     """
 
     label: str
@@ -31,6 +32,7 @@ class Airflow:
     image: str = ""
     build: str = ""
     packages: Mapping[str, str] = field(default_factory=dict)
+    drivers: tuple[str, ...] = ()
 
 
 class Lab(Protocol):

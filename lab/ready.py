@@ -5,6 +5,7 @@ import requests
 
 from lab.api import AirflowAPI
 from lab.errors import LabError
+from lab.reported import require_version
 from lab.spec import LabSpec
 
 # A scheduler's row in `job` is fresh for scheduler_health_check_threshold, 30 s by default.
@@ -32,12 +33,15 @@ class Readiness:
     def missing(self) -> str:
         """Return what is being waited for, in words; empty when the lab is ready.
 
-        Raises LabError at once when a DAG file does not import: waiting would not mend it.
+        Raises LabError at once when a DAG file does not import, or another Airflow answers than the
+        one that was asked for: waiting would not mend it.
         """
         try:
             self._api.health()
+            reported = self._api.version()
         except (requests.RequestException, LabError):
             return "the API server does not answer yet"
+        require_version(self._spec.airflow.version, reported)
         if errors := self._api.import_errors():
             raise LabError(
                 f"A DAG does not import: {errors[0]}", "Mend the file, or the HA_CHAOS_ variables."

@@ -54,7 +54,13 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One test's `verdict.json`; its `folder` is filled in by the reader."""
+    """One test's `verdict.json`; its `folder` is filled in by the reader.
+
+    `build` is a digest of the code that was tested, on which evidence may be added up: a label such
+    as 3.0.6 tells what was asked for. It is empty in records older than it. `packages` are the
+    versions of Airflow's parts, SQLAlchemy and the database drivers, `drivers` those that were
+    used, the synchronous one first.
+    """
 
     __test__ = False  # no test class, whatever pytest takes its name for
 
@@ -83,6 +89,9 @@ class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
     boot: dict[str, float] = {}
     known: Known | None = None
     expect_known: bool = False
+    build: str = ""
+    packages: dict[str, str] = {}
+    drivers: list[str] = []
     folder: str = ""
 
     @property

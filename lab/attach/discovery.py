@@ -18,6 +18,7 @@ from kubernetes.client.exceptions import ApiException
 from lab.errors import LabError
 from lab.kube import names
 from lab.kube.client import core_v1
+from lab.reported import image_build
 
 _TIER = "tier=airflow,kubernetes_executor!=True"
 _EXECUTOR = "KubernetesExecutor"
@@ -33,6 +34,7 @@ class Release:
 
     `secret` is the name and key of the Secret with the database's URL, empty when there is none;
     `pool_mode` is PgBouncer's, empty when there is none. The API is at `api_path` of `api_port`.
+    `build` is of the images that schedulers and API server run.
     """
 
     namespace: str
@@ -48,6 +50,7 @@ class Release:
     pool_mode: str
     api_port: int
     api_path: str
+    build: str = ""
 
     @property
     def not_covered(self) -> list[str]:
@@ -127,6 +130,12 @@ def _discover(core: Any, namespace: str, wanted: str) -> Release:
         pool_mode=_pool_mode(core, namespace, name) if "pgbouncer" in by_component else "",
         api_port=_port(_main(by_component["api-server"][0])),
         api_path=urlsplit(settings.get("api", "base_url", "")).path.rstrip("/"),
+        build=image_build(
+            each.image_id or ""
+            for pod in (*by_component["scheduler"], *by_component["api-server"])
+            for each in pod.status.container_statuses or ()
+            if each.name == _main(pod).name
+        ),
     )
 
 

@@ -22,8 +22,11 @@ from psycopg.conninfo import make_conninfo
 
 from lab.errors import LabError
 from lab.helm import pgbouncer
+from lab.helm.chart import inspect
 from lab.helm.release import Install
+from lab.helm.render import render, require_components
 from lab.helm.values import merged
+from lab.kind.tools import find
 from lab.kube import manifests, names, namespaces
 from lab.kube.client import api_client
 from lab.kube.readiness import waiting
@@ -150,6 +153,11 @@ class DeployBoot:
             dag_files=list(manifests.dag_files()),
             extra=[Path(path) for path in self.deployment.values],
         )
+        rendered = render(
+            find("helm"), inspect(Path(self.deployment.chart)), values, self.namespace
+        )
+        require_components(rendered, values)
+        yield
         path = self.directory / "values.yaml"
         path.write_text(yaml.safe_dump(values, sort_keys=False))
         self._install = Install(

@@ -88,6 +88,7 @@ def _prepare(spec: str) -> None:
     airflow = prepare(spec)
     print(f"airflow     {airflow.version}")
     print(f"python      {airflow.python}")
+    print(f"build       {airflow.build}, over {' and '.join(airflow.drivers)}")
     if airflow.pythonpath:
         print(f"pythonpath  {':'.join(str(path) for path in airflow.pythonpath)}")
 

@@ -38,28 +38,34 @@ _LENGTH = 12
 
 @dataclass(frozen=True)
 class About:
-    """A digest over Airflow's code, SQLAlchemy's and the drivers' versions; versions by package."""
+    """A digest over Airflow's code, SQLAlchemy's and the drivers' versions; versions by package.
+
+    `drivers` are those of several that are installed which this Airflow uses in a lab, the
+    synchronous one first.
+    """
 
     build: str
     packages: dict[str, str]
+    drivers: tuple[str, ...] = ()
 
 
-def about(found: Probe) -> About:
+def about(found: Probe, drivers: tuple[str, ...]) -> About:
     """Return what is to be told of an Airflow.
 
     The digest is over the contents of Airflow's own files and of the providers that the lab runs
     (probe.py says which), so that it is the same however they were installed; of the packages
-    between Airflow and its database, which decide what a statement looks like, over the versions.
+    between Airflow and its database, which decide what a statement looks like, over the versions
+    and which of them are used.
     """
     packages = {name: found.packages[name] for name in _TOLD if name in found.packages}
     database = [f"{name}=={packages[name]}" for name in _DATABASE if name in packages]
-    digest = hashlib.sha256("\n".join([found.code, *database]).encode())
-    return About(digest.hexdigest()[:_LENGTH], packages)
+    digest = hashlib.sha256("\n".join([found.code, *database, *drivers]).encode())
+    return About(digest.hexdigest()[:_LENGTH], packages, drivers)
 
 
-def write(folder: Path, found: Probe) -> None:
+def write(folder: Path, found: Probe, drivers: tuple[str, ...]) -> None:
     """Keep what is to be told of the Airflow in a folder."""
-    (folder / ABOUT).write_bytes(msgspec.json.encode(about(found)))
+    (folder / ABOUT).write_bytes(msgspec.json.encode(about(found, drivers)))
 
 
 def read(folder: Path) -> About:

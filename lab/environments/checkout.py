@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 from lab.environments import about, interpreter, store
 from lab.environments.command import clean_environ, run
-from lab.environments.recipe import expect
+from lab.environments.recipe import FORM, started
 from lab.environments.wheels import CORE, META, TASK_SDK
 from lab.errors import LabError
 
@@ -109,10 +109,7 @@ def _pyproject(project: Path) -> dict[str, Any]:
 
 
 def source_digest(path: Path) -> str:
-    """Return a digest that changes with every change to a source file of the checkout.
-
-    It is made of names, sizes and modification times: hashing contents would take seconds.
-    """
+    """Return a digest of the names and contents of the checkout's source files (0.1 s)."""
     digest = hashlib.sha256()
     for source in (*SOURCES, *map(_provider_source, _providers(path))):
         for root, folders, files in os.walk(path / source, followlinks=True):
@@ -120,10 +117,9 @@ def source_digest(path: Path) -> str:
             folders[:] = sorted(set(folders) - skipped)
             for file in sorted(set(files) - skipped):
                 where = Path(root, file)
-                if not where.exists():
-                    continue
-                status = where.stat()
-                digest.update(f"{root}/{file} {status.st_size} {status.st_mtime_ns}\n".encode())
+                if where.is_file():
+                    content = hashlib.sha256(where.read_bytes())
+                    digest.update(f"{root}/{file} {content.hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
@@ -153,12 +149,11 @@ def snapshot(path: Path, version: str, python: Path) -> Path:
             shutil.copytree(path / _provider_source(name), copied, ignore=_skipped)
         _add_assets(folder, python)
         _compile(folder, python)
-        log.info("Starting Airflow %s once.", version)
-        expect(version, interpreter.start(python, version, (folder,)))
+        drivers = started(version, python, (folder,)).drivers
         found = interpreter.probe(python, (folder,))
-        about.write(folder, replace(found, packages={**found.packages, **versions}))
+        about.write(folder, replace(found, packages={**found.packages, **versions}), drivers)
 
-    digest = hashlib.sha256(f"{source_digest(path)} {python}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{FORM} {source_digest(path)} {python}".encode()).hexdigest()
     return store.made(f"checkout-{version}-{digest[:10]}", build)
 
 

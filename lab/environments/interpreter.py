@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from lab.base import Airflow
 from lab.drivers import database_urls
@@ -50,10 +49,23 @@ class Probe:
         return self.packages.get("apache-airflow-core") or self.packages.get("apache-airflow")
 
 
+@dataclass(frozen=True)
+class Started:
+    """What Airflow said as it started: its version, and its drivers, synchronous one first."""
+
+    version: str
+    drivers: tuple[str, ...]
+
+
+def lab_urls(airflow: Airflow) -> dict[str, str]:
+    """Return the lab's own database URLs, leading nowhere: they name the drivers."""
+    return database_urls(airflow, 9, "none", "start")
+
+
 def probe(python: Path, pythonpath: tuple[Path, ...] = ()) -> Probe:
     """Return what `python` has installed; raises LabError if it is not a Python at all."""
     try:
-        done = _run(python, "probe.py", pythonpath, PROBE_LIMIT)
+        done = _run(Airflow("", "", python, pythonpath), "probe.py", PROBE_LIMIT)
         told = json.loads(done.stdout.splitlines()[-1])
         return Probe(told["python"], told["packages"], told["code"])
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError, KeyError, TypeError):
@@ -78,46 +90,37 @@ def require_complete(python: Path, found: Probe) -> None:
         )
 
 
-def start(python: Path, version: str, pythonpath: tuple[Path, ...] = ()) -> str:
-    """Import everything that the lab runs, run `airflow version`, and return that version.
+def start(version: str, python: Path, pythonpath: tuple[Path, ...] = ()) -> Started:
+    """Import everything that the lab runs, make the engines, run `airflow version`.
 
-    Nothing listens where the database URLs lead: they name the drivers that this `version` is
-    given, and no more is asked. Raises StartError with the last line of what it said when it does
-    not start.
+    Raises StartError with the last line of what it said when it does not start.
     """
+    airflow = Airflow(version, version, python, pythonpath)
     try:
-        urls = database_urls(Airflow("", version, python, pythonpath), 9, "none", "start")
-        done = _run(python, "start.py", pythonpath, START_LIMIT, urls)
+        done = _run(airflow, "start.py", START_LIMIT, lab_urls(airflow))
     except subprocess.TimeoutExpired:
         raise StartError(
             f"Airflow did not start in {START_LIMIT:.0f} s.",
             f"See what it does: {python} -m airflow version",
         ) from None
     if done.returncode != 0:
-        told = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         raise StartError(
-            f"Airflow does not start: {told[-1][:300] if told else 'it said nothing'}",
+            f"Airflow does not start: {said[-1][:300] if said else 'it said nothing'}",
             "A package of another version than this Airflow expects is the usual cause.",
         )
-    return str(json.loads(done.stdout.splitlines()[-1])["version"])
+    told = json.loads(done.stdout.splitlines()[-1])
+    return Started(told["version"], tuple(told["drivers"]))
 
 
 def _run(
-    python: Path,
-    script: str,
-    pythonpath: tuple[Path, ...],
-    limit: float,
-    more: Mapping[str, str] = MappingProxyType({}),
+    airflow: Airflow, script: str, limit: float, settings: Mapping[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a script of this package in `python`, in the environment that the lab gives its daemons.
-
-    `more` are further variables of it.
-    """
+    """Run a script of this package in an Airflow's Python, as the lab runs its daemons."""
     code = (Path(__file__).parent / script).read_text()
     with tempfile.TemporaryDirectory(prefix="airflow-home-") as folder:
         home = Path(folder, "home")
         home.mkdir()
         Path(folder, "tmp").mkdir()
-        airflow = Airflow("", "", python, pythonpath)
-        environ = {**clean_environment(airflow, home), **more}
-        return run([python, "-c", code], directory=home, environ=environ, limit=limit)
+        environ = {**clean_environment(airflow, home), **(settings or {})}
+        return run([airflow.python, "-c", code], directory=home, environ=environ, limit=limit)

@@ -9,7 +9,7 @@ from packaging.version import Version
 from lab.base import Airflow
 from lab.environments import about, checkout, interpreter, pins, store, wheels
 from lab.environments.about import About
-from lab.environments.recipe import Recipe, expect
+from lab.environments.recipe import FORM, Recipe, started
 from lab.environments.request import Request, describe
 from lab.environments.resolve import resolve_as_released
 from lab.errors import LabError
@@ -104,16 +104,13 @@ def _from_python(request: Request) -> Airflow:
     python = request.path
     found = interpreter.probe(python)
     packages = "\n".join(f"{name}=={version}" for name, version in sorted(found.packages.items()))
-    digest = hashlib.sha256(f"{python}\n{packages}\n{found.code}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{FORM}\n{python}\n{packages}\n{found.code}".encode()).hexdigest()
     key = f"python-{request.version}-{digest[:10]}"
 
     def start(folder: Path) -> None:
-        log.info("Starting Airflow %s once.", request.version)
-        expect(request.version, interpreter.start(python, request.version))
-        (folder / "started").touch()
+        about.write(folder, found, started(request.version, python).drivers)
 
-    store.made(key, start)
-    return _airflow(request, python, key, about.about(found))
+    return _airflow(request, python, key, about.read(store.made(key, start)))
 
 
 def _airflow(
@@ -127,6 +124,7 @@ def _airflow(
         key,
         build=found.build,
         packages=found.packages,
+        drivers=found.drivers,
     )
 
 

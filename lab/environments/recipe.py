@@ -9,17 +9,16 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.version import Version
-
 from lab.environments import about, interpreter, store, wheels
 from lab.environments.about import About
 from lab.environments.record import Altered, altered
 from lab.environments.uvtool import InstallError, base_python, run_uv
 from lab.errors import LabError
+from lab.reported import same_version
 
 log = logging.getLogger(__name__)
 
-_FORM = "2"
+FORM = "3"
 """How environments are made: another number for each change that old ones must not survive."""
 
 
@@ -40,7 +39,7 @@ class Recipe:
     @property
     def key(self) -> str:
         """Return the name of the environment's folder: the version and a digest of all else."""
-        digest = hashlib.sha256(f"{_FORM} {base_python()}\n{self.pins}\n{self.extra}\n".encode())
+        digest = hashlib.sha256(f"{FORM} {base_python()}\n{self.pins}\n{self.extra}\n".encode())
         for wheel in sorted(self.wheels, key=lambda path: path.name):
             digest.update(wheel.name.encode() + wheel.read_bytes())
         return f"{self.version}-{digest.hexdigest()[:10]}"
@@ -66,10 +65,10 @@ class Recipe:
             wheels = [str(wheel) for wheel in self.wheels]
             self._install(folder, "--no-deps", "--reinstall", *wheels)
         self._check(folder)
+        drivers: tuple[str, ...] = ()
         if self.wheels or not self.extra:
-            log.info("Starting Airflow %s once.", self.version)
-            expect(self.version, interpreter.start(python_of(folder), self.version))
-        about.write(folder, interpreter.probe(python_of(folder)))
+            drivers = started(self.version, python_of(folder)).drivers
+        about.write(folder, interpreter.probe(python_of(folder)), drivers)
 
     def _check(self, folder: Path) -> None:
         """Have what was published, not what somebody made of it in uv's cache.
@@ -113,9 +112,20 @@ def python_of(folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
+def started(version: str, python: Path, pythonpath: tuple[Path, ...] = ()) -> interpreter.Started:
+    """Start Airflow once as the lab will, and return what it says.
+
+    Raises StartError when it does not start, LabError when it reports another version.
+    """
+    log.info("Starting Airflow %s once.", version)
+    said = interpreter.start(version, python, pythonpath)
+    expect(version, said.version)
+    return said
+
+
 def expect(version: str, reported: str) -> None:
     """Raise LabError unless Airflow reported the version asked for, local part aside."""
-    if Version(version).public != Version(reported).public:
+    if not same_version(version, reported):
         raise LabError(
             f"Airflow {version} was asked for, but what starts says that it is {reported}.",
             "Give apache_airflow_core-*.whl: apache_airflow-*.whl alone has no code in it.",

@@ -8,6 +8,7 @@ longer what was published.
 import base64
 import csv
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PathDistribution
@@ -38,24 +39,34 @@ class Altered:
 def altered(site_packages: Path, besides: frozenset[str] = frozenset()) -> list[Altered]:
     """Return the distributions whose files are not those of their wheels, but for `besides`.
 
-    A file of which a RECORD has no digest (RECORD itself) is not looked at.
+    A file of which a RECORD has no digest (RECORD itself) is not looked at. Of one that several
+    have, as fastapi and fastapi-cli both have bin/fastapi, any may be right: the last one wins.
     """
+    records = {path: dict(_told(path)) for path in sorted(site_packages.glob("*.dist-info/RECORD"))}
+    right: dict[str, set[str]] = defaultdict(set)
+    for told in records.values():
+        for file, digest in told.items():
+            right[file].add(digest)
     found = []
-    for record in sorted(site_packages.glob("*.dist-info/RECORD")):
-        about = PathDistribution(record.parent)
+    for path, told in records.items():
+        wrong = [file for file in told if not _vouched(site_packages / file, right[file])]
+        about = PathDistribution(path.parent)
         name = canonicalize_name(str(about.metadata["Name"]))
-        file = next(_differing(site_packages, record), None)
-        if file is not None and name not in besides:
-            found.append(Altered(name, about.version, file))
+        if wrong and name not in besides:
+            found.append(Altered(name, about.version, wrong[0]))
     return found
 
 
-def _differing(site_packages: Path, record: Path) -> Iterator[str]:
+def _told(record: Path) -> Iterator[tuple[str, str]]:
+    """Go through the files of a RECORD that have a digest, such as sha256=47DEQpj8HBSa-_TImW-5J."""
     with record.open(newline="") as lines:
-        for name, told, *_ in (row for row in csv.reader(lines) if len(row) > 1):
-            algorithm, _, digest = told.partition("=")
-            if digest and _digest(site_packages / name, algorithm) != digest:
-                yield name
+        for name, digest, *_ in (row for row in csv.reader(lines) if len(row) > 1):
+            if digest:
+                yield name, digest
+
+
+def _vouched(path: Path, digests: set[str]) -> bool:
+    return any(_digest(path, told.partition("=")[0]) == told for told in digests)
 
 
 def _digest(path: Path, algorithm: str) -> str | None:
@@ -64,4 +75,4 @@ def _digest(path: Path, algorithm: str) -> str | None:
         digest = hashlib.new(algorithm, path.read_bytes()).digest()
     except (OSError, ValueError):
         return None
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return f"{algorithm}={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"

@@ -1,6 +1,6 @@
 """What a chart makes of some values: the manifests, without a cluster."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ from lab.helm import cli
 from lab.helm.chart import Chart
 
 RELEASE = "airflow"
+
+_WORKLOADS = ("Deployment", "StatefulSet")
+_EXPECTED = ("scheduler", "api-server", "dag-processor")
 
 
 def render(
@@ -26,3 +29,25 @@ def render(
             f"{cli.complaint(done.stderr)}"
         )
     return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+def require_components(manifests: Iterable[Mapping[str, Any]], values: Mapping[str, Any]) -> None:
+    """Raise LabError when a component that a lab needs was not rendered.
+
+    The chart leaves out in silence what it takes for a part of another Airflow than the values
+    name, and Helm then installs a release that never answers.
+    """
+    rendered = {
+        each["metadata"].get("labels", {}).get("component")
+        for each in manifests
+        if each["kind"] in _WORKLOADS
+    }
+    triggerer = ["triggerer"] if (values.get("triggerer") or {}).get("enabled") else []
+    missing = [name for name in [*_EXPECTED, *triggerer] if name not in rendered]
+    if missing:
+        raise LabError(
+            f"With these values the chart renders no {' and no '.join(missing)} for Airflow "
+            f"{values.get('airflowVersion')}.",
+            "Look in your own values for what turns it off: airflowVersion, apiServer.enabled, "
+            "dagProcessor.enabled.",
+        )

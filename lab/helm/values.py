@@ -84,6 +84,7 @@ def merged(
     )
     for path in extra:
         values = merge(values, read(path))
+    values["airflowVersion"] = comparable(str(values["airflowVersion"]))
     if values.get("extraEnv"):
         values["extraEnv"] = yaml.safe_dump(values["extraEnv"], sort_keys=False)
     return values
@@ -163,13 +164,18 @@ def _version(version: str) -> Version:
     return Version(f"{parsed.base_version}.0") if len(parsed.release) < 2 else parsed
 
 
-def _airflow(version: str, image: str) -> Values:
-    """Return the values that name the Airflow.
+def comparable(version: str) -> str:
+    """Return an Airflow's version as the chart can compare it: that of the final release.
 
-    The chart compares `airflowVersion` as a semantic version, of which a release candidate's name
-    (3.1.0rc1) is none, and which pre-releases never satisfy: so it gets the final version's.
+    To the chart it is a semantic version, of which 3.4.0b2 is none; and 3.4.0-rc1 is below 3.0.0,
+    as all pre-releases are, so that neither an API server nor a DAG processor is rendered for it.
     """
     release = (*_version(version).release, 0)[:3]
+    return ".".join(map(str, release))
+
+
+def _airflow(version: str, image: str) -> Values:
+    """Return the values that name the Airflow."""
     repository, colon, tag = image.rpartition(":")
     if "@" in image:
         raise LabError(
@@ -181,7 +187,7 @@ def _airflow(version: str, image: str) -> Values:
     if not repository or not tag:
         raise LabError(f"--airflow-image {image!r} is not an image.", "Write NAME:TAG.")
     return {
-        "airflowVersion": ".".join(map(str, release)),
+        "airflowVersion": comparable(version),
         "defaultAirflowRepository": repository,
         "defaultAirflowTag": tag,
         "images": {name: {"pullPolicy": "IfNotPresent"} for name in ("airflow", "pod_template")},

@@ -12,6 +12,7 @@ from lab.kind.node import Node
 from lab.kind.place import alone
 from lab.kind.shell import run
 from lab.kind.tools import engine, find
+from lab.reported import image_build
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,22 @@ def has_image(images: dict[str, str], name: str, local: str | None) -> bool:
     """
     digest = images.get(reference(name))
     return digest is not None and (local is None or local == digest or images.get(local) == digest)
+
+
+def build_of(cluster: Cluster, image: str) -> str:
+    """Return the build that an image on a cluster's nodes is; empty where they do not have it."""
+    return image_build([digest(listing(Node(str(cluster.nodes()[0].name))), image)])
+
+
+def digest(images: dict[str, str], name: str) -> str:
+    """Return the digest of a node's image of that name, empty without one.
+
+    Of its configuration if the node tells it: a manifest is written anew each time an image is
+    loaded, in whatever way the engine packs the layers.
+    """
+    manifest = images.get(reference(name), "")
+    same = [each for each, of in images.items() if of == manifest and each.startswith("sha256:")]
+    return min(same, default=manifest)
 
 
 def reference(name: str) -> str:

@@ -49,3 +49,9 @@ def deployment(
         layers=layers,
         values=values,
     )
+
+
+@cache
+def build_of(cluster: str, image: str) -> str:
+    """Return the build that a loaded image is: one tag may be given to several."""
+    return images.build_of(Cluster(cluster), image)

@@ -19,7 +19,9 @@ from reports.records import TestRecord
 from reports.sessions import PROJECT, Plan
 from reports.store import read_shelf
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of 1, the environments were links: what was typed into another one was in the release, too."""
+
 BISECTS = PROJECT / "reports" / "bisects"
 
 

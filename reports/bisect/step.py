@@ -69,6 +69,10 @@ def decide(
     session, mute = list(known), 0
     while True:
         records += session
+        if len(builds := {record.build for record in records}) > 1:
+            told = ", ".join(sorted(build or "one not told" for build in builds))
+            reason = f"its runs are of {len(builds)} builds, {told}, which are not one Airflow"
+            return _step(airflow, "skipped", test.seen, records, reason)
         telling = [record for record in session if tells(record)]
         decision = test.feed(sum(record.shows_known for record in telling), len(telling))
         if decision == "shown":

@@ -1,5 +1,6 @@
 """Was everything done that the answer rests on? What is missing is never good news."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def completeness(
     for (_, _), trials in grouped(_open(evidence), lambda t: (t.environment, t.test)).items():
         yield _cannot_tell(trials)
     yield from _reported(evidence)
+    yield from _mixed(evidence)
     for name in dict.fromkeys([*wanted.versions, *airflow]):
         if not any(build.called(name) for build in evidence.builds):
             yield nobody_ran(name)
@@ -125,6 +127,17 @@ def _reported(evidence: Evidence) -> Iterator[Row]:
         parts += [f"{resolved} that could not tell were run again and told"] if resolved else []
         if told:
             yield _row(environment, "; ".join(parts), trials[0].build, good=True)
+
+
+def _mixed(evidence: Evidence) -> Iterator[Row]:
+    """Tell runs that bear one name and are of several builds: they are not one Airflow's."""
+    by_name = grouped(evidence.gated(), lambda trial: (trial.build.label, trial.lab))
+    for (label, lab), trials in by_name.items():
+        told = Counter(trial.record.build or "one not told" for trial in trials if trial.record)
+        if len(told) > 1:
+            parts = [f"{name} ({tests} tests)" for name, tests in told.items()]
+            detail = f"its runs are of {len(told)} builds, {', '.join(parts)}. Gate each alone"
+            yield _row(f"Airflow {label}, {lab}", detail, trials[0].build)
 
 
 def _enough(build: Build, evidence: Evidence, wanted: Completeness) -> Iterator[Row]:

@@ -15,12 +15,21 @@ NOTHING = "-"
 
 @dataclass(frozen=True)
 class Row:
-    """An environment: `airflow` is what its user called it, `version` what it reports."""
+    """An environment: `airflow` is what its user called it, `version` what it reports.
+
+    `build` is the digest of its code: two builds under one name are two rows.
+    """
 
     airflow: str
     version: str
     lab: str
     schedulers: int
+    build: str = ""
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """Return what its user knows it by: another build of the same name has the same."""
+        return self.airflow, self.lab, self.schedulers
 
     @property
     def environment(self) -> str:
@@ -28,13 +37,13 @@ class Row:
         return environment(self.airflow, self.lab, self.schedulers)
 
     @property
-    def age(self) -> tuple[Version, str, str, int]:
+    def age(self) -> tuple[Version, str, str, int, str]:
         """Return what rows are ordered by: the version, then the rest."""
         try:
             version = Version(self.version)
         except InvalidVersion:
             version = Version("0")
-        return version, self.airflow, self.lab, self.schedulers
+        return version, *self.place, self.build
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,8 @@ class Matrix:
             parts.append(row.lab)
         if len({other.schedulers for other in self.rows}) > 1:
             parts.append(f"{row.schedulers} schedulers")
+        if any(other.place == row.place and other.build != row.build for other in self.rows):
+            parts.append(f"build {row.build or 'not told'}")
         return " ".join(parts)
 
     def text(self, *, colour: bool = False, width: int = 120) -> str:

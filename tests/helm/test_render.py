@@ -5,6 +5,7 @@ helm is that of PATH. The manifests are Helm's own: nothing stands in for a char
 """
 
 import os
+import re
 import shutil
 from functools import cache
 from typing import Any
@@ -15,11 +16,11 @@ import yaml
 from lab.errors import LabError
 from lab.helm.chart import Chart, resolve
 from lab.helm.command import dag_files
-from lab.helm.render import render
+from lab.helm.render import render, require_components
 from lab.helm.values import merged
 
 CHARTS = [path for path in os.environ.get("HA_CHAOS_CHARTS", "").split(":") if path]
-LINES = ("3.0.6", "3.1.8", "3.2.0", "3.3.2")
+LINES = ("3.0.6", "3.1.8", "3.2.0", "3.3.2", "3.4.0b2")
 LAYERS = ("default", "pgbouncer", "slow-pods", "liveness-defaults", "timings", "triggerer")
 NAMESPACE = "ha-chaos-test"
 SHAPES = {"HA_CHAOS_SHAPES": "fan-out", "HA_CHAOS_SLEEP": "1"}
@@ -148,6 +149,28 @@ def test_as_many_schedulers_as_asked_for_and_nothing_unasked(
     assert [each["metadata"]["name"] for each in manifests if each["kind"] == "Job"] == [
         "airflow-run-airflow-migrations"
     ]
+
+
+def test_a_pre_release_gets_what_its_final_version_gets(chart: Chart) -> None:
+    beta, final = (
+        yaml.safe_dump_all(rendered(chart, version, "triggerer", 2)).replace(version, "VERSION")
+        for version in ("3.4.0b2", "3.4.0")
+    )
+    assert _plain(beta) == _plain(final)
+
+
+def _plain(text: str) -> str:
+    """Return manifests without what is random or a digest of the image's name."""
+    return re.sub(r"VERSION|3\.4\.0|[0-9a-f]{64}|[A-Za-z0-9+/]{40,}=*", "", text)
+
+
+def test_what_the_chart_does_not_take_for_airflow_3_is_refused(chart: Chart) -> None:
+    values = merged("3.4.0b2", schedulers=2, image="apache/airflow:3.4.0b2", layers=["triggerer"])
+    require_components(render("helm", chart, values, NAMESPACE), values)
+
+    values["airflowVersion"] = "3.4.0-rc1"
+    with pytest.raises(LabError, match="renders no api-server and no dag-processor for Airflow"):
+        require_components(render("helm", chart, values, NAMESPACE), values)
 
 
 def test_every_container_of_airflow_names_its_sessions_after_its_pod(

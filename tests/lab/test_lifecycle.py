@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -181,4 +182,15 @@ def test_a_dag_that_does_not_import_ends_the_boot_with_its_error() -> None:
     with pytest.raises(LabError, match="A DAG does not import") as caught:
         start(spec(env={"HA_CHAOS_SHAPES": "no_such_shape"}), owner=(me.pid, me.born))
     assert "no_such_shape" in str(caught.value)
+    assert owned_by(me.pid) == before
+
+
+def test_an_airflow_that_reports_another_version_than_was_asked_for_ends_the_boot() -> None:
+    me = Owner.me()
+    before = owned_by(me.pid)
+    other = replace(prepare(VERSION), version="3.0.4")
+    with pytest.raises(LabError) as caught:
+        start(LabSpec(other), owner=(me.pid, me.born))
+    told = f"Airflow 3.0.4 was asked for, but the API server reports {VERSION}."
+    assert caught.value.message == told
     assert owned_by(me.pid) == before

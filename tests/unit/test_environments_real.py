@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from lab.base import Airflow
-from lab.environments import clean_environ, prepare
+from lab.environments import clean_environ, interpreter, prepare
 from lab.environments.checkout import source_digest
+from lab.environments.interpreter import Started, StartError
 from lab.errors import LabError
 
 
@@ -83,6 +84,19 @@ def test_the_callers_own_airflow_and_packages_stay_outside(
     assert not {"PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"} & set(kept)
     assert kept["UV_INDEX_URL"] == "file:///mine"
     assert clean_environ((tmp_path, tmp_path))["PYTHONPATH"] == f"{tmp_path}:{tmp_path}"
+
+
+def test_it_starts_with_the_drivers_that_the_lab_will_use(
+    released: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert interpreter.start("3.0.6", released.python) == Started("3.0.6", ("psycopg2", "asyncpg"))
+    assert released.drivers == ("psycopg2", "asyncpg")
+
+    place = "airflow:none@127.0.0.1:9/airflow"
+    urls = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+pg8000://{place}"}
+    monkeypatch.setattr(interpreter, "lab_urls", lambda _airflow: urls)
+    with pytest.raises(StartError, match="pg8000"):
+        interpreter.start("3.0.6", released.python)
 
 
 def test_a_python_that_has_airflow_is_used_as_it_is(released: Airflow) -> None:

@@ -103,3 +103,15 @@ def test_what_differs_from_its_record_is_told_by_package_and_file() -> None:
         "airflow/models/dagrun.py",
     )
     assert altered(site, frozenset({"apache-airflow-core"})) == []
+
+
+def test_a_file_that_two_packages_have_is_right_as_either_has_it(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        with zipfile.ZipFile(
+            write_wheel(tmp_path, name, "1", code={"tool.py": f"# {name}\n"})
+        ) as it:
+            it.extractall(tmp_path / "site")
+    assert (tmp_path / "site/tool.py").read_text() == "# other\n"
+    assert altered(tmp_path / "site") == []
+    (tmp_path / "site/tool.py").write_text("# neither\n")
+    assert [found.name for found in altered(tmp_path / "site")] == ["one", "other"]

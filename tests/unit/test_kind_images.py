@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab.kind.images import has_image, reference
+from lab.kind.images import digest, has_image, reference
 
 ON_NODE = {
     "docker.io/library/postgres:15": "sha256:manifest-new",
@@ -41,3 +41,10 @@ def test_a_rebuilt_image_is_not_there_yet() -> None:
 def test_what_the_engine_lacks_is_taken_as_the_node_has_it() -> None:
     assert has_image(ON_NODE, "postgres:15", None)
     assert not has_image(ON_NODE, "postgres:16", None)
+
+
+def test_an_image_is_told_by_its_configuration_which_is_the_same_however_it_was_loaded() -> None:
+    assert digest(ON_NODE, "postgres:15") == "sha256:config-new"
+    assert digest(ON_NODE, "apache/airflow:3.0.6") == "sha256:config-old"
+    assert digest({"docker.io/library/x:1": "sha256:manifest"}, "x:1") == "sha256:manifest"
+    assert digest(ON_NODE, "postgres:16") == ""

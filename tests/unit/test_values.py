@@ -8,6 +8,7 @@ import yaml
 
 from lab.errors import LabError
 from lab.helm import command, values
+from lab.helm.render import require_components
 from lab.helm.values import DEFAULT_LAYERS, LAYERS, known_layers, layers_for, merge, merged
 
 FILES = ["factory.py", "shapes.py"]
@@ -94,12 +95,42 @@ def test_a_release_is_what_was_asked_for() -> None:
     assert {"name": "HA_CHAOS_SLEEP", "value": "2"} in found["env"]
 
 
-@pytest.mark.parametrize(("version", "told"), [("3.1.0rc1", "3.1.0"), ("3.3", "3.3.0")])
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [("3.1.0rc1", "3.1.0"), ("3.4.0b2", "3.4.0"), ("3.4.0a1", "3.4.0"), ("3.3", "3.3.0")],
+)
 def test_the_chart_is_told_a_final_version_which_it_can_compare(version: str, told: str) -> None:
     found = merged(version, schedulers=2, image=f"apache/airflow:{version}")
 
     assert found["airflowVersion"] == told
     assert found["defaultAirflowTag"] == version
+
+
+@pytest.mark.parametrize("own", ["3.4.0-rc1", "3.4.0b2", "3.4.0"])
+def test_a_pre_release_in_the_users_own_values_is_told_so_too(own: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(f"airflowVersion: {own}\n")
+    assert plain(extra=[path])["airflowVersion"] == "3.4.0"
+
+
+def workload(component: str, kind: str = "Deployment") -> dict[str, object]:
+    labels = {"tier": "airflow", "component": component}
+    return {"kind": kind, "metadata": {"name": component, "labels": labels}}
+
+
+def test_a_component_that_the_chart_did_not_render_is_an_error() -> None:
+    rendered = [workload(name) for name in ("scheduler", "api-server", "dag-processor")]
+    require_components(rendered, plain())
+    require_components(
+        [*rendered, workload("triggerer", "StatefulSet")], plain(layers=["triggerer"])
+    )
+
+    with pytest.raises(LabError, match=r"renders no triggerer for Airflow 3\.0\.6"):
+        require_components(rendered, plain(layers=["triggerer"]))
+    services = [workload(name, "Service") for name in ("api-server", "dag-processor")]
+    with pytest.raises(LabError, match="no api-server and no dag-processor") as caught:
+        require_components([workload("scheduler"), *services], plain())
+    assert "airflowVersion" in caught.value.hint
 
 
 def test_each_dag_file_is_mounted_alone_where_dags_are_parsed() -> None:

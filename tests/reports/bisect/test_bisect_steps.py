@@ -49,6 +49,13 @@ def test_clean_takes_the_runs_that_the_race_would_have_shown_in(rate: float, run
     assert (found.verdict, found.trials) == ("clean", runs)
 
 
+def test_runs_of_two_builds_are_not_added_up() -> None:
+    before = [record(race=SAFE, build="aa11")]
+    found = step(Runner([record(race=SAFE, build="bb22")]), before, rate=0.5)
+    assert (found.verdict, found.runs) == ("skipped", 2)
+    assert found.reason == "its runs are of 2 builds, aa11, bb22, which are not one Airflow"
+
+
 def test_unknown_runs_count_for_nothing_and_are_made_up_for() -> None:
     found = step(Runner([mute(), good()], [mute()], [good()]))
     assert (found.verdict, found.trials, found.runs) == ("clean", 2, 4)

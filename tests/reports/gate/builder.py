@@ -48,6 +48,7 @@ class Case:
     ended: bool = True
     recorded: bool = True
     slower: float = 1.0
+    build: str = ""
 
     def broken(self, violations: Mapping[str, int]) -> "Case":
         """Return the same test, with violations."""
@@ -228,6 +229,7 @@ def _record(
         task_instances=case.task_instances,
         known=known if case.scenario else None,
         expect_known=expect_known,
+        build=case.build,
     )
 
 

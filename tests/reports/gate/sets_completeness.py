@@ -20,7 +20,30 @@ from tests.reports.gate.run_sets import (
 ANYWHERE = replace(KILL, name="test_faults.py::test_anywhere")
 """A test whose id is the same on every lab."""
 
+RELEASED, EDITED = (tuple(replace(case, build=name) for case in NIGHT) for name in ("aa11", "bb22"))
+"""A night of a release, and one of a checkout or environment of the same name, edited since."""
+
 COMPLETENESS = (
+    Gated(
+        "two-builds-under-one-name",
+        2,
+        with_teeth(lambda runs: runs.session(RELEASED), lambda runs: runs.session(EDITED)),
+        "its runs are of 2 builds, aa11 (7 tests), bb22 (7 tests). Gate each alone",
+    ),
+    Gated(
+        "a-build-beside-runs-that-tell-none",
+        2,
+        with_teeth(session(), lambda runs: runs.session(RELEASED)),
+        "2 builds, one not told",
+    ),
+    Gated("one-build", 0, with_teeth(*[lambda runs: runs.session(RELEASED)] * 2)),
+    Gated(
+        "one-name-on-two-labs",
+        0,
+        with_teeth(
+            lambda runs: runs.session(RELEASED), lambda runs: runs.session(EDITED, lab="kind")
+        ),
+    ),
     Gated("unknown", 2, with_teeth(session(kill=KILL.unknown())), "the load was not reached"),
     Gated("unknown-then-told", 0, with_teeth(session(kill=KILL.unknown()), again(KILL))),
     Gated(

@@ -1,5 +1,6 @@
 """The matrix holds every run once, under its Airflow and its question, and says what differs."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,24 @@ def test_real_runs_of_several_labs_and_releases() -> None:
     assert "database restart (immediate)" in text
     assert "Lab: embedded, kind; schedulers: 2" in text
     assert "\033" not in text
+
+
+def test_two_builds_under_one_name_are_two_rows(tmp_path: Path) -> None:
+    keep(tmp_path, 1, shown(build="aa11"))
+    keep(tmp_path, 2, record(build="bb22", race=SAFE))
+    matrix = of(tmp_path)
+    assert [matrix.row_name(row) for row in matrix.rows] == ["3.0.6 build aa11", "3.0.6 build bb22"]
+    assert "build aa11   reproduced: 1 of 1" in matrix.text()
+    assert "build bb22   clean: 0 of 1" in matrix.text()
+
+
+def test_what_left_no_record_belongs_to_the_build_of_its_name(tmp_path: Path) -> None:
+    keep(tmp_path, 1, shown(build="aa11"))
+    run = keep(tmp_path, 2, record(build="aa11"))
+    shutil.rmtree(run / "tests")
+    matrix = of(tmp_path)
+    assert [matrix.row_name(row) for row in matrix.rows] == ["3.0.6"]
+    assert "1 unknown" in matrix.text()
 
 
 def test_versions_are_in_order_and_their_neighbours_compared_by_seed(tmp_path: Path) -> None:
