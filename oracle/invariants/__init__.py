@@ -3,6 +3,7 @@
 from oracle.invariants.base import Invariant, Violation
 from oracle.invariants.executed_once import ExecutedOnce
 from oracle.invariants.legal_transition import LegalTransition
+from oracle.invariants.no_crash import NoCrash
 from oracle.invariants.no_live_orphan import NoLiveOrphan
 from oracle.invariants.no_lost_task import NoLostTask
 from oracle.invariants.queued_in_time import QueuedInTime
@@ -15,6 +16,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     UniqueTry,
     RetryAfterEnd,
     LegalTransition,
+    NoCrash,
     NoLiveOrphan,
     SingleLivePod,
     ValidStart,

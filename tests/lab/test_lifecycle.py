@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +75,18 @@ def test_a_killed_scheduler_is_an_ailment_and_can_be_started_again(lab: Embedded
     assert eventually(lambda: any("scheduler-2 ended" in a for a in lab.ailments()), 5)
     lab.start("scheduler-2")
     assert eventually(lambda: lab.ailments() == [], 60)
+
+
+def test_a_daemon_that_ends_by_itself_comes_back_and_its_end_is_kept(lab: EmbeddedLab) -> None:
+    killed_on_purpose = [end.process for end in lab.ends()]
+    assert killed_on_purpose == []
+    os.kill(lab.state.processes["scheduler-2"].pid, signal.SIGSEGV)
+    assert eventually(lambda: len(lab.ends()) == 1, 10)
+    [end] = lab.ends()
+    assert (end.process, end.exit_code) == ("scheduler-2", -signal.SIGSEGV)
+    assert time.time() - 10 < end.at <= end.again <= time.time()
+    assert eventually(lambda: lab.ailments() == [], 60)
+    assert lab.ends() == [end]
 
 
 def test_a_process_that_is_not_there_is_named_back(lab: EmbeddedLab) -> None:

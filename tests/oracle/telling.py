@@ -13,6 +13,7 @@ A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remem
     2.0  code         start of start try 1 in a      or end, fail
     0.0  fault        begin delay scheduler-2        or end
     0.0  gate         reached select scheduler-2     or closed, opened
+    0.0  process      ended scheduler-1 1 its last words     or watched, started
     0.0  assume       recorder-without-gaps met      or unmet
     9.0  end                                         told by itself 1 s after the last line
 """
@@ -58,6 +59,10 @@ class Telling:
         elif who in ("fault", "gate"):
             op, name, process, *detail = words
             self._add(who, op=op, name=name, process=process, detail=" ".join(detail))
+        elif who == "process":
+            op, name, *how = words
+            code = int(how[0]) if how else None
+            self._add(who, op=op, process=name, exit_code=code, detail=" ".join(how[1:]))
         elif who == "assume":
             self._add("assumption", name=words[0], met=words[1] == "met", value="", wanted="")
         elif words[0].startswith("run"):
