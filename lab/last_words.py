@@ -1,7 +1,10 @@
 """The last that a process wrote before it ended."""
 
 import re
+from datetime import datetime
 from pathlib import Path
+
+from lab.base import ProcessEnd
 
 _TAIL = 16_384
 _LINES = 80
@@ -24,3 +27,11 @@ def last_words(log: Path) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()][-_LINES:]
     named = [line for line in lines if _EXCEPTION.match(line)]
     return (named or lines or [""])[-1][:_LENGTH]
+
+
+def told_end(end: ProcessEnd) -> str:
+    """Say that a daemon ended by itself, when, and how, for `status`."""
+    at = datetime.fromtimestamp(end.at).strftime("%H:%M:%S")
+    how = f" ({end.last_words})" if end.last_words else ""
+    back = "and was started again" if end.again else "and is not back"
+    return f"{end.process} ENDED by itself with {end.exit_code} at {at}, {back}{how}"

@@ -80,6 +80,26 @@ def _what_it_is(at: Endpoints, home: Path, dags: Path) -> dict[str, str]:
     }
 
 
+FIXED = frozenset(
+    {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC",
+        "AIRFLOW__CORE__EXECUTOR",
+        "AIRFLOW__CORE__DAGS_FOLDER",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL",
+        "AIRFLOW__API__BASE_URL",
+        "AIRFLOW__API__PORT",
+        "AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE",
+        "AIRFLOW__KUBERNETES_EXECUTOR__IN_CLUSTER",
+        "AIRFLOW__KUBERNETES_EXECUTOR__CONFIG_FILE",
+        "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER",
+    }
+)
+"""What nobody but the lab can set: where its own parts are. Another value would lead Airflow to a
+database, a cluster or files that are not the lab's."""
+
+
 def _where_it_is(at: Endpoints, home: Path) -> dict[str, str]:
     """Return the addresses, which differ from lab to lab, and where logs go."""
     return {
