@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lab.base import ProcessEnd
 
-_TAIL = 16_384
+_TAIL = 65_536
 _LINES = 80
 _LENGTH = 300
 # The line of a traceback that names the exception; SQLAlchemy's go on for some lines after it.
@@ -18,15 +18,27 @@ def last_words(log: Path) -> str:
 
     An exception counts only near the end: what came long before was outlived.
     """
+    lines = _tail(log, 0)[-_LINES:]
+    return (_exceptions(lines) or lines or [""])[-1][:_LENGTH]
+
+
+def last_exception(log: Path, since: int) -> str:
+    """Return the last line that names an exception after the first `since` bytes; or nothing."""
+    return (_exceptions(_tail(log, since)) or [""])[-1][:_LENGTH]
+
+
+def _tail(log: Path, since: int) -> list[str]:
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _TAIL))
+            file.seek(max(since, log.stat().st_size - _TAIL))
             text = file.read().decode(errors="replace")
     except OSError:
-        return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()][-_LINES:]
-    named = [line for line in lines if _EXCEPTION.match(line)]
-    return (named or lines or [""])[-1][:_LENGTH]
+        return []
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _exceptions(lines: list[str]) -> list[str]:
+    return [line for line in lines if _EXCEPTION.match(line)]
 
 
 def told_end(end: ProcessEnd) -> str:

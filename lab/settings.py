@@ -65,6 +65,8 @@ def _what_it_is(at: Endpoints, home: Path, dags: Path) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTOR": "KubernetesExecutor",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        # Of an error of the database the API tells nothing else, and its own log has it not either.
+        "AIRFLOW__API__EXPOSE_STACKTRACE": "True",
         # Nobody is there to switch them on.
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         # Nor to log in; it listens on loopback only.
