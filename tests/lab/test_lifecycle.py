@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from lab.components import PROJECT
+from lab.drivers import database_urls
 from lab.embedded import EmbeddedLab
 from lab.environments import prepare
 from lab.errors import LabError
@@ -51,6 +52,42 @@ def test_every_scheduler_has_its_name_in_the_database(lab: EmbeddedLab) -> None:
         rows = connection.execute("SELECT DISTINCT application_name FROM pg_stat_activity")
         names = {row[0] for row in rows}
     assert {"scheduler-1", "scheduler-2", "dag-processor"} <= names
+
+
+_SHOWS_ITS_NAME = """
+import asyncio, os
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+async def show():
+    engine = create_async_engine(os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"])
+    async with engine.connect() as connection:
+        print((await connection.execute(text("SHOW application_name"))).scalar())
+    await engine.dispose()
+
+asyncio.run(show())
+"""
+
+
+def test_an_asynchronous_session_has_its_processs_name_too(lab: EmbeddedLab) -> None:
+    at = lab.endpoints
+    env = database_urls(lab.airflow, at["proxy"], at["password"], "scheduler-1")
+    shown = subprocess.run(
+        [str(lab.airflow.python), "-c", _SHOWS_ITS_NAME],
+        env={**env, "PGAPPNAME": "scheduler-1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.strip() == "scheduler-1"
+
+
+def test_a_session_without_a_name_is_told_as_unnamed(lab: EmbeddedLab) -> None:
+    assert [lab.name_of(client) for client in ("scheduler-1", "127.0.0.1", "")] == [
+        "scheduler-1",
+        "unnamed",
+        "unnamed",
+    ]
 
 
 def test_a_frozen_scheduler_is_an_ailment_until_it_goes_on(lab: EmbeddedLab) -> None:
