@@ -179,6 +179,11 @@ class Run:
             if fault.begun and not fired:
                 self.faults[fault] = fault.fired()
 
+    def abandon(self) -> None:
+        """Stop looking on at a test that is skipped after all."""
+        self._ends.stop()
+        self.recorder.stop()
+
     def end(self) -> Judgement:
         """Stop recording, keep the logs, and return the judgement of the stored history."""
         for fault, fired in self.faults.items():
