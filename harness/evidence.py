@@ -11,9 +11,18 @@ from allure_commons.model2 import Status, TestResult, TestStepResult
 
 from harness.outcome import told_broken
 from harness.run import Run
-from oracle.events import End, Event, FaultEvent, GateEvent, NoteEvent, PodEvent, WorkerEvent
+from oracle.events import (
+    End,
+    Event,
+    FaultEvent,
+    GateEvent,
+    NoteEvent,
+    PodEvent,
+    ProcessEvent,
+    WorkerEvent,
+)
 from oracle.history import read
-from oracle.prose import told_fault
+from oracle.prose import told_fault, told_process
 from oracle.redaction import redact
 from oracle.verdict import Judgement
 
@@ -49,7 +58,7 @@ def _read(folder: Path) -> tuple[list[Event], list[str]]:
     told: dict[str, None] = {}
     failed: dict[str, None] = {}
     for event in read(folder / "history.ndjson")[1]:
-        if isinstance(event, FaultEvent | GateEvent | NoteEvent | End):
+        if isinstance(event, FaultEvent | GateEvent | NoteEvent | ProcessEvent | End):
             happened.append(event)
         elif isinstance(event, WorkerEvent) and (event.refused or event.exit_code):
             failed[event.pod] = None
@@ -99,10 +108,12 @@ def steps(happened: Iterable[Event], epoch: float) -> list[TestStepResult]:
             key, name = (event.name, event.process), _gate(event)
         elif isinstance(event, NoteEvent):
             key, name = ("", ""), event.text
+        elif isinstance(event, ProcessEvent) and (told := told_process(event)):
+            key, name = ("", ""), " ".join(told)
         else:
             continue
         at = int((epoch + event.t) * 1000)
-        op = "" if isinstance(event, NoteEvent) else event.op
+        op = "" if isinstance(event, NoteEvent | ProcessEvent) else event.op
         if op in ("end", "opened") and key in begun:
             begun.pop(key).stop = at
             continue

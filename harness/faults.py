@@ -123,7 +123,7 @@ class Faults:
     def _made(self, kind: type[Fault], make: Callable[[], Fault]) -> Fault:
         """Make a fault whose striking the run will look for, or skip the test."""
         if reason := kind.available(self._lab):
-            self._history.recorder.stop()
+            self._history.abandon()
             pytest.skip(f"{kind.name} is not available: {reason}")
         fault = make()
         self._history.faults[fault] = False

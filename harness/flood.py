@@ -10,6 +10,7 @@ from dataclasses import replace
 import allure
 from msgspec import structs
 
+from harness.reasons import OwnReason
 from harness.run import Run
 from lab.errors import LabError
 from load.flood import Flood
@@ -50,6 +51,7 @@ class Floods:
         self._whole = whole
         self._load_workers = load_workers
         self._flood: Flood | None = None
+        self._reason: OwnReason | None = None
         self._told = time.monotonic()
 
     def run(self, at_most: float = 300.0) -> None:
@@ -72,6 +74,8 @@ class Floods:
         """
         with self._flooding(at_most, stalled=_STALLED) as flood:
             self._watch(flood, lambda: self._under_way)
+            if not flood.running:
+                self._stopped(flood)
             self._begun = len(self._history.ended)
             yield
             self._watch(flood, lambda: self._clear)
@@ -89,10 +93,17 @@ class Floods:
         limit = at_most * run.lab.pace * self._longer
         url = run.lab.api.base_url
         flood = profile.flood(url, run.folder, run.seed, limit, self._load_workers)
-        self._flood = flood
+        self._flood, self._reason = flood, OwnReason(run.lab, run.secrets)
         with allure.step(f"flood {profile.name}: {self._wanted} task instances"), flood:
             yield flood
         self._state(flood, self._wanted, stalled)
+
+    def _stopped(self, flood: Flood) -> FloodReport:
+        """End the flood; LabError, with Airflow's own reason, where it could not take place."""
+        if self._reason is None:
+            return flood.stop()
+        with self._reason.told():
+            return flood.stop()
 
     @property
     def _wanted(self) -> int:
@@ -127,7 +138,7 @@ class Floods:
             time.sleep(0.1)
 
     def _state(self, flood: Flood, task_instances: int, stalled: float) -> None:
-        report = flood.stop()
+        report = self._stopped(flood)
         run = self._history
         if run.violated.is_set() and not self._whole:
             run.note("the flood was stopped at the first violation")

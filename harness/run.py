@@ -10,6 +10,7 @@ from pathlib import Path
 from chaos import statement
 from chaos.base import Fault
 from harness.aftermath import Aftermath
+from harness.ends import Ends, ProcessOp
 from harness.secrets import known_secrets
 from lab.base import Lab
 from lab.errors import LabError
@@ -23,6 +24,7 @@ from oracle.events import (
     GateEvent,
     Header,
     NoteEvent,
+    ProcessEvent,
     TaskInstanceEvent,
 )
 from oracle.history import read
@@ -70,6 +72,7 @@ class Run:
         self._tails = LogTails(lab.logs(), self.secrets)
         self._recorder: Recorder | None = None
         self._judge: Judge | None = None
+        self._ends = Ends(lab, self._note_process)
 
     def begin(self) -> None:
         """Install the audit, start the recorder, and state whether the lab is healthy."""
@@ -96,6 +99,7 @@ class Run:
         )
         self._recorder.start()
         self._judge = Judge(self._recorder.header)
+        self._ends.begin()
         ailments = self.lab.ailments()
         self.assume("lab-healthy-before", not ailments, "; ".join(ailments) or "healthy", "healthy")
 
@@ -144,6 +148,14 @@ class Run:
         else:
             self.recorder.note(GateEvent(t, op, name, process or "", detail))  # type: ignore[arg-type]
 
+    def _note_process(
+        self, op: ProcessOp, process: str, at: float, exit_code: int | None, detail: str
+    ) -> None:
+        """Write down that a daemon was there, ended or is back; `at` in unix seconds."""
+        t = max(0.0, at - self.recorder.header.epoch)
+        detail = redact(detail, self.secrets)
+        self.recorder.note(ProcessEvent(t, op, process, exit_code, detail))
+
     def note(self, text: str) -> None:
         """Write down a remark for whoever reads the history."""
         self.recorder.note(NoteEvent(self.recorder.now(), redact(text, self.secrets)))
@@ -167,6 +179,11 @@ class Run:
             if fault.begun and not fired:
                 self.faults[fault] = fault.fired()
 
+    def abandon(self) -> None:
+        """Stop looking on at a test that is skipped after all."""
+        self._ends.stop()
+        self.recorder.stop()
+
     def end(self) -> Judgement:
         """Stop recording, keep the logs, and return the judgement of the stored history."""
         for fault, fired in self.faults.items():
@@ -176,6 +193,7 @@ class Run:
         self.assume(LAB_HEALTHY_AFTER, not ailments, "; ".join(ailments) or "healthy", "healthy")
         seen_enough = self.violated.is_set() and self.aftermath.complete
         patience = 0.0 if seen_enough else _PATIENCE * self.lab.pace
+        self._ends.stop()
         path = self.recorder.stop(patience)
         header, events = read(path)
         judge = Judge(header)

@@ -11,6 +11,7 @@ from chaos.gate import StatementGate
 from chaos.pause import SchedulerPause
 from chaos.rule import STATEMENTS
 from chaos.statement import connect
+from harness.reasons import OwnReason
 from harness.run import AssumptionFailed, Run
 from harness.scenario import Scenario, Step
 from lab.errors import LabError
@@ -127,7 +128,8 @@ class Performer:
     def _trigger(self, step: Step) -> None:
         name = step.options.get("as", "")
         run_id = self._run_ids[name] = f"{self._run_id}-{name}".rstrip("-")
-        self._run.lab.api.trigger(step.target, run_id)
+        with OwnReason(self._run.lab, self._run.secrets).told():
+            self._run.lab.api.trigger(step.target, run_id)
 
     def _wait(self, step: Step) -> None:
         time.sleep(step.target)

@@ -7,15 +7,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from lab.choice import found, to_read, to_take_down
 from lab.environments import newest, prepare
 from lab.errors import LabError
 from lab.helm import command as values
 from lab.kind import command as tools
+from lab.last_words import told_end
 from lab.life import AnyLab, open_lab, start
+from lab.overrides import ignored, variables
 from lab.reaper import reap
-from lab.request import read_owner
 from lab.spec import KUBELET_MODES, LabSpec, LabState
-from lab.supervised import running, take_down
+from lab.supervised import take_down
 
 _ABOUT = """\
 Keep an embedded lab up: real Airflow daemons with several schedulers, real Postgres, the real
@@ -24,7 +26,10 @@ KubernetesExecutor over HTTP against a small Kubernetes API, all on this machine
   python -m lab up --airflow 3.0.6        boot one and say how to reach it
   python -m lab status                    the labs that live, and their processes
   python -m lab logs scheduler-1          what a process wrote
-  python -m lab down                      take it down
+  python -m lab down                      take down what this checkout booted
+
+Several checkouts share the labs' folder: `status` gives each lab's name, `logs --lab NAME` and
+`down NAME` mean that one, whoever booted it.
 
 For labs on a cluster (pytest suites/ --lab kind):
   python -m lab tools                     fetch kind and helm
@@ -52,27 +57,42 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--kubelet", choices=KUBELET_MODES, default="fork", help="how workers run (%(default)s)"
     )
-    for name, text in (("status", "what lives"), ("down", "take labs down")):
-        commands.add_parser(name, help=text)
+    up.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.OPTION=VALUE",
+        help="an option of Airflow's, for every process; AIRFLOW__ variables are not taken; "
+        "repeatable",
+    )
+    commands.add_parser("status", help="what lives")
+    down = commands.add_parser("down", help="take labs down")
+    down.add_argument("names", nargs="*", metavar="NAME", help="default: this checkout's")
+    down.add_argument("--all", action="store_true", help="other checkouts' too")
     values.add_parser(commands)
     tools.add_parser(commands)
     logs = commands.add_parser("logs", help="print a process' log")
     logs.add_argument("process", nargs="?", help="default: name the processes")
+    logs.add_argument("--lab", metavar="NAME", help="default: this checkout's newest")
     return parser
 
 
 def _up(options: argparse.Namespace) -> int:
     if options.schedulers < 1:
         raise LabError(f"--schedulers {options.schedulers}: a lab needs one at least.")
+    settings = variables(options.set)
+    if line := ignored(os.environ, settings):
+        print(line, file=sys.stderr)
     spec = LabSpec(
         prepare(options.airflow),
         schedulers=options.schedulers,
         kubelet=options.kubelet,
         port=options.port,
-        env={name: value for name, value in os.environ.items() if name.startswith("HA_CHAOS_")},
+        env=values.dag_variables(os.environ) | settings,
     )
-    _describe(start(spec, owner=None))
-    print("\nNext: `python -m lab down` takes it down.")
+    lab = start(spec, owner=None)
+    _describe(lab)
+    print(f"\nNext: `python -m lab down {lab.directory.name}` takes it down.")
     return 0
 
 
@@ -92,39 +112,41 @@ def _describe(lab: AnyLab) -> None:
 
 
 def _status() -> int:
-    found = running()
-    if not found:
+    labs = found()
+    if not labs:
         print("No lab is up. `python -m lab up` boots one.")
         return 0
-    for directory in found:
-        state = LabState.load(directory)
+    for each in labs:
+        print(each.name + (f"   {each.whose}" if each.whose else ""))
+        state = LabState.load(each.directory)
         if state and state.phase == "ready":
-            lab = open_lab(directory)
+            lab = open_lab(each.directory)
             _describe(lab)
-            if read_owner(directory):
-                print("  owner       a test session; it ends with that")
+            for end in lab.ends():
+                print(f"  {told_end(end)}")
             print(f"  health      {'; '.join(lab.ailments()) or 'good'}")
         else:
-            print(f"{directory}: {state.phase if state else 'gone'} {state.doing if state else ''}")
+            print(f"  {state.phase if state else 'gone'} {state.doing if state else ''}")
     return 0
 
 
-def _down() -> int:
-    found = [directory for directory in running() if not read_owner(directory)]
-    for directory in found:
-        take_down(directory)
-        print(f"Took down {directory.name}.")
+def _down(options: argparse.Namespace) -> int:
+    labs = found()
+    chosen = to_take_down(labs, options.names, every=options.all)
+    for lab in chosen:
+        take_down(lab.directory)
+        print(f"Took down {lab.name}.")
     left = reap()
-    if not found and not left:
+    others = [lab for lab in labs if lab not in chosen and not lab.session]
+    if others and not options.names:
+        print(f"Others stay (`down NAME`, or `down --all`): {', '.join(o.name for o in others)}.")
+    elif not chosen and not left:
         print("No lab is up but those of test sessions, which end with them.")
     return 0
 
 
 def _logs(options: argparse.Namespace) -> int:
-    found = running()
-    if not found:
-        raise LabError("No lab is up.", "`python -m lab up` boots one.")
-    state = LabState.load(found[-1]) or LabState()
+    state = LabState.load(to_read(found(), options.lab).directory) or LabState()
     if options.process is None:
         print("\n".join(f"{name:<14} {each.log}" for name, each in state.processes.items()))
     elif options.process not in state.processes:
@@ -139,7 +161,7 @@ def _logs(options: argparse.Namespace) -> int:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "up": _up,
     "status": lambda _: _status(),
-    "down": lambda _: _down(),
+    "down": _down,
     "logs": _logs,
     "values": values.run,
     "tools": tools.run,

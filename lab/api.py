@@ -12,6 +12,7 @@ import requests
 import tenacity
 
 from lab.errors import LabError
+from lab.reason import reason
 
 _RETRIED = (requests.ConnectionError, requests.Timeout)
 
@@ -94,7 +95,7 @@ class AirflowAPI:
         if answer.status_code >= 400:
             raise LabError(
                 f"Airflow's API answered {answer.status_code} to {method} {path}: "
-                f"{answer.text[:200]}",
+                f"{reason(answer.content) or 'no reason'}.",
                 "Look into the API server's log.",
             )
         return answer.json() if answer.content else None

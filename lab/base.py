@@ -35,6 +35,21 @@ class Airflow:
     drivers: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class ProcessEnd:
+    """A daemon of Airflow's that ended though the lab had not been told to end it.
+
+    `at` and `again`, when it was started again (0: it was not yet), are in unix seconds;
+    `last_words` are the last that it said.
+    """
+
+    process: str
+    exit_code: int | None
+    at: float
+    last_words: str = ""
+    again: float = 0.0
+
+
 class Lab(Protocol):
     """One running Airflow under test.
 
@@ -129,6 +144,15 @@ class Lab(Protocol):
 
     def logs(self) -> dict[str, Path]:
         """Return the log file of each component, by process name."""
+        ...
+
+    @property
+    def daemons(self) -> tuple[str, ...]:
+        """Return the names of Airflow's own processes, workers left out."""
+        ...
+
+    def ends(self) -> list[ProcessEnd]:
+        """Return which daemons ended by themselves, as far back as the lab knows, oldest first."""
         ...
 
     def ailments(self) -> list[str]:

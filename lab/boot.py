@@ -19,11 +19,13 @@ from typing import Any
 import psutil
 
 from lab import components
+from lab.base import ProcessEnd
 from lab.components import Component
 from lab.envtest import ASSETS_VARIABLE, EnvTest
 from lab.errors import LabError
 from lab.kubeapi.kubeconfig import write_kubeconfig
 from lab.kubeclient import create_namespace
+from lab.last_words import last_words
 from lab.postgres import Postgres, free_port, port_is_free
 from lab.progress import Progress
 from lab.ready import Readiness
@@ -33,6 +35,9 @@ from lab.spec import LabSpec, LabState, ProcessState
 from lab.template import template_for
 
 log = logging.getLogger(__name__)
+
+# Ends that are remembered; a daemon that cannot live ends every few seconds.
+_ENDS = 200
 
 # Seconds that a process which was killed a moment ago may take to be gone.
 _LAST_BREATH = 1.0
@@ -195,14 +200,17 @@ class EmbeddedBoot:
         if ended:
             self.state.save(self.directory)
         if self.state.phase == "ready":
-            for name in ended.keys() & self.daemons - self.killed:
+            for name in sorted(ended.keys() & self.daemons - self.killed):
                 self._bring_back(name)
 
     def _bring_back(self, name: str) -> None:
         """Start a daemon again, and end what it left running, as a container does."""
         process = self.state.processes[name]
         log.info("%s ended with exit code %s; starting it again", name, process.exit_code)
+        at, words = time.time(), last_words(Path(process.log))
         end_all([process.pid], grace=0.0)
+        end = ProcessEnd(name, process.exit_code, at, words, time.time())
+        self.state.ends = [*self.state.ends, end][-_ENDS:]
         self._start(self.components[name])
 
     def _until_ready(self, at: Endpoints, timeout: float = 180.0) -> Iterator[None]:
@@ -220,8 +228,7 @@ class EmbeddedBoot:
             yield
 
     def _last_words(self, name: str) -> str:
-        text = Path(self.state.processes[name].log).read_text(errors="replace").strip()
-        return (text.splitlines() or ["it wrote nothing"])[-1][:300]
+        return last_words(Path(self.state.processes[name].log)) or "it wrote nothing"
 
     def stop(self) -> None:
         """End every process of the lab, Airflow's first, Postgres last."""

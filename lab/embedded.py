@@ -6,6 +6,7 @@ import psutil
 from psycopg.conninfo import make_conninfo
 
 from lab import control
+from lab.base import ProcessEnd
 from lab.clean import clean
 from lab.errors import LabError
 from lab.kubelet import delay
@@ -34,6 +35,15 @@ class EmbeddedLab(SupervisedLab):
     def schedulers(self) -> tuple[str, ...]:
         """Return the names of the scheduler processes."""
         return tuple(f"scheduler-{n}" for n in range(1, self.spec.schedulers + 1))
+
+    @property
+    def daemons(self) -> tuple[str, ...]:
+        """Return the names of Airflow's own processes."""
+        return ("api-server", "dag-processor", *self.schedulers)
+
+    def ends(self) -> list[ProcessEnd]:
+        """Return which daemons ended by themselves, and were brought back."""
+        return self.state.ends
 
     def process(self, role: str) -> str:
         """Return the process of a role: here they have the same names."""

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from lab.spec import LabSpec
 
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
 
 def read_spec(directory: Path) -> LabSpec:
     """Return what was asked of the lab in `directory`."""
@@ -17,8 +19,14 @@ def read_owner(directory: Path) -> tuple[int, float] | None:
     return (int(owner[0]), float(owner[1])) if owner else None
 
 
+def read_checkout(directory: Path) -> str:
+    """Return the checkout of this project that booted a lab; empty where that is not written."""
+    return str(json.loads((directory / "spec.json").read_text()).get("checkout", ""))
+
+
 def write_request(directory: Path, spec: LabSpec, owner: tuple[int, float] | None) -> None:
     """Write down what lab is wanted, and whom it ends with."""
     request = directory / "spec.json"
     request.touch(0o600)
-    request.write_text(json.dumps({"spec": spec.to_json(), "owner": owner}))
+    wanted = {"spec": spec.to_json(), "owner": owner, "checkout": str(_CHECKOUT)}
+    request.write_text(json.dumps(wanted))

@@ -65,6 +65,8 @@ def _what_it_is(at: Endpoints, home: Path, dags: Path) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTOR": "KubernetesExecutor",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        # Of an error of the database the API tells nothing else, and its own log has it not either.
+        "AIRFLOW__API__EXPOSE_STACKTRACE": "True",
         # Nobody is there to switch them on.
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         # Nor to log in; it listens on loopback only.
@@ -78,6 +80,26 @@ def _what_it_is(at: Endpoints, home: Path, dags: Path) -> dict[str, str]:
         # Nothing is told to anybody about a test run.
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
+
+
+FIXED = frozenset(
+    {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC",
+        "AIRFLOW__CORE__EXECUTOR",
+        "AIRFLOW__CORE__DAGS_FOLDER",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL",
+        "AIRFLOW__API__BASE_URL",
+        "AIRFLOW__API__PORT",
+        "AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE",
+        "AIRFLOW__KUBERNETES_EXECUTOR__IN_CLUSTER",
+        "AIRFLOW__KUBERNETES_EXECUTOR__CONFIG_FILE",
+        "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER",
+    }
+)
+"""What nobody but the lab can set: where its own parts are. Another value would lead Airflow to a
+database, a cluster or files that are not the lab's."""
 
 
 def _where_it_is(at: Endpoints, home: Path) -> dict[str, str]:

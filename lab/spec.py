@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from lab.base import Airflow
+from lab.base import Airflow, ProcessEnd
 from lab.errors import LabError
 
 KUBELET_MODES = ("process", "fork", "simulated")
@@ -101,7 +101,10 @@ class ProcessState:
 
 @dataclass
 class LabState:
-    """A lab's life as its supervisor writes it: `phase` is starting, ready, failed or stopped."""
+    """A lab's life as its supervisor writes it: `phase` is starting, ready, failed or stopped.
+
+    `ends` are the latest ends of daemons that nobody had asked for.
+    """
 
     phase: str = "starting"
     doing: str = ""
@@ -112,6 +115,7 @@ class LabState:
     endpoints: dict[str, Any] = field(default_factory=dict)
     processes: dict[str, ProcessState] = field(default_factory=dict)
     boot: dict[str, float] = field(default_factory=dict)
+    ends: list[ProcessEnd] = field(default_factory=list)
 
     def save(self, directory: Path) -> None:
         """Write the state at once and whole; it holds the passwords, so its owner alone reads."""
@@ -129,4 +133,5 @@ class LabState:
         except (FileNotFoundError, json.JSONDecodeError):
             return None
         processes = {name: ProcessState(**each) for name, each in data.pop("processes").items()}
-        return LabState(**data, processes=processes)
+        ends = [ProcessEnd(**each) for each in data.pop("ends", [])]
+        return LabState(**data, processes=processes, ends=ends)

@@ -13,6 +13,7 @@ from gevent.lock import Semaphore
 from locust import FastHttpUser
 
 from lab.api import Login
+from lab.reason import reason
 from load.plan import Asked
 from load.tally import Tally
 
@@ -34,6 +35,12 @@ class Answer(NamedTuple):
     def ok(self) -> bool:
         """Whether the call did what it was for."""
         return 200 <= self.status < 300 and not self.html
+
+    @property
+    def words(self) -> str:
+        """What went wrong, in the server's own words, its status first."""
+        told = "a page of the UI" if self.html else reason(self.body)
+        return f"{self.status}: {told}"
 
     @property
     def absent(self) -> bool:
@@ -117,7 +124,7 @@ class AirflowUser(FastHttpUser):
                 self.tally.token = msgspec.json.decode(answer.body)["access_token"]
                 return
             response.failure(Complaint(_complaint(answer, response)))
-        if time.monotonic() + RETRY_SECONDS >= deadline:
+        if self.tally.hopeless(answer.status) or time.monotonic() + RETRY_SECONDS >= deadline:
             self.tally.error = f"no token from /auth/token ({_complaint(answer, response)})"
         else:
             gevent.sleep(RETRY_SECONDS)

@@ -165,8 +165,8 @@ class Flood:
     def stop(self) -> FloodReport:
         """End the flood if it goes on, and return its report; may be called again.
 
-        Raises LabError when the flood could not take place: the API server let nobody in, or
-        Locust ended without a report.
+        Raises LabError when the flood could not take place: the API server let nobody in, failed
+        from the start on, or Locust ended without a report.
         """
         if self._report is None:
             early = self.running
@@ -175,7 +175,8 @@ class Flood:
         if self._report.error:
             raise LabError(
                 f"The API server at {self.base_url} lets no flood in: {self._report.error}.",
-                f"See that it runs and has simple_auth_manager_all_admins; see {self.log_path}.",
+                "See that it runs and has simple_auth_manager_all_admins; see its own log, and "
+                f"{self.log_path}.",
             )
         return self._report
 

@@ -74,11 +74,19 @@ class Operator(AirflowUser):
             if answer.ok or (attempt and _made_before(answer)):
                 self.tally.triggered(order)
                 return
+            if self.tally.hopeless(answer.status):
+                self.give_up(answer)
+                return
             if not (
                 _is_no_answer(answer) or (answer.status == 404 and time.monotonic() < deadline)
             ):
                 return
             gevent.sleep(RETRY_SECONDS)
+
+    def give_up(self, answer: Answer) -> None:
+        """End the flood: the server answers every request for a run with an error of its own."""
+        self.tally.error = self.tally.error or f"it takes no run, each is answered {answer.words}"
+        type(self).leave()
 
     @task
     def watch(self) -> None:

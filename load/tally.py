@@ -10,6 +10,11 @@ import msgspec
 
 from load.plan import Order
 
+GIVE_UP_SECONDS = 5.0
+"""So long a server may fail from the start on; a flood's own beginning takes some seconds more."""
+
+_FAILED = 500
+
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One line of `flood-runs.ndjson`: a run was triggered, or its end was seen.
@@ -42,6 +47,7 @@ class Tally:
         self._at: list[float] = []
         self.token: str | None = None
         self.error: str | None = None
+        self._unwell_since: float | None = None
         self.lost: str | None = None
         self.placed = False
         self.absent: set[str] = set()
@@ -65,6 +71,19 @@ class Tally:
         if len(self._at) < 2:
             return 0.0
         return (len(self._at) - 1) / max(self._at[-1] - self._at[0], 1e-9)
+
+    def hopeless(self, status: int) -> bool:
+        """Take note of an answer; tell whether the server takes no run, and will not.
+
+        That is so when it has failed (5xx) all the time since its first answer, for as long as
+        `GIVE_UP_SECONDS`. A server that took a run before may be disturbed, and is waited for.
+        """
+        if status < _FAILED:
+            self._unwell_since = None if status else self._unwell_since
+            return False
+        if self._unwell_since is None:
+            self._unwell_since = self.seconds
+        return not self._at and self.seconds - self._unwell_since >= GIVE_UP_SECONDS
 
     def triggered(self, order: Order) -> None:
         """Note that a run exists."""

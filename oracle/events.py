@@ -227,6 +227,19 @@ class WaitingEvent(_Record, frozen=True, tag="waiting", gc=False):
     state: str | None = None
 
 
+class ProcessEvent(_Record, frozen=True, tag="process", gc=False):
+    """A daemon of Airflow's was there when the recording began, ended by itself, or came back.
+
+    `exit_code` is negative for a signal, or 128 and the signal, as the one who saw it has it;
+    `detail` is the last that it said. Ends that a fault asked for are told by that fault alone.
+    """
+
+    op: Literal["watched", "ended", "started"]
+    process: str
+    exit_code: int | None = None
+    detail: str = ""
+
+
 class End(_Record, frozen=True, tag="end", gc=False):
     """The last line; `events` counts the lines between it and the header."""
 
@@ -245,6 +258,7 @@ Event = (
     | NoteEvent
     | AssumptionEvent
     | WaitingEvent
+    | ProcessEvent
     | End
 )
 """Every line of a history but the first."""

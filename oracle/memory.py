@@ -4,7 +4,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from oracle.events import DagRunEvent, Event, FaultEvent, GateEvent, TaskInstanceKey
+from oracle.events import DagRunEvent, Event, FaultEvent, GateEvent, ProcessEvent, TaskInstanceKey
 from oracle.invariants import Violation
 
 RING = 30
@@ -26,7 +26,7 @@ class Story:
 
     ti: TaskInstanceKey
     events: list[Event]
-    disturbances: tuple[FaultEvent | GateEvent, ...]
+    disturbances: tuple[FaultEvent | GateEvent | ProcessEvent, ...]
     violations: list[Violation] = field(default_factory=list)
     room: int = SEQUEL
 
@@ -49,11 +49,11 @@ class Memory:
     def __init__(self) -> None:
         self.stories: dict[TaskInstanceKey, Story] = {}
         self._rings: OrderedDict[TaskInstanceKey, deque[Event]] = OrderedDict()
-        self._disturbances: deque[FaultEvent | GateEvent] = deque(maxlen=RING)
+        self._disturbances: deque[FaultEvent | GateEvent | ProcessEvent] = deque(maxlen=RING)
 
     def keep(self, event: Event) -> None:
         """Remember an event under the task instance that it is about."""
-        if isinstance(event, FaultEvent | GateEvent):
+        if isinstance(event, FaultEvent | GateEvent | ProcessEvent):
             self._disturbances.append(event)
             return
         ti: TaskInstanceKey | None = getattr(event, "ti", None)

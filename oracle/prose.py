@@ -1,5 +1,6 @@
 """Puts events into words: who did what. One event, one line; noise has none."""
 
+from oracle.ends import told_end
 from oracle.events import (
     ArchivedEvent,
     DagRunEvent,
@@ -8,6 +9,7 @@ from oracle.events import (
     GateEvent,
     LedgerEvent,
     PodEvent,
+    ProcessEvent,
     Row,
     TaskInstanceEvent,
     WorkerEvent,
@@ -47,6 +49,8 @@ class Narrator:
             told = (event.process, _gate(event))
         elif isinstance(event, FaultEvent):
             told = ("fault", f"{told_fault(event)} {event.op}s")
+        elif isinstance(event, ProcessEvent):
+            told = told_process(event)
         return told
 
     def _row(self, event: TaskInstanceEvent) -> str | None:
@@ -128,6 +132,13 @@ def _gate(event: GateEvent) -> str:
         "opened": f"is let through the gate {event.name}",
     }[event.op]
     return f"{what} ({event.detail})" if event.detail else what
+
+
+def told_process(event: ProcessEvent) -> tuple[str, str] | None:
+    """Say that a process ended, or is back; that it was there at the beginning is no news."""
+    if event.op == "watched":
+        return None
+    return event.process, told_end(event) if event.op == "ended" else "was started again"
 
 
 def told_fault(fault: FaultEvent) -> str:

@@ -26,6 +26,7 @@ from oracle.events import (
     GateEvent,
     Header,
     NoteEvent,
+    ProcessEvent,
 )
 from oracle.recorder_clock import DatabaseClock
 from oracle.recorder_database import DatabaseReader, Names
@@ -46,7 +47,7 @@ _JOIN = 10.0
 """Seconds that each source gets to come to its end; what it has not told by then is a gap."""
 
 _TICK = 0.1
-_NOTED = FaultEvent | GateEvent | NoteEvent | AssumptionEvent
+_NOTED = FaultEvent | GateEvent | NoteEvent | AssumptionEvent | ProcessEvent
 _logger = logging.getLogger(__name__)
 
 

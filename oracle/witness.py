@@ -8,10 +8,12 @@ from oracle.events import (
     GateEvent,
     LedgerEvent,
     PodEvent,
+    ProcessEvent,
     TaskInstanceEvent,
     WorkerEvent,
 )
 from oracle.invariants import Violation
+from oracle.invariants.no_crash import NoCrash
 from oracle.memory import Story
 from oracle.prose import Narrator, told_fault
 from oracle.verdict import Judgement
@@ -39,7 +41,13 @@ def tell(judgement: Judgement) -> str:
         first = judgement.violations[0]
         return f"{where}\n{first.invariant}: {first.message}.\n"
     story = min(judgement.stories, key=weight)
-    return "\n".join([f"{where}: {story.ti}", *_story(story)]) + "\n"
+    return "\n".join([f"{where}: {story.ti}", *_story(story), *_of_none(judgement)]) + "\n"
+
+
+def _of_none(judgement: Judgement) -> Iterable[str]:
+    """Tell the first process that ended undisturbed: it is no task instance's story."""
+    crash = next((v for v in judgement.violations if v.invariant == NoCrash.name), None)
+    return [f"{crash.invariant}: {crash.message}."] if crash else []
 
 
 def weight(story: Story) -> tuple[int, int]:
@@ -73,8 +81,9 @@ def piece_of(story: Story) -> list[Event]:
     if not piece:
         return events[-LINES:]
     piece = sorted([*_gates(story.disturbances, piece, first), *piece], key=lambda event: event.t)
-    faults = [e for e in story.disturbances if isinstance(e, FaultEvent) and e.t >= piece[0].t]
-    return sorted([*faults, *piece], key=lambda event: event.t)
+    since = (FaultEvent, ProcessEvent)
+    others = [e for e in story.disturbances if isinstance(e, since) and e.t >= piece[0].t]
+    return sorted([*others, *piece], key=lambda event: event.t)
 
 
 def _beginning(events: Sequence[Event], first: Violation) -> int:
@@ -95,9 +104,7 @@ def _begins_a_try(event: Event) -> bool:
     )
 
 
-def _gates(
-    disturbances: Iterable[FaultEvent | GateEvent], piece: Sequence[Event], first: Violation
-) -> list[Event]:
+def _gates(disturbances: Iterable[Event], piece: Sequence[Event], first: Violation) -> list[Event]:
     """Take the gate that a process of this piece stood at when the violation came about."""
     processes = {event.process for event in piece if isinstance(event, TaskInstanceEvent)}
     stood: dict[str, list[Event]] = {}
@@ -144,4 +151,5 @@ def rank(event: Event) -> int:
         return 0 if event.op == "added" else 3
     if isinstance(event, WorkerEvent):
         return 0 if event.refused else 2
-    return 1 if isinstance(event, GateEvent | FaultEvent | LedgerEvent) else 2
+    told_soon = GateEvent | FaultEvent | ProcessEvent | LedgerEvent
+    return 1 if isinstance(event, told_soon) else 2

@@ -10,7 +10,7 @@ from lab.api import AirflowAPI, Login
 from lab.attach.boot import undo_argv
 from lab.attach.database import Database
 from lab.attach.identity import Names
-from lab.deploy.release import ReleaseLab
+from lab.deploy.release import DAEMONS, ReleaseLab
 from lab.errors import LabError
 from lab.kube import execs
 from lab.kube.client import api_client, core_v1
@@ -54,6 +54,10 @@ class ClusterLab(ReleaseLab):
 
     def _processes(self, component: str) -> list[Process]:
         selector = f"component={component},release={self.release}"
+        return processes(self.kubernetes(), self.namespace, selector)
+
+    def _daemon_pods(self) -> list[Process]:
+        selector = f"{DAEMONS},release={self.release}"
         return processes(self.kubernetes(), self.namespace, selector)
 
     def dsn(self) -> str:
@@ -129,9 +133,7 @@ class ClusterLab(ReleaseLab):
         """Return what is wrong with the lab, in words; empty when it is healthy."""
         if (phase := self.state.phase) != "ready":
             return [f"the lab is {phase}"]
-        selector = f"tier=airflow,release={self.release},kubernetes_executor!=True"
-        pods = processes(self.kubernetes(), self.namespace, selector)
-        found = [f"{each.name} is not ready" for each in pods if not each.ready]
+        found = [f"{each.name} is not ready" for each in self._daemon_pods() if not each.ready]
         wanted = len(self.schedulers)
         try:
             alive = live_schedulers(self.dsn())

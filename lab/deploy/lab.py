@@ -6,7 +6,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from lab.clean import clean
-from lab.deploy.release import ReleaseLab
+from lab.deploy.release import DAEMONS, ReleaseLab
 from lab.errors import LabError
 from lab.kind.node import NO_NETEM, Node
 from lab.kube import execs, names
@@ -96,7 +96,7 @@ class KindLab(ReleaseLab):
             return [f"the lab is {state.phase}"]
         found = [
             f"{each.name} is not ready"
-            for selector in ("tier=airflow,kubernetes_executor!=True", f"app={names.PROXY}")
+            for selector in (DAEMONS, f"app={names.PROXY}")
             for each in processes(self.kubernetes(), self.namespace, selector)
             if not each.ready
         ]

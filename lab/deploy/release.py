@@ -6,6 +6,7 @@ from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 
+from lab.base import ProcessEnd
 from lab.errors import LabError
 from lab.kube.pods import Process, process, processes
 from lab.supervised import SupervisedLab
@@ -13,6 +14,9 @@ from lab.supervised import SupervisedLab
 # Seconds; a kubelet waits longer from one restart of a container to the next.
 _BACK = 300.0
 _STEP = 0.5
+
+DAEMONS = "tier=airflow,kubernetes_executor!=True"
+"""The label selector of all of the chart's pods but workers."""
 
 _ROLES = ("api-server", "dag-processor", "scheduler")
 
@@ -35,6 +39,19 @@ class ReleaseLab(SupervisedLab):
 
     def _processes(self, component: str) -> list[Process]:
         return processes(self.kubernetes(), self.namespace, f"component={component}")
+
+    @property
+    def daemons(self) -> tuple[str, ...]:
+        """Return the names of the pods of Airflow's own components."""
+        return tuple(each.name for each in self._daemon_pods())
+
+    def _daemon_pods(self) -> list[Process]:
+        return processes(self.kubernetes(), self.namespace, DAEMONS)
+
+    def ends(self) -> list[ProcessEnd]:
+        """Return how each pod's container ended before the one that is there now, oldest first."""
+        found = [each.end for each in self._daemon_pods() if each.end is not None]
+        return sorted(found, key=lambda end: end.at)
 
     def process(self, role: str) -> str:
         """Return the pod of a role (`scheduler-2`: the second by name), or that has this name."""

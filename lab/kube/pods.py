@@ -5,6 +5,8 @@ from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 
+from lab.base import ProcessEnd
+
 _NOT_FOUND = 404
 
 
@@ -19,6 +21,8 @@ class Process:
     container_id: str
     ready: bool
     restarts: int
+    end: ProcessEnd | None = None
+    """How the container before this one ended, where the API still tells."""
 
 
 def processes(core: Any, namespace: str, selector: str) -> list[Process]:
@@ -57,4 +61,27 @@ def _process(pod: Any) -> Process:
         container_id=(status.container_id or "").rpartition("/")[2],
         ready=all(each.ready for each in pod.status.container_statuses),
         restarts=status.restart_count,
+        end=_end(pod.metadata.name, status),
     )
+
+
+def _end(name: str, status: Any) -> ProcessEnd | None:
+    """Read the last end; the API tells whole seconds, and it was not before the next one began."""
+    last = getattr(status.last_state, "terminated", None) if status.restart_count else None
+    if last is None or last.finished_at is None:
+        return None
+    again = getattr(status.state, "running", None)
+    return ProcessEnd(
+        process=name,
+        exit_code=last.exit_code,
+        at=last.finished_at.timestamp() + 1.0,
+        last_words=_words(last),
+        again=again.started_at.timestamp() + 1.0 if again and again.started_at else 0.0,
+    )
+
+
+def _words(terminated: Any) -> str:
+    """Give the reason where it is one (OOMKilled), and the last line of the message."""
+    reason = "" if terminated.reason in (None, "Error", "Completed") else terminated.reason
+    message = [line for line in (terminated.message or "").splitlines() if line.strip()]
+    return ": ".join(filter(None, [reason, message[-1].strip()[:300] if message else ""]))

@@ -4,6 +4,7 @@ from oracle.invariants.base import Invariant, Violation
 from oracle.invariants.completed_work_stands import CompletedWorkStands
 from oracle.invariants.executed_once import ExecutedOnce
 from oracle.invariants.legal_transition import LegalTransition
+from oracle.invariants.no_crash import NoCrash
 from oracle.invariants.no_live_orphan import NoLiveOrphan
 from oracle.invariants.no_lost_task import NoLostTask
 from oracle.invariants.queued_in_time import QueuedInTime
@@ -16,6 +17,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     UniqueTry,
     RetryAfterEnd,
     LegalTransition,
+    NoCrash,
     NoLiveOrphan,
     SingleLivePod,
     ValidStart,

@@ -14,10 +14,12 @@ from oracle.events import (
     LedgerEvent,
     NoteEvent,
     PodEvent,
+    ProcessEvent,
     TaskInstanceEvent,
     TaskInstanceKey,
     WorkerEvent,
 )
+from oracle.prose import told_process
 from oracle.redaction import redact
 from oracle.states import QUEUED, SCHEDULED, Roles, shown
 from reports.timeline.disturbances import Disturbances
@@ -97,6 +99,9 @@ class _Collector:
         elif isinstance(event, NoteEvent):
             if len(self._collection.notes) < NOTES:
                 self._collection.notes.append((event.t, redact(event.text)))
+        elif isinstance(event, ProcessEvent):
+            if told := told_process(event):
+                self._collection.notes.append((event.t, redact(" ".join(told))))
         else:
             self._collection.disturbances.feed(event)
 

@@ -23,7 +23,7 @@ import pytest
 from lab.errors import LabError
 from load.flood import Flood
 from load.report import FloodReport
-from load.tally import lines
+from load.tally import GIVE_UP_SECONDS, lines
 
 ENDED = "2026-11-22T11:00:00Z"
 
@@ -34,6 +34,7 @@ class Peer(BaseHTTPRequestHandler):
     """Lets everybody in, and answers the rest as `reply` does."""
 
     reply: Reply
+    login = True
 
     def answer(self, status: int, text: str, kind: str = "application/json") -> None:
         self.send_response(status)
@@ -44,7 +45,7 @@ class Peer(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.path == "/auth/token":
+        if self.path == "/auth/token" and type(self).login:
             self.answer(201, json.dumps({"access_token": "t"}))
         else:
             type(self).reply(self)
@@ -60,8 +61,8 @@ def failing(request: Peer) -> None:
 
 
 @contextmanager
-def peer(reply: Reply) -> Iterator[str]:
-    handler = type("OnePeer", (Peer,), {"reply": staticmethod(reply)})
+def peer(reply: Reply, *, login: bool = True) -> Iterator[str]:
+    handler = type("OnePeer", (Peer,), {"reply": staticmethod(reply), "login": login})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -119,6 +120,64 @@ def test_error_answers_are_counted_and_the_load_falls_short(tmp_path: Path) -> N
     assert report.failures > 2
     assert any("dagRuns: 500" in error for error in report.errors)
     assert report.shortfall() == "0 of 2 runs were triggered"
+
+
+def failing_like_airflow(request: Peer) -> None:
+    detail = {
+        "reason": "Database error",
+        "statement": "INSERT INTO task_instance",
+        "orig_error": 'record "new" has no field "map_index"\nCONTEXT:  PL/pgSQL function',
+        "message": "Error with id 1491mR5B",
+    }
+    request.answer(500, json.dumps({"detail": detail}))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_server_that_fails_from_the_start_ends_the_flood_soon_and_with_its_reason(
+    tmp_path: Path, workers: int
+) -> None:
+    with (
+        peer(failing_like_airflow) as url,
+        flood(url, tmp_path, run_time=120, patience=30.0, workers=workers) as asked,
+        pytest.raises(LabError) as caught,
+    ):
+        asked.wait(60)
+    assert FloodReport.load(tmp_path / "flood.json").seconds < 15
+    assert caught.value.message == (
+        f"The API server at {url} lets no flood in: it takes no run, each is answered 500: "
+        'record "new" has no field "map_index" CONTEXT: PL/pgSQL function.'
+    )
+    assert FloodReport.load(tmp_path / "flood.json").triggered == 0
+
+
+def test_a_server_that_fails_to_let_anybody_in_ends_the_flood_as_soon(tmp_path: Path) -> None:
+    def reply(request: Peer) -> None:
+        request.answer(503, '{"detail": "starting"}')
+
+    with (
+        peer(reply, login=False) as url,
+        flood(url, tmp_path, run_time=120, patience=60.0) as asked,
+        pytest.raises(LabError, match=r"no token from /auth/token \(503"),
+    ):
+        asked.wait(60)
+    assert FloodReport.load(tmp_path / "flood.json").seconds < 15
+
+
+def test_a_server_that_takes_runs_and_then_fails_is_waited_for(tmp_path: Path) -> None:
+    """As long as `run_time`, and with the report of a load that fell short."""
+    taken: list[str] = []
+
+    def reply(request: Peer) -> None:
+        if request.path == "/api/v2/dags/wide/dagRuns" and not taken:
+            taken.append(request.path)
+            request.answer(200, "{}")
+        else:
+            request.answer(500, "{}")
+
+    with peer(reply) as url, flood(url, tmp_path, ui=False, run_time=11) as asked:
+        report = asked.wait()
+    assert (report.triggered, report.error) == (1, None)
+    assert report.seconds > GIVE_UP_SECONDS + 2
 
 
 def test_routes_that_this_airflow_lacks_are_no_failures(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_workers_leave_one_report_and_one_journal_in_the_order_of_time(tmp_path:
 
 
 def test_requests_that_fail_in_a_worker_are_in_the_report(tmp_path: Path) -> None:
-    with peer(failing) as url, flood(url, tmp_path, run_time=6, users=0, workers=2) as asked:
+    with peer(failing) as url, flood(url, tmp_path, run_time=4, users=0, workers=2) as asked:
         report = asked.wait()
     assert report.lost is None
     assert "POST /api/v2/dags/{dag_id}/dagRuns: 500: {}" in report.errors

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import psycopg
 import pytest
 
 from lab.components import PROJECT
+from lab.drivers import database_urls
 from lab.embedded import EmbeddedLab
 from lab.environments import prepare
 from lab.errors import LabError
@@ -53,6 +55,42 @@ def test_every_scheduler_has_its_name_in_the_database(lab: EmbeddedLab) -> None:
     assert {"scheduler-1", "scheduler-2", "dag-processor"} <= names
 
 
+_SHOWS_ITS_NAME = """
+import asyncio, os
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+async def show():
+    engine = create_async_engine(os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"])
+    async with engine.connect() as connection:
+        print((await connection.execute(text("SHOW application_name"))).scalar())
+    await engine.dispose()
+
+asyncio.run(show())
+"""
+
+
+def test_an_asynchronous_session_has_its_processs_name_too(lab: EmbeddedLab) -> None:
+    at = lab.endpoints
+    env = database_urls(lab.airflow, at["proxy"], at["password"], "scheduler-1")
+    shown = subprocess.run(
+        [str(lab.airflow.python), "-c", _SHOWS_ITS_NAME],
+        env={**env, "PGAPPNAME": "scheduler-1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.strip() == "scheduler-1"
+
+
+def test_a_session_without_a_name_is_told_as_unnamed(lab: EmbeddedLab) -> None:
+    assert [lab.name_of(client) for client in ("scheduler-1", "127.0.0.1", "")] == [
+        "scheduler-1",
+        "unnamed",
+        "unnamed",
+    ]
+
+
 def test_a_frozen_scheduler_is_an_ailment_until_it_goes_on(lab: EmbeddedLab) -> None:
     lab.pause("scheduler-1")
     assert eventually(lambda: "scheduler-1 is frozen" in lab.ailments(), 5)
@@ -75,6 +113,18 @@ def test_a_killed_scheduler_is_an_ailment_and_can_be_started_again(lab: Embedded
     assert eventually(lambda: any("scheduler-2 ended" in a for a in lab.ailments()), 5)
     lab.start("scheduler-2")
     assert eventually(lambda: lab.ailments() == [], 60)
+
+
+def test_a_daemon_that_ends_by_itself_comes_back_and_its_end_is_kept(lab: EmbeddedLab) -> None:
+    killed_on_purpose = [end.process for end in lab.ends()]
+    assert killed_on_purpose == []
+    os.kill(lab.state.processes["scheduler-2"].pid, signal.SIGSEGV)
+    assert eventually(lambda: len(lab.ends()) == 1, 10)
+    [end] = lab.ends()
+    assert (end.process, end.exit_code) == ("scheduler-2", -signal.SIGSEGV)
+    assert time.time() - 10 < end.at <= end.again <= time.time()
+    assert eventually(lambda: lab.ailments() == [], 60)
+    assert lab.ends() == [end]
 
 
 def test_a_process_that_is_not_there_is_named_back(lab: EmbeddedLab) -> None:

@@ -14,6 +14,7 @@ A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remem
     2.0  code         start of start try 1 in a      or end, fail
     0.0  fault        begin delay scheduler-2        or end
     0.0  gate         reached select scheduler-2     or closed, opened
+    0.0  process      ended scheduler-1 1 its last words     or watched, started
     0.0  assume       recorder-without-gaps met      or unmet
     8.0  waiting      run the DAG is paused          or `start scheduled the pool is full`
     0.0  unseen       what CeleryExecutor runs       what the header says is not covered
@@ -78,6 +79,10 @@ class Telling:
             self._waiting(words)
         elif who == "unseen":
             self.lines[0].setdefault("not_covered", []).append(" ".join(words))
+        elif who == "process":
+            op, name, *how = words
+            code = int(how[0]) if how else None
+            self._add(who, op=op, process=name, exit_code=code, detail=" ".join(how[1:]))
         elif who == "assume":
             self._add("assumption", name=words[0], met=words[1] == "met", value="", wanted="")
         elif words[0].startswith("run"):

@@ -58,7 +58,8 @@ def test_an_assumption_once_unmet_stays_unmet() -> None:
     assert judge(GUARDED, *again).verdict == "unknown"
 
 
-NOBODY_FREE = {
+NOT_JUDGED = {
+    "no-crash": "no process event in the history",
     "queued-in-time": "no scheduler was stated to be free and seen at work for 30 s",
 }
 
@@ -93,9 +94,9 @@ def test_an_invariant_with_nothing_to_judge_says_so() -> None:
         "single-live-pod": "no pod event in the history",
         "executed-once": "no ledger event in the history",
         "completed-work-stands": "no ledger event in the history",
-        **NOBODY_FREE,
+        **NOT_JUDGED,
     }
-    assert judge(GUARDED).not_judged == NOBODY_FREE
+    assert judge(GUARDED).not_judged == NOT_JUDGED
 
 
 def test_a_run_that_was_cut_short_at_a_violation_has_lost_nothing() -> None:
@@ -173,6 +174,7 @@ def test_the_verdict_is_ready_for_json() -> None:
         "unique-try": 1,
         "retry-after-end": 0,
         "legal-transition": 1,
+        "no-crash": 0,
         "no-live-orphan": 0,
         "single-live-pod": 1,
         "valid-start": 1,

@@ -6,7 +6,7 @@ import pytest
 
 from oracle import witness
 from oracle.__main__ import check
-from tests.oracle.telling import HISTORIES
+from tests.oracle.telling import HISTORIES, tellings
 
 RACE = HISTORIES / "57618" / "invalid-second-scheduler-schedules-stale-rows-again.ndjson"
 STALL = (
@@ -80,3 +80,28 @@ def test_the_witness_is_the_task_instance_that_breaks_most_promises(tmp_path: Pa
     judgement = check(both)
     assert judgement.counts.duplicate_tries == 2
     assert "d.start @ r1" in witness.tell(judgement).splitlines()[0]
+
+
+def test_a_crash_is_told_in_the_story_of_a_task_instance_and_as_a_broken_promise(
+    tmp_path: Path,
+) -> None:
+    tale = """\
+== crash
+0.0  process      watched scheduler-1
+0.0  api-server   start -> none
+0.1  scheduler-1  start -> scheduled try 1
+0.2  scheduler-1  start -> queued job 1
+1.0  process      ended scheduler-1 1 ProtocolError: Connection aborted.
+1.1  process      started scheduler-1
+2.0  scheduler-2  start -> scheduled try 2
+"""
+    path = tmp_path / "crash.ndjson"
+    path.write_text(tellings(tale)["crash"])
+    said = witness.tell(check(path))
+
+    assert "0.900 s  scheduler-1  ended with exit code 1 (ProtocolError: Connection ab" in said
+    assert "1.000 s  scheduler-1  was started again" in said
+    assert said.splitlines()[-1] == (
+        "no-crash: No process of Airflow's ends undisturbed, "
+        "but scheduler-1 ended with exit code 1 (ProtocolError: Connection aborted.)."
+    )

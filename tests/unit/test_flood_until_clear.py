@@ -32,10 +32,11 @@ class History:
     notes: list[str] = field(default_factory=list)
     seed: int = 1
     folder: Path = Path()
+    secrets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         api = SimpleNamespace(base_url="http://127.0.0.1:1")
-        self.lab = SimpleNamespace(pace=1.0, api=api, schedulers=("scheduler-1",))
+        self.lab = SimpleNamespace(pace=1.0, api=api, schedulers=("scheduler-1",), logs=dict)
         self.decisions = Counter({"scheduler-1": 1})
 
     def note(self, text: str) -> None:

@@ -1,0 +1,73 @@
+"""Which labs `python -m lab down` and `logs` mean."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lab.base import Airflow
+from lab.choice import Found, named, to_read, to_take_down
+from lab.components import PROJECT
+from lab.errors import LabError
+from lab.request import read_checkout, read_owner, write_request
+from lab.spec import LabSpec
+
+HERE = str(PROJECT)
+OLD = Found(Path("labs/3.0.6-aa11"), "", 0)
+OURS = Found(Path("labs/3.0.6-ab22"), HERE, 0)
+THEIRS = Found(Path("labs/3.3.2-cc33"), "/elsewhere/airflow-ha-chaos", 0)
+SESSION = Found(Path("labs/3.3.2-dd44"), HERE, 4711)
+LABS = [OLD, OURS, THEIRS, SESSION]
+
+
+def test_down_means_what_this_checkout_booted_and_stays() -> None:
+    assert to_take_down(LABS, [], every=False) == [OLD, OURS]
+
+
+def test_down_all_means_other_checkouts_too_but_no_test_sessions() -> None:
+    assert to_take_down(LABS, [], every=True) == [OLD, OURS, THEIRS]
+
+
+def test_a_name_means_that_lab_whoever_booted_it() -> None:
+    assert to_take_down(LABS, ["3.3.2-cc33"], every=False) == [THEIRS]
+    assert to_take_down(LABS, ["3.0.6-ab", "3.3.2-c"], every=False) == [OURS, THEIRS]
+
+
+def test_a_test_sessions_lab_is_left_to_it() -> None:
+    with pytest.raises(LabError, match=r"3\.3\.2-dd44 is a test session's \(process 4711\)"):
+        to_take_down(LABS, ["3.3.2-dd44"], every=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("3.1.8-ee55", r"No lab is called '3\.1\.8-ee55'\. There are: 3\.0\.6-aa11, "),
+        ("3.0.6", r"More than one lab begins with '3\.0\.6'\. There are: 3\.0\.6-aa11, 3\.0\.6-ab"),
+        ("", "No lab is called ''"),
+    ],
+)
+def test_a_name_that_means_none_or_two_is_refused_with_the_names(name: str, fault: str) -> None:
+    with pytest.raises(LabError, match=fault):
+        named(LABS, name)
+
+
+def test_logs_are_of_the_newest_of_this_checkout_or_of_the_one_named() -> None:
+    assert to_read([OURS, THEIRS], None) == OURS
+    assert to_read(LABS, None) == SESSION
+    assert to_read(LABS, "3.3.2-cc33") == THEIRS
+    with pytest.raises(LabError, match=r"--lab names one of another checkout: 3\.3\.2-cc33"):
+        to_read([THEIRS], None)
+
+
+def test_a_lab_remembers_which_checkout_booted_it(tmp_path: Path) -> None:
+    spec = LabSpec(Airflow("3.0.6", "3.0.6"))
+    write_request(tmp_path, spec, (4711, 1.5))
+
+    assert (read_checkout(tmp_path), read_owner(tmp_path)) == (HERE, (4711, 1.5))
+
+
+def test_a_lab_of_before_belongs_to_whoever_asks(tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text(json.dumps({"spec": {}, "owner": None}))
+
+    assert read_checkout(tmp_path) == ""
+    assert Found(tmp_path, "", 0).own

@@ -1,0 +1,59 @@
+"""`--set` of `python -m lab up`, and what is told of the shell's own AIRFLOW__ variables."""
+
+import pytest
+
+from lab.components import PROJECT
+from lab.errors import LabError
+from lab.overrides import ignored, variables
+from lab.settings import FIXED, Endpoints, _where_it_is
+
+AT = Endpoints(1, 2, 3, 4, "http://127.0.0.1:5", "secret", "secret")
+
+
+def test_a_setting_becomes_the_variable_that_airflow_reads() -> None:
+    assert variables(["core.parallelism=7", "scheduler.Parsing_x=a=b,c", "core.x="]) == {
+        "AIRFLOW__CORE__PARALLELISM": "7",
+        "AIRFLOW__SCHEDULER__PARSING_X": "a=b,c",
+        "AIRFLOW__CORE__X": "",
+    }
+
+
+@pytest.mark.parametrize("setting", ["parallelism=7", "core.parallelism", "=7", "core.=7", ""])
+def test_what_is_no_setting_is_refused_with_how_to_write_one(setting: str) -> None:
+    with pytest.raises(LabError, match=r"is no setting\. Write section\.option=value"):
+        variables([setting])
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "database.sql_alchemy_conn",
+        "database.sql_alchemy_conn_cmd",
+        "DATABASE.SQL_ALCHEMY_CONN_ASYNC_SECRET",
+        "core.executor",
+        "kubernetes_executor.config_file",
+    ],
+)
+def test_no_setting_leads_a_lab_to_somebody_elses_database_or_cluster(option: str) -> None:
+    with pytest.raises(LabError, match=f"{option.lower()}: the lab itself decides that"):
+        variables([f"{option}=elsewhere"])
+
+
+def test_where_the_labs_parts_are_is_fixed() -> None:
+    where = _where_it_is(AT, PROJECT)
+    assert {name for name in where if "DAG_PROCESSOR" not in name} <= FIXED
+
+
+def test_what_the_shell_says_and_is_not_taken_is_told_by_name_alone() -> None:
+    shell = {
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://u:secret@production/airflow",
+        "AIRFLOW__CORE__PARALLELISM": "7",
+        "AIRFLOW_HOME": "/home",
+        "PATH": "/bin",
+    }
+    assert ignored(shell, []) == (
+        "Not taken from your shell: AIRFLOW__CORE__PARALLELISM, "
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN. Give --set core.parallelism=VALUE to set one."
+    )
+    assert "PARALLELISM" not in ignored(shell, variables(["core.parallelism=9"]))
+    assert ignored({"PATH": "/bin"}, []) == ""
