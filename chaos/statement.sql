@@ -24,7 +24,7 @@ GRANT USAGE ON SCHEMA chaos TO PUBLIC;
 CREATE SEQUENCE chaos.key AS integer;
 CREATE SEQUENCE chaos.draw;
 
-CREATE TABLE chaos.rule (
+CREATE UNLOGGED TABLE chaos.rule (  -- a crash ends every rule anyway, and no subscriber gets it
     key integer PRIMARY KEY,
     process text NOT NULL,                                    -- LIKE pattern of application_name
     statement text NOT NULL,                                  -- LIKE pattern of the query's text

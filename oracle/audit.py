@@ -48,7 +48,13 @@ _ENABLED = """
     WHERE p.pronamespace = to_regnamespace('oracle') AND t.tgenabled = 'O'
         AND t.tgrelid IN (to_regclass('dag_run'), to_regclass('task_instance'))
 """
+_WHOLE = """
+    SELECT count(*) FROM pg_catalog.pg_class
+    WHERE oid IN (to_regclass('oracle.audit'), to_regclass('oracle.epoch'),
+        to_regclass('oracle.lost'))
+"""
 _FAULTS = (
+    (_WHOLE, 3, "a table of the audit is gone"),
     (_ENABLED, 2 * len(WATCHED), "a trigger of the audit is gone, or switched off"),
     (
         "SELECT count(*) FROM oracle.epoch",

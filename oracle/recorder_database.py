@@ -192,7 +192,9 @@ class DatabaseReader:
 
     def poll(self) -> int:
         """Emit what was committed since the last poll; return how many rows that was."""
-        connection = self._connection or self._connect()
+        connection = self._connection
+        if connection is None or connection.closed:
+            connection = self._connect()
         if time.monotonic() - self._measured > _MEASURE_EVERY:
             self._measure(connection)
         started = self._clock.now()
