@@ -6,7 +6,8 @@ at, and the functions are proven; what is refused leaves nothing behind.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -113,13 +114,15 @@ def attempt(dsn: str, timeout: float = 5.0) -> None:
 
 def remove(dsn: str, timeout: float = 30.0) -> None:
     """Remove all that `install` made; nothing happens where there is nothing. Raises AuditError."""
+    _patiently(dsn, timeout, _drop)
 
-    def work(connection: Connection) -> None:
-        if _there(connection):
-            _lock(connection, "ACCESS EXCLUSIVE")
-            connection.execute("DROP SCHEMA oracle CASCADE")
 
-    _patiently(dsn, timeout, work)
+def remove_on(connection: Connection, timeout: float = 30.0) -> None:
+    """Do the same on a connection that is open, for when none can be had any more.
+
+    It is in autocommit mode. Raises AuditError.
+    """
+    _patiently(connection, timeout, _drop)
 
 
 def installed(dsn: str) -> bool:
@@ -199,6 +202,12 @@ def _create(connection: Connection) -> None:
         raise AuditError(str(error)) from error
 
 
+def _drop(connection: Connection) -> None:
+    if _there(connection):
+        _lock(connection, "ACCESS EXCLUSIVE")
+        connection.execute("DROP SCHEMA oracle CASCADE")
+
+
 def _lock(connection: Connection, mode: str) -> None:
     for table in WATCHED:
         if connection.execute("SELECT to_regclass(%s)", (table,)).fetchone() != (None,):
@@ -214,13 +223,24 @@ def _refuse_pooler(dsn: str) -> None:
         raise AuditError(f"the recorder works through no such connection: {reason}")
 
 
-def _patiently(dsn: str, timeout: float, work: Callable[[Connection], None]) -> None:
+@contextmanager
+def _transaction(where: str | Connection) -> Iterator[Connection]:
+    """Lend a transaction on a connection of its own, where `where` is a dsn, or on that one."""
+    if isinstance(where, str):
+        with psycopg.connect(
+            where, application_name=pooler.APPLICATION_NAME, prepare_threshold=None
+        ) as connection:
+            yield connection
+    else:
+        with where.transaction():
+            yield where
+
+
+def _patiently(where: str | Connection, timeout: float, work: Callable[[Connection], None]) -> None:
     """Do `work` in one transaction; again, while others hold the tables, for `timeout` seconds."""
 
     def once() -> None:
-        with psycopg.connect(
-            dsn, application_name=pooler.APPLICATION_NAME, prepare_threshold=None
-        ) as connection:
+        with _transaction(where) as connection:
             connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
             connection.execute("SET LOCAL client_min_messages = warning")
             work(connection)

@@ -15,14 +15,12 @@ from pathlib import Path
 
 import psycopg
 
-from lab.attach.database import Database, Way
+from lab.attach.database import DSN_VARIABLE, Database, Way
 from lab.errors import LabError
 from lab.kube import execs
 from lab.kube.client import api_client
 from lab.kube.portforward import PortForward
 from lab.spec import LabState
-
-DSN_VARIABLE = "HA_CHAOS_DSN"
 
 _REMOVALS = (("chaos", "remove"), ("oracle", "remove-audit"))
 _TIMEOUT = 25.0
