@@ -9,6 +9,7 @@ from typing import Any
 from harness.outcome import told_broken
 from harness.session import RUNS, Session
 from harness.table import Cell, Table
+from lab import leftovers
 from reports.folder import write_json
 from reports.records import SessionRecord
 
@@ -34,6 +35,8 @@ def write(terminal: Any, session: Session, sessions: Sessions) -> None:
         by_folder[Path(record["folder"]).parent.parent].append(record)
     for folder, group in by_folder.items():
         _finish_folder(session, folder, group)
+    for line in leftovers.told():
+        terminal.write_line(line)
     if not sessions:
         return
     terminal.section("airflow-ha-chaos")

@@ -51,7 +51,7 @@ class Database:
         return make_conninfo(
             dbname=self.name,
             user=self.user,
-            password=self.password,
+            password=self.password or None,
             application_name="ha-chaos",
             **{**dict(self.more), **there},
         )
