@@ -130,6 +130,8 @@ def installed(dsn: str) -> bool:
     try:
         with psycopg.connect(dsn) as connection:
             return intact(connection)
+    except psycopg.errors.UndefinedTable:
+        return False  # somebody removes it at this moment
     except psycopg.Error as error:
         raise AuditError(f"the audit cannot be looked for: {_line(error)}") from error
 

@@ -66,9 +66,8 @@ def plan(client: Any, context: str, release: Release, *, allow_faults: bool) -> 
             "policy on table dag; schedulers are paused and killed, worker pods deleted"
         )
         lines.append(
-            "fails meanwhile: pg_dump as the role that owns the tables, in tests with gates or "
-            "delays (row-level security is forced on table dag until the test ends; other roles "
-            "need `--enable-row-security`)"
+            "fails meanwhile: pg_dump, in tests with gates or delays, as long as each lasts "
+            "(row-level security is forced on table dag; `--enable-row-security` helps)"
         )
     else:
         lines.append("disturbs: nothing, without --allow-faults")
