@@ -24,12 +24,13 @@ def told() -> list[str]:
     return [line for path in sorted(_folder().iterdir()) for line in path.read_text().splitlines()]
 
 
-def removal(where: str, dsn: str, modules: list[str]) -> str:
-    """Say what is left in a database, and the command; `dsn` is without a password.
+def removal(lab: str, where: str, dsn: str, modules: list[str]) -> str:
+    """Say what is left in a database, and the command, which strikes this out, too.
 
-    `modules` are commands of ours as they follow `python -m`.
+    `dsn` is without a password; `modules` are commands of ours as they follow `python -m`.
     """
-    commands = "; ".join(f".venv/bin/python -m {each}" for each in modules)
+    removed = [f".venv/bin/python -m {each}" for each in modules]
+    commands = " && ".join([*removed, f"rm {shlex.quote(str(_folder() / lab))}"])
     return (
         f"left in the database {where}: take it out with (PGPASSWORD=... is its password)\n"
         f"  export HA_CHAOS_DSN={shlex.quote(dsn)}; {commands}"

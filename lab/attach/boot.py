@@ -152,7 +152,8 @@ class AttachBoot:
         except (LabError, ApiException, HTTPError) as error:
             log.debug("The database's URL cannot be read again: %s", error)
             return
-        if asdict(database) != self.state.endpoints["database"]:
+        stored = Database(**self.state.endpoints["database"])
+        if database != stored and database.is_at_place_of(stored):
             log.info("The database's URL has changed; it is taken over")
             self.state.endpoints["database"] = asdict(database)
             self.state.save(self.directory)

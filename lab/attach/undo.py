@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from lab import leftovers
 from lab.attach.boot import find_database
-from lab.attach.database import DSN_VARIABLE, Database, Way
+from lab.attach.database import DSN_VARIABLE, URL_VARIABLE, Database, Way, parse_url
 from lab.attach.discovery import discover
 from lab.errors import LabError
 from lab.kube import execs
@@ -61,7 +61,7 @@ def leave(directory: Path, modules: list[str]) -> None:
             f"POD one of -l {way.selector})"
         )
     dsn = replace(database, password="").conninfo(here)
-    leftovers.tell(directory.name, leftovers.removal(where, dsn, modules))
+    leftovers.tell(directory.name, leftovers.removal(directory.name, where, dsn, modules))
 
 
 def _remove(conninfo: str) -> list[str]:
@@ -97,21 +97,35 @@ def _database(directory: Path) -> Iterator[str]:
     if _answers(stored.conninfo(endpoints["postgres"])):
         yield stored.conninfo(endpoints["postgres"])
         return
-    client = api_client(directory / "kubeconfig")
-    database = stored
-    try:
-        release = discover(client, endpoints["namespace"], endpoints["release"])
-        database, way = find_database(client, release)
-    except (LabError, ApiException, HTTPError) as error:
-        print(f"The database's URL cannot be read again: {error}", file=sys.stderr)
+    database = _read_again(directory, stored)
     if not way.selector:
         yield database.conninfo(None)
         return
+    client = api_client(directory / "kubeconfig")
     forward = PortForward(client, way.namespace, way.selector, way.port)
     try:
         yield database.conninfo(forward.start())
     finally:
         forward.stop()
+
+
+def _read_again(directory: Path, stored: Database) -> Database:
+    """Return the database with the user and password that are told now; never another database.
+
+    The variable may be about another deployment: this may run when that one is attached.
+    """
+    endpoints = _state(directory).endpoints
+    try:
+        if url := os.environ.get(URL_VARIABLE):
+            told = parse_url(url)
+        else:
+            client = api_client(directory / "kubeconfig")
+            release = discover(client, endpoints["namespace"], endpoints["release"])
+            told, _ = find_database(client, release)
+    except (LabError, ApiException, HTTPError) as error:
+        print(f"The database's URL cannot be read again: {error}", file=sys.stderr)
+        return stored
+    return told if told.is_at_place_of(stored) else stored
 
 
 def _parts(endpoints: dict[str, dict[str, object]]) -> tuple[Database, Way]:

@@ -209,7 +209,9 @@ def test_what_stays_in_somebodys_database_is_told_with_its_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path))
-    leftovers.tell("lab", leftovers.removal("airflow at db", "host=db", ["oracle remove-audit"]))
+    leftovers.tell(
+        "lab", leftovers.removal("lab", "airflow at db", "host=db", ["oracle remove-audit"])
+    )
     terminal = Terminal()
     write(terminal, None, {})  # type: ignore[arg-type]
     assert "left in the database airflow at db" in terminal.written

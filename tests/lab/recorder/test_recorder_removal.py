@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psycopg
@@ -173,10 +173,31 @@ def test_what_stays_is_told_with_the_command_that_removes_it_until_it_is_gone(
     done = subprocess.run(["sh", "-c", command], cwd=PROJECT, env=env, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert not audit.installed(as_superuser(postgres, dag))
-    monkeypatch.setenv("HA_CHAOS_DATABASE_URL", "unused")
-    attached(lab, database_of(dag.replace(postgres.password, "another")))
-    assert undo.main([str(lab), "clear"]) == 0
     assert leftovers.told() == []
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_new_password_is_taken_from_where_it_is_told_and_never_another_database(
+    postgres: Postgres,
+    dag: str,
+    tmp_path: Path,
+    expire: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    other: bool,
+) -> None:
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(PROJECT)
+    lab = tmp_path / "3.0.6-abcd"
+    lab.mkdir()
+    stored = database_of(dag)
+    attached(lab, replace(stored, name="gone") if other else stored)
+    audit.install(dag)
+    expire()
+    url = f"postgresql://{OWNER}:another@{stored.host}:{stored.port}/{stored.name}"
+    monkeypatch.setenv("HA_CHAOS_DATABASE_URL", url)
+    assert undo.main([str(lab), "clear"]) == int(other)
+    assert audit.installed(as_superuser(postgres, dag)) == other
+    assert bool(leftovers.told()) == other
 
 
 def test_a_backup_fails_while_rules_stand_and_works_again_after(dag: str) -> None:
