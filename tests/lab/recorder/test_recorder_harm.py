@@ -158,16 +158,17 @@ def test_another_role_goes_on_writing_and_keeps_its_name(
     as_superuser(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
-def test_who_may_read_the_tables_may_read_the_audit_so_that_backups_go_on(
+def test_who_may_use_the_tables_may_use_the_audit_so_that_backups_and_ledgers_go_on(
     postgres: Postgres, dsn: str, as_superuser: AsSuperuser
 ) -> None:
     role = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
     as_superuser(f"CREATE ROLE {role} LOGIN PASSWORD '{postgres.password}'")
-    as_superuser(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    as_superuser(f"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO {role}")
     audit.install(dsn)
     with psycopg.connect(postgres.dsn(str(role), str(role))) as backup:
         backup.execute("LOCK TABLE oracle.audit, oracle.epoch IN ACCESS SHARE MODE")
         backup.execute("SELECT FROM oracle.lost, oracle.audit_seq_seq")
+        backup.execute("INSERT INTO oracle.audit (kind, body) VALUES ('ledger', '{}')")
     audit.remove(dsn)
     as_superuser(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
