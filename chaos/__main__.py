@@ -5,7 +5,7 @@ import os
 import sys
 
 from chaos import statement
-from lab.attach.undo import DSN_VARIABLE
+from lab.attach.database import DSN_VARIABLE
 from lab.errors import LabError
 
 

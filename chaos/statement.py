@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from lab.errors import LabError
 
@@ -33,6 +34,8 @@ _MARK = _OURS + hashlib.sha256(_SQL.encode()).hexdigest()[:12]
 # soon and tries again.
 _LOCK_TIMEOUT = "200ms"
 _PAUSE = 0.1
+
+_KEEPALIVES = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=5"
 
 _UNBOUND = """
 SELECT CASE
@@ -58,21 +61,34 @@ WHERE l.granted AND a.datname = current_database() AND a.pid <> pg_backend_pid()
 def connect(dsn: str) -> psycopg.Connection:
     """Connect as a controller; the server notices within 10 s when our host vanishes.
 
+    No setting is made in the session, which a pooler may hand on: they come with the connection.
+    A pooler that does not take them gets none; its links to the server are its own.
     Raises LabError when the database does not take a connection within 10 s.
     """
+    options = f"{conninfo_to_dict(dsn).get('options') or ''} {_KEEPALIVES}".strip()
     try:
-        connection = psycopg.connect(
-            dsn, autocommit=True, application_name="chaos", connect_timeout=10
-        )
-        for setting, value in (("idle", 5), ("interval", 1), ("count", 5)):
-            connection.execute(f"SET tcp_keepalives_{setting} = {value}")
+        try:
+            return _connected(make_conninfo(dsn, options=options))
+        except psycopg.OperationalError as error:
+            if "startup parameter" not in str(error):
+                raise
+            return _connected(dsn)
     except psycopg.OperationalError as error:
         reason = (str(error).strip().splitlines() or ["it gave no reason"])[-1]
         raise LabError(
             f"The metadata database takes no connection: {reason}",
             "Look at the database's log, and whether the lab is up.",
         ) from error
-    return connection
+
+
+def _connected(dsn: str) -> psycopg.Connection:
+    return psycopg.connect(
+        dsn,
+        autocommit=True,
+        application_name="chaos",
+        connect_timeout=10,
+        prepare_threshold=None,
+    )
 
 
 def installed(dsn: str) -> bool:
@@ -114,13 +130,17 @@ def remove(dsn: str, timeout: float = 30.0) -> None:
     Idempotent. Raises LabError when table dag stays locked for `timeout` seconds.
     """
     with connect(dsn) as connection:
-        if _mark(connection) is None:
-            return
-        connection.execute(
-            f"SELECT pg_terminate_backend(pid) FROM ({HOLDERS}) AS holder"
-            " WHERE pid <> pg_backend_pid()"
-        )
-        _locking_dag(connection, timeout, _drop)
+        remove_on(connection, timeout)
+
+
+def remove_on(connection: psycopg.Connection, timeout: float = 30.0) -> None:
+    """Do the same on a connection that is open, in autocommit mode."""
+    if _mark(connection) is None:
+        return
+    connection.execute(
+        f"SELECT pg_terminate_backend(pid) FROM ({HOLDERS}) AS holder WHERE pid <> pg_backend_pid()"
+    )
+    _locking_dag(connection, timeout, _drop)
     log.debug("Rules inside statements are removed.")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from harness.outcome import told_broken
 from harness.session import RUNS, Session
 from harness.table import Cell, Table
+from lab import leftovers
 from reports.folder import point, write_json
 from reports.records import SessionRecord
 from reports.store import VERDICT, read_run
@@ -21,9 +22,6 @@ _COUNTED = (
 )
 _SHARED = ("airflow", "version", "lab", "schedulers", "seed", "verdict")
 _RANK = {"invalid": 0, "unknown": 1, "valid": 2}
-
-LEFTOVERS = "leftovers.txt"
-"""In a run folder or a test's: what could not be removed from a database, a line each."""
 
 Sessions = Mapping[Path, SessionRecord]
 
@@ -38,11 +36,11 @@ def write(terminal: Any, session: Session, sessions: Sessions) -> None:
     for folder, group in by_folder.items():
         if group:
             _finish_folder(session, folder, group)
+    tell_leftovers(terminal)
     if not sessions:
         return
     terminal.section("airflow-ha-chaos")
     for folder, each in sessions.items():
-        tell_leftovers(terminal, folder)
         terminal.write_line(headline(by_folder[folder], each))
         for line in _run_again(folder, each):
             terminal.write_line(line)
@@ -127,14 +125,10 @@ def judged(folder: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda each: str(each["test"]))
 
 
-def tell_leftovers(terminal: Any, folder: Path) -> None:
+def tell_leftovers(terminal: Any) -> None:
     """Print what could not be taken out of a database, with its command; it matters most."""
-    for path in (folder / LEFTOVERS, *sorted(folder.glob(f"tests/*/{LEFTOVERS}"))):
-        if path.is_file() and (text := path.read_text().strip()):
-            loud = {"red": True, "bold": True}
-            terminal.write("Left in the database, to be removed by hand:\n", **loud)
-            for line in text.splitlines():
-                terminal.write(f"    {line}\n", **loud)
+    for line in leftovers.told():
+        terminal.write(line + "\n", red=True, bold=True)
 
 
 def _run_again(folder: Path, session: SessionRecord) -> Iterator[str]:

@@ -1,12 +1,13 @@
 """`python -m oracle check HISTORY`: judge a stored history, with no lab and no Airflow.
 
-`remove-audit` takes the recorder's schema out of a database in which a killed run left it.
+`remove-audit` takes the recorder's schema out of a database in which a killed run left it;
+`try-audit` finds out whether it could be put there.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -38,8 +39,8 @@ the promises:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     options = _parser().parse_args(arguments)
-    if options.command == "remove-audit":
-        return _remove_audit()
+    if options.command in _AUDIT:
+        return _on_database(_AUDIT[options.command])
     try:
         judgement = check(options.history, options.bound)
     except HistoryError as error:
@@ -72,13 +73,19 @@ def check(path: Path, bound: float | None = None) -> Judgement:
     return judge.conclude()
 
 
-def _remove_audit() -> int:
+_AUDIT: dict[str, Callable[[str, float], None]] = {
+    "remove-audit": audit.remove,
+    "try-audit": audit.attempt,
+}
+
+
+def _on_database(work: Callable[[str, float], None]) -> int:
     dsn = os.environ.get(DSN_VARIABLE)
     if not dsn:
         print(f"error: {DSN_VARIABLE} is not set; it names the database", file=sys.stderr)
         return EXIT_CODES["unknown"]
     try:
-        audit.remove(dsn, timeout=15.0)
+        work(dsn, 15.0)
     except audit.AuditError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_CODES["unknown"]
@@ -117,7 +124,13 @@ def _parser() -> argparse.ArgumentParser:
         "remove-audit",
         help="take the recorder out of a database",
         description=f"Drop the schema `oracle` from the database that {DSN_VARIABLE} names "
-        "(libpq conninfo or URL).",
+        "(libpq conninfo or URL). One that is not ours is left alone.",
+    )
+    commands.add_parser(
+        "try-audit",
+        help="find out whether the recorder could be put into a database",
+        description="Do all that the recorder's installation does but for its triggers in the "
+        f"database that {DSN_VARIABLE} names, in a transaction that is rolled back.",
     )
     return parser
 

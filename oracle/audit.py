@@ -6,7 +6,8 @@ at, and the functions are proven; what is refused leaves nothing behind.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -48,7 +49,13 @@ _ENABLED = """
     WHERE p.pronamespace = to_regnamespace('oracle') AND t.tgenabled = 'O'
         AND t.tgrelid IN (to_regclass('dag_run'), to_regclass('task_instance'))
 """
+_WHOLE = """
+    SELECT count(*) FROM pg_catalog.pg_class
+    WHERE oid IN (to_regclass('oracle.audit'), to_regclass('oracle.epoch'),
+        to_regclass('oracle.lost'))
+"""
 _FAULTS = (
+    (_WHOLE, 3, "a table of the audit is gone"),
     (_ENABLED, 2 * len(WATCHED), "a trigger of the audit is gone, or switched off"),
     (
         "SELECT count(*) FROM oracle.epoch",
@@ -107,13 +114,15 @@ def attempt(dsn: str, timeout: float = 5.0) -> None:
 
 def remove(dsn: str, timeout: float = 30.0) -> None:
     """Remove all that `install` made; nothing happens where there is nothing. Raises AuditError."""
+    _patiently(dsn, timeout, _drop)
 
-    def work(connection: Connection) -> None:
-        if _there(connection):
-            _lock(connection, "ACCESS EXCLUSIVE")
-            connection.execute("DROP SCHEMA oracle CASCADE")
 
-    _patiently(dsn, timeout, work)
+def remove_on(connection: Connection, timeout: float = 30.0) -> None:
+    """Do the same on a connection that is open, for when none can be had any more.
+
+    It is in autocommit mode. Raises AuditError.
+    """
+    _patiently(connection, timeout, _drop)
 
 
 def installed(dsn: str) -> bool:
@@ -121,6 +130,8 @@ def installed(dsn: str) -> bool:
     try:
         with psycopg.connect(dsn) as connection:
             return intact(connection)
+    except psycopg.errors.UndefinedTable:
+        return False  # somebody removes it at this moment
     except psycopg.Error as error:
         raise AuditError(f"the audit cannot be looked for: {_line(error)}") from error
 
@@ -138,9 +149,9 @@ def fault(connection: Connection) -> str | None:
     try:
         known = model(connection)
     except AuditError as error:
-        return f"the tables changed under the audit: {error}"
-    if found != (_mark(known),):
-        return "the audit is of another edition, or the tables changed under it"
+        return str(error)
+    if found != (_mark(connection, known),):
+        return "it was made for other columns than the tables have now, or is of another edition"
     for query, right, reason in _FAULTS:
         if connection.execute(query.encode()).fetchone() != (right,):
             return reason
@@ -155,8 +166,14 @@ def model(connection: Connection) -> Attempts:
         raise AuditError(str(error)) from error
 
 
-def _mark(known: Attempts) -> str:
-    return _OURS + hashlib.sha256(_script(known).encode()).hexdigest()[:16]
+def _mark(connection: Connection, known: Attempts) -> str:
+    """Return what our schema is known by: the script's edition, and the columns it was made for.
+
+    A session that has called the functions keeps their plans, and those fail (as gaps) when a
+    column's type has changed; functions that are made anew do not.
+    """
+    made_of = f"{_script(known)}\n{audit_tables.columns(connection)}"
+    return _OURS + hashlib.sha256(made_of.encode()).hexdigest()[:16]
 
 
 def _script(known: Attempts) -> str:
@@ -180,11 +197,17 @@ def _create(connection: Connection) -> None:
     if connection.execute(_REPLICATED).fetchone() == (True,):
         script = script.replace("\nCREATE TABLE ", "\nCREATE UNLOGGED TABLE ")
     connection.execute(script.encode())
-    connection.execute(sql.SQL("COMMENT ON SCHEMA oracle IS {}").format(_mark(known)))
+    connection.execute(sql.SQL("COMMENT ON SCHEMA oracle IS {}").format(_mark(connection, known)))
     try:
         audit_proof.prove(connection)
     except audit_proof.Unproven as error:
         raise AuditError(str(error)) from error
+
+
+def _drop(connection: Connection) -> None:
+    if _there(connection):
+        _lock(connection, "ACCESS EXCLUSIVE")
+        connection.execute("DROP SCHEMA oracle CASCADE")
 
 
 def _lock(connection: Connection, mode: str) -> None:
@@ -202,13 +225,24 @@ def _refuse_pooler(dsn: str) -> None:
         raise AuditError(f"the recorder works through no such connection: {reason}")
 
 
-def _patiently(dsn: str, timeout: float, work: Callable[[Connection], None]) -> None:
+@contextmanager
+def _transaction(where: str | Connection) -> Iterator[Connection]:
+    """Lend a transaction on a connection of its own, where `where` is a dsn, or on that one."""
+    if isinstance(where, str):
+        with psycopg.connect(
+            where, application_name=pooler.APPLICATION_NAME, prepare_threshold=None
+        ) as connection:
+            yield connection
+    else:
+        with where.transaction():
+            yield where
+
+
+def _patiently(where: str | Connection, timeout: float, work: Callable[[Connection], None]) -> None:
     """Do `work` in one transaction; again, while others hold the tables, for `timeout` seconds."""
 
     def once() -> None:
-        with psycopg.connect(
-            dsn, application_name=pooler.APPLICATION_NAME, prepare_threshold=None
-        ) as connection:
+        with _transaction(where) as connection:
             connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
             connection.execute("SET LOCAL client_min_messages = warning")
             work(connection)

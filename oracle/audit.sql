@@ -173,18 +173,26 @@ END $$;
 -- Triggers need nobody's right to execute; without it nobody writes in the owner's name.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA oracle FROM PUBLIC;
 
--- Who may read task_instance may read the audit of it: a backup under another role goes on.
+-- Who may read task_instance may read the audit of it, so that a backup under another role goes on;
+-- who may insert there may write the ledger here, so that tasks under another role go on.
 DO $$
 DECLARE
-    reader text;
+    who text;
+    may text;
 BEGIN
-    FOR reader IN
-        SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END
+    FOR who, may IN
+        SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
+            a.privilege_type
         FROM pg_class AS c, aclexplode(c.relacl) AS a
-        WHERE c.oid = to_regclass('task_instance') AND a.privilege_type = 'SELECT'
+        WHERE c.oid = to_regclass('task_instance') AND a.privilege_type IN ('SELECT', 'INSERT')
     LOOP
-        EXECUTE 'GRANT USAGE ON SCHEMA oracle TO ' || reader;
-        EXECUTE 'GRANT SELECT ON ALL TABLES IN SCHEMA oracle TO ' || reader;
-        EXECUTE 'GRANT SELECT ON ALL SEQUENCES IN SCHEMA oracle TO ' || reader;
+        EXECUTE 'GRANT USAGE ON SCHEMA oracle TO ' || who;
+        IF may = 'INSERT' THEN
+            EXECUTE 'GRANT INSERT ON oracle.audit TO ' || who;
+            EXECUTE 'GRANT USAGE ON SEQUENCE oracle.audit_seq_seq TO ' || who;
+        ELSE
+            EXECUTE 'GRANT SELECT ON ALL TABLES IN SCHEMA oracle TO ' || who;
+            EXECUTE 'GRANT SELECT ON ALL SEQUENCES IN SCHEMA oracle TO ' || who;
+        END IF;
     END LOOP;
 END $$;

@@ -64,7 +64,7 @@ def model(connection: Connection) -> Attempts:
 def _refusal(lacking: list[str], there: set[str]) -> str:
     """Say what is missing; of the newer model as soon as any column of it is there."""
     name: Attempts = "row-per-attempt"
-    if there.isdisjoint(_MODELS[name]) and "map_index" in there:
+    if there.isdisjoint(_MODELS[name]):
         name = "row-per-task"
     lacking = lacking + [f"task_instance.{each}" for each in sorted(_MODELS[name] - there)]
     both = sorted(there & (_MODELS["row-per-task"] | _MODELS["row-per-attempt"]))

@@ -30,7 +30,7 @@ def shared_sessions(dsn: str) -> str | None:
         try:
             shared = any(_met(idle, busy) for _ in range(_ROUNDS))
         except psycopg.errors.ProtocolViolation as error:
-            return f"a pooler is in between, and refuses transactions ({error}): {_HINT}"
+            return f"a pooler is in between, which says: {error}; {_HINT}"
         except psycopg.errors.QueryCanceled:
             return f"a pooler is in between, and has no second session to give: {_HINT}"
         finally:

@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 import tenacity
 
-from oracle import audit, audit_tables
+from oracle import audit
 from oracle.events import (
     Attempts,
     DagRunEvent,
@@ -164,7 +164,6 @@ class DatabaseReader:
         self._seen = ""
         self._polled = 0.0
         self._measured = 0.0
-        self._columns: object = None
         self._gaps: set[str] = set()
         self.model: Attempts = "row-per-task"
 
@@ -175,7 +174,6 @@ class DatabaseReader:
             if reason := audit.fault(connection):
                 raise audit.AuditError(reason)
             self.model = audit.model(connection)
-            self._columns = audit_tables.columns(connection)
             row = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
         except psycopg.Error as error:
             raise audit.AuditError(f"the database cannot be read: {error}") from error
@@ -194,7 +192,9 @@ class DatabaseReader:
 
     def poll(self) -> int:
         """Emit what was committed since the last poll; return how many rows that was."""
-        connection = self._connection or self._connect()
+        connection = self._connection
+        if connection is None or connection.closed:
+            connection = self._connect()
         if time.monotonic() - self._measured > _MEASURE_EVERY:
             self._measure(connection)
         started = self._clock.now()
@@ -217,9 +217,7 @@ class DatabaseReader:
             self.poll()
             assert self._connection is not None
             if reason := audit.fault(self._connection):
-                self._gap(f"the audit was changed or switched off while it was read: {reason}")
-            elif audit_tables.columns(self._connection) != self._columns:
-                self._gap("the tables changed under the recorder: was Airflow upgraded?")
+                self._gap(f"the tables or the audit changed under the recorder: {reason}")
 
         try:
             self._retry(stop=tenacity.stop_after_delay(patience))(last)

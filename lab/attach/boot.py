@@ -4,7 +4,8 @@
                  --port-forward--> the API server
                  --logs----------> <folder>/logs, and worker pods' in <folder>/pods
 
-What a test's recorder and gates put into the database is on the undo list before any of them can.
+What a test's recorder and gates put into the database is on the undo list before any of them can,
+and a connection that does nothing else is held open to take it out (lab/attach/keeper.py).
 """
 
 import logging
@@ -19,7 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
+from lab import leftovers
 from lab.api import AirflowAPI
 from lab.attach.config import single_context, write_kubeconfig
 from lab.attach.database import (
@@ -33,6 +37,7 @@ from lab.attach.database import (
 )
 from lab.attach.discovery import Release, database_url, discover, pgbouncer_ini
 from lab.attach.identity import told_apart
+from lab.attach.keeper import Keeper
 from lab.components import PROJECT
 from lab.errors import LabError
 from lab.kube.client import api_client, core_v1
@@ -45,7 +50,8 @@ from lab.undo import Undo
 log = logging.getLogger(__name__)
 
 _TRIM_EVERY = 10.0
-_CLEARINGS = 4
+_RENEW_EVERY = 60.0
+_CLEARINGS = 2
 # Bytes: of one log, and of all in a folder. A worker that was refused its start wrote a few KB.
 _LOG_LIMIT = 32_000_000
 _FOLDER_LIMIT = 256_000_000
@@ -63,6 +69,8 @@ class AttachBoot:
         self.attachment: Attachment = spec.attachment
         self._ways = Ways()
         self._trimmed = 0.0
+        self._looked = time.monotonic()
+        self._keeper: Keeper | None = None
 
     def steps(self) -> Iterator[None]:
         """Attach, yielding often, so that the caller can listen; LabError when a part fails."""
@@ -91,9 +99,7 @@ class AttachBoot:
         if way.selector:
             port = self._ways.forward(self._client, way.namespace, way.selector, way.port)
         role = check(database.conninfo(port), f"{database.name} at {database.host}")
-        identity, reason = told_apart(
-            core_v1(self._client), release.namespace, release.schedulers, database.conninfo(port)
-        )
+        identity, reason = told_apart(core_v1(self._client), release, database.conninfo(port))
         log.info("Database role %s; processes are told apart by %s", role, identity or reason)
         self.state.endpoints = {
             "namespace": release.namespace,
@@ -107,6 +113,8 @@ class AttachBoot:
         }
         self.state.save(self.directory)
         Undo(self.directory).add(undo_argv(self.directory, "clear"))
+        self._release = release
+        self._keeper = Keeper(database.conninfo(port))
 
     def _reach_api(self, release: Release) -> None:
         url = self.attachment.api_url
@@ -122,20 +130,43 @@ class AttachBoot:
         log.info("Airflow %s", version)
 
     def _clear(self) -> None:
+        """Take us out of the database: by the connection that was kept, else by a new one."""
+        if self._keeper is not None:
+            reason = self._keeper.remove()
+            self._keeper.close()
+            if reason is None:
+                leftovers.forget(self.directory.name)
+                return
+            log.warning("Something of ours is still in the database: %s", reason)
         argv = undo_argv(self.directory, "clear")
         for _ in range(_CLEARINGS):
             done = subprocess.run(argv, capture_output=True, text=True)
             if done.returncode == 0:
                 return
             log.warning("Something of ours is still in the database: %s", done.stderr.strip())
-        log.warning("It stays there: HA_CHAOS_DSN=... `python -m oracle remove-audit` removes it")
+
+    def _renew(self) -> None:
+        """Take over a password that was changed where the deployment has it, for who comes next."""
+        try:
+            database, _ = find_database(self._client, self._release)
+        except (LabError, ApiException, HTTPError) as error:
+            log.debug("The database's URL cannot be read again: %s", error)
+            return
+        stored = Database(**self.state.endpoints["database"])
+        if database != stored and database.is_at_place_of(stored):
+            log.info("The database's URL has changed; it is taken over")
+            self.state.endpoints["database"] = asdict(database)
+            self.state.save(self.directory)
 
     def answer(self, request: dict[str, Any]) -> None:
         """Refuse: who uses the lab asks the cluster itself."""
         raise LabError(f"an attached lab's supervisor knows no operation {request['op']!r}")
 
     def reap(self) -> None:
-        """Keep the logs on disk bounded, however long this goes on."""
+        """Keep the logs on disk bounded and the password fresh, however long this goes on."""
+        if self._keeper is not None and time.monotonic() - self._looked > _RENEW_EVERY:
+            self._looked = time.monotonic()
+            self._renew()
         if time.monotonic() - self._trimmed > _TRIM_EVERY:
             self._trimmed = time.monotonic()
             for folder in ("logs", "pods"):

@@ -1,6 +1,9 @@
 """The metadata database of somebody else's deployment: its URL, and how to get there from here."""
 
 import ipaddress
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -9,11 +12,14 @@ import psycopg
 from kubernetes.client.exceptions import ApiException
 from psycopg.conninfo import make_conninfo
 
+from lab.components import PROJECT
 from lab.errors import LabError
 
 URL_VARIABLE = "HA_CHAOS_DATABASE_URL"
+DSN_VARIABLE = "HA_CHAOS_DSN"
 
 _PORT = 5432
+_TRYING = 60.0
 _KEPT = frozenset(
     {"sslmode", "sslrootcert", "sslcert", "sslkey", "options", "target_session_attrs", "host"}
 )
@@ -45,10 +51,14 @@ class Database:
         return make_conninfo(
             dbname=self.name,
             user=self.user,
-            password=self.password,
+            password=self.password or None,
             application_name="ha-chaos",
             **{**dict(self.more), **there},
         )
+
+    def is_at_place_of(self, other: "Database") -> bool:
+        """Tell whether two are one database, whoever logs in with whatever password."""
+        return (self.host, self.port, self.name) == (other.host, other.port, other.name)
 
 
 @dataclass(frozen=True)
@@ -179,8 +189,10 @@ def behind_pgbouncer(database: Database, ini: str) -> Database:
 
 
 def check(conninfo: str, where: str) -> str:
-    """Connect and see that our role may do what the recorder needs; return the role.
+    """Connect and see that the recorder could be installed there; return our role.
 
+    All but its triggers is tried, and rolled back: a release that it does not know, a pooler that
+    shares sessions, a schema `oracle` of somebody else's are refused before anything is done.
     Raises LabError with what to do: most often, how the database is reached from here.
     """
     try:
@@ -207,4 +219,24 @@ def check(conninfo: str, where: str) -> str:
             f"The recorder cannot be installed in {where}: the role {role} {missing}.",
             "Give the URL of Airflow's own role, in --database-url.",
         )
+    _try_recorder(conninfo, where)
     return str(role)
+
+
+def _try_recorder(conninfo: str, where: str) -> None:
+    """Ask the oracle, which the lab knows by its command alone."""
+    done = subprocess.run(
+        [sys.executable, "-m", "oracle", "try-audit"],
+        env={**os.environ, DSN_VARIABLE: conninfo},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=_TRYING,
+        check=False,
+    )
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+        raise LabError(
+            f"The recorder cannot be installed in {where}: {said.removeprefix('error: ')}.",
+            "Nothing was changed there.",
+        )

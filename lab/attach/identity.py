@@ -10,6 +10,8 @@ import psycopg
 import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
+from lab.attach.discovery import Release
+
 log = logging.getLogger(__name__)
 
 _COMPONENTS = "tier=airflow,kubernetes_executor!=True"
@@ -33,19 +35,20 @@ def addresses(core: Any, namespace: str) -> dict[str, str]:
     }
 
 
-def told_apart(
-    core: Any, namespace: str, schedulers: tuple[str, ...], conninfo: str
-) -> tuple[str, str]:
+def told_apart(core: Any, release: Release, conninfo: str) -> tuple[str, str]:
     """Say how the schedulers' sessions are told apart, `name` or `address`; else why they are not.
 
     Exactly one of the two is not empty. Raises psycopg.Error.
     """
+    if reason := borrowed_names(release):
+        return "", reason
+    schedulers = release.schedulers
     with psycopg.connect(conninfo, connect_timeout=10) as connection:
         sessions = connection.execute(_SESSIONS).fetchall()
     by_name = {str(name) for name, _ in sessions}
     if by_name >= set(schedulers):
         return "name", ""
-    pods = addresses(core, namespace)
+    pods = addresses(core, release.namespace)
     by_address = {pods.get(str(address)) for name, address in sessions if not name}
     if by_address >= set(schedulers):
         return "address", ""
@@ -54,6 +57,22 @@ def told_apart(
     return "", (
         f"{len(known)} of {len(schedulers)} schedulers are known by their database sessions, "
         f"which come from {', '.join(strangers) or 'nobody'}: a pooler or the network hides them"
+    )
+
+
+def borrowed_names(release: Release) -> str:
+    """Say why a session's name may be another process', empty when it is the session's own.
+
+    PgBouncer sets a client's name on a server session that it hands out, but clears none: where
+    sessions are shared by the transaction, a client without a name has the last one's. So names
+    count there only if every pod has its own.
+    """
+    if release.pool_mode in ("", "session") or release.named == "pod":
+        return ""
+    return (
+        f"PgBouncer ({release.pool_mode} pooling) gives a process without a name the name of the "
+        "one before it, and not every pod has one: set PGAPPNAME as charts-values/identity.yaml "
+        "does"
     )
 
 

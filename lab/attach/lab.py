@@ -61,8 +61,9 @@ class ClusterLab(ReleaseLab):
         return processes(self.kubernetes(), self.namespace, selector)
 
     def dsn(self) -> str:
-        """Return libpq conninfo of the metadata database, as Airflow's own role."""
-        return Database(**self.endpoints["database"]).conninfo(self.endpoints["postgres"])
+        """Return libpq conninfo of the metadata database, with the password as it is now."""
+        endpoints = self.state.endpoints
+        return Database(**endpoints["database"]).conninfo(endpoints["postgres"])
 
     def name_of(self, client: str) -> str:
         """Return the process of a database session, by its name or its pod's address."""

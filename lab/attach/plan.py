@@ -10,6 +10,7 @@ from lab.api import AirflowAPI
 from lab.attach.boot import find_database
 from lab.attach.config import write_kubeconfig
 from lab.attach.discovery import Release
+from lab.attach.identity import borrowed_names
 from lab.errors import LabError
 from lab.kube.client import api_client
 from lab.kube.portforward import PortForward
@@ -54,13 +55,19 @@ def plan(client: Any, context: str, release: Release, *, allow_faults: bool) -> 
         "reads: pods of the namespace (watch), logs of components and workers, "
         f"{_identity(release)}",
         "creates: schema `oracle` in that database, and triggers on task_instance and dag_run that "
-        "write into it (installing takes both tables' locks, for 0.5 s at most, in vain or not)",
-        "removes: all of it at the end, also when this process is killed",
+        "write into it (installing takes both tables' locks, for 0.5 s at most, in vain or not); "
+        "none of it is replicated, and every role goes on writing",
+        "removes: all of it at the end, also when this process is killed or the password expires; "
+        "a backup that is made meanwhile holds it too",
     ]
     if allow_faults:
         lines.append(
             "disturbs: DAG runs of the suite's own DAGs; schema `chaos` and a row-level security "
             "policy on table dag; schedulers are paused and killed, worker pods deleted"
+        )
+        lines.append(
+            "fails meanwhile: pg_dump, in tests with gates or delays, as long as each lasts "
+            "(row-level security is forced on table dag; `--enable-row-security` helps)"
         )
     else:
         lines.append("disturbs: nothing, without --allow-faults")
@@ -80,10 +87,12 @@ def _identity(release: Release) -> str:
             f"no process behind a row: PgBouncer ({release.pool_mode} pooling) hides addresses; "
             "set PGAPPNAME as charts-values/identity.yaml does"
         )
-    pooled = ""
-    if release.pool_mode not in ("", "session"):
-        pooled = (
-            f"; PgBouncer's {release.pool_mode} pooling: a gate holds a server session, "
-            "which other processes may get"
-        )
-    return by[release.named] + pooled
+    if release.pool_mode in ("", "session"):
+        return by[release.named]
+    if reason := borrowed_names(release):
+        return f"no process behind a row: {reason}"
+    return by[release.named] + (
+        f"; PgBouncer's {release.pool_mode} pooling: a session that sets no name (asyncpg does "
+        "not) is told by the name of the one before it, and a gate holds a server session, which "
+        "other processes may get"
+    )

@@ -10,7 +10,7 @@ import pytest
 
 from chaos.database import StatementDelay
 from chaos.rule import RUNNING_DAG_RUNS, Rule
-from chaos.statement import install, installed, remove, unavailable
+from chaos.statement import connect, install, installed, remove, unavailable
 from lab.errors import LabError
 from lab.postgres import SUPERUSER, Postgres
 from tests.lab.miniature import RUNNING, Process, lab, superuser
@@ -192,6 +192,36 @@ def test_other_roles_see_the_table_as_before(postgres: Postgres, database: str, 
     with psycopg.connect(postgres.dsn(role, database)) as reader:
         assert reader.execute("SELECT count(*) FROM dag").fetchone() == (20,)
     superuser(postgres, f"DROP OWNED BY {role}; DROP ROLE {role}", database)
+
+
+def test_another_role_goes_on_writing_dag_and_is_held_like_any(
+    postgres: Postgres, database: str, dsn: str, scheduler_1: Process
+) -> None:
+    scheduler_1.run("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
+    install(dsn)
+    role = f"writer_{database}"
+    superuser(postgres, f"CREATE ROLE {role} LOGIN PASSWORD '{postgres.password}'")
+    superuser(postgres, f"GRANT SELECT, INSERT, UPDATE, DELETE ON dag TO {role}", database)
+    other = postgres.dsn(role, database, application_name="rotated")
+    with (
+        StatementDelay(lab(dsn), "rotated", 0.3),
+        psycopg.connect(other, autocommit=True) as writer,
+    ):
+        writer.execute("INSERT INTO dag (dag_id) VALUES ('new')")
+        writer.execute("UPDATE dag SET is_stale = true WHERE dag_id = 'new'")
+        assert writer.execute("SELECT count(*) FROM dag").fetchone() == (21,)
+        assert writer.execute("DELETE FROM dag WHERE dag_id = 'new'").rowcount == 1
+    superuser(postgres, f"DROP OWNED BY {role}; DROP ROLE {role}", database)
+
+
+def test_a_controller_s_session_has_no_setting_made_in_it(dsn: str) -> None:
+    with connect(dsn) as controller:
+        found = controller.execute(
+            "SELECT name, setting FROM pg_settings WHERE source = 'session'"
+        ).fetchall()
+        kept = controller.execute("SHOW tcp_keepalives_idle").fetchone()
+    assert found == []
+    assert kept == ("5",)
 
 
 @pytest.mark.parametrize("statement", [*RUNNING.values(), "SELECT * FROM dag"])

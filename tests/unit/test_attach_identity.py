@@ -1,8 +1,11 @@
 """A database session is known by its name, else by the address of its pod."""
 
+import pytest
 from kubernetes.client import ApiException, V1ObjectMeta, V1Pod, V1PodList, V1PodSpec, V1PodStatus
 
-from lab.attach.identity import Names
+from lab.attach.discovery import Release
+from lab.attach.identity import Names, borrowed_names, told_apart
+from lab.attach.plan import plan
 
 
 class Pods:
@@ -57,3 +60,65 @@ def test_many_rows_cost_one_look() -> None:
 
 def test_a_cluster_that_does_not_answer_costs_the_name_and_no_more() -> None:
     assert Names(Pods(), "n")("10.0.0.1") == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("pool_mode", "named", "borrowed"),
+    [
+        ("", "", False),
+        ("session", "", False),
+        ("transaction", "pod", False),
+        ("transaction", "alike", True),
+        ("transaction", "", True),
+        ("statement", "", True),
+        ("unknown", "alike", True),
+    ],
+)
+def test_names_that_a_pooler_hands_on_name_nobody(
+    pool_mode: str, named: str, borrowed: bool
+) -> None:
+    release = a_release(pool_mode, named)
+    reason = borrowed_names(release)
+    assert ("the name of the one before it" in reason) == borrowed
+    if borrowed:
+        asked = told_apart(Pods(), release, "host=nowhere.invalid")
+        assert asked == ("", reason), "the sessions' names are not even looked at"
+
+
+def a_release(pool_mode: str, named: str) -> Release:
+    return Release(
+        namespace="n",
+        name="r",
+        image="i",
+        schedulers=("s-0", "s-1"),
+        components=("scheduler",),
+        executor="KubernetesExecutor",
+        workers_namespace="n",
+        deletes_workers=True,
+        named=named,
+        secret=("s", "k"),
+        pool_mode=pool_mode,
+        api_port=8080,
+        api_path="",
+    )
+
+
+def planned(monkeypatch: pytest.MonkeyPatch, *, faults: bool, mode: str = "") -> str:
+    monkeypatch.setenv("HA_CHAOS_DATABASE_URL", "postgresql://u:p@db.example.com/airflow")
+    monkeypatch.setattr("lab.attach.boot.core_v1", lambda client: client)
+    release = a_release(mode, "pod" if mode else "")
+    return "\n".join(plan(Pods(), "c", release, allow_faults=faults))
+
+
+def test_the_plan_says_what_a_session_without_a_name_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "told by the name of the one before it" in planned(
+        monkeypatch, faults=False, mode="transaction"
+    )
+    assert "the one before" not in planned(monkeypatch, faults=False)
+
+
+def test_the_plan_says_that_backups_fail_while_rules_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "pg_dump" in planned(monkeypatch, faults=True)
+    assert "pg_dump" not in planned(monkeypatch, faults=False)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.summary import headline, is_shown, table, tell_witness
+from harness.summary import headline, is_shown, table, tell_witness, write
+from lab import leftovers
 from reports.records import Ended, SessionRecord
 
 
@@ -202,3 +203,20 @@ def test_more_versions_than_fit_stand_in_blocks_below_each_other() -> None:
     assert max(map(len, lines_of(terminal))) <= 60
     assert terminal.written.count("valid    0/47") == 9
     assert len([line for line in lines_of(terminal) if line.startswith("test_gated")]) > 1
+
+
+def test_what_stays_in_somebodys_database_is_told_with_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path))
+    leftovers.tell(
+        "lab", leftovers.removal("lab", "airflow at db", "host=db", ["oracle remove-audit"])
+    )
+    terminal = Terminal()
+    write(terminal, None, {})  # type: ignore[arg-type]
+    assert "left in the database airflow at db" in terminal.written
+    assert (
+        "export HA_CHAOS_DSN=host=db; .venv/bin/python -m oracle remove-audit" in terminal.written
+    )
+    leftovers.forget("lab")
+    assert leftovers.told() == []
