@@ -56,12 +56,13 @@ class CompletedWorkStands(Invariant):
     def feed(self, event: Event) -> Iterable[Violation]:
         """Follow each completion until its row says success."""
         if isinstance(event, TaskInstanceEvent):
-            if event.ti in self._completed:
+            if self._completed and event.ti in self._completed:
                 return self._row(event, self._completed[event.ti])
         elif isinstance(event, LedgerEvent):
             return self._code(event)
         elif isinstance(event, PodEvent):
-            if event.exit_code in KILLED or (event.deleting and not event.over):
+            told_to_go = event.deleting and not event.over
+            if told_to_go or event.exit_code in KILLED:
                 self._killed.add(event.name)
         elif isinstance(event, WorkerEvent):
             if event.exit_code in KILLED:

@@ -198,3 +198,32 @@ def test_only_the_first_violations_are_kept_and_all_are_counted() -> None:
     judgement = judged.conclude()
     assert judgement.by_invariant["unique-try"] == verdict.KEPT + 20
     assert sum(v.invariant == "unique-try" for v in judgement.violations) == verdict.KEPT
+
+
+CLEANED = HISTORIES / "unscheduled" / "db-clean-deletes-rows.ndjson"
+MARKED = HISTORIES / "unscheduled" / "a-user-marks-what-nobody-scheduled.ndjson"
+
+
+@pytest.mark.parametrize("path", [CLEANED, MARKED], ids=lambda path: path.stem)
+def test_where_nothing_was_scheduled_nothing_is_proven(path: Path) -> None:
+    judgement = judge(path)
+    assert judgement.verdict == "unknown"
+    assert judgement.reasons == ["nothing was scheduled: no task instance was seen in a try"]
+    assert judgement.counts.task_instances == 0
+
+
+def test_each_promise_says_how_much_it_judged() -> None:
+    assert judge(GUARDED).judged == {
+        "unique-try": 1,
+        "retry-after-end": 1,
+        "legal-transition": 1,
+        "no-live-orphan": 1,
+        "single-live-pod": 1,
+        "valid-start": 1,
+        "executed-once": 1,
+        "completed-work-stands": 1,
+        "queued-in-time": 0,
+        "no-lost-task": 1,
+    }
+    assert judge(GUARDED, without=(PodEvent,)).judged["single-live-pod"] == 0
+    assert judge(GUARDED).to_json()["judged"] == judge(GUARDED).judged
