@@ -61,8 +61,7 @@ class CompletedWorkStands(Invariant):
         elif isinstance(event, LedgerEvent):
             return self._code(event)
         elif isinstance(event, PodEvent):
-            told_to_go = event.deleting and not event.over
-            if told_to_go or event.exit_code in KILLED:
+            if _is_ended_from_outside(event):
                 self._killed.add(event.name)
         elif isinstance(event, WorkerEvent):
             if event.exit_code in KILLED:
@@ -124,3 +123,10 @@ class CompletedWorkStands(Invariant):
         elif event.op in ("end", "opened"):
             self._disturbances.discard(which)
             self._disturbed_until = event.t
+
+
+def _is_ended_from_outside(pod: PodEvent) -> bool:
+    """Tell whether a pod is deleted, evicted or killed before its worker has ended by itself."""
+    if pod.exit_code is not None:
+        return pod.exit_code in KILLED
+    return pod.deleting or (pod.over and pod.phase != "Succeeded")
