@@ -19,7 +19,8 @@ from oracle.states import FAILED, FINISHED, RESTARTING, UP_FOR_RETRY, shown
 
 KILLED = frozenset({137, 143})
 """A worker's exit codes by SIGKILL and SIGTERM: somebody ended it from outside, a node that ran
-out of memory or a user, and what it could not report nobody can know."""
+out of memory or a user, and what it could not report nobody can know. So it is with a pod that is
+deleted, or evicted, before its worker has an exit code."""
 
 
 @dataclass(slots=True)
@@ -61,7 +62,11 @@ class CompletedWorkStands(Invariant):
         elif isinstance(event, LedgerEvent):
             return self._code(event)
         elif isinstance(event, PodEvent):
-            if _is_ended_from_outside(event):
+            if event.exit_code is None:
+                from_outside = event.deleting or event.op == "deleted" or event.phase == "Failed"
+            else:
+                from_outside = event.exit_code in KILLED
+            if from_outside:
                 self._killed.add(event.name)
         elif isinstance(event, WorkerEvent):
             if event.exit_code in KILLED:
@@ -123,10 +128,3 @@ class CompletedWorkStands(Invariant):
         elif event.op in ("end", "opened"):
             self._disturbances.discard(which)
             self._disturbed_until = event.t
-
-
-def _is_ended_from_outside(pod: PodEvent) -> bool:
-    """Tell whether a pod is deleted, evicted or killed before its worker has ended by itself."""
-    if pod.exit_code is not None:
-        return pod.exit_code in KILLED
-    return pod.deleting or (pod.over and pod.phase != "Succeeded")
