@@ -57,14 +57,14 @@ class QueuedInTime(Invariant):
 
     def feed(self, event: Event) -> Iterable[Violation]:
         """Follow who waits and who is free; report whom a free scheduler leaves waiting."""
-        if isinstance(event, AssumptionEvent):
-            self._state(event)
-        elif isinstance(event, FaultEvent | GateEvent):
-            self._disturb(event)
-        elif isinstance(event, TaskInstanceEvent):
+        if isinstance(event, TaskInstanceEvent):
             self._row(event)
         elif isinstance(event, DagRunEvent):
             return list(self._run(event))
+        elif isinstance(event, AssumptionEvent):
+            self._state(event)
+        elif isinstance(event, FaultEvent | GateEvent):
+            self._disturb(event)
         return ()
 
     def abstention(self) -> str | None:
