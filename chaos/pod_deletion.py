@@ -11,7 +11,6 @@ from urllib3.exceptions import HTTPError
 from chaos.base import Fault, Record
 from lab.base import Lab
 from lab.errors import LabError
-from lab.kube.names import WORKERS
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +83,9 @@ class PodDeletion(Fault):
             self._healed.wait(self.interval if name else min(self.interval, 0.2))
 
     def _delete_one(self, client: Any) -> str | None:
-        listed = client.list_namespaced_pod(self._lab.namespace, label_selector=WORKERS).items
+        listed = client.list_namespaced_pod(
+            self._lab.namespace, label_selector=self._lab.worker_pods
+        ).items
         running = sorted(
             pod.metadata.name
             for pod in listed

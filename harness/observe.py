@@ -96,6 +96,8 @@ class Observation:
     def watch(self) -> None:
         """Return when the time is up, or at the first Ctrl-C; a second one aborts the session."""
         with self._ended_by_interrupt():
+            for each in self._history.lab.not_covered:
+                self._say(f"Not covered: {each}")
             self._say(f"Observing {self._how_long()}; Ctrl-C ends it with the verdict so far")
             begun = told = time.monotonic()
             while not self._over.wait(_STEP):

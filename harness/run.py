@@ -88,6 +88,7 @@ class Run:
                 schedulers=list(self.lab.schedulers),
                 seed=self.seed,
                 epoch=0.0,
+                not_covered=list(self.lab.not_covered),
             ),
             self.lab.dsn(),
             self.lab.kubernetes(),
@@ -96,6 +97,8 @@ class Run:
             listeners=[self._listen],
             names=self.lab.name_of,
             trims=self._trims,
+            release=self.lab.release,
+            shared=bool(self.lab.neighbours),
         )
         self._recorder.start()
         self._judge = Judge(self._recorder.header)

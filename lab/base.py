@@ -67,6 +67,18 @@ class Lab(Protocol):
     unidentified: str
     """Why the schedulers cannot be told apart in the database; empty where they can."""
 
+    release: str
+    """The Helm release that its worker pods say they are of, where it is somebody else's."""
+
+    neighbours: tuple[str, ...]
+    """Other releases of Airflow in its namespace."""
+
+    not_covered: tuple[str, ...]
+    """What of it no recorder sees, in words."""
+
+    worker_pods: str
+    """The label selector of its worker pods, and of nobody else's."""
+
     boot: dict[str, float]
     """The seconds that each part of its boot took."""
 

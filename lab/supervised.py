@@ -9,6 +9,7 @@ from typing import Any
 from lab import control
 from lab.api import AirflowAPI
 from lab.errors import LabError
+from lab.kube.names import WORKERS
 from lab.kubeclient import core_v1
 from lab.paths import labs_dir
 from lab.reaper import reap
@@ -28,6 +29,10 @@ class SupervisedLab:
     pace: float = 1.0
     workers: str
     unidentified: str = ""
+    release: str = ""
+    neighbours: tuple[str, ...] = ()
+    not_covered: tuple[str, ...] = ()
+    worker_pods: str = WORKERS
     namespace: str
 
     def __init__(self, directory: Path) -> None:

@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    promises = "\n".join(f"  {kind.name:<17} {kind.promise}" for kind in INVARIANTS)
+    promises = "\n".join(f"  {kind.name:<22} {kind.promise}" for kind in INVARIANTS)
     command = commands.add_parser(
         "check",
         help="judge a stored history",
@@ -148,7 +148,19 @@ def _report(judgement: Judgement) -> list[str]:
             times = f"{number} violation{'s' if number > 1 else ''}, first"
             lines.append(f"  {name}: {times} at {example.t:.3f} s: {example.message}")
     lines += [f"  {name}: not judged, {why}" for name, why in judgement.not_judged.items()]
-    return lines
+    lines += [f"  not covered: {each}" for each in judgement.header.not_covered]
+    return [*lines, f"  judged: {_judged(judgement)}"]
+
+
+def _judged(judgement: Judgement) -> str:
+    """Say how much each invariant judged, those together that judge the same."""
+    groups: dict[str, list[str]] = {}
+    for kind in INVARIANTS:
+        if kind.name not in judgement.not_judged:
+            named = f"{kind.name} {judgement.judged[kind.name]}"
+            groups.setdefault(kind.units(), []).append(named)
+    told = (f"{units}: {', '.join(names)}" for units, names in groups.items())
+    return "; ".join(told) or "nothing"
 
 
 def _json(value: object) -> str:

@@ -19,6 +19,8 @@ STORIES = 200
 SEQUEL = 40
 """Events kept after the first violation: what came of it belongs to the story."""
 
+_DISTURBANCES = (FaultEvent, GateEvent, ProcessEvent)
+
 
 @dataclass
 class Story:
@@ -53,7 +55,7 @@ class Memory:
 
     def keep(self, event: Event) -> None:
         """Remember an event under the task instance that it is about."""
-        if isinstance(event, FaultEvent | GateEvent | ProcessEvent):
+        if isinstance(event, _DISTURBANCES):
             self._disturbances.append(event)
             return
         ti: TaskInstanceKey | None = getattr(event, "ti", None)

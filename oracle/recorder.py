@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from msgspec import structs
 
 from oracle.events import (
@@ -30,8 +31,9 @@ from oracle.events import (
 )
 from oracle.recorder_clock import DatabaseClock
 from oracle.recorder_database import DatabaseReader, Names
-from oracle.recorder_pods import PodReader
+from oracle.recorder_pods import PodReader, Sharing
 from oracle.recorder_stream import Listener, RecorderError, Stream
+from oracle.recorder_waiting import WaitingReader
 from oracle.recorder_workers import PodLog, WorkerReader
 from oracle.redaction import excerpt
 
@@ -58,7 +60,8 @@ class Recorder:
     must be installed; `pod_log` returns what a pod wrote, None where nothing is kept. The header's
     epoch is set by `start`. Each of `listeners` is called with every event in order of time, as far
     as that is known half a second later, in one thread; the last one it gets is the `End`.
-    `names` and `trims` are the database reader's.
+    `names` and `trims` are the database reader's. `release` is the Helm release of the lab, where
+    it is one, and `shared` whether another Airflow has its pods in the same namespace.
     """
 
     def __init__(
@@ -73,14 +76,20 @@ class Recorder:
         *,
         names: Names = str,
         trims: bool = False,
+        release: str = "",
+        shared: bool = False,
     ) -> None:
         self.path = path
         self.header = header
         self._clock = DatabaseClock()
-        self._stream = Stream(self._clock.now, listeners)
+        self._waiting = WaitingReader(dsn)
+        self._stream = Stream(self._clock.now, [*listeners, self._waiting.feed])
         self._database = DatabaseReader(dsn, self._clock, self._stream, names, trims=trims)
         self._workers = WorkerReader(pod_log, self._database.state_now, self._stream)
-        self._pods = PodReader(core_v1, namespace, self._clock, self._stream, self._workers.ended)
+        sharing = Sharing(release, shared, self._has_row)
+        self._pods = PodReader(
+            core_v1, namespace, self._clock, self._stream, self._workers.ended, sharing
+        )
         self._threads: dict[str, tuple[threading.Thread, threading.Event]] = {}
 
     @property
@@ -146,7 +155,16 @@ class Recorder:
         self._conclude()
         return self._stream.close()
 
+    def _has_row(self, task_instance_id: str) -> bool:
+        """Tell whether the database has a row; where it cannot say, what we see is ours."""
+        try:
+            return self._database.state_now(task_instance_id)[0]
+        except psycopg.Error:
+            return True
+
     def _conclude(self) -> None:
+        self._stream.settle(float("inf"))
+        self._stream.emit(self._waiting.ask(self.now()))
         for name, missing in (
             (LOGS_READ, self._workers.unread),
             (WITHOUT_GAPS, self._stream.gaps),

@@ -4,6 +4,7 @@ The client's own models cost many times as much to make, and the recorder runs b
 observes.
 """
 
+import re
 from typing import Literal
 
 import msgspec
@@ -12,6 +13,16 @@ from oracle.events import PodEvent, TaskInstanceKey
 
 OWNER_LABEL = "airflow-worker"
 """The label that names the scheduler (its job's id) to which a worker pod belongs."""
+
+RELEASE_LABEL = "release"
+"""The label by which the official chart's pod template says of which release a worker pod is."""
+
+_ROW_ANNOTATION = "task_instance_id"
+"""Where newer providers write the id of the task instance's row."""
+
+_ROW_IN_ARGUMENT = re.compile(rb"""\\"id\\": ?\\"([0-9a-f-]{36})\\\"""")
+"""The same in the workload, JSON in a JSON string, that every provider gives the container: it is
+the first "id" there."""
 
 
 class _Terminated(msgspec.Struct, rename="camel"):
@@ -53,6 +64,7 @@ class Pod(msgspec.Struct):
 
     metadata: _Metadata = msgspec.field(default_factory=_Metadata)
     status: _Status = msgspec.field(default_factory=_Status)
+    spec: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
 class PodList(msgspec.Struct):
@@ -98,8 +110,25 @@ def task_of(pod: Pod) -> tuple[TaskInstanceKey | None, int | None]:
         return None, None
 
 
+def release_of(pod: Pod) -> str:
+    """Return the chart's release that a pod says it is of; empty where it does not say."""
+    return (pod.metadata.labels or {}).get(RELEASE_LABEL, "")
+
+
+def row_of(pod: Pod) -> str | None:
+    """Return the id of the row of `task_instance` that a worker pod was made for."""
+    if named := (pod.metadata.annotations or {}).get(_ROW_ANNOTATION):
+        return named
+    found = _ROW_IN_ARGUMENT.search(bytes(pod.spec))
+    return found[1].decode() if found else None
+
+
 def pod_event(t: float, op: Literal["added", "modified", "deleted"], pod: Pod) -> PodEvent:
-    """Turn what the API tells of a pod into an event; the worker's container is called `base`."""
+    """Turn what the API tells of a pod into an event.
+
+    The worker's container is called `base`; sidecars stand beside it in any order, native ones and
+    what prepares it among the init containers, which are not looked at.
+    """
     key, try_number = task_of(pod)
     containers = pod.status.container_statuses or []
     base = next((c for c in containers if c.name == "base"), containers[0] if containers else None)

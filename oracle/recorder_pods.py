@@ -8,6 +8,7 @@ there then, but one that came and went in between would be, so that is told as a
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -24,13 +25,13 @@ from oracle.recorder_pod import (
     decode_pod,
     decode_pods,
     pod_event,
+    release_of,
+    row_of,
 )
 from oracle.recorder_stream import RecorderError, Stream
 
 SELECTOR = "kubernetes_executor=True"
 """The label that KubernetesExecutor puts on every pod it makes (its pod_generator.py)."""
-
-ENDED = frozenset({"Succeeded", "Failed"})
 
 _WATCH_SECONDS = 60
 _TIMEOUT = (5.0, _WATCH_SECONDS + 15.0)
@@ -38,10 +39,29 @@ _GONE = 410
 _LOST = (HTTPError, OSError, ApiException, msgspec.DecodeError)
 
 
+@dataclass(frozen=True)
+class Sharing:
+    """With whom the lab's worker pods share their namespace.
+
+    A pod that is labelled with another `release` than this one is another Airflow's. Where there
+    is another one (`others`, or such a pod was seen), a pod without that label is the lab's if
+    `has_row` finds the row that it was made for in the lab's database.
+    """
+
+    release: str = ""
+    others: bool = False
+    has_row: Callable[[str], bool] = lambda _: True
+
+
+ALONE = Sharing()
+"""No other Airflow is in the namespace."""
+
+
 class PodReader:
     """Emits an event for each pod that comes, changes in what matters, or goes.
 
-    `ended` is called once for each pod that succeeded, failed, or was deleted before it did.
+    `ended` is called once for each pod whose worker ended, or which was deleted before it did: a
+    sidecar may keep a pod running long after.
     """
 
     def __init__(
@@ -51,12 +71,16 @@ class PodReader:
         clock: DatabaseClock,
         stream: Stream,
         ended: Callable[[PodEvent], None],
+        sharing: Sharing = ALONE,
     ) -> None:
         self._core_v1 = core_v1
         self._namespace = namespace
         self._clock = clock
         self._stream = stream
         self._ended = ended
+        self._sharing = sharing
+        self._shared = sharing.others
+        self._strangers: set[str] = set()
         self._known: dict[str, PodEvent] = {}
         self._version = ""
         self._response: Any = None
@@ -91,8 +115,8 @@ class PodReader:
                 response.shutdown()
 
     def alive(self) -> list[str]:
-        """Return the names of the known pods that have not ended; for any thread."""
-        return [event.name for event in list(self._known.values()) if event.phase not in ENDED]
+        """Return the names of the known pods whose workers have not ended; for any thread."""
+        return [event.name for event in list(self._known.values()) if not event.over]
 
     def finish(self) -> None:
         """Compare with the pods that are there now, after `run`; if that fails, it is a gap."""
@@ -139,8 +163,11 @@ class PodReader:
             failure = decode_failure(change.object)
             raise ApiException(status=failure.code, reason=failure.message)
         pod = decode_pod(change.object)
-        if change.type != "BOOKMARK":
-            self._take(pod_event(self._clock.now(), "modified", pod), change.type == "DELETED")
+        gone = change.type == "DELETED"
+        if change.type != "BOOKMARK" and self._is_ours(pod):
+            self._take(pod_event(self._clock.now(), "modified", pod), gone)
+        if gone:
+            self._strangers.discard(pod.metadata.uid)
         self._version = pod.metadata.resource_version
 
     def _take(self, event: PodEvent, deleted: bool = False) -> None:
@@ -154,9 +181,24 @@ class PodReader:
             event = structs.replace(event, op="modified" if known else "added")
             self._known[event.uid] = event
         self._stream.emit([event])
-        over = deleted or event.phase in ENDED
-        if over and not (known is not None and known.phase in ENDED):
+        if event.over and not (known is not None and known.over):
             self._ended(event)
+
+    def _is_ours(self, pod: Pod) -> bool:
+        uid = pod.metadata.uid
+        if not self._sharing.release or uid in self._known:
+            return True
+        if uid in self._strangers:
+            return False
+        if release := release_of(pod):
+            ours = release == self._sharing.release
+            self._shared = self._shared or not ours
+        else:
+            row = row_of(pod) if self._shared else None
+            ours = row is None or self._sharing.has_row(row)
+        if not ours:
+            self._strangers.add(uid)
+        return ours
 
     def _compare(self, pods: list[Pod]) -> None:
         now = self._clock.now()
@@ -173,7 +215,9 @@ class PodReader:
         finally:
             response.close()
         self._version = found.metadata.resource_version
-        return found.items
+        present = {pod.metadata.uid for pod in found.items}
+        self._strangers &= present
+        return [pod for pod in found.items if self._is_ours(pod)]
 
     def _ask(self, **more: Any) -> Any:
         """Ask for the pods, undecoded; older clients raise for a bad status, newer ones do not."""

@@ -32,9 +32,9 @@ class Unended:
     def feed(self, event: Event) -> None:
         """Follow one event."""
         if isinstance(event, TaskInstanceEvent):
-            self._task_instance(event)
+            self.feed_task(event)
         elif isinstance(event, DagRunEvent):
-            self._run(event)
+            self.feed_run(event)
 
     def all_runs(self) -> set[Run]:
         """Return the runs that have not ended, or have task instances that have not."""
@@ -44,18 +44,24 @@ class Unended:
         """Tell whether more was queued or running at once before than is now."""
         return self._occupied < self.most
 
-    def _task_instance(self, event: TaskInstanceEvent) -> None:
-        state = event.new.state if event.new else None
-        if event.old and event.new and event.old.state == state:
+    def feed_task(self, event: TaskInstanceEvent) -> None:
+        """Follow a change of a task instance."""
+        old, new = event.old, event.new
+        state = new.state if new is not None else None
+        if old is not None and new is not None and old.state == state:
             return
         self.last = max(self.last, event.t)
-        before = self.tasks.pop(event.ti, None)
         if state in _UNENDED:
+            before = self.tasks.get(event.ti)
             self.tasks[event.ti] = state
-        self._occupied += (state in _OCCUPIES) - (before in _OCCUPIES)
-        self.most = max(self.most, self._occupied)
+        else:
+            before = self.tasks.pop(event.ti, None)
+        if (state in _OCCUPIES) != (before in _OCCUPIES):
+            self._occupied += 1 if state in _OCCUPIES else -1
+            self.most = max(self.most, self._occupied)
 
-    def _run(self, event: DagRunEvent) -> None:
+    def feed_run(self, event: DagRunEvent) -> None:
+        """Follow a change of a run."""
         self.last = max(self.last, event.t)
         run = (event.dag_id, event.run_id)
         if event.op == "delete" or event.new in RUN_FINISHED:

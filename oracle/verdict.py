@@ -8,6 +8,7 @@ its work; otherwise it is `unknown`, never `valid`.
 
 import logging
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -19,6 +20,7 @@ from oracle.events import (
     End,
     Event,
     Header,
+    TaskInstanceEvent,
     TaskInstanceKey,
 )
 from oracle.invariants import INVARIANTS, Invariant, Violation
@@ -59,13 +61,16 @@ class Judgement:
 
     `by_invariant` counts every violation; `violations` has the first ones of each invariant.
     `not_judged` tells which invariants had nothing to judge, and why; `reasons` why the verdict
-    is unknown. `time_to_first_violation` is in seconds since the first run was created.
+    is unknown. `judged` says how many task instances, pods, workers or runs each invariant judged
+    (its `units`), 0 where it had nothing to judge. `time_to_first_violation` is in seconds since
+    the first run was created.
     """
 
     header: Header
     verdict: Verdict
     violations: list[Violation]
     by_invariant: dict[str, int]
+    judged: dict[str, int]
     not_judged: dict[str, str]
     reasons: list[str]
     assumptions: list[AssumptionEvent]
@@ -83,7 +88,9 @@ class Judgement:
             "verdict": self.verdict,
             "reasons": self.reasons,
             "violations": self.by_invariant,
+            "judged": self.judged,
             "not_judged": self.not_judged,
+            "not_covered": self.header.not_covered,
             **asdict(self.counts),
             "time_to_first_violation": self.time_to_first_violation,
             "assumptions": [
@@ -130,7 +137,8 @@ class Judge:
         found: list[Violation] = []
         for invariant in self._watchers.get(type(event), ()):
             try:
-                found.extend(invariant.feed(event))
+                if told := invariant.feed(event):
+                    found.extend(told)
             except Exception as error:
                 logger.exception("The invariant %s failed", invariant.name)
                 self._dismiss(invariant, error)
@@ -138,7 +146,7 @@ class Judge:
             self._assume(event)
         elif isinstance(event, End):
             self._ended = True
-        return [self._note(violation) for violation in found]
+        return [self._note(violation) for violation in found] if found else found
 
     def so_far(self) -> dict[str, int]:
         """Return how much was fed and found until now; for any thread."""
@@ -170,6 +178,7 @@ class Judge:
             verdict=self._verdict(reasons),
             violations=self._violations,
             by_invariant={i.name: self._numbers[i.name] for i in self._invariants},
+            judged={i.name: self._judged(i, not_judged) for i in self._invariants},
             not_judged=not_judged,
             reasons=reasons,
             assumptions=list(self._assumptions.values()),
@@ -193,6 +202,13 @@ class Judge:
             logger.exception("The invariant %s failed", invariant.name)
             self._dismiss(invariant, error)
             return None
+
+    def _judged(self, invariant: Invariant, not_judged: Collection[str]) -> int:
+        """Say how much an invariant judged."""
+        if invariant.name in not_judged or invariant.name in self._crashes:
+            return 0
+        known = invariant.judged()
+        return self._tally.number(invariant.evidence[0]) if known is None else known
 
     def _unclean(self) -> str | None:
         """Say why a promise of progress cannot be held against Airflow here, if so."""
@@ -236,8 +252,10 @@ class Judge:
     def _reasons(self) -> list[str]:
         """Say everything that keeps a history without violations from being valid."""
         reasons = [] if self._ended else ["the history has no end: it is truncated"]
-        if not self._tally.task_instances:
+        if TaskInstanceEvent not in self._tally.kinds:
             reasons.append("the history has no task instance")
+        elif not self._tally.task_instances:
+            reasons.append("nothing was scheduled: no task instance was seen in a try")
         for one in self._assumptions.values():
             if not one.met:
                 wanted = f", wanted {one.wanted}" if one.wanted else ""

@@ -74,7 +74,9 @@ class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     reasons: list[str] = []
     violations: dict[str, int] = {}
+    judged: dict[str, int] = {}
     not_judged: dict[str, str] = {}
+    not_covered: list[str] = []
     runs: int = 0
     task_instances: int = 0
     pods: int = 0

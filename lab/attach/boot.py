@@ -41,7 +41,7 @@ from lab.attach.keeper import Keeper
 from lab.components import PROJECT
 from lab.errors import LabError
 from lab.kube.client import api_client, core_v1
-from lab.kube.names import WORKERS
+from lab.kube.names import own_workers
 from lab.kube.ways import Ways
 from lab.progress import Progress
 from lab.spec import Attachment, LabSpec, LabState
@@ -89,7 +89,8 @@ class AttachBoot:
         with self._progress.timed("API"):
             self._reach_api(release)
         components = f"tier=airflow,release={release.name},kubernetes_executor!=True"
-        for selector, folder in ((components, "logs"), (WORKERS, "pods")):
+        workers = own_workers(release.name, release.neighbours)
+        for selector, folder in ((components, "logs"), (workers, "pods")):
             self._ways.follow(self._client, there.namespace, selector, self.directory / folder)
         self._progress.ready()
 
@@ -110,6 +111,8 @@ class AttachBoot:
             "control": 0,
             "identity": identity,
             "no_identity": reason,
+            "neighbours": release.neighbours,
+            "not_covered": release.not_covered,
         }
         self.state.save(self.directory)
         Undo(self.directory).add(undo_argv(self.directory, "clear"))

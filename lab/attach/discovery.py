@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
+from lab.attach.coverage import FOLLOWED, not_covered
 from lab.errors import LabError
 from lab.kube import names
 from lab.kube.client import core_v1
 from lab.reported import image_build
 
 _TIER = "tier=airflow,kubernetes_executor!=True"
-_EXECUTOR = "KubernetesExecutor"
 _URL_NAMES = ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__SQL_ALCHEMY_CONN")
 _NAME = "PGAPPNAME"
 _INI = "pgbouncer.ini"
@@ -35,6 +35,8 @@ class Release:
     `secret` is the name and key of the Secret with the database's URL, empty when there is none;
     `pool_mode` is PgBouncer's, empty when there is none. The API is at `api_path` of `api_port`.
     `build` is of the images that schedulers and API server run.
+    `neighbours` are other releases in the namespace; `not_covered` is what of this one will not be
+    seen, in words.
     """
 
     namespace: str
@@ -50,19 +52,9 @@ class Release:
     pool_mode: str
     api_port: int
     api_path: str
+    neighbours: tuple[str, ...]
+    not_covered: tuple[str, ...]
     build: str = ""
-
-    @property
-    def not_covered(self) -> list[str]:
-        """Return what of it will not be seen, in words."""
-        found = [
-            f"what {each} runs: only KubernetesExecutor's workers are followed"
-            for each in self.executor.split(",")
-            if _EXECUTOR not in each
-        ]
-        if self.workers_namespace != self.namespace:
-            found.append(f"worker pods: they are in namespace {self.workers_namespace}")
-        return found
 
 
 def discover(client: Any, namespace: str, release: str = "") -> Release:
@@ -100,6 +92,7 @@ def pgbouncer_ini(client: Any, release: Release) -> str:
 
 def _discover(core: Any, namespace: str, wanted: str) -> Release:
     pods = core.list_namespaced_pod(namespace, label_selector=_TIER, _request_timeout=15).items
+    releases = {_label(pod, "release") for pod in pods} - {""}
     pods = [pod for pod in pods if _runs(pod)]
     name = _one_release(namespace, sorted({_label(pod, "release") for pod in pods} - {""}), wanted)
     pods = [pod for pod in pods if _label(pod, "release") == name]
@@ -110,8 +103,8 @@ def _discover(core: Any, namespace: str, wanted: str) -> Release:
     scheduler = by_component["scheduler"][0]
     container = _main(scheduler)
     settings = _Settings(core, namespace, scheduler, container)
-    executor = settings.get("core", "executor", _EXECUTOR).replace(" ", "")
-    if _EXECUTOR not in executor:
+    executor = settings.get("core", "executor", FOLLOWED).replace(" ", "")
+    if FOLLOWED not in executor:
         raise LabError(
             f"Release {name} runs {executor}: this suite follows KubernetesExecutor's workers.",
             "Attach to a release with executor: KubernetesExecutor.",
@@ -136,6 +129,8 @@ def _discover(core: Any, namespace: str, wanted: str) -> Release:
             for each in pod.status.container_statuses or ()
             if each.name == _main(pod).name
         ),
+        neighbours=tuple(sorted(releases - {name})),
+        not_covered=tuple(not_covered(settings.get, namespace)),
     )
 
 
@@ -242,8 +237,10 @@ class _Settings:
             self._file.read_string(text)
 
     def get(self, section: str, key: str, default: str) -> str:
-        """Return a setting, or the default where neither place has it."""
-        from_env = self._env.get(f"AIRFLOW__{section.upper()}__{key.upper()}")
+        """Return a setting, or the default; `team=section` is a section of a team's own."""
+        team, _, section_of = section.rpartition("=")
+        prefix = f"AIRFLOW__{team}___{section_of}" if team else f"AIRFLOW__{section}"
+        from_env = self._env.get(f"{prefix}__{key}".upper())
         return from_env or self._file.get(section, key, fallback="") or default
 
 

@@ -14,6 +14,7 @@ from lab.deploy.release import DAEMONS, ReleaseLab
 from lab.errors import LabError
 from lab.kube import execs
 from lab.kube.client import api_client, core_v1
+from lab.kube.names import own_workers
 from lab.kube.pods import Process, processes
 from lab.ready import live_schedulers
 
@@ -43,6 +44,9 @@ class ClusterLab(ReleaseLab):
         assert self.spec.attachment is not None
         self.attachment = self.spec.attachment
         self.release = str(self.endpoints["release"])
+        self.neighbours = tuple(self.endpoints.get("neighbours", ()))
+        self.not_covered = tuple(self.endpoints.get("not_covered", ()))
+        self.worker_pods = own_workers(self.release, self.neighbours)
         self.proxy_control = ""
         self.api = AirflowAPI(str(self.endpoints["api"]), login=Login.from_environment())
         self.unidentified = str(self.endpoints["no_identity"])

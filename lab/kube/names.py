@@ -1,5 +1,6 @@
 """What the parts of a deployed lab are called in its namespace."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 MANAGED_BY = {"app.kubernetes.io/managed-by": "airflow-ha-chaos"}
@@ -15,6 +16,16 @@ START_DELAY = "start_delay"
 
 WORKERS = "kubernetes_executor=True"
 """The label that KubernetesExecutor puts on every pod it makes (its pod_generator.py)."""
+
+
+def own_workers(release: str, neighbours: Sequence[str]) -> str:
+    """Return the label selector of a release's worker pods.
+
+    Where other releases are in its namespace, only those that say that they are its own: the
+    official chart's pod template does.
+    """
+    return f"{WORKERS},release={release}" if neighbours else WORKERS
+
 
 POSTGRES_PORT = 5432
 CONTROL_PORT = 8474

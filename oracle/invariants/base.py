@@ -6,8 +6,28 @@ from typing import ClassVar, Protocol
 
 import msgspec
 
-from oracle.events import Event, Header, TaskInstanceKey
+from oracle.events import (
+    DagRunEvent,
+    Event,
+    Header,
+    LedgerEvent,
+    PodEvent,
+    ProcessEvent,
+    TaskInstanceEvent,
+    TaskInstanceKey,
+    WorkerEvent,
+)
 from oracle.states import Roles
+
+UNITS: dict[type, str] = {
+    TaskInstanceEvent: "task instances",
+    PodEvent: "pods",
+    WorkerEvent: "workers",
+    LedgerEvent: "task instances with a ledger",
+    DagRunEvent: "runs",
+    ProcessEvent: "processes",
+}
+"""What a kind of event is evidence of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +75,15 @@ class Invariant(Protocol):
     def abstention(self) -> str | None:
         """Say, after `finish`, why nothing could be judged; None if it was judged."""
         return None
+
+    def judged(self) -> int | None:
+        """Say how many of its `units` it judged; None for all that there is evidence of."""
+        return None
+
+    @classmethod
+    def units(cls) -> str:
+        """Say what it judges, in a plural: by the first of its evidence."""
+        return UNITS[cls.evidence[0]]
 
     def violation(
         self, fact: str, ti: TaskInstanceKey | None, t: float, *events: Event

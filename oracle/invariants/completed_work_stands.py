@@ -19,7 +19,8 @@ from oracle.states import FAILED, FINISHED, RESTARTING, UP_FOR_RETRY, shown
 
 KILLED = frozenset({137, 143})
 """A worker's exit codes by SIGKILL and SIGTERM: somebody ended it from outside, a node that ran
-out of memory or a user, and what it could not report nobody can know."""
+out of memory or a user, and what it could not report nobody can know. So it is with a pod that is
+deleted, or evicted, before its worker has an exit code."""
 
 
 @dataclass(slots=True)
@@ -56,12 +57,16 @@ class CompletedWorkStands(Invariant):
     def feed(self, event: Event) -> Iterable[Violation]:
         """Follow each completion until its row says success."""
         if isinstance(event, TaskInstanceEvent):
-            if event.ti in self._completed:
+            if self._completed and event.ti in self._completed:
                 return self._row(event, self._completed[event.ti])
         elif isinstance(event, LedgerEvent):
             return self._code(event)
         elif isinstance(event, PodEvent):
-            if event.exit_code in KILLED or (event.deleting and not event.over):
+            if event.exit_code is None:
+                from_outside = event.deleting or event.op == "deleted" or event.phase == "Failed"
+            else:
+                from_outside = event.exit_code in KILLED
+            if from_outside:
                 self._killed.add(event.name)
         elif isinstance(event, WorkerEvent):
             if event.exit_code in KILLED:

@@ -18,12 +18,11 @@ from oracle.states import RESTARTING, RUNNING, SUCCESS, UP_FOR_RETRY
 class ExecutedOnce(Invariant):
     """What Airflow is for: the code runs, once; told by the code itself, not by Airflow's rows.
 
-    Completing again is right after a clear, and after a retry of the very try that completed:
-    its worker died before it could report, or completed-work-stands has it. Begun and not
-    completed is no completion: a sensor that is rescheduled and a deferred task leave a start with
-    no end. An execution is over by its own word, with its pod or worker, or when the API server
-    took the task instance out of
-    RUNNING, for that is its worker's report or a user's wish.
+    Completing again is right after a clear, and after a retry of the very try that completed: its
+    worker died before it could report, or completed-work-stands has it. Begun and not completed is
+    no completion: a sensor that is rescheduled and a deferred task leave a start with no end. An
+    execution is over by its own word, with its pod or worker, or when the API server took the task
+    instance out of RUNNING, for that is its worker's report or a user's wish.
     """
 
     name = "executed-once"

@@ -78,10 +78,14 @@ class NoLostTask(Invariant):
 
     def feed(self, event: Event) -> Iterable[Violation]:
         """Follow what is begun and not ended; nothing can be said before the end."""
-        if isinstance(event, TaskInstanceEvent | DagRunEvent):
-            self._unended.feed(event)
-        elif isinstance(event, PodEvent | LedgerEvent):
-            self._life.feed(event)
+        if isinstance(event, TaskInstanceEvent):
+            self._unended.feed_task(event)
+        elif isinstance(event, PodEvent):
+            self._life.feed_pod(event)
+        elif isinstance(event, LedgerEvent):
+            self._life.feed_code(event)
+        elif isinstance(event, DagRunEvent):
+            self._unended.feed_run(event)
         elif isinstance(event, FaultEvent | GateEvent):
             self._disturbance(event)
         elif isinstance(event, WaitingEvent):

@@ -52,25 +52,30 @@ class QueuedInTime(Invariant):
         self._begun: dict[str, list[DagRunEvent]] = {}
         self._running: set[tuple[str, str]] = set()
         self._waiting: dict[TaskInstanceKey, float] = {}
-        self._judged = False
+        self._reached = False
+        self._judged: set[int] = set()
 
     def feed(self, event: Event) -> Iterable[Violation]:
         """Follow who waits and who is free; report whom a free scheduler leaves waiting."""
-        if isinstance(event, AssumptionEvent):
-            self._state(event)
-        elif isinstance(event, FaultEvent | GateEvent):
-            self._disturb(event)
-        elif isinstance(event, TaskInstanceEvent):
+        if isinstance(event, TaskInstanceEvent):
             self._row(event)
         elif isinstance(event, DagRunEvent):
             return list(self._run(event))
+        elif isinstance(event, AssumptionEvent):
+            self._state(event)
+        elif isinstance(event, FaultEvent | GateEvent):
+            self._disturb(event)
         return ()
 
     def abstention(self) -> str | None:
         """Say that no scheduler was free and at work for long enough, if so."""
-        if self._judged:
+        if self._reached:
             return None
         return f"no scheduler was stated to be free and seen at work for {self._bound:g} s"
+
+    def judged(self) -> int:
+        """Say how many task instances waited while a scheduler was stated to be free."""
+        return len(self._judged)
 
     def _state(self, event: AssumptionEvent) -> None:
         process = event.name.removeprefix(FREE)
@@ -94,6 +99,8 @@ class QueuedInTime(Invariant):
             self._waiting.pop(event.ti, None)
         elif event.old is None or event.old.state != SCHEDULED:
             self._waiting[event.ti] = event.t
+            if self._begun:
+                self._judged.add(hash(event.ti))
 
     def _run(self, event: DagRunEvent) -> Iterator[Violation]:
         run = (event.dag_id, event.run_id)
@@ -105,7 +112,7 @@ class QueuedInTime(Invariant):
         if begun is None or event.old == RUNNING or (begun and begun[-1].t == event.t):
             return
         begun.append(event)
-        self._judged = self._judged or self._too_long(begun)
+        self._reached = self._reached or self._too_long(begun)
         for ti, since in list(self._waiting.items()):
             meanwhile = [one for one in begun if one.t > since]
             if (ti.dag_id, ti.run_id) in self._running and self._too_long(meanwhile):

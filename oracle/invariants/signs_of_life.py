@@ -1,4 +1,4 @@
-"""Whether somebody is still busy with a task instance, by its pods and its user code."""
+"""Whether somebody is busy with a task instance, by its pods and its user code."""
 
 from oracle.events import LedgerEvent, PodEvent, TaskInstanceKey
 
@@ -12,39 +12,47 @@ class SignsOfLife:
     """
 
     def __init__(self) -> None:
-        self._seen: set[int] = set()
-        self._alive: dict[TaskInstanceKey, set[str]] = {}
-        self._pending: dict[TaskInstanceKey, set[str]] = {}
+        self._ended: set[int] = set()
+        self._pods: dict[TaskInstanceKey, dict[str, bool]] = {}
+        """By name, the pods that have not ended, and whether each has begun to work."""
 
-    def feed(self, event: PodEvent | LedgerEvent) -> None:
-        """Take note of a pod or of user code that began or ended."""
-        if event.ti is None:
+    def feed_pod(self, event: PodEvent) -> None:
+        """Take note of what became of a pod."""
+        ti = event.ti
+        if ti is None:
             return
-        self._seen.add(hash(event.ti))
-        if isinstance(event, PodEvent):
-            _set(self._alive, event.ti, event.name, event.phase == "Running" and not event.over)
-            pending = event.phase == "Pending" and not (event.over or event.deleting)
-            _set(self._pending, event.ti, event.name, pending)
+        if event.over:
+            self._end(ti, event.name)
+        elif event.phase == "Running":
+            self._pods.setdefault(ti, {})[event.name] = True
+        elif event.deleting:
+            self._end(ti, event.name)
         else:
-            _set(self._alive, event.ti, event.pod, event.op == "start")
+            self._pods.setdefault(ti, {})[event.name] = False
+
+    def feed_code(self, event: LedgerEvent) -> None:
+        """Take note of user code that began or ended."""
+        if event.op == "start":
+            self._pods.setdefault(event.ti, {})[event.pod] = True
+        else:
+            self._end(event.ti, event.pod)
 
     def working(self, ti: TaskInstanceKey) -> bool:
         """Tell whether a worker is at work on a task instance."""
-        return ti in self._alive
+        return any(self._pods.get(ti, {}).values())
 
     def coming(self, ti: TaskInstanceKey) -> bool:
         """Tell whether a pod that was made for a task instance waits for its node, or has come."""
-        return ti in self._pending or ti in self._alive
+        return ti in self._pods
 
     def seen(self, ti: TaskInstanceKey) -> bool:
         """Tell whether a pod or user code of a task instance was ever seen."""
-        return hash(ti) in self._seen
+        return ti in self._pods or hash(ti) in self._ended
 
-
-def _set(pods: dict[TaskInstanceKey, set[str]], ti: TaskInstanceKey, pod: str, there: bool) -> None:
-    if there:
-        pods.setdefault(ti, set()).add(pod)
-    elif known := pods.get(ti):
-        known.discard(pod)
-        if not known:
-            del pods[ti]
+    def _end(self, ti: TaskInstanceKey, pod: str) -> None:
+        pods = self._pods.get(ti)
+        if pods is None:
+            self._ended.add(hash(ti))
+        elif pods.pop(pod, None) is not None and not pods:
+            del self._pods[ti]
+            self._ended.add(hash(ti))

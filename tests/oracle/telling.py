@@ -5,7 +5,8 @@
 A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remembered:
 
     0.5  scheduler-1  start -> scheduled try 1       a task instance (`start[2]`, `start@r2`);
-                                                     `job 2`: by whom it is queued
+                                                     `job 2`: by whom it is queued; one of before
+                                                     the tale may be `deleted`
     0.0  api-server   run -> queued                  a DAG run (`run@r2`)
     1.0  pod a        of start try 1 Pending         Running, Succeeded, Failed, gone; `deleting`
                                                      `owner 2`: whose job made it; `base 0`: its
@@ -119,6 +120,8 @@ class Telling:
             self._attempt(process, task, state, rest[0] if rest else "")
             return
         old = self._rows.get(task)
+        if state == "deleted" and old is None:
+            old = {"id": f"id-{task}", "state": "success", "try_number": 1}
         changed = dict(zip(rest[::2], rest[1::2], strict=True))
         new: Line | None = {
             "id": changed.get("id", old["id"] if old else f"id-{task}"),
@@ -129,7 +132,7 @@ class Telling:
         op = "update" if old else "insert"
         if state == "deleted":
             op, new = "delete", None
-            del self._rows[task]
+            self._rows.pop(task, None)
         elif new:
             self._rows[task] = new
         self._add("ti", op=op, ti=key(task), old=old, new=new, process=process, xid=self._next())

@@ -30,6 +30,12 @@ def test_a_valid_history_exits_0() -> None:
     assert done.stdout.startswith("valid: Airflow 3.0.6")
 
 
+def test_it_says_how_much_each_promise_judged() -> None:
+    last = run("check", GUARDED).stdout.splitlines()[-1]
+    assert last.startswith("  judged: task instances: unique-try 1, retry-after-end 1, ")
+    assert "; pods: single-live-pod 1; " in last
+
+
 def test_an_invalid_history_exits_1_and_states_the_promise() -> None:
     done = run("check", RACE)
     assert (done.returncode, done.stderr) == (1, "")

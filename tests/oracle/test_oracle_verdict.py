@@ -9,6 +9,7 @@ import pytest
 
 from oracle import verdict
 from oracle.events import (
+    WAITS_KNOWN,
     AssumptionEvent,
     End,
     Event,
@@ -200,3 +201,66 @@ def test_only_the_first_violations_are_kept_and_all_are_counted() -> None:
     judgement = judged.conclude()
     assert judgement.by_invariant["unique-try"] == verdict.KEPT + 20
     assert sum(v.invariant == "unique-try" for v in judgement.violations) == verdict.KEPT
+
+
+CLEANED = HISTORIES / "unscheduled" / "db-clean-deletes-rows.ndjson"
+MARKED = HISTORIES / "unscheduled" / "a-user-marks-what-nobody-scheduled.ndjson"
+
+
+@pytest.mark.parametrize("path", [CLEANED, MARKED], ids=lambda path: path.stem)
+def test_where_nothing_was_scheduled_nothing_is_proven(path: Path) -> None:
+    judgement = judge(path)
+    assert judgement.verdict == "unknown"
+    assert judgement.reasons == ["nothing was scheduled: no task instance was seen in a try"]
+    assert judgement.counts.task_instances == 0
+
+
+def test_each_promise_says_how_much_it_judged() -> None:
+    assert judge(GUARDED).judged == {
+        "unique-try": 1,
+        "retry-after-end": 1,
+        "legal-transition": 1,
+        "no-live-orphan": 1,
+        "single-live-pod": 1,
+        "valid-start": 1,
+        "executed-once": 1,
+        "completed-work-stands": 1,
+        "no-crash": 0,
+        "queued-in-time": 0,
+        "no-lost-task": 1,
+    }
+    assert judge(GUARDED, without=(PodEvent,)).judged["single-live-pod"] == 0
+    assert judge(GUARDED).to_json()["judged"] == judge(GUARDED).judged
+
+
+def test_of_what_waits_while_a_scheduler_is_free_each_task_instance_counts_once() -> None:
+    folder = HISTORIES / "queued-in-time"
+    (stalled,) = folder.glob("invalid-the-other-scheduler-hangs-in-its-critical-section.ndjson")
+    waiting = {
+        event.ti
+        for event in read(stalled)[1]
+        if isinstance(event, TaskInstanceEvent) and event.new and event.new.state == "scheduled"
+    }
+    assert 0 < judge(stalled).judged["queued-in-time"] <= len(waiting)
+
+
+def test_what_no_recorder_saw_is_told_with_the_verdict() -> None:
+    path = (
+        HISTORIES
+        / "no-lost-task"
+        / ("valid-a-queued-task-without-a-pod-where-not-all-pods-are-seen.ndjson")
+    )
+    judgement = judge(path)
+    assert judgement.to_json()["not_covered"] == ["what CeleryExecutor runs"]
+    assert judgement.not_judged["no-lost-task"].startswith("run r1 of d was left RUNNING for")
+
+
+def test_where_it_is_not_known_why_runs_wait_nothing_is_lost() -> None:
+    unknown = AssumptionEvent(98.0, WAITS_KNOWN, False, "the database is gone", "why it waits")
+    path = HISTORIES / "no-lost-task" / "invalid-task-stays-queued.ndjson"
+    judgement = judge(path, unknown)
+    assert judgement.verdict == "unknown"
+    assert judgement.judged["no-lost-task"] == 0
+    assert (
+        judgement.not_judged["no-lost-task"] == "why runs wait is not known: the database is gone"
+    )

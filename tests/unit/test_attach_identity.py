@@ -100,6 +100,8 @@ def a_release(pool_mode: str, named: str) -> Release:
         pool_mode=pool_mode,
         api_port=8080,
         api_path="",
+        neighbours=(),
+        not_covered=(),
     )
 
 

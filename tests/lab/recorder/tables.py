@@ -15,6 +15,7 @@ from oracle.recorder_database import DatabaseReader
 from oracle.recorder_stream import Stream
 
 TABLES = Path(__file__).with_name("tables.sql").read_text()
+SETTINGS = Path(__file__).with_name("waiting.sql").read_text()
 _numbers = count()
 
 Connection = psycopg.Connection[Any]
@@ -28,6 +29,7 @@ def make_database(postgres: Postgres) -> str:
     dsn = postgres.dsn(database=name)
     with psycopg.connect(dsn) as connection:
         connection.execute(TABLES.encode())
+        connection.execute(SETTINGS.encode())
         connection.execute(
             "INSERT INTO dag_run (dag_id, run_id, state, run_type, run_after) "
             "VALUES ('d', 'r', 'running', 'manual', now())"

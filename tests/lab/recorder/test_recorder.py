@@ -18,6 +18,7 @@ from oracle.events import (
     NoteEvent,
     PodEvent,
     TaskInstanceEvent,
+    WaitingEvent,
     WorkerEvent,
 )
 from oracle.history import HistoryError, read
@@ -119,6 +120,20 @@ def test_what_all_witnesses_saw_stands_in_one_history_in_order_of_time(
     assert header.epoch == recorder.header.epoch > 1e9
     assert sorted(heard, key=str) == sorted(told, key=str)
     assert recorder.gaps == []
+
+
+def test_why_something_waits_that_has_not_ended_is_told_at_the_end(
+    recorder: Recorder, connect: Connect
+) -> None:
+    recorder.start()
+    database = connect("scheduler-1")
+    add_task(database, "t", "scheduled")
+    database.execute("UPDATE dag SET is_paused = true")
+    *_, waiting, logs, gaps, _ = read(recorder.stop())[1]
+    assert isinstance(waiting, WaitingEvent)
+    assert (waiting.run_id, waiting.task_id, waiting.why) == ("r", None, "DAG d is paused")
+    assert isinstance(logs, AssumptionEvent)
+    assert isinstance(gaps, AssumptionEvent)
 
 
 def test_waiting_needs_no_settling_and_sees_what_happened_before_it_began(

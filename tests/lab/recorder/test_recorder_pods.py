@@ -1,5 +1,6 @@
 """The pod reader against a real watch: what matters is told, once, and no pod is missed."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,11 +11,12 @@ import pytest
 
 from oracle.events import Event, NoteEvent, PodEvent, TaskInstanceKey
 from oracle.recorder_clock import DatabaseClock
-from oracle.recorder_pods import PodReader
+from oracle.recorder_pods import ALONE, PodReader, Sharing
 from oracle.recorder_stream import RecorderError, Stream
 from tests.contract.apis import KubernetesAPI, Server, running_kubeapi
 
 HISTORY = 20
+ROWS = [f"019a0000-0000-7000-8000-00000000000{number}" for number in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +33,13 @@ def api(server: Server) -> KubernetesAPI:
 class Watching:
     """A pod reader with nothing around it."""
 
-    def __init__(self, api: KubernetesAPI) -> None:
+    def __init__(self, api: KubernetesAPI, sharing: Sharing = ALONE) -> None:
         clock = DatabaseClock()
         self.ended: list[PodEvent] = []
         self.stream = Stream(clock.now)
-        self.reader = PodReader(api.core, api.namespace, clock, self.stream, self.ended.append)
+        self.reader = PodReader(
+            api.core, api.namespace, clock, self.stream, self.ended.append, sharing
+        )
         self.reader.open()
 
     @contextmanager
@@ -71,9 +75,17 @@ def watching(api: KubernetesAPI) -> Watching:
     return Watching(api)
 
 
-def create(api: KubernetesAPI, name: str, annotations: dict[str, str] | None = None) -> None:
-    """Make a worker pod as KubernetesExecutor does."""
-    pod = api.pod(name, kubernetes_executor="True", **{"airflow-worker": "7"})
+def create(
+    api: KubernetesAPI,
+    name: str,
+    annotations: dict[str, str] | None = None,
+    row: str = "",
+    **labels: str,
+) -> None:
+    """Make a worker pod as KubernetesExecutor does, for the row of a task instance."""
+    pod = api.pod(name, kubernetes_executor="True", **{"airflow-worker": "7"}, **labels)
+    workload = {"token": "t", "ti": {"id": row, "dag_version_id": ROWS[0], "task_id": "t"}}
+    pod["spec"]["containers"][0]["args"] = ["--json-string", json.dumps(workload)]
     pod["metadata"]["annotations"] = annotations or {
         "dag_id": "d",
         "task_id": "t",
@@ -117,6 +129,82 @@ def test_a_pod_s_life_is_told_step_by_step(api: KubernetesAPI, watching: Watchin
     assert (ended.exit_code, ended.reason, ended.owner) == (3, "Error", "7")
     assert ended.try_number == 2
     assert ended.ti == TaskInstanceKey("d", "manual__2026-01-01T00:00:00+00:00", "t")
+
+
+def report_containers(api: KubernetesAPI, name: str, phase: str, **states: Any) -> None:
+    """Tell a pod's phase and the states of its containers, in that order."""
+    common = {"image": "i", "imageID": "", "ready": False, "restartCount": 0}
+    told = [{"name": who.replace("_", "-"), "state": of, **common} for who, of in states.items()]
+    status = {"phase": phase, "containerStatuses": told, "initContainerStatuses": told[:1]}
+    api.core.patch_namespaced_pod_status(name, api.namespace, {"status": status})
+
+
+def test_a_worker_ends_with_its_container_whatever_a_sidecar_does(
+    api: KubernetesAPI, watching: Watching
+) -> None:
+    running = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+    done = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+    with watching.running():
+        create(api, "p")
+        report_containers(api, "p", "Running", istio_proxy=done, base=running)
+        watching.until(lambda e: e.phase == "Running")
+        assert watching.reader.alive() == ["p"]
+        assert watching.ended == []
+        report_containers(api, "p", "Running", istio_proxy=running, base=done)
+        over = watching.until(lambda e: e.exit_code == 0)
+        assert watching.reader.alive() == []
+        report_containers(api, "p", "Succeeded", istio_proxy=done, base=done)
+        watching.until(lambda e: e.phase == "Succeeded")
+    assert isinstance(over, PodEvent)
+    assert (over.phase, over.over) == ("Running", True)
+    assert [(event.name, event.phase) for event in watching.ended] == [("p", "Running")]
+
+
+def test_pods_of_another_release_in_the_namespace_are_not_told(api: KubernetesAPI) -> None:
+    create(api, "old-dev", release="airflow-dev")
+    watching = Watching(api, Sharing("airflow"))
+    with watching.running():
+        create(api, "dev", release="airflow-dev")
+        create(api, "prod", release="airflow")
+        report(api, "old-dev", "Succeeded", terminated={"exitCode": 0})
+        api.core.delete_namespaced_pod("dev", api.namespace)
+        create(api, "last", release="airflow")
+        watching.until(lambda e: e.name == "last")
+    assert {name for _, name, _ in watching.told} == {"prod", "last"}
+    assert watching.ended == []
+
+
+def test_where_another_release_is_a_pod_without_the_label_is_known_by_its_row(
+    api: KubernetesAPI,
+) -> None:
+    asked: list[str] = []
+
+    def has_row(row: str) -> bool:
+        asked.append(row)
+        return row in ROWS[1:]
+
+    watching = Watching(api, Sharing("airflow", others=True, has_row=has_row))
+    with watching.running():
+        create(api, "theirs", row=ROWS[0])
+        create(api, "ours", row=ROWS[1])
+        create(
+            api,
+            "annotated",
+            {"dag_id": "d", "task_id": "t", "try_number": "1", "task_instance_id": ROWS[2]},
+        )
+        report(api, "theirs", "Running", running={})
+        create(api, "who-knows")
+        watching.until(lambda e: e.name == "who-knows")
+    assert {name for _, name, _ in watching.told} == {"ours", "annotated", "who-knows"}
+    assert asked == ROWS
+
+
+def test_a_namespace_without_another_release_is_asked_nothing(api: KubernetesAPI) -> None:
+    watching = Watching(api, Sharing("airflow", has_row=lambda _: False))
+    with watching.running():
+        create(api, "unlabelled", row=ROWS[0])
+        watching.until(lambda e: e.name == "unlabelled")
+    assert watching.told == [("added", "unlabelled", "Pending")]
 
 
 def test_a_change_of_nothing_that_matters_is_not_told(

@@ -12,10 +12,11 @@ import pytest
 from packaging.version import Version
 
 from lab.base import Airflow
+from lab.drivers import database_urls
 from lab.environments import pins
 from lab.environments.preparation import prepare
 from lab.postgres import Postgres
-from lab.settings import clean_environment, database_urls
+from lab.settings import clean_environment
 from lab.template import template_for
 from oracle import audit
 from oracle.events import TaskInstanceEvent
@@ -53,7 +54,8 @@ def migrate(airflow: Airflow, server: Postgres) -> None:
     home.mkdir()
     done = subprocess.run(
         [str(airflow.python), "-m", "airflow", "db", "migrate"],
-        env=clean_environment(airflow, home) | database_urls(server.port, server.password),
+        env=clean_environment(airflow, home)
+        | database_urls(airflow, server.port, server.password, "migration"),
         cwd=home,
         capture_output=True,
         text=True,

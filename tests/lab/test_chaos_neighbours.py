@@ -1,0 +1,40 @@
+"""A fault strikes the lab's own worker pods, whoever else is in its namespace."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from chaos.pod_deletion import PodDeletion
+from lab.base import Lab
+from lab.kube.names import own_workers
+from tests.contract.apis import KubernetesAPI, running_kubeapi
+from tests.labs import eventually
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[KubernetesAPI]:
+    with running_kubeapi(tmp_path / "kubeapi") as server:
+        yield KubernetesAPI(server)
+
+
+def test_pods_of_another_release_are_never_deleted(api: KubernetesAPI) -> None:
+    for name, labels in (
+        ("a-theirs", {"release": "airflow-dev"}),
+        ("b-nobody-s", {}),
+        ("c-ours", {"release": "airflow"}),
+    ):
+        api.create(name, kubernetes_executor="True", **labels)
+        api.set_phase(name, "Running")
+    lab = SimpleNamespace(
+        namespace=api.namespace,
+        kubernetes=lambda: api.core,
+        worker_pods=own_workers("airflow", ["airflow-dev"]),
+    )
+    with PodDeletion(cast("Lab", lab), interval=0.1, grace=0) as fault:
+        assert eventually(fault.fired)
+    assert fault.deleted == ["c-ours"]
+    left = api.core.list_namespaced_pod(api.namespace).items
+    assert {pod.metadata.name for pod in left} == {"a-theirs", "b-nobody-s"}
