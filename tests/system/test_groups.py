@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.system.projects import PROJECT
 
-TESTS = '''
+TESTS = """
 import os
 import time
 
@@ -25,7 +25,7 @@ def test_it(number):
     with open("workers.txt", "a") as told:
         told.write(os.environ["PYTEST_XDIST_WORKER"] + "\\n")
     time.sleep(0.2)
-'''
+"""
 
 
 def make_test_options() -> list[str]:
