@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.summary import headline, is_shown, table, tell_witness
+from harness.summary import headline, is_shown, table, tell_leftovers, tell_witness
 from reports.records import Ended, SessionRecord
 
 
@@ -29,6 +29,66 @@ def test_a_release_that_broke_promises_is_told_in_numbers() -> None:
 def test_a_release_that_broke_none_is_told_with_how_much_was_tried() -> None:
     said = headline([record("valid", task_instances=282)])
     assert said == "Airflow 3.x with 2 schedulers broke no promise in 282 task instances."
+
+
+@pytest.mark.parametrize("verdict", ["unknown", "valid"])
+def test_where_nothing_was_judged_nothing_is_said_to_be_kept(verdict: str) -> None:
+    """A verdict that is unknown, or rests on no task instance, shows nothing."""
+    said = headline([record(verdict, task_instances=282 if verdict == "unknown" else 0)])
+    assert "broke no promise" not in said
+    assert said.startswith("Airflow 3.x: nothing was shown")
+
+
+def test_a_session_without_any_verdict_says_so() -> None:
+    ends: dict[str, Ended | None] = {
+        a_test("a[", "3.0.6"): Ended("skipped"),
+        a_test("b[", "3.0.6"): Ended("skipped"),
+        a_test("c[", "3.0.6"): Ended("broken"),
+        a_test("d[", "3.0.6"): None,
+    }
+    said = headline([], session("3.0.6", ends))
+    told = "nothing was shown, for no task instance was judged"
+    assert said == f"Airflow 3.0.6: {told} (2 skipped, 1 broken, 1 not run)."
+
+
+def test_what_cannot_tell_is_counted_beside_what_can() -> None:
+    kept, lost, slept = (a_test(f"{name}[", "3.0.6") for name in "abc")
+    ends: dict[str, Ended | None] = {
+        kept: Ended("passed"),
+        lost: Ended("crashed"),
+        slept: Ended("skipped"),
+    }
+    group = [judged(kept, "valid"), judged("t", "unknown") | {"task_instances": 500}]
+    said = headline(group, session("3.0.6", ends))
+    assert said.endswith("broke no promise in 47 task instances. 2 tests cannot tell.")
+
+
+def test_what_was_left_in_a_database_is_told_loudly(tmp_path: Path) -> None:
+    test = tmp_path / "tests" / "one"
+    test.mkdir(parents=True)
+    (tmp_path / "leftovers.txt").write_text("schema oracle\n  psql -c 'DROP SCHEMA oracle'\n")
+    (test / "leftovers.txt").write_text("trigger chaos\n")
+    terminal = Terminal()
+    tell_leftovers(terminal, tmp_path)
+    assert "    schema oracle\n      psql -c 'DROP SCHEMA oracle'\n" in terminal.written
+    assert "    trigger chaos\n" in terminal.written
+    assert ("    trigger chaos\n", {"red": True, "bold": True}) in terminal.words
+
+
+def test_where_nothing_was_left_nothing_is_told(tmp_path: Path) -> None:
+    (tmp_path / "leftovers.txt").touch()
+    terminal = Terminal()
+    tell_leftovers(terminal, tmp_path)
+    assert terminal.written == ""
+
+
+def test_a_violation_is_shown_though_a_later_attempt_crashed_or_never_ended() -> None:
+    broken = a_test("gated[", "3.0.6")
+    for end in (Ended("crashed"), None):
+        terminal = Terminal()
+        place = {Path("runs/20260101-000000-3.0.6"): session("3.0.6", {broken: end})}
+        table(place, [judged(broken, "invalid", 1)]).write(terminal)
+        assert "invalid  1/47" in terminal.written
 
 
 def test_a_release_that_scheduled_nothing_twice_is_told_by_the_promise_it_broke() -> None:
