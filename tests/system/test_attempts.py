@@ -190,7 +190,7 @@ def test_a_violation_stays_whatever_runs_later(tmp_path: Path, plugin: str) -> N
     assert "unique-try" in (run.path / "tests" / name / "witness.txt").read_text()
     assert {result["status"] for result in results(run, "test_judged")} == {"failed"}
     said = done.stdout.split("airflow-ha-chaos =")[-1]
-    assert "ran 2 times; its worst end counts, failed" in said
+    assert "ran 2 times; its worst end counts: failed" in said
     assert "broke no promise" not in said
     assert json.loads((run.path / "verdict.json").read_text())["verdict"] == "invalid"
 

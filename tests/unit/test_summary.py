@@ -13,7 +13,8 @@ from reports.records import Ended, SessionRecord
 def record(verdict: str, **counts: int) -> dict[str, Any]:
     names = ("runs", "task_instances", "pods", "refused_starts", "double_executions")
     zero = dict.fromkeys((*names, "duplicate_pods", "duplicate_tries"), 0)
-    return {"airflow": "3.x", "verdict": verdict, "schedulers": 2, **zero, **counts}
+    told = {"test": "t", "airflow": "3.x", "verdict": verdict, "schedulers": 2}
+    return told | zero | counts
 
 
 def test_a_release_that_broke_promises_is_told_in_numbers() -> None:
@@ -47,7 +48,7 @@ def test_a_session_without_any_verdict_says_so() -> None:
         a_test("d[", "3.0.6"): None,
     }
     said = headline([], session("3.0.6", ends))
-    told = "nothing was shown, for no task instance was judged"
+    told = "nothing was shown, for no test could tell"
     assert said == f"Airflow 3.0.6: {told} (2 skipped, 1 broken, 1 not run)."
 
 
@@ -61,6 +62,12 @@ def test_what_cannot_tell_is_counted_beside_what_can() -> None:
     group = [judged(kept, "valid"), judged("t", "unknown") | {"task_instances": 500}]
     said = headline(group, session("3.0.6", ends))
     assert said.endswith("broke no promise in 47 task instances. 2 tests cannot tell.")
+
+
+def test_a_test_that_died_once_shows_nothing_though_it_passed_when_it_was_run_again() -> None:
+    test = a_test("a[", "3.0.6")
+    said = headline([judged(test, "valid")], session("3.0.6", {test: Ended("crashed")}))
+    assert said == "Airflow 3.x: nothing was shown, for no test could tell (1 crashed)."
 
 
 def test_what_was_left_in_a_database_is_told_loudly(tmp_path: Path) -> None:
