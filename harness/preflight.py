@@ -54,7 +54,7 @@ def _make(config: pytest.Config, options: Options) -> None:
                 if options.lab == "kind":
                     layers_for(describe(spec).version, options.kind.layers)
                 wanted_lab(spec, options, {})
-            except LabError as error:
+            except (LabError, OSError) as error:
                 line = " ".join(str(error).split())
                 raise pytest.UsageError(f"--lab {options.lab} --airflow {spec}: {line}") from error
 

@@ -43,6 +43,7 @@ class Run:
 
     def begin(self):
         """Attempts have folders of their own."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         first = self.folder.name.endswith("-3.3.2")
         kind = os.environ.get("FIRST", "invalid") if first else "valid"
         told = next(Path(os.environ["HISTORIES"]).glob(f"{kind}-*.ndjson"))

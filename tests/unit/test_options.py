@@ -88,6 +88,15 @@ def test_a_kind_lab_without_its_programs_is_told_once(tmp_path: Path, workers: s
     assert told.left == []
 
 
+def test_a_cache_that_cannot_be_made_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    told = Told(tmp_path, HA_CHAOS_CACHE=str(tmp_path / "file" / "cache"))
+    assert told.code == 4, told.said
+    assert len(told.errors) == 1
+    assert str(tmp_path / "file") in told.errors[0]
+    assert "Traceback" not in told.said
+
+
 def test_a_layer_that_there_is_not_is_told_once(tmp_path: Path) -> None:
     told = Told(tmp_path, "--lab", "kind", "--layer", "nothing")
     assert told.code == 4, told.said
