@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness import cards, judging, summary
+from harness import cards, judging, preflight, summary
 from harness.faults import Faults
 from harness.flood import Floods
 from harness.judging import FAILED, RUN
@@ -90,10 +90,16 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     ]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Print the plan for somebody else's deployment also where `-q` leaves the header out."""
+    """Have at hand what every test needs, and print the plan for somebody else's deployment.
+
+    The plan is printed also where `-q` leaves the header out.
+    """
     config = session.config
     shared = config.stash.get(SESSION, None)
+    if shared and preflight.runs_tests(config):
+        preflight.prepare(config, shared)
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if shared and shared.options.cluster and terminal and config.option.verbose < 0:
         for line in shared.options.cluster.plan:

@@ -11,7 +11,7 @@ from harness.outcome import told_broken
 from harness.session import RUNS, Session
 from harness.table import Cell, Table
 from lab import leftovers
-from reports.folder import point, write_json
+from reports.folder import attempts, point, write_json
 from reports.records import SessionRecord
 from reports.store import VERDICT, read_run
 
@@ -42,7 +42,7 @@ def write(terminal: Any, session: Session, sessions: Sessions) -> None:
     terminal.section("airflow-ha-chaos")
     for folder, each in sessions.items():
         terminal.write_line(headline(by_folder[folder], each))
-        for line in _run_again(folder, each):
+        for line in _run_again(by_folder[folder], each):
             terminal.write_line(line)
     first = max(records, key=_telling) if any(record["witness"] for record in records) else None
     if terminal.config.option.verbose >= 0:
@@ -131,13 +131,14 @@ def tell_leftovers(terminal: Any) -> None:
         terminal.write(line + "\n", red=True, bold=True)
 
 
-def _run_again(folder: Path, session: SessionRecord) -> Iterator[str]:
+def _run_again(group: list[dict[str, Any]], session: SessionRecord) -> Iterator[str]:
     """Name the tests of which there are several attempts: the worst of each counts."""
-    run = read_run(folder)
-    for test, number in Counter(record.test for record in run.others).items():
-        end = session.tests.get(test)
-        how = f", {end.outcome}" if end else ""
-        yield f"{test.split('::')[-1]} ran {number + 1} times; its worst end counts{how}."
+    for record in group:
+        number = len(attempts(Path(record["folder"])))
+        end = session.tests.get(record["test"])
+        if number > 1 and end:
+            name = record["test"].split("::")[-1]
+            yield f"{name} ran {number} times; its worst end counts: {end.outcome}."
 
 
 def _telling(record: dict[str, Any]) -> tuple[bool, bool, bool, int]:
@@ -153,27 +154,35 @@ def headline(group: list[dict[str, Any]], session: SessionRecord | None = None) 
     `session` knows also the tests that left no verdict.
     """
     silent = _silent(group, session)
-    if not any(record["verdict"] == "invalid" or _shows(record) for record in group):
-        airflow = group[0]["airflow"] if group else session.airflow if session else ""
+    airflow = group[0]["airflow"] if group else session.airflow if session else ""
+    group = [record for record in group if _shows(record, session)]
+    if not group:
         why = ", ".join(f"{number} {how}" for how, number in silent.items())
-        told = "nothing was shown, for no task instance was judged"
+        told = "nothing was shown, for no test could tell"
         return f"Airflow {airflow}: {told}{f' ({why})' if why else ''}."
     cannot = sum(number for how, number in silent.items() if how != "skipped")
     more = f" {cannot} {'test' if cannot == 1 else 'tests'} cannot tell." if cannot else ""
     return f"{_deeds(group)}{more}"
 
 
-def _shows(record: dict[str, Any]) -> bool:
-    return bool(record["verdict"] == "valid" and record["task_instances"])
+def _shows(record: dict[str, Any], session: SessionRecord | None) -> bool:
+    """Tell whether a test shows anything: a violation, or that something was judged to its end."""
+    end = session.tests.get(record["test"]) if session else None
+    if record["verdict"] == "invalid":
+        return True
+    lost = end is not None and end.outcome in ("crashed", "broken")
+    return bool(record["verdict"] == "valid" and record["task_instances"] and not lost)
 
 
 def _silent(group: list[dict[str, Any]], session: SessionRecord | None) -> Counter[str]:
     """Count the tests that tell nothing, by what became of them."""
     silent = Counter(record["verdict"] for record in group if record["verdict"] == "unknown")
+    known = {record["test"] for record in group if _shows(record, session)}
+    known |= {record["test"] for record in group if record["verdict"] == "unknown"}
     for test in session.collected if session else ():
         end = session.tests.get(test) if session else None
         outcome = end.outcome if end else "not run"
-        if outcome != "passed" and all(record["test"] != test for record in group):
+        if outcome != "passed" and test not in known:
             silent[outcome] += 1
     return silent
 
@@ -184,8 +193,7 @@ def _deeds(group: list[dict[str, Any]]) -> str:
     schedulers = max(record["schedulers"] for record in group)
     subject = f"Airflow {group[0]['airflow']} with {schedulers} schedulers"
     if not any(record["verdict"] == "invalid" for record in group):
-        kept = sum(record["task_instances"] for record in group if _shows(record))
-        return f"{subject} broke no promise in {kept} task instances."
+        return f"{subject} broke no promise in {total['task_instances']} task instances."
     if not total["duplicate_tries"]:
         broken = {name for record in group for name, n in record["violations"].items() if n}
         return f"{subject} broke a promise: {', '.join(sorted(broken))}."

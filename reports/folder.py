@@ -1,5 +1,6 @@
 """What every run leaves on disk: the verdict, the witness, and the components' logs, redacted."""
 
+import glob
 import json
 import os
 from collections.abc import Iterable
@@ -72,3 +73,17 @@ def attempt_folder(wanted: Path) -> Path:
             number += 1
         else:
             return folder
+
+
+def attempts(folder: Path) -> list[Path]:
+    """Return the folders of all attempts at the test of one of them, as `attempt_folder` made them.
+
+    Which of them ends in a number of its own, the first tells: a version ends in one as well.
+    """
+    base = folder
+    name, _, number = folder.name.rpartition(".")
+    if number.isdigit() and folder.with_name(name).is_dir():
+        base = folder.with_name(name)
+    found = base.parent.glob(f"{glob.escape(base.name)}.*")
+    later = [path for path in found if path.name.removeprefix(f"{base.name}.").isdigit()]
+    return [base, *sorted(later, key=lambda path: int(path.name.rpartition(".")[2]))]

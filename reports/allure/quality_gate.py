@@ -9,6 +9,8 @@ it is kept out (tests/reports/allure/test_traps.py shows each):
   by reports.performance, which needs runs on both sides and gives an interval;
 - a newer result hides an older one as its retry: a violation that a later run of the same build
   did not show is staged as a failure;
+- a result whose status is `unknown`, or missing, is none of the failures that maxFailures counts:
+  such results are counted here, whatever Allure says;
 - a failure that is marked known or muted is not counted, and a result that cannot be read is
   passed over in silence: ours are staged without marks, and counted first;
 - on Node.js 20 the command crashes, with the exit code of a gate that failed: our configuration
@@ -19,6 +21,7 @@ Known races are left to the policy, which accepts by name and date.
 
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +32,7 @@ from reports.allure.attempts import RESULTS, Raw, gather
 from reports.allure.findings import BEFORE, FAILED, NEW, UNCONFIRMED
 from reports.allure.report import TITLE
 from reports.allure.staging import HISTORY, SETTINGS, Settings, stage
+from reports.gate.decision import shortened
 from reports.store import Shelf
 
 Answer = Literal["pass", "fail", "unknown"]
@@ -46,8 +50,8 @@ def evaluate(shelf: Shelf, minimum_tests: int) -> tuple[Answer, str] | None:
     """Judge the newest result of every test in every environment; None without Node.js.
 
     Fails for a violation that no known race explains, also for one that only an older run of the
-    build showed. Unknown for tests that cannot tell, for fewer than `minimum_tests` that can, and
-    when Allure gives no answer.
+    build showed. Unknown for tests that cannot tell, or whose result does not say how they ended,
+    for fewer than `minimum_tests` that can, and when Allure gives no answer.
     """
     if node.missing():
         return None
@@ -67,7 +71,20 @@ def evaluate(shelf: Shelf, minimum_tests: int) -> tuple[Answer, str] | None:
             gate=rules(minimum_tests),
         )
         (folder / SETTINGS).write_bytes(msgspec.json.encode(settings))
-        return read(node.run("quality-gate", [RESULTS], folder, folder / SETTINGS), staged.tests)
+        ran = node.run("quality-gate", [RESULTS], folder, folder / SETTINGS)
+        return with_untold(read(ran, staged.tests), staged.untold)
+
+
+def with_untold(answer: tuple[Answer, str], untold: Sequence[str]) -> tuple[Answer, str]:
+    """Return Allure's answer, and that of the tests whose results do not say how they ended.
+
+    A broken promise is one whatever else cannot be told.
+    """
+    if not untold or answer[0] == "fail":
+        return answer
+    number = f"{len(untold)} {'result does' if len(untold) == 1 else 'results do'}"
+    told = f"{number} not say how the test ended: {shortened(untold)}"
+    return "unknown", told if answer[0] == "pass" else f"{told}; {answer[1]}"
 
 
 def rules(minimum_tests: int) -> list[Raw]:

@@ -20,6 +20,10 @@ _STATUS: dict[Outcome, str] = {
     "xfailed": "skipped",
     "crashed": "broken",
 }
+UNKNOWN = "unknown"
+"""Allure's word for a result that does not say how its test ended."""
+
+_RANKS = ("skipped", "passed", UNKNOWN, "broken", "failed")
 _OURS = ("airflow", "lab", "schedulers")
 _NO_CONCERN = ("host", "thread", "framework", "language")
 
@@ -53,16 +57,19 @@ def status(attempt: Attempt) -> str:
     """Return Allure's word for how an attempt ended.
 
     --expect-known asks pytest for another colour; a report tells of Airflow, and there a broken
-    promise is red, unless it is by design: that is an expected failure, which pytest skips.
+    promise is red, unless it is by design: that is an expected failure, which pytest skips. Where
+    Allure's result and the session do not say the same, the worse of the two is told.
     """
     record = attempt.record
     by_design = record is not None and record.known is not None and record.known.by_design
     if attempt.invalid and not by_design:
         return "failed"
+    told = [_STATUS[attempt.ended.outcome]] if attempt.ended else []
     if attempt.found:
-        return str(attempt.found.raw.get("status", "unknown"))
-    if attempt.ended:
-        return _STATUS[attempt.ended.outcome]
+        given = attempt.found.raw.get("status")
+        told.append(str(given) if given in _RANKS else UNKNOWN)
+    if told:
+        return max(told, key=_RANKS.index)
     return "passed" if record is not None and record.verdict == "valid" else "broken"
 
 

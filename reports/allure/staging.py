@@ -51,13 +51,17 @@ class Settings(msgspec.Struct, frozen=True):
 
 @dataclass
 class Staged:
-    """What was staged, and what was wrong with any of it."""
+    """What was staged, and what was wrong with any of it.
+
+    `untold` names the tests whose result says nothing of how they ended.
+    """
 
     places: list[Place]
     categories: list[Category]
     tests: int = 0
     cut: int = 0
     problems: list[str] = field(default_factory=list)
+    untold: list[str] = field(default_factory=list)
 
 
 def stage(gathered: Gathered, into: Path, *, strict: bool = False) -> Staged:
@@ -80,6 +84,8 @@ def stage(gathered: Gathered, into: Path, *, strict: bool = False) -> Staged:
             raw["status"] = "failed" if _washed(past, finding) else raw["status"]
         else:
             _Attachments(past.newest, into / RESULTS, staged).stage(raw)
+        if raw["status"] == results.UNKNOWN:
+            staged.untold.append(past.newest.name)
         _write(raw, into / RESULTS)
         staged.tests += 1
     history.write(gathered.pasts, into / HISTORY)

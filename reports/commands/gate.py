@@ -18,7 +18,8 @@ POLICY = Path("reports/policy.yaml")
 DESCRIPTION = """\
 Decides from what sessions left behind whether a release may go out.
 
-  0  safe: everything asked for was done, and no promise was broken but those accepted by name
+  0  safe: everything asked for was done, and no promise was broken; or safe but for N accepted
+     risks: none was broken but those that the policy accepts by name
   1  not safe: a promise was broken, or it is slower than the last release beyond doubt
   2  cannot tell: something is missing, unknown or unreadable, or the suite has lost its teeth
 """

@@ -120,7 +120,13 @@ def _write(content: Content, site: Path) -> None:
     write_json(site / "gate.json", _hidden(content.decision.to_json()))
     (site / "gate.md").write_text(redact(markdown(content.decision)), encoding="utf-8")
     known = {test.known.scenario: test.known for test in content.shelf.tests if test.known}
-    pages = Pages(site, built=datetime.now(UTC), matrix=table(content.shelf), known=known)
+    pages = Pages(
+        site,
+        built=datetime.now(UTC),
+        matrix=table(content.shelf),
+        known=known,
+        decisions={rating.label: rating.decision for rating in content.ratings},
+    )
     for view in content.runs:
         pages.write("run.html", view.page, view=view)
     pages.write("matrix.html", "matrix.html")

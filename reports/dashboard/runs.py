@@ -13,6 +13,9 @@ from reports.naming import folder_airflow
 from reports.records import Ended, TestRecord
 from reports.store import RunFolder
 
+_QUIET = ("xfailed", "passed", "skipped")
+"""Ends that a test without a verdict may come to; what ended otherwise is told first."""
+
 WITNESS = "witness.txt"
 WITNESS_LIMIT = 8000
 """Characters; a witness is a screen of text, and what is longer is no witness of ours."""
@@ -28,7 +31,11 @@ class Log:
 
 @dataclass(frozen=True)
 class TestView:
-    """One test on the page of its run."""
+    """One test on the page of its run.
+
+    `others` are the folders and verdicts of its other attempts in the session; `outcome` is how it
+    ended, where that is bad though its verdict is valid.
+    """
 
     record: TestRecord
     anchor: str
@@ -36,6 +43,8 @@ class TestView:
     witness: str
     logs: tuple[Log, ...]
     drawing: Drawing | None
+    others: tuple[tuple[str, str], ...] = ()
+    outcome: str = ""
 
     @property
     def name(self) -> str:
@@ -102,6 +111,28 @@ class RunView:
         missing = dict.fromkeys(self.run.missing, ("missing", "collected, and never ended"))
         return tuple(Unjudged(test, *told) for test, told in {**ended, **missing}.items())
 
+    @property
+    def troubled(self) -> tuple[Unjudged, ...]:
+        """The tests without a verdict that ended as none should."""
+        return tuple(test for test in self.unjudged if test.outcome not in _QUIET)
+
+    @property
+    def quiet(self) -> tuple[Unjudged, ...]:
+        """The tests without a verdict that need none."""
+        return tuple(test for test in self.unjudged if test.outcome in _QUIET)
+
+    @property
+    def alarming(self) -> tuple[TestView, ...]:
+        """The tests to look at: those with a violation first, then those that cannot tell."""
+        found = [test for test in self.tests if test.record.verdict != "valid" or test.outcome]
+        return tuple(sorted(found, key=lambda test: test.record.verdict != "invalid"))
+
+    @property
+    def sound(self) -> tuple[TestView, ...]:
+        """The tests that kept every promise, and ended as they should."""
+        alarming = self.alarming
+        return tuple(test for test in self.tests if test not in alarming)
+
 
 def _told(ended: Ended) -> tuple[str, str]:
     return ended.outcome, ended.reason
@@ -112,10 +143,20 @@ def views(
 ) -> list[RunView]:
     """Make the views of all runs, the newest first."""
     made = [
-        RunView(run, places[run.path], tuple(_view(test, drawings) for test in run.tests))
+        RunView(
+            run,
+            places[run.path],
+            tuple(_view(test, drawings, run) for test in run.tests),
+        )
         for run in runs
     ]
     return made[::-1]
+
+
+def _others(run: RunFolder, test: TestRecord) -> tuple[tuple[str, str], ...]:
+    """Return the other attempts at a test in its session: their folders and verdicts."""
+    others = (other for other in run.others if other.test == test.test)
+    return tuple((Path(other.folder).name, other.verdict) for other in others)
 
 
 def name_places(runs: Iterable[RunFolder]) -> dict[Path, str]:
@@ -138,8 +179,9 @@ def _safe(name: str) -> str:
     return re.sub(r"[^\w.+-]", "_", name).lstrip(".") or "_"
 
 
-def _view(test: TestRecord, drawings: Mapping[str, Drawing]) -> TestView:
+def _view(test: TestRecord, drawings: Mapping[str, Drawing], run: RunFolder) -> TestView:
     folder = Path(test.folder)
+    end = run.session.tests.get(test.test) if run.session else None
     return TestView(
         record=test,
         anchor=anchor(test),
@@ -147,6 +189,8 @@ def _view(test: TestRecord, drawings: Mapping[str, Drawing]) -> TestView:
         witness=_witness(test),
         logs=tuple(_logs(folder)),
         drawing=drawings.get(test.folder),
+        others=_others(run, test),
+        outcome=end.outcome if end and end.red and test.verdict == "valid" else "",
     )
 
 

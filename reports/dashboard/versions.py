@@ -83,8 +83,11 @@ class Rating:
         if self.rows:
             return sentence(self.rows[0])
         if self.decision.exit_code == 0 and self.judged:
-            if self.findings:
-                return "No promise was broken but those that the policy accepts by name."
+            if risks := self.decision.risks:
+                return (
+                    "Promises were broken, and a release may go out with it: the policy accepts "
+                    f"{', '.join(risks)} by name."
+                )
             return "Every promise was kept in every run that could tell."
         return "No run of it could tell."
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 SYMBOLS = {
     "safe": "✓",
+    "accepted risks": "!",
     "not safe": "✗",
     "valid": "✓",
     "invalid": "✗",

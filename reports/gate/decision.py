@@ -17,10 +17,12 @@ SCHEMA = 1
 
 Status = Literal["pass", "fail", "unknown", "accepted"]
 Check = Literal["safety", "completeness", "oracle health", "performance", "allure"]
-Word = Literal["safe", "not safe", "cannot tell"]
+Standing = Literal["safe", "accepted risks", "not safe", "cannot tell"]
+"""What a version is summed up to be. `accepted risks`: it broke promises, and the policy accepts
+them by name; a release may go out with them, and is not called safe for it."""
 
-WORDS: tuple[Word, ...] = ("safe", "not safe", "cannot tell")
-"""What an exit code means."""
+STANDINGS: tuple[Standing, ...] = ("safe", "not safe", "cannot tell")
+"""What an exit code means; 0 is `accepted risks` where there are any."""
 
 ORDER: tuple[Status, ...] = ("fail", "unknown", "accepted", "pass")
 """The statuses, the one that decides first."""
@@ -30,7 +32,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One finding: its subject, and in a line what it is and what to do next.
 
     `airflow` is the build that it is about, as its user named it, and `version` what that build
-    calls itself; both are empty where the finding bears on every build.
+    calls itself; both are empty where the finding bears on every build. `risks` names the
+    acceptances without which it would hold the release.
     """
 
     check: Check
@@ -39,6 +42,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     airflow: str = ""
     version: str = ""
+    risks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Keep secrets, control characters and line breaks out of every output."""
@@ -71,9 +75,24 @@ class Decision:
         return 2 if "unknown" in found or not found else 0
 
     @property
-    def word(self) -> Word:
-        """Return the answer in a word or two."""
-        return WORDS[self.exit_code]
+    def risks(self) -> tuple[str, ...]:
+        """Return what the policy had to accept, each acceptance once, by name."""
+        return tuple(sorted({risk for row in self.checks for risk in row.risks}))
+
+    @property
+    def standing(self) -> Standing:
+        """Return the answer as one of four, of which each has its colour."""
+        if self.exit_code == 0 and self.risks:
+            return "accepted risks"
+        return STANDINGS[self.exit_code]
+
+    @property
+    def word(self) -> str:
+        """Return the answer in a few words."""
+        if self.standing != "accepted risks":
+            return self.standing
+        number = len(self.risks)
+        return f"safe but for {number} accepted {'risk' if number == 1 else 'risks'}"
 
     @property
     def deciding(self) -> tuple[Row, ...]:
@@ -114,6 +133,7 @@ class Decision:
             "schema": SCHEMA,
             "decision": self.word,
             "exit_code": self.exit_code,
+            "accepted_risks": self.risks,
             "today": self.today.isoformat(),
             "policy": {"path": self.policy.path, "sha256": self.policy.sha256},
             "runs": [_run_json(run) for run in self.runs],

@@ -18,6 +18,8 @@ def markdown(decision: Decision) -> str:
     loud = [_line(row) for row in rows if row.status != "pass"]
     quiet = [_line(row) for row in rows if row.status == "pass"]
     parts = [f"## Release gate: {decision.sentence}\n"]
+    if decision.risks:
+        parts.append(f"Accepted risks: {', '.join(map(_cell, decision.risks))}.\n")
     if loud:
         parts.append(_table(loud, LONGEST * 2 // 3))
     if quiet:

@@ -62,6 +62,7 @@ def _violation(
         detail=detail,
         airflow=last.build.label,
         version=last.build.version,
+        risks=() if open_names else tuple(using),
     )
 
 

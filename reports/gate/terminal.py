@@ -6,13 +6,19 @@ import textwrap
 from collections.abc import Iterator
 from typing import TextIO
 
-from reports.gate.decision import ORDER, Decision, Row, Status
+from reports.gate.decision import ORDER, Decision, Row, Standing, Status
 
 _COLOURS: dict[Status, str] = {
     "fail": "\x1b[31m",
     "unknown": "\x1b[33m",
     "accepted": "\x1b[36m",
     "pass": "\x1b[32m",
+}
+_SUM: dict[Standing, Status] = {
+    "safe": "pass",
+    "accepted risks": "accepted",
+    "not safe": "fail",
+    "cannot tell": "unknown",
 }
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 _NARROWEST, _WIDEST = 80, 160
@@ -31,7 +37,8 @@ def write(decision: Decision, out: TextIO, quiet: bool = False) -> None:
         out.writelines(f"{line}\n" for line in _table(rows, width, colour))
         out.write("\n")
     sentence = decision.sentence
-    out.write(f"{_BOLD}{sentence}{_PLAIN}\n" if colour else f"{sentence}\n")
+    shown = f"{_BOLD}{_COLOURS[_SUM[decision.standing]]}{sentence}{_PLAIN}"
+    out.write(f"{shown if colour else sentence}\n")
 
 
 def _table(rows: list[Row], width: int, colour: bool) -> Iterator[str]:

@@ -20,14 +20,19 @@ from reports.timeline.scene import Line, Scene, shortened
 WIDE, LINE, PAD = 2.55, 0.17, 0.13
 """Inches: a column, a line of text, the space around a step."""
 
-MARGIN, TOP, FOOT = 0.85, 1.0, 0.2
-"""Inches: left of the columns, above the first step, a line of the promise below."""
+MARGIN, TITLE, HEADS, FOOT = 0.85, 0.22, 0.78, 0.2
+"""Inches: left of the columns, a line of the title, between it and the first step, a line of the
+promise below."""
+
+LEGEND = 2.9
+"""Inches that the legend takes, right of the title or, where that is too long, below it."""
 
 BOX, ROW = 0.92, 0.64
 """Parts of a column's width that a step's box, and the row, take."""
 
-LETTERS, HEADING, PER_INCH = 29, 26, 11.5
-"""Letters: of a step's text beside one another, of a heading, of the promise in an inch."""
+LETTERS, HEADING, PER_INCH, BOLD_PER_INCH = 29, 26, 11.5, 8.2
+"""Letters: of a step's text beside one another, of a heading, of the promise and of the title in an
+inch."""
 
 SOFT, RULE, EDGE = "#4A5563", "#C6CED7", "#7F8A96"
 
@@ -36,9 +41,11 @@ def draw(scene: Scene, title: str, promise: str) -> Figure:
     """Paint a scene under its title, with the broken promise below."""
     width = MARGIN + WIDE * len(scene.columns) + 0.1
     told = textwrap.wrap(promise, int(width * PER_INCH), break_on_hyphens=False)
+    head = textwrap.wrap(title, int((width - 0.3) * BOLD_PER_INCH), break_on_hyphens=False)
+    top = HEADS + TITLE * (len(head) + _legend_below(scene, head, width))
     texts = [_wrapped(line) for line in scene.lines]
     heights = [len(text) * LINE + 2 * PAD for text in texts]
-    bottom = TOP + sum(heights)
+    bottom = top + sum(heights)
     height = bottom + len(told) * FOOT + 0.3
     figure = Figure(figsize=(width, height), facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
@@ -46,13 +53,23 @@ def draw(scene: Scene, title: str, promise: str) -> Figure:
     axes.set_ylim(height, 0)
     axes.axis("off")
     canvas = _Canvas(axes, scene, width)
-    canvas.headings(title, bottom)
-    y = TOP
+    canvas.headings(head, top, bottom)
+    y = top
     for line, text, tall in zip(scene.lines, texts, heights, strict=True):
         canvas.line(line, text, y, tall)
         y += tall
     canvas.promise(told, bottom)
     return figure
+
+
+def _has_legend(scene: Scene) -> bool:
+    return any(line.held for line in scene.lines)
+
+
+def _legend_below(scene: Scene, head: Sequence[str], width: float) -> bool:
+    """Tell whether the legend has no room beside the title's last line."""
+    end = 0.15 + len(head[-1]) / BOLD_PER_INCH if head else 0.0
+    return _has_legend(scene) and end > width - LEGEND - 0.2
 
 
 def _wrapped(line: Line) -> list[str]:
@@ -72,19 +89,22 @@ class _Canvas:
     scene: Scene
     width: float
 
-    def headings(self, title: str, bottom: float) -> None:
-        """Write the title, and over each column who it is."""
+    def headings(self, head: Sequence[str], top: float, bottom: float) -> None:
+        """Write the title, its legend, and over each column who it is."""
         bold: dict[str, Any] = {"fontweight": "bold", "color": palette.DARK_INK}
-        self.axes.text(0.15, 0.32, title, fontsize=12, **bold)
+        for place, words in enumerate(head):
+            self.axes.text(0.15, 0.32 + TITLE * place, words, fontsize=12, **bold)
         for column, name in enumerate(self.scene.columns):
             x = _middle(column)
             short = shortened(name, most=HEADING)
-            self.axes.text(x, TOP - 0.2, short, ha="center", fontsize=10.5, **bold)
+            self.axes.text(x, top - 0.2, short, ha="center", fontsize=10.5, **bold)
             if column != self.scene.row:
-                self.axes.plot([x, x], [TOP - 0.1, bottom], color=RULE, lw=1, zorder=0)
-        if any(line.held for line in self.scene.lines):
-            self._rectangle(self.width - 2.9, 0.2, 0.24, 0.15, **_HATCHED)
-            self.axes.text(self.width - 2.6, 0.32, "under a fault, or held at a gate", color=SOFT)
+                self.axes.plot([x, x], [top - 0.1, bottom], color=RULE, lw=1, zorder=0)
+        if _has_legend(self.scene):
+            y = top - HEADS + 0.1
+            self._rectangle(self.width - LEGEND, y - 0.12, 0.24, 0.15, **_HATCHED)
+            x = self.width - LEGEND + 0.3
+            self.axes.text(x, y, "under a fault, or held at a gate", color=SOFT)
 
     def line(self, line: Line, text: Sequence[str], y: float, tall: float) -> None:
         """Paint one step: when, the row after it, and in its actor's column what was done."""

@@ -19,15 +19,15 @@ HISTORIES = PROJECT / "tests" / "oracle" / "histories" / "unique-try"
 CONFTEST = '''
 import os
 import shutil
+import signal
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from _pytest.runner import runtestprotocol
-from harness import plugin
+from harness import plugin, preflight
 from oracle.events import AssumptionEvent
 from oracle.history import read
 from oracle.verdict import Judge
@@ -43,6 +43,7 @@ class Run:
 
     def begin(self):
         """Attempts have folders of their own."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         first = self.folder.name.endswith("-3.3.2")
         kind = os.environ.get("FIRST", "invalid") if first else "valid"
         told = next(Path(os.environ["HISTORIES"]).glob(f"{kind}-*.ndjson"))
@@ -65,6 +66,7 @@ class Run:
 
 
 plugin.Run = Run
+preflight.wanted_lab = lambda *_: None
 
 
 @pytest.fixture
@@ -77,8 +79,31 @@ def lab(request):
 
 
 def pytest_addoption(parser):
-    """Let a test ask for another attempt, as plugins do that run tests again."""
+    """Let a test ask for another attempt, or for a time limit, as plugins do."""
     parser.addoption("--again", choices=["told", "silent"])
+    parser.addoption("--limit", choices=["signal", "thread"])
+
+
+def fail(*_):
+    """Fail whatever runs."""
+    pytest.fail("Timeout (>3.0s)")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """End a test after three seconds: from within, or with the whole process."""
+    how = item.config.getoption("limit")
+    timer = threading.Timer(3.0, os._exit, (1,))
+    if how == "signal":
+        signal.signal(signal.SIGALRM, fail)
+        signal.setitimer(signal.ITIMER_REAL, 3.0)
+    elif how == "thread":
+        timer.start()
+    try:
+        return (yield)
+    finally:
+        timer.cancel()
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def pytest_runtest_protocol(item, nextitem):
@@ -189,7 +214,7 @@ def test_a_violation_stays_whatever_runs_later(tmp_path: Path, plugin: str) -> N
     assert "unique-try" in (run.path / "tests" / name / "witness.txt").read_text()
     assert {result["status"] for result in results(run, "test_judged")} == {"failed"}
     said = done.stdout.split("airflow-ha-chaos =")[-1]
-    assert "ran 2 times; its worst end counts, failed" in said
+    assert "ran 2 times; its worst end counts: failed" in said
     assert "broke no promise" not in said
     assert json.loads((run.path / "verdict.json").read_text())["verdict"] == "invalid"
 
@@ -213,8 +238,9 @@ def test_a_crash_stays_though_xdist_runs_the_test_again(tmp_path: Path, dist: st
 
 
 def timeout(method: str) -> tuple[str, ...]:
+    """Ask for a time limit of pytest-timeout's where it is installed, else of ours above."""
     if importlib.util.find_spec("pytest_timeout") is None:
-        pytest.skip("pytest_timeout is not installed")
+        return ("--limit", method)
     return ("--timeout", "3", "--timeout-method", method)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from oracle.redaction import redact
-from reports.folder import LogTails, write_json
+from reports.folder import LogTails, attempt_folder, attempts, point, write_json
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMWEyIn0.sflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c"
 
@@ -92,3 +92,19 @@ def test_a_log_that_has_nothing_new_leaves_no_file(tmp_path: Path) -> None:
     log.write_text("an earlier test\n")
     LogTails({"scheduler-1": log}).keep(tmp_path / "kept")
     assert not list((tmp_path / "kept").iterdir())
+
+
+def test_every_attempt_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    wanted = tmp_path / "tests" / "test_x-embedded-3.3.2"
+    made = [attempt_folder(wanted).name for _ in range(3)]
+    assert made == [wanted.name, f"{wanted.name}.2", f"{wanted.name}.3"]
+    for name in made:
+        assert [path.name for path in attempts(wanted.with_name(name))] == made
+
+
+def test_a_link_leads_to_the_newest_and_moves_with_its_folder(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        point(tmp_path / "runs" / "latest", tmp_path / "runs" / name)
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    assert (tmp_path / "moved" / "latest").resolve() == tmp_path / "moved" / "two"

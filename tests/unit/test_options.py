@@ -1,5 +1,6 @@
 """Bad input to the suite is one clear line, and nothing is booted for it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,70 @@ def test_a_bad_option_is_told_in_one_line(arguments: tuple[str, ...], said: str)
     assert code == 4
     assert said in output
     assert "Traceback" not in output
+
+
+class Told:
+    """What a session of the suites said before its first test, and how long it took."""
+
+    def __init__(self, folder: Path, *arguments: str, **env: str) -> None:
+        runs = folder / "runs"
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "suites", "-p", "no:cacheprovider", *arguments],
+            cwd=PROJECT,
+            env={**os.environ, "HA_CHAOS_RUNS": str(runs), **env},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        self.code = done.returncode
+        self.said = done.stdout + done.stderr
+        self.errors = [line for line in self.said.splitlines() if line.startswith("ERROR")]
+        self.left = [*runs.iterdir()] if runs.exists() else []
+
+
+@pytest.mark.parametrize("workers", ["0", "3"])
+def test_an_airflow_that_cannot_be_had_is_told_once(tmp_path: Path, workers: str) -> None:
+    index = {"UV_INDEX_URL": "http://127.0.0.1:9/simple", "UV_DEFAULT_INDEX": ""}
+    told = Told(tmp_path, "--airflow", "9.9.9", "-n", workers, **index)
+    assert told.code == 4, told.said
+    assert len(told.errors) == 1, told.said
+    assert told.errors[0].startswith("ERROR: --lab embedded --airflow 9.9.9: ")
+    assert "Traceback" not in told.said
+    assert told.left == []
+
+
+@pytest.mark.parametrize("workers", ["0", "3"])
+def test_a_kind_lab_without_its_programs_is_told_once(tmp_path: Path, workers: str) -> None:
+    nothing = {"PATH": str(tmp_path), "HA_CHAOS_CACHE": str(tmp_path / "cache")}
+    told = Told(tmp_path, "--lab", "kind", "-n", workers, **nothing)
+    assert told.code == 4, told.said
+    assert told.errors == [told.errors[0]]
+    assert "A kind lab needs docker and kind and helm, which are missing." in told.errors[0]
+    assert "make tools" in told.errors[0]
+    assert told.left == []
+
+
+def test_a_cache_that_cannot_be_made_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    told = Told(tmp_path, HA_CHAOS_CACHE=str(tmp_path / "file" / "cache"))
+    assert told.code == 4, told.said
+    assert len(told.errors) == 1
+    assert str(tmp_path / "file") in told.errors[0]
+    assert "Traceback" not in told.said
+
+
+def test_a_layer_that_there_is_not_is_told_once(tmp_path: Path) -> None:
+    told = Told(tmp_path, "--lab", "kind", "--layer", "nothing")
+    assert told.code == 4, told.said
+    assert "There is no values layer 'nothing'." in told.errors[0]
+
+
+@pytest.mark.parametrize("looks", ["--collect-only", "--help", "--fixtures"])
+def test_who_only_looks_needs_nothing(tmp_path: Path, looks: str) -> None:
+    nothing = {"PATH": str(tmp_path), "HA_CHAOS_CACHE": str(tmp_path / "cache")}
+    told = Told(tmp_path, looks, "--lab", "kind", "--airflow", "9.9.9", **nothing)
+    assert told.code == 0, told.said
 
 
 def test_every_airflow_gets_a_test_of_each_permutation() -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from harness.markers import scenarios
-from harness.outcome import Known, Unknown, settle
+from harness.outcome import Known, Unknown, ended, settle
 from oracle.history import read
 from oracle.verdict import Judge, Judgement
+from reports.records import Ended, worst_end
 
 HISTORIES = Path(__file__).resolve().parent.parent / "oracle" / "histories"
 KNOWN = Known(scenarios()["57618"])
@@ -94,3 +95,22 @@ def test_what_airflow_calls_its_design_is_told_and_fails_no_release(broken: Judg
     design = Known(replace(scenarios()["57618"], by_design=True))
     with pytest.raises(pytest.xfail.Exception, match="who did what"):
         settle(broken, "3.0.6", design, expect_known=False, witness="who did what")
+
+
+def checks() -> None:
+    pytest.fail("Timeout (>3.0s) from pytest-timeout.")
+
+
+@pytest.mark.parametrize(
+    ("when", "outcome"), [("setup", "broken"), ("call", "failed"), ("teardown", "broken")]
+)
+def test_only_the_test_itself_checks_anything(when: str, outcome: str) -> None:
+    call = pytest.CallInfo.from_call(checks, when)  # type: ignore[arg-type]
+    assert ended(call, None)[0] == outcome
+
+
+def test_the_worst_of_several_ends_stands_and_of_equal_ones_the_first() -> None:
+    ends = [Ended("passed"), Ended("broken", reason="a"), Ended("broken", reason="b")]
+    assert worst_end(*ends).reason == "a"
+    assert worst_end(*ends, Ended("failed"), Ended("crashed")).outcome == "crashed"
+    assert [Ended(name).red for name in ("passed", "skipped", "xfailed")] == [False] * 3

@@ -14,7 +14,8 @@ from reports.records import Ended, SessionRecord
 def record(verdict: str, **counts: int) -> dict[str, Any]:
     names = ("runs", "task_instances", "pods", "refused_starts", "double_executions")
     zero = dict.fromkeys((*names, "duplicate_pods", "duplicate_tries"), 0)
-    return {"airflow": "3.x", "verdict": verdict, "schedulers": 2, **zero, **counts}
+    told = {"test": "t", "airflow": "3.x", "verdict": verdict, "schedulers": 2}
+    return told | zero | counts
 
 
 def test_a_release_that_broke_promises_is_told_in_numbers() -> None:
@@ -30,6 +31,53 @@ def test_a_release_that_broke_promises_is_told_in_numbers() -> None:
 def test_a_release_that_broke_none_is_told_with_how_much_was_tried() -> None:
     said = headline([record("valid", task_instances=282)])
     assert said == "Airflow 3.x with 2 schedulers broke no promise in 282 task instances."
+
+
+@pytest.mark.parametrize("verdict", ["unknown", "valid"])
+def test_where_nothing_was_judged_nothing_is_said_to_be_kept(verdict: str) -> None:
+    """A verdict that is unknown, or rests on no task instance, shows nothing."""
+    said = headline([record(verdict, task_instances=282 if verdict == "unknown" else 0)])
+    assert "broke no promise" not in said
+    assert said.startswith("Airflow 3.x: nothing was shown")
+
+
+def test_a_session_without_any_verdict_says_so() -> None:
+    ends: dict[str, Ended | None] = {
+        a_test("a[", "3.0.6"): Ended("skipped"),
+        a_test("b[", "3.0.6"): Ended("skipped"),
+        a_test("c[", "3.0.6"): Ended("broken"),
+        a_test("d[", "3.0.6"): None,
+    }
+    said = headline([], session("3.0.6", ends))
+    told = "nothing was shown, for no test could tell"
+    assert said == f"Airflow 3.0.6: {told} (2 skipped, 1 broken, 1 not run)."
+
+
+def test_what_cannot_tell_is_counted_beside_what_can() -> None:
+    kept, lost, slept = (a_test(f"{name}[", "3.0.6") for name in "abc")
+    ends: dict[str, Ended | None] = {
+        kept: Ended("passed"),
+        lost: Ended("crashed"),
+        slept: Ended("skipped"),
+    }
+    group = [judged(kept, "valid"), judged("t", "unknown") | {"task_instances": 500}]
+    said = headline(group, session("3.0.6", ends))
+    assert said.endswith("broke no promise in 47 task instances. 2 tests cannot tell.")
+
+
+def test_a_test_that_died_once_shows_nothing_though_it_passed_when_it_was_run_again() -> None:
+    test = a_test("a[", "3.0.6")
+    said = headline([judged(test, "valid")], session("3.0.6", {test: Ended("crashed")}))
+    assert said == "Airflow 3.x: nothing was shown, for no test could tell (1 crashed)."
+
+
+def test_a_violation_is_shown_though_a_later_attempt_crashed_or_never_ended() -> None:
+    broken = a_test("gated[", "3.0.6")
+    for end in (Ended("crashed"), None):
+        terminal = Terminal()
+        place = {Path("runs/20260101-000000-3.0.6"): session("3.0.6", {broken: end})}
+        table(place, [judged(broken, "invalid", 1)]).write(terminal)
+        assert "invalid  1/47" in terminal.written
 
 
 def test_a_release_that_scheduled_nothing_twice_is_told_by_the_promise_it_broke() -> None:
@@ -215,6 +263,7 @@ def test_what_stays_in_somebodys_database_is_told_with_its_command(
     terminal = Terminal()
     write(terminal, None, {})  # type: ignore[arg-type]
     assert "left in the database airflow at db" in terminal.written
+    assert all(markup == {"red": True, "bold": True} for _, markup in terminal.words)
     assert (
         "export HA_CHAOS_DSN=host=db; .venv/bin/python -m oracle remove-audit" in terminal.written
     )

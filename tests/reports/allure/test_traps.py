@@ -128,6 +128,40 @@ def test_a_failure_that_is_marked_known_is_not_counted(runs: Runs) -> None:
     assert ours(runs)[0] == "fail"
 
 
+@pytest.mark.parametrize("status", ["unknown", None, "fine"])
+def test_a_result_that_does_not_say_how_it_ended_is_no_failure(
+    runs: Runs, status: str | None
+) -> None:
+    """Allure's maxFailures counts failed and broken: what says neither passes."""
+    run = runs.session(1)
+    run.test("test_gated[a]")
+    run.test("test_gated[b]", result=False)
+    path = run.result(f"{FILE}::test_gated[b-embedded-3.3.2]", "passed")
+    raw = json.loads(path.read_text()) | {"status": status}
+    path.write_text(json.dumps(raw if status else {k: v for k, v in raw.items() if v}))
+    assert plainly(runs, {"maxFailures": 0}).code == 0
+    told = f"1 result does not say how the test ended: {FILE}::test_gated[b]"
+    assert ours(runs) == ("unknown", told)
+
+
+def test_a_violation_counts_beside_a_result_that_says_nothing(runs: Runs) -> None:
+    """What cannot be told takes nothing from what is proven."""
+    run = runs.session(1)
+    run.test("test_gated[a]", "invalid")
+    run.test("test_gated[b]", result=False)
+    run.result(f"{FILE}::test_gated[b-embedded-3.3.2]", "unknown")
+    assert ours(runs)[0] == "fail"
+
+
+def test_a_result_that_is_better_than_its_session_is_not_believed(runs: Runs) -> None:
+    """A test that died and passed when it was run again has a good result, and a bad end."""
+    run = runs.session(1)
+    run.test("test_gated[a]")
+    run.test("test_gated[b]", ended=Ended("crashed"))
+    assert plainly(runs, {"maxFailures": 0}).code == 0
+    assert ours(runs) == ("unknown", "1 tests cannot tell")
+
+
 def test_a_result_that_cannot_be_read_is_passed_over_in_silence(runs: Runs) -> None:
     """Half a result is no result to Allure, and the gate holds without it."""
     run = runs.session(1)

@@ -123,8 +123,15 @@ def test_what_the_policy_accepts_is_no_promise_kept(tmp_path: Path) -> None:
         until=date.today() + timedelta(days=9),
     )
     policy = msgspec.structs.replace(POLICY, safety=Safety(accepted=[accepted]))
-    said = text_of(build(tmp_path / "runs", policy) / "index.html")
-    assert "No promise was broken but those that the policy accepts by name." in said
+    out = build(tmp_path / "runs", policy)
+    said = text_of(out / "index.html")
+    assert "the policy accepts no-lost-task by name." in said
+    assert "! safe but for accepted risks 3.3.2 (1 risk)" in said
+    assert said.count("! safe but for 1 accepted risk ") == 3, "its card, the gate, the matrix"
+    assert "✓ safe " not in said
+    assert "! safe but for 1 accepted risk " in text_of(out / "matrix.html")
+    assert (out / "gate.md").read_text().startswith("## Release gate: safe but for 1 accepted risk")
+    assert msgspec.json.decode((out / "gate.json").read_bytes())["exit_code"] == 0
     assert "Every promise was kept" not in said
     assert "0 of 500 task instances broke a promise in the other tests" in said
     assert "accepted by name in the policy" in said
@@ -136,6 +143,41 @@ def test_a_violation_that_nothing_explains_is_told_as_new(tmp_path: Path) -> Non
     assert "“Every run that was begun ends once the faults are healed”" in said
     assert "a new violation: no known issue explains it" in said
     assert "What went wrong, drawn: 3.3.2" in said
+
+
+def test_what_is_bad_stands_first_on_a_runs_page(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", "3.3.2", CLEAN, CLEAN, RACE, CLEAN, CLEAN)
+    session = msgspec.json.decode((run / "session.json").read_bytes())
+    tests = session["collected"]
+    record = run / "tests" / tests[3].rpartition("::")[2].replace("[", "-").rstrip("]")
+    verdict = msgspec.json.decode((record / "verdict.json").read_bytes())
+    (record / "verdict.json").write_bytes(msgspec.json.encode(verdict | {"verdict": "unknown"}))
+    session["tests"][tests[4]] = {"outcome": "crashed", "reason": "its worker died"}
+    for name, outcome in (("test_lost", "broken"), ("test_slept", "skipped")):
+        session["collected"].append(f"suites/test_x.py::{name}")
+        session["tests"][f"suites/test_x.py::{name}"] = {"outcome": outcome, "reason": "so"}
+    (run / "session.json").write_bytes(msgspec.json.encode(session))
+    page = text_of(build(tmp_path / "runs") / "runs" / run.name / "index.html")
+    order = [
+        *("4 tests to look at", "task-2-", "task-3-", "task-4-", "test_lost"),
+        *("2 tests that kept every promise", "task-0-", "task-1-", "test_slept"),
+    ]
+    places = [page.index(each) for each in order]
+    assert places == sorted(places)
+    assert "✓ valid ? crashed test_gated[57618-start-task-4-embedded-3.3.2]" in page
+
+
+def test_the_other_attempts_at_a_test_are_named(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", "3.3.2", RACE, CLEAN)
+    first, second = sorted((run / "tests").iterdir())
+    told = (second / "verdict.json").read_text().replace("start-task-1-", "start-task-0-")
+    (second / "verdict.json").write_text(told)
+    second.rename(f"{first}.2")
+    out = build(tmp_path / "runs")
+    page = text_of(out / "runs" / run.name / "index.html")
+    said = "It ran 2 times in this session, and its worst attempt counts. The others: "
+    assert f"{said}tests/{first.name}.2 (valid)." in page
+    assert "✗ not safe 3.3.2" in text_of(out / "index.html")
 
 
 def test_every_link_leads_somewhere_and_nothing_comes_from_the_network(out: Path) -> None:

@@ -150,9 +150,47 @@ def nightly(tmp_path: Path) -> Decision:
     return decide(read_shelf([tmp_path / "runs"]), policy, TODAY)
 
 
+def risky(*risks: str) -> Row:
+    return Row(check="safety", subject="a", status="accepted", detail="so", risks=risks)
+
+
+@pytest.mark.parametrize(
+    ("rows", "standing", "word", "code"),
+    [
+        ([row("pass")], "safe", "safe", 0),
+        ([risky("a"), row("pass")], "accepted risks", "safe but for 1 accepted risk", 0),
+        ([risky("a", "b"), risky("b")], "accepted risks", "safe but for 2 accepted risks", 0),
+        ([risky("a"), row("fail")], "not safe", "not safe", 1),
+        ([risky("a"), row("unknown")], "cannot tell", "cannot tell", 2),
+    ],
+)
+def test_what_was_accepted_is_not_called_safe(
+    rows: list[Row], standing: str, word: str, code: int
+) -> None:
+    decided = decision(*rows)
+    assert (decided.standing, decided.word, decided.exit_code) == (standing, word, code)
+    write(decided, out := io.StringIO(), quiet=True)
+    assert out.getvalue().startswith(f"{word}: ")
+    assert markdown(decided).startswith(f"## Release gate: {word}: ")
+    assert decided.to_json()["decision"] == word
+
+
+def test_the_pull_request_names_what_was_accepted() -> None:
+    assert "Accepted risks: a\\_b, c." in markdown(decision(risky("c"), risky("a_b")))
+
+
+def test_each_answer_has_its_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    colours = set()
+    for rows in ([row("pass")], [risky("a")], [row("fail")], [row("unknown")]):
+        write(decision(*rows), out := Screen(), quiet=True)
+        colours.add(out.getvalue().partition("m")[2].partition("m")[0])
+    assert len(colours) == 4
+
+
 def test_one_version_is_told_by_its_own_rows(nightly: Decision) -> None:
     assert nightly.word == "not safe"
-    assert nightly.for_version("3.3.2").word == "safe"
+    assert nightly.for_version("3.3.2").word == "safe but for 2 accepted risks"
     assert nightly.for_version("3.3.3").word == "not safe"
     assert nightly.for_version("my-wheel").word == "not safe"
 

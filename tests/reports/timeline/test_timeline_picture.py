@@ -1,12 +1,16 @@
 """The still picture of a witness, and the drawing for a terminal."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from oracle.verdict import Judgement
 from reports.timeline import picture
+from reports.timeline.canvas import draw
 from reports.timeline.choice import STEPS, chosen
 from reports.timeline.scene import ROW, Scene, stage
 from reports.timeline.source import open_source
@@ -57,6 +61,36 @@ def test_the_same_history_gives_the_same_bytes(own: Path) -> None:
     first = [path.read_bytes() for path in drawn]
     picture(own)
     assert [path.read_bytes() for path in drawn] == first
+
+
+def narrow(scene: Scene, lanes: int) -> Scene:
+    """Keep the first lanes of a scene alone, and what happens there."""
+    lines = [line for line in scene.lines if line.column < lanes]
+    return replace(scene, columns=scene.columns[:lanes], lines=tuple(lines))
+
+
+@pytest.mark.parametrize("lanes", [2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "d.t @ r",
+        "issue_57618.start @ 57618-67dce7ba",
+        "a_dag_with_a_longer_name.and_a_task_group.task @ scheduled__2026-11-28T23:00:00+00:00",
+        "no_blanks_" * 20,
+    ],
+)
+def test_nothing_lies_over_the_title(scene: Scene, lanes: int, what: str) -> None:
+    drawn = draw(narrow(scene, lanes), f"Airflow 3.0.6, embedded: {what}", "unique-try: once.")
+    agg: Any = FigureCanvasAgg(drawn)
+    renderer = agg.get_renderer()
+    bold = [text for text in drawn.axes[0].texts if text.get_fontsize() == 12]
+    others = [text for text in drawn.axes[0].texts if text not in bold]
+    assert any("under a fault" in text.get_text() for text in others)
+    whole = drawn.bbox
+    for text in bold:
+        box = text.get_window_extent(renderer)
+        assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+        assert not [o.get_text() for o in others if box.overlaps(o.get_window_extent(renderer))]
 
 
 def test_the_svg_is_whole_and_says_what_it_shows(own: Path) -> None:

@@ -1,0 +1,86 @@
+"""Makes sure, before the first test, that there is what every test of the session needs.
+
+What is missing then would be missing in each test: it is told once, as a wrong command line, by
+the process that speaks for the session, before pytest-xdist starts a worker.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from harness.labs import wanted_lab
+from harness.options import Options
+from harness.session import Session
+from lab.environments import describe
+from lab.errors import LabError
+from lab.helm.values import layers_for
+
+_LOGGER = "lab"
+
+_LOOKS_ONLY = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
+"""Options of pytest's with which no test is run."""
+
+
+def runs_tests(config: pytest.Config) -> bool:
+    """Tell whether this session is going to run tests, and is not somebody's worker."""
+    worker = hasattr(config, "workerinput")
+    return not worker and not any(getattr(config.option, name, False) for name in _LOOKS_ONLY)
+
+
+def prepare(config: pytest.Config, session: Session) -> None:
+    """Make what the session's labs are made of; pytest.UsageError with one line where it fails.
+
+    That is an environment for each Airflow or, for a kind lab, the cluster, the chart and the
+    images. Warm it takes well under a second an Airflow. A session that fails here leaves nothing:
+    Allure's plugin made its folder before.
+    """
+    try:
+        if session.options.cluster is None:
+            _make(config, session.options)
+    except BaseException:
+        for folder in (session.results, session.results.parent):
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _make(config: pytest.Config, options: Options) -> None:
+    with _told(config):
+        for spec in options.airflow:
+            try:
+                if options.lab == "kind":
+                    layers_for(describe(spec).version, options.kind.layers)
+                wanted_lab(spec, options, {})
+            except (LabError, OSError) as error:
+                line = " ".join(str(error).split())
+                raise pytest.UsageError(f"--lab {options.lab} --airflow {spec}: {line}") from error
+
+
+@contextmanager
+def _told(config: pytest.Config) -> Iterator[None]:
+    """Show what takes its time meanwhile, unless pytest shows the log itself."""
+    terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is None or config.getoption("log_cli_level", None) or config.getini("log_cli"):
+        yield
+        return
+    logger = logging.getLogger(_LOGGER)
+    handler, level = _Lines(terminal), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+class _Lines(logging.Handler):
+    def __init__(self, terminal: Any) -> None:
+        super().__init__(logging.INFO)
+        self._terminal = terminal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._terminal.write_line(record.getMessage())

@@ -1,0 +1,43 @@
+"""What a later attempt in the same session did not show is held against a release all the same."""
+
+from pathlib import Path
+
+import pytest
+
+from reports.gate import Decision, decide, read_policy
+from reports.store import read_shelf
+from tests.reports.gate.builder import KILL, TODAY, Runs, night
+from tests.reports.gate.policies import PLAIN
+
+DOUBLE = {"executed-once": 1}
+
+
+def gated(folder: Path, first: str, again: str) -> Decision:
+    """Decide on a night in which one test ran twice in its session."""
+    runs = Runs(folder / "runs")
+    runs.teeth()
+    verdicts = {
+        "invalid": KILL.broken(DOUBLE),
+        "unknown": KILL.unknown(),
+        "valid": KILL,
+    }
+    other = Runs(folder / "other").session([verdicts[again]])
+    run = runs.session(night(kill=verdicts[first]))
+    (second,) = (other / "tests").iterdir()
+    second.rename(run / "tests" / f"{second.name}.2")
+    (folder / "policy.yaml").write_text(PLAIN)
+    policy = read_policy(folder / "policy.yaml", TODAY)
+    return decide(read_shelf([folder / "runs"]), policy, TODAY)
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "code"),
+    [
+        ("invalid", "valid", 1),
+        ("valid", "invalid", 1),
+        ("unknown", "valid", 2),
+        ("valid", "valid", 0),
+    ],
+)
+def test_the_worst_attempt_decides(tmp_path: Path, first: str, again: str, code: int) -> None:
+    assert gated(tmp_path, first, again).exit_code == code
