@@ -188,7 +188,8 @@ class NoLostTask(Invariant):
                     run, state, sorted(left[run], key=lambda ti: lots[ti] != "idle")
                 )
             elif lot == "unknown":
-                self._doubt(f"run {run[1]} of {run[0]}", shown(state))
+                unknown = next((ti for ti in left[run] if lots[ti] == "unknown"), None)
+                self._doubt(f"run {run[1]} of {run[0]} was left {shown(state)}", unknown)
 
     def _lost_tasks(self, lots: dict[TaskInstanceKey, Lot]) -> Iterator[Violation]:
         """Report what was left in a run that has ended, or that began before the history."""
@@ -199,14 +200,19 @@ class NoLostTask(Invariant):
             if lot == "idle":
                 yield self.violation(f"{ti} was left {state} {self._for()}", ti, self._last)
             elif lot == "unknown":
-                self._doubt(str(ti), state)
+                self._doubt(f"{ti} was left {state}", ti)
 
-    def _doubt(self, what: str, state: str) -> None:
-        if self._abstention is None:
-            self._abstention = (
-                f"{what} was left {state} {self._for()}, and no history shows whether somebody is "
-                "busy with it: its pod was never seen, or executors may have no slot left"
-            )
+    def _doubt(self, what: str, ti: TaskInstanceKey | None) -> None:
+        """Abstain, for the first thing of which nobody knows what is with it."""
+        if self._abstention is not None:
+            return
+        if ti is None:
+            why = "it may wait for a run of which that is not known"
+        elif self._unended.tasks[ti] == SCHEDULED:
+            why = f"{ti.task_id} may wait for a slot of the executors, others are at work"
+        else:
+            why = f"no pod of {ti.task_id} was ever seen: it may be another executor's"
+        self._abstention = f"{what} {self._for()}, but {why}"
 
     def _lost_run(self, run: Run, state: str | None, left: list[TaskInstanceKey]) -> Violation:
         """Report a run; of its task instances `left`, the first ones are those to blame."""
