@@ -207,7 +207,9 @@ class EmbeddedBoot:
         """Start a daemon again, and end what it left running, as a container does."""
         process = self.state.processes[name]
         log.info("%s ended with exit code %s; starting it again", name, process.exit_code)
-        at, words = time.time(), last_words(Path(process.log))
+        at, code = time.time(), process.exit_code or 0
+        # Who is ended by a signal says no last words; what its log ends with is another matter.
+        words = last_words(Path(process.log)) if code >= 0 else ""
         end_all([process.pid], grace=0.0)
         end = ProcessEnd(name, process.exit_code, at, words, time.time())
         self.state.ends = [*self.state.ends, end][-_ENDS:]
