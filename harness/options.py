@@ -57,7 +57,7 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         metavar="SPEC",
         help="Airflow to test, repeatable: a version, a wheel, a source checkout, a Python whose "
-        "environment has Airflow, or `all` versions in versions/ (default: the newest of them)",
+        "environment has Airflow, or `all` versions in versions/ (default: its newest final one)",
     )
     group.addoption(
         "--schedulers", type=_positive, default=2, metavar="N", help="default: %(default)s"

@@ -18,7 +18,7 @@ from lab.reported import same_version
 
 log = logging.getLogger(__name__)
 
-FORM = "3"
+FORM = "4"
 """How environments are made: another number for each change that old ones must not survive."""
 
 
