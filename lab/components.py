@@ -50,6 +50,7 @@ def airflow_components(spec: LabSpec, directory: Path, at: Endpoints) -> Iterato
         "api-server": ["api-server", "--host", "127.0.0.1", "--port", str(at.api)],
         "dag-processor": ["dag-processor"],
         **{f"scheduler-{n}": ["scheduler"] for n in range(1, spec.schedulers + 1)},
+        **{f"triggerer-{n}": ["triggerer"] for n in range(1, spec.triggerers + 1)},
     }
     commands["api-server"] += ["--workers", "1"]
     for name, command in commands.items():

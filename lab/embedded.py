@@ -39,7 +39,8 @@ class EmbeddedLab(SupervisedLab):
     @property
     def daemons(self) -> tuple[str, ...]:
         """Return the names of Airflow's own processes."""
-        return ("api-server", "dag-processor", *self.schedulers)
+        triggerers = (f"triggerer-{n}" for n in range(1, self.spec.triggerers + 1))
+        return ("api-server", "dag-processor", *self.schedulers, *triggerers)
 
     def ends(self) -> list[ProcessEnd]:
         """Return which daemons ended by themselves, and were brought back."""

@@ -51,6 +51,7 @@ class LabSpec:
 
     Embedded, unless it is a `deployment` of ours, or an `attachment` to somebody else's.
 
+    Deferred tasks need `triggerers`, of which an embedded lab has none unless asked.
     `env` goes to every Airflow process and worker (the shapes' parameters travel in it).
     `start_delay` is how long a pod waits before it starts, in seconds.
     `port` is the API server's and the UI's; 0 means any free one.
@@ -58,6 +59,7 @@ class LabSpec:
 
     airflow: Airflow
     schedulers: int = 2
+    triggerers: int = 0
     kubelet: str = "fork"
     start_delay: float = 0.0
     port: int = 0

@@ -238,11 +238,12 @@ class DatabaseReader:
     def state_now(self, task_instance_id: str) -> tuple[bool, str | None]:
         """Tell whether a row of this id is there, and its state; for another thread than `run`'s.
 
-        Raises psycopg.Error.
+        To the execution API an archived attempt is not. Raises psycopg.Error.
         """
+        live = " AND working_set" if self.model == "row-per-attempt" else ""
         with psycopg.connect(self._dsn, application_name=APPLICATION_NAME) as connection:
             row = connection.execute(
-                "SELECT state FROM task_instance WHERE id = %s", (task_instance_id,)
+                f"SELECT state FROM task_instance WHERE id = %s{live}", (task_instance_id,)
             ).fetchone()
         return (True, row[0]) if row else (False, None)
 
