@@ -126,7 +126,8 @@ class StatementGate:
                 raise GateError(
                     f"{self.process} did not come to the gate within {timeout:g} s:"
                     f" {self._activity()}.",
-                    "Is it running, and is there work that makes it send that statement?",
+                    "Is it running, and is there work that makes it send that statement? One that "
+                    "finds no row of dag is not held.",
                 )
             time.sleep(interval)
 

@@ -8,10 +8,11 @@
 --                                    sleep, or wait for the rule's advisory lock
 --
 -- The policy's sub-select does not depend on a row, so the planner makes it an InitPlan: it runs
--- once a statement, when the scan of dag begins. The executor takes the snapshot before any scan,
--- and LockRows gets its first row only from the finished join, so the hold is between the two in
--- every plan. If the join finds no candidate before it reaches dag, dag is not scanned: nothing
--- is held, and nothing is locked either.
+-- once a statement, and lazily: for the first row that the scan of dag has to filter, which an
+-- index condition has let through by then. The executor takes the snapshot before any scan, and
+-- LockRows gets its first row only from the finished join, so the hold is between the two in every
+-- plan. What finds no row of dag is never held: a join without a candidate before it reaches dag
+-- (nothing is locked then, either), and a scan for a dag_id that is not there.
 --
 -- A rule is in force while its controller holds the advisory lock (57618, key) exclusively: a
 -- controller that dies loses its locks, and with them its gates are open and its delays over.

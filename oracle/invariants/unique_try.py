@@ -43,16 +43,23 @@ class UniqueTry(Invariant):
 
     def __init__(self, header: Header) -> None:
         super().__init__(header)
+        self._scheduled: set[int] = set()
         self._fact = _attempt_fact if header.attempts == "row-per-attempt" else _fact
 
     def feed(self, event: Event) -> Iterable[Violation]:
-        """Compare the try before and after a change; needs no memory."""
+        """Compare the try before and after a change; remembers only whom it saw scheduled."""
         if not isinstance(event, TaskInstanceEvent) or event.old is None or event.new is None:
             return ()
+        if event.new.state == SCHEDULED:
+            self._scheduled.add(hash(event.ti))
         fact = self._fact(event.old, event.new)
         if fact is None:
             return ()
         return (self.violation(f"{event.process} {fact}", event.ti, event.t, event),)
+
+    def judged(self) -> int | None:
+        """Count the task instances that were seen scheduled."""
+        return len(self._scheduled)
 
 
 def _fact(old: Row, new: Row) -> str | None:

@@ -61,6 +61,23 @@ def test_holds_the_statement_of_every_version(dsn: str, scheduler_2: Process, ve
     assert scheduler_2.ended(10)
 
 
+def test_a_scan_that_finds_no_row_of_dag_is_not_held(
+    dsn: str, scheduler_1: Process, scheduler_2: Process
+) -> None:
+    scheduler_2.run("SET enable_seqscan = off")
+    asked = "SELECT * FROM dag WHERE dag_id = '{}'"
+    found = scheduler_2.run("SELECT dag_id FROM dag LIMIT 1")[0]["dag_id"]
+    with StatementGate(dsn, "scheduler-2", statement="%FROM dag WHERE%") as gate:
+        scheduler_2.begin(asked.format("there is none of this name"))
+        assert scheduler_2.ended(10)
+        scheduler_2.begin(asked.format(found))
+        gate.wait_standing(timeout=10)
+        with pytest.raises(GateError, match="did not come to the gate") as told:
+            gate.wait_standing(newer_than=now(scheduler_1) + 60, timeout=0.2)
+        assert "finds no row of dag is not held" in str(told.value)
+    assert scheduler_2.ended(10)
+
+
 @pytest.mark.parametrize(
     "statement",
     [*QUEUED.values(), "SELECT * FROM dag", "UPDATE dag SET is_paused = false"],
