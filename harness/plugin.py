@@ -59,12 +59,13 @@ def pytest_configure(config: pytest.Config) -> None:
     session = Session.of(config)
     config.stash[SESSION] = session
     config.option.attach_capture = False
-    if getattr(config.option, "allure_report_dir", None) is None:
+    given = getattr(config.option, "allure_report_dir", None)
+    if given is None and not preflight.looks_only(config):
         config.option.allure_report_dir = str(session.results)
     config.pluginmanager.register(judging, "ha_chaos_judging")
     config.pluginmanager.register(Results(config, session), "ha_chaos_results")
     if not hasattr(config, "workerinput"):
-        register = Register(session, Path(config.option.allure_report_dir))
+        register = Register(session, Path(given or session.results))
         config.stash[_REGISTER] = register
         config.pluginmanager.register(register, "ha_chaos_register")
 

@@ -24,10 +24,14 @@ _LOOKS_ONLY = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fi
 """Options of pytest's with which no test is run."""
 
 
+def looks_only(config: pytest.Config) -> bool:
+    """Tell whether this session is only to show what there is."""
+    return any(getattr(config.option, name, False) for name in _LOOKS_ONLY)
+
+
 def runs_tests(config: pytest.Config) -> bool:
     """Tell whether this session is going to run tests, and is not somebody's worker."""
-    worker = hasattr(config, "workerinput")
-    return not worker and not any(getattr(config.option, name, False) for name in _LOOKS_ONLY)
+    return not hasattr(config, "workerinput") and not looks_only(config)
 
 
 def prepare(config: pytest.Config, session: Session) -> None:

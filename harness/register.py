@@ -16,6 +16,7 @@ import pytest
 
 from harness import cards
 from harness.cards import Card
+from harness.preflight import looks_only
 from harness.results import Lost, report_lost
 from harness.session import RUNS, Session
 from lab.helm.chart import DEFAULT_VERSION
@@ -56,7 +57,7 @@ class Register:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Begin, where this process collects for itself."""
-        if not session.config.option.collectonly:
+        if not looks_only(session.config):
             self._begin([*cards.cards(self._session, session.items)])
 
     @pytest.hookimpl(optionalhook=True)

@@ -108,6 +108,7 @@ def test_who_only_looks_needs_nothing(tmp_path: Path, looks: str) -> None:
     nothing = {"PATH": str(tmp_path), "HA_CHAOS_CACHE": str(tmp_path / "cache")}
     told = Told(tmp_path, looks, "--lab", "kind", "--airflow", "9.9.9", **nothing)
     assert told.code == 0, told.said
+    assert told.left == []
 
 
 def test_every_airflow_gets_a_test_of_each_permutation() -> None:
