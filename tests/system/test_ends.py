@@ -17,6 +17,7 @@ SUITE = '''
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.flood("smoke")
 def die(lab, history):
     dag_id = lab.api.dag_ids()[0]
     os.kill(lab.state.processes["scheduler-2"].pid, signal.SIGSEGV)
-    lab.api.trigger(dag_id, history.test)
+    lab.api.trigger(dag_id, f"dies-{time.time_ns()}")
     history.wait(lambda e: isinstance(e, ProcessEvent) and e.op == "started", 20, "a new start")
     history.wait(lambda e: isinstance(e, DagRunEvent) and e.new == "success", 60, "a success")
 
@@ -41,6 +42,9 @@ def test_undisturbed(lab, history):
 def test_disturbed(lab, history, faults):
     """Its database was slow."""
     with faults.network_latency("scheduler-2", seconds=0.02):
+        for _ in range(30):
+            history.look_for_faults()
+            time.sleep(0.1)
         die(lab, history)
 '''
 
