@@ -4,7 +4,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from oracle.events import Event, Header, PodEvent, TaskInstanceEvent, TaskInstanceKey
+from oracle.events import (
+    LAB_HEALTHY_AFTER,
+    AssumptionEvent,
+    Event,
+    FaultEvent,
+    Header,
+    PodEvent,
+    ProcessEvent,
+    TaskInstanceEvent,
+    TaskInstanceKey,
+)
 from oracle.invariants.base import Invariant, Violation
 from oracle.states import QUEUED
 
@@ -16,6 +26,10 @@ row of `job` may tell a heartbeat ten seconds older than the last one, so this i
 SETTLE_SECONDS = 1.0
 """A watch tells a pod some time after it was made; one told sooner after the reset than this may
 have been made before it."""
+
+
+KILL = "scheduler-kill"
+"""The one fault whose end of a process no event of the process itself tells."""
 
 
 class _Reset(NamedTuple):
@@ -31,17 +45,22 @@ class NoLiveOrphan(Invariant):
     something else, or makes a pod (whose label `airflow-worker` is the job). What was killed does
     neither, and a scheduler that is held for dead because it was silent for long had queued
     nothing lately.
+
+    It may also find nothing left to do: then its process tells, where the lab watched that it never
+    ended, nobody killed it, and it is healthy when all is over.
     """
 
     name = "no-live-orphan"
     promise = "A task instance is no orphan while the scheduler that queued it lives"
-    sees = (TaskInstanceEvent, PodEvent)
+    sees = (TaskInstanceEvent, PodEvent, ProcessEvent, FaultEvent, AssumptionEvent)
     evidence = (TaskInstanceEvent,)
 
     def __init__(self, header: Header) -> None:
         super().__init__(header)
         self._queued: dict[TaskInstanceKey, TaskInstanceEvent] = {}
         self._resets: defaultdict[str, list[_Reset]] = defaultdict(list)
+        self._watched: set[str] = set()
+        self._ended: set[str] = set()
 
     def feed(self, event: Event) -> Iterable[Violation]:
         """Remember what was reset young; report it at the next sign of life of its scheduler."""
@@ -50,7 +69,18 @@ class NoLiveOrphan(Invariant):
                 return list(self._alive(event.owner, event, event.t - SETTLE_SECONDS))
         elif isinstance(event, TaskInstanceEvent):
             return list(self._row(event))
+        elif isinstance(event, AssumptionEvent):
+            if event.name == LAB_HEALTHY_AFTER and event.met:
+                return list(self._outlived(event))
+        else:
+            self._follow(event)
         return ()
+
+    def _follow(self, event: Event) -> None:
+        if isinstance(event, ProcessEvent):
+            (self._watched if event.op == "watched" else self._ended).add(event.process)
+        elif isinstance(event, FaultEvent) and event.name == KILL and event.process:
+            self._ended.add(event.process)
 
     def _row(self, event: TaskInstanceEvent) -> Iterator[Violation]:
         new, before = event.new, self._queued.get(event.ti)
@@ -88,6 +118,18 @@ class NoLiveOrphan(Invariant):
                     f"and {queued.process} {deed} {sign.t - reset.t:.1f} s later"
                 )
                 yield self.violation(fact, reset.ti, reset.t, queued, reset, sign)
+
+    def _outlived(self, end: AssumptionEvent) -> Iterator[Violation]:
+        for resets in self._resets.values():
+            for queued, reset in resets:
+                if queued.process in self._watched - self._ended:
+                    after = reset.t - queued.t
+                    fact = (
+                        f"{reset.process} reset it {after:.1f} s after {queued.process} had queued "
+                        f"it, and {queued.process} never ended"
+                    )
+                    yield self.violation(fact, reset.ti, reset.t, queued, reset, end)
+        self._resets.clear()
 
 
 def _was_queued(event: TaskInstanceEvent) -> bool:
