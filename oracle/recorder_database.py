@@ -50,7 +50,7 @@ _POLL = """
     FROM (SELECT pg_current_snapshot() AS now) AS s LEFT JOIN oracle.audit AS a
         ON a.xid >= pg_snapshot_xmin(%(seen)s::pg_snapshot)
         AND NOT pg_visible_in_snapshot(a.xid, %(seen)s::pg_snapshot)
-    ORDER BY t, a.seq
+    ORDER BY t, a.xid, a.seq
 """
 
 # Until its first ANALYZE the planner takes what is new for a third of the table. For a transaction
