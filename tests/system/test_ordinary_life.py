@@ -130,7 +130,9 @@ def test_all_of_it_happened(judged: tuple[Judgement, list[Event]]) -> None:
     _, events = judged
     changes = [event for event in events if isinstance(event, TaskInstanceEvent)]
     states = Counter(
-        (event.ti.dag_id.split("-")[0], event.new.state) for event in changes if event.new
+        (event.ti.dag_id.split("-")[0], event.new.state)
+        for event in changes
+        if event.new and event.op == "update"
     )
     archived = {
         (event.ti.dag_id.split("-")[0], event.ti.task_id)
