@@ -13,8 +13,8 @@ a history has no mark for that: so the rows of a transaction wait for the next e
 
 An archived row is history: that its state moved is told as an event of its own (`ArchivedEvent`),
 what else is written to it (who ran it, when it ended) is nobody's concern. A task's mapped
-instances are born as one row that is renamed (`expand_mapped_task`): an end under the old name and
-a beginning under the new one. A history of older Airflows goes through untouched.
+instances are born as one row that is renamed (`expand_mapped_task`): it ends under the old name and
+goes on under the new one. A history of older Airflows goes through untouched.
 """
 
 from collections.abc import Iterable, Iterator
@@ -101,7 +101,8 @@ class Attempts:
         if before is not None and before != ti:
             self._current.pop(before, None)
             yield structs.replace(event, op="delete", ti=before, new=None)
-            event = structs.replace(event, op="insert", old=None)
+            if _is_numbered_anew(event):
+                event = structs.replace(event, op="insert", old=None)
         self._follow(event, row, region)
         yield event
 
@@ -124,6 +125,12 @@ class Attempts:
 def _name(event: TaskInstanceEvent) -> tuple[str, str, str, int]:
     ti = event.ti
     return ti.dag_id, ti.run_id, ti.task_id, ti.map_index
+
+
+def _is_numbered_anew(event: TaskInstanceEvent) -> bool:
+    """Tell whether a row got another try for its new name, under which there were tries before."""
+    old, new = event.old, event.new
+    return old is not None and new is not None and old.try_number < new.try_number != 1
 
 
 def _net(rows: list[TaskInstanceEvent]) -> list[TaskInstanceEvent]:

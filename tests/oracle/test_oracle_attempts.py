@@ -60,21 +60,31 @@ def test_what_is_written_late_to_an_archived_attempt_is_no_change_of_its_task_in
     assert told(*RETRY, change(2, row("a", "failed", archived=True), late))[1:] == []
 
 
-def test_a_task_that_is_mapped_ends_under_one_name_and_begins_under_another() -> None:
+def test_a_task_that_is_mapped_ends_under_one_name_and_goes_on_under_another() -> None:
     mapped = structs.replace(START, map_index=0, region="01a2")
     events = (
         change(1, None, row("a", None, 0)),
-        change(2, row("a", None, 0), row("a", None, 0), structs.replace(START, region="01a2")),
-        change(2, row("a", None, 0), row("a", None, 0), mapped),
         change(3, row("a", None, 0), row("a", "scheduled"), mapped),
     )
     changes = [e for e in Attempts(HEADER).over(events) if isinstance(e, TaskInstanceEvent)]
     names = [(each.op, str(each.ti)) for each in changes]
     unmapped, first = str(START), str(structs.replace(mapped, region=""))
-    assert (names[0], names[-3:]) == (
-        ("insert", unmapped),
-        [("delete", unmapped), ("insert", first), ("update", first)],
+    assert names == [("insert", unmapped), ("delete", unmapped), ("update", first)]
+    assert changes[-1].old == row("a", None, 0), "its first move is not lost"
+
+
+def test_a_row_that_is_numbered_anew_for_its_new_name_begins_under_it() -> None:
+    mapped = structs.replace(START, map_index=0)
+    events = (
+        change(1, None, row("a", None, 2)),
+        change(2, row("a", None, 2), row("a", None, 4), mapped),
     )
+    changes = [e for e in Attempts(HEADER).over(events) if isinstance(e, TaskInstanceEvent)]
+    assert [(e.op, e.ti.map_index) for e in changes] == [
+        ("insert", -1),
+        ("delete", -1),
+        ("insert", 0),
+    ]
 
 
 def test_names_that_two_live_rows_bear_say_nothing() -> None:
