@@ -5,7 +5,7 @@ import os
 import sys
 
 from chaos import statement
-from lab.attach.database import DSN_VARIABLE
+from lab.attach.database import DSN_VARIABLE, conninfo_of
 from lab.errors import LabError
 
 
@@ -20,9 +20,7 @@ def main() -> int:
     parser.add_argument("command", choices=["remove"])
     parser.parse_args()
     try:
-        if not (dsn := os.environ.get(DSN_VARIABLE)):
-            raise LabError(f"{DSN_VARIABLE} is not set.", "It names the database.")
-        statement.remove(dsn, timeout=8.0)
+        statement.remove(conninfo_of(os.environ.get(DSN_VARIABLE, "")), timeout=8.0)
     except statement.NotOurs as error:
         print(f"Nothing of ours is there. {error.message}", file=sys.stderr)
     except LabError as error:

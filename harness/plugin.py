@@ -235,6 +235,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Take the labs down, once, in the process that owns them."""
     shared = session.config.stash.get(SESSION, None)
     if shared is not None and not hasattr(session.config, "workerinput"):
+        if not session.config.stash[_REGISTER].sessions:
+            preflight.leave_nothing(shared)
         pool = shared.pool()
         pool.close()
         shutil.rmtree(pool.root, ignore_errors=True)

@@ -45,10 +45,15 @@ def prepare(config: pytest.Config, session: Session) -> None:
         if session.options.cluster is None:
             _make(config, session.options)
     except BaseException:
-        for folder in (session.results, session.results.parent):
-            with suppress(OSError):
-                folder.rmdir()
+        leave_nothing(session)
         raise
+
+
+def leave_nothing(session: Session) -> None:
+    """Take away the empty folders of a session in which no test was to run."""
+    for folder in (session.results, session.results.parent):
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _make(config: pytest.Config, options: Options) -> None:

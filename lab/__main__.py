@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from lab import pipe
 from lab.choice import found, to_read, to_take_down
 from lab.environments import newest, prepare
 from lab.errors import LabError
@@ -183,4 +184,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(pipe.run(main))

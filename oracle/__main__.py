@@ -5,12 +5,16 @@
 """
 
 import argparse
+import math
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from oracle import audit, witness
 from oracle.history import HistoryError, read
@@ -20,6 +24,8 @@ from oracle.verdict import Judge, Judgement
 EXIT_CODES = {"valid": 0, "invalid": 1, "unknown": 2}
 
 DSN_VARIABLE = "HA_CHAOS_DSN"
+
+_DRIVER = re.compile(r"^(postgres(?:ql)?)\+\w+://")
 
 EPILOG = """\
 exit codes:
@@ -80,16 +86,37 @@ _AUDIT: dict[str, Callable[[str, float], None]] = {
 
 
 def _on_database(work: Callable[[str, float], None]) -> int:
-    dsn = os.environ.get(DSN_VARIABLE)
-    if not dsn:
-        print(f"error: {DSN_VARIABLE} is not set; it names the database", file=sys.stderr)
-        return EXIT_CODES["unknown"]
     try:
-        work(dsn, 15.0)
+        work(_conninfo(os.environ.get(DSN_VARIABLE, "")), 15.0)
     except audit.AuditError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_CODES["unknown"]
     return 0
+
+
+def _conninfo(text: str) -> str:
+    """Return what libpq can read; SQLAlchemy's URLs name a driver, too. Raises AuditError.
+
+    No part of a text that cannot be read is in the message: it holds a password.
+    """
+    if not text:
+        raise audit.AuditError(f"{DSN_VARIABLE} is not set; it names the database")
+    text = _DRIVER.sub(r"\1://", text)
+    try:
+        conninfo_to_dict(text)
+    except psycopg.Error:
+        raise audit.AuditError(
+            f"{DSN_VARIABLE} cannot be read; give postgresql://USER:PASSWORD@HOST/DATABASE with "
+            "/, #, ? and @ of the password escaped (%2F ..), or libpq's conninfo"
+        ) from None
+    return text
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return seconds
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--bound",
         metavar="SECONDS",
-        type=float,
+        type=_seconds,
         help="how long nothing may move before an unended run is lost (default: 60)",
     )
     commands.add_parser(
@@ -168,4 +195,11 @@ def _json(value: object) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads went early, as `head` does: what a shell has it of SIGPIPE, never a verdict.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code)

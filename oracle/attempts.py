@@ -33,17 +33,21 @@ from oracle.events import (
     TaskInstanceKey,
 )
 
+SUPERSEDED = "superseded"
+"""Why a row is archived that has no successor: what comes under its name is other work."""
+
 
 class Attempts:
     """Follows which row is the current attempt of each task instance.
 
     `ambiguous` are the names that several task instances bear at once: the passes of nested loops
     (`DynamicRegion`, since 3.4) differ in a region that neither a pod nor a worker tells, so their
-    events say nothing and are left out.
+    events say nothing and are left out; what was begun under such a name is told as gone.
     """
 
     def __init__(self, header: Header) -> None:
         self.ambiguous: set[TaskInstanceKey] = set()
+        self._newly_ambiguous: set[TaskInstanceKey] = set()
         self._rotates = header.attempts == "row-per-attempt"
         self._waiting: list[TaskInstanceEvent] = []
         self._runs: list[DagRunEvent] = []
@@ -93,6 +97,9 @@ class Attempts:
             for row in group:
                 (history if row.old and row.old.archived else current).append(row)
             named = [each for row in current for each in self._named(row)]
+            if newly := [each for each in named if each.ti in self._newly_ambiguous]:
+                self._newly_ambiguous.clear()
+                yield structs.replace(newly[0], op="delete", old=newly[0].new, new=None)
             told: list[Event] = [*_net(named), *_moved(history)]
             yield from (each for each in told if not self._is_ambiguous(each))
         yield from runs
@@ -125,6 +132,7 @@ class Attempts:
                 del self._current[event.ti]
         else:
             if current and current[0] != row.id and current[1] != region:
+                self._newly_ambiguous |= {event.ti} - self.ambiguous
                 self.ambiguous.add(event.ti)
             self._names[row.id] = event.ti
             self._current[event.ti] = (row.id, region)
@@ -147,11 +155,10 @@ def _net(rows: list[TaskInstanceEvent]) -> list[TaskInstanceEvent]:
     if archived is None:
         return rows
     first = next(row for row in rows if _same_row(row, rows[archived]))
-    rest = rows[archived + 1 :]
+    gone, rest = rows[archived].new, rows[archived + 1 :]
     heirs = [row for row in rest if row.new is not None and not row.new.archived]
-    if not heirs:
-        superseded = structs.replace(first, op="delete", new=None)
-        return [superseded, *(row for row in rest if row.new is None)]
+    if not heirs or (gone is not None and gone.archived_reason == SUPERSEDED):
+        return [structs.replace(first, op="delete", new=None), *rest]
     op = "insert" if first.old is None else "update"
     return [structs.replace(first, op=op, new=heirs[-1].new)]
 

@@ -17,6 +17,7 @@ from psycopg import sql
 from oracle import audit_proof, audit_tables, pooler
 from oracle.audit_tables import WATCHED, Connection
 from oracle.events import RowModel
+from oracle.redaction import redact
 
 _SCRIPT = Path(__file__).with_name("audit.sql").read_text()
 _OURS = "ha-chaos audit "
@@ -263,4 +264,4 @@ def _patiently(where: str | Connection, timeout: float, work: Callable[[Connecti
 
 
 def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return redact((str(error).strip().splitlines() or [type(error).__name__])[0])

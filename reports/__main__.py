@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
+from lab import pipe
 from lab.errors import LabError
 
 CANNOT_TELL = 2
@@ -87,4 +88,4 @@ def _load(name: str) -> Command:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(pipe.run(main))

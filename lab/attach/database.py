@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import psycopg
 from kubernetes.client.exceptions import ApiException
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from lab.components import PROJECT
 from lab.errors import LabError
@@ -19,6 +20,7 @@ URL_VARIABLE = "HA_CHAOS_DATABASE_URL"
 DSN_VARIABLE = "HA_CHAOS_DSN"
 
 _PORT = 5432
+_DRIVER = re.compile(r"^(postgres(?:ql)?)\+\w+://")
 _TRYING = 60.0
 _KEPT = frozenset(
     {"sslmode", "sslrootcert", "sslcert", "sslkey", "options", "target_session_attrs", "host"}
@@ -99,6 +101,25 @@ def parse_url(url: str) -> Database:
         password=unquote(parts.password or ""),
         more=tuple(sorted(more.items())),
     )
+
+
+def conninfo_of(text: str) -> str:
+    """Return what libpq can read of `DSN_VARIABLE`; SQLAlchemy's URLs name a driver, too.
+
+    Raises LabError, without any part of the text: it holds a password.
+    """
+    if not text:
+        raise LabError(f"{DSN_VARIABLE} is not set.", "It names the database.")
+    text = _DRIVER.sub(r"\1://", text)
+    try:
+        conninfo_to_dict(text)
+    except psycopg.Error:
+        raise LabError(
+            f"{DSN_VARIABLE} cannot be read.",
+            "Give postgresql://USER:PASSWORD@HOST/DATABASE with /, #, ? and @ of the password "
+            "escaped (%2F ..), or libpq's conninfo.",
+        ) from None
+    return text
 
 
 def way_to(core: Any, namespace: str, host: str, port: int) -> Way:

@@ -5,6 +5,7 @@ import logging
 import sys
 from datetime import date, datetime
 
+from lab import pipe
 from lab.environments import pins, store
 from lab.environments.pinning import pin
 from lab.environments.preparation import prepare
@@ -101,4 +102,4 @@ def _list() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(pipe.run(main))

@@ -44,9 +44,9 @@ def pins_of(version: str) -> str:
         return path.read_text()
     kept = store.environments_dir() / f".{version}.txt"
     if not kept.is_file():
-        log.info("Not pinned; to pin it: python -m lab.environments pin %s", version)
         store.require_disk(kept.parent)
         store.write_whole(kept, resolve_as_released(version))
+        log.info("Not pinned; to pin it: python -m lab.environments pin %s", version)
     return kept.read_text()
 
 

@@ -54,7 +54,7 @@ def day_after_release(version: str) -> datetime | None:
             raise
         raise LabError(
             f"Airflow {version} was never published.",
-            f"The nearest that is pinned is {pins.nearest(version)}. {pins.HOW_TO_PIN}",
+            f"The nearest that is pinned is {_nearest(version)}. {pins.HOW_TO_PIN}",
         ) from None
     files = [
         file
@@ -102,6 +102,13 @@ def resolve_as_released(version: str) -> str:
     else:
         log.info("Resolving %s as of its release, before %s.", version, written(before))
     return resolve(version, before)
+
+
+def _nearest(version: str) -> str:
+    """Return the nearest pinned version, no pre-release for who asked for a final one."""
+    near = pins.nearest(version)
+    named = Version(version).is_prerelease or not Version(near).is_prerelease
+    return near if named else pins.newest()
 
 
 def _compile(wanted: list[str], *options: str, constraints: tuple[str, ...] = ()) -> str:

@@ -47,8 +47,8 @@ class NoCrash(Invariant):
         return ()
 
     def _is_crash(self, event: ProcessEvent) -> bool:
-        by_itself = event.op == "ended" and not was_told_to(event, self._lab)
-        return by_itself and not self._is_excused(event)
+        known = event.op == "ended" and event.exit_code is not None
+        return known and not was_told_to(event, self._lab) and not self._is_excused(event)
 
     def _disturb(self, event: FaultEvent | GateEvent) -> None:
         key = (type(event).__name__, event.name, event.process)

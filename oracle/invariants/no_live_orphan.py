@@ -97,8 +97,8 @@ class NoLiveOrphan(Invariant):
             self._take_note(before, event)
 
     def _take_note(self, queued: TaskInstanceEvent, reset: TaskInstanceEvent) -> None:
-        assert queued.new is not None
-        assert reset.old is not None
+        if queued.new is None or reset.old is None:
+            return
         job = queued.new.queued_by_job_id
         if reset.old.queued_by_job_id == job and reset.t - queued.t < YOUNG_SECONDS:
             self._resets[str(job)].append(_Reset(queued, reset))

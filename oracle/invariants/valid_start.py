@@ -14,7 +14,8 @@ from oracle.invariants.base import Invariant, Violation
 from oracle.states import QUEUED, REMOVED, SCHEDULED, SKIPPED, shown
 
 TRIES_ARE_UP = -1
-"""Stands for every try: the task instance itself was deleted."""
+"""Stands for every try: the task instance itself was deleted. Not so where a row is an attempt:
+what comes under the name of a superseded one is other work, which starts with its own tries."""
 
 
 class ValidStart(Invariant):
@@ -36,6 +37,7 @@ class ValidStart(Invariant):
         super().__init__(header)
         self._called_off: dict[TaskInstanceKey, set[int]] = {}
         self._told_to_go: set[str] = set()
+        self._rotates = header.attempts == "row-per-attempt"
 
     def feed(self, event: Event) -> Iterable[Violation]:
         """Report a refusal, unless something before it called the start off."""
@@ -66,7 +68,8 @@ class ValidStart(Invariant):
 
     def _row(self, event: TaskInstanceEvent, state: str | None, try_number: int) -> None:
         if event.new is None:
-            self._called_off.setdefault(event.ti, set()).add(TRIES_ARE_UP)
+            tries = try_number if self._rotates else TRIES_ARE_UP
+            self._called_off.setdefault(event.ti, set()).add(tries)
             return
         if state not in (SCHEDULED, QUEUED) or event.new.state in (SCHEDULED, QUEUED):
             return

@@ -111,6 +111,12 @@ def test_who_only_looks_needs_nothing(tmp_path: Path, looks: str) -> None:
     assert told.left == []
 
 
+def test_a_session_that_finds_no_test_leaves_nothing(tmp_path: Path) -> None:
+    told = Told(tmp_path, "-k", "there_is_none_of_this_name")
+    assert told.code == 5, told.said
+    assert told.left == []
+
+
 def test_every_airflow_gets_a_test_of_each_permutation() -> None:
     code, output = collect("--airflow", "3.0.6", "--airflow", "3.3.2", "-k", "gated")
     assert code == 0
