@@ -9,7 +9,8 @@ transaction (`TaskInstance.prepare_db_for_next_try`):
     insert  id b  UP_FOR_RETRY, try 2                     a RUNNING, try 1 -> b UP_FOR_RETRY, try 2
 
 Whoever follows a task instance wants that one change. It is told when the transaction is over, and
-a history has no mark for that: so the rows of a transaction wait for the next event of another.
+a history has no mark for that: so the rows of a transaction wait for the next event of another. What
+the transaction did to runs in between is told after them.
 
 An archived row is history: that its state moved is told as an event of its own (`ArchivedEvent`),
 what else is written to it (who ran it, when it ended) is nobody's concern. A task's mapped
@@ -24,6 +25,7 @@ from msgspec import structs
 
 from oracle.events import (
     ArchivedEvent,
+    DagRunEvent,
     Event,
     Header,
     Row,
@@ -44,6 +46,7 @@ class Attempts:
         self.ambiguous: set[TaskInstanceKey] = set()
         self._rotates = header.attempts == "row-per-attempt"
         self._waiting: list[TaskInstanceEvent] = []
+        self._runs: list[DagRunEvent] = []
         self._names: dict[str, TaskInstanceKey] = {}
         self._current: dict[TaskInstanceKey, tuple[str, str]] = {}
 
@@ -54,6 +57,9 @@ class Attempts:
         waiting = self._waiting
         if isinstance(event, TaskInstanceEvent) and (not waiting or waiting[-1].xid == event.xid):
             waiting.append(event)
+            return ()
+        if isinstance(event, DagRunEvent) and waiting and waiting[-1].xid == event.xid:
+            self._runs.append(event)
             return ()
         told: list[Event] = [*self._transaction()]
         if isinstance(event, TaskInstanceEvent):
@@ -76,8 +82,9 @@ class Attempts:
         return bool(self.ambiguous) and getattr(event, "ti", None) in self.ambiguous
 
     def _transaction(self) -> Iterator[Event]:
-        """Tell what one transaction did, a task instance at a time."""
+        """Tell what one transaction did, a task instance at a time, and then its runs."""
         rows, self._waiting = self._waiting, []
+        runs, self._runs = self._runs, []
         if len(rows) > 1:
             rows.sort(key=_name)
         for _, group in groupby(rows, key=_name):
@@ -88,6 +95,7 @@ class Attempts:
             named = [each for row in current for each in self._named(row)]
             told: list[Event] = [*_net(named), *_moved(history)]
             yield from (each for each in told if not self._is_ambiguous(each))
+        yield from runs
 
     def _named(self, event: TaskInstanceEvent) -> Iterator[TaskInstanceEvent]:
         """Give a row's change under the task instance's name, which has no region."""

@@ -3,7 +3,15 @@
 from msgspec import structs
 
 from oracle.attempts import Attempts
-from oracle.events import Event, Header, PodEvent, Row, TaskInstanceEvent, TaskInstanceKey
+from oracle.events import (
+    DagRunEvent,
+    Event,
+    Header,
+    PodEvent,
+    Row,
+    TaskInstanceEvent,
+    TaskInstanceKey,
+)
 
 HEADER = Header(1, "r", "3.4.0b2", "embedded", ["s"], 1, 0.0, attempts="row-per-attempt")
 START = TaskInstanceKey("d", "r1", "start")
@@ -38,6 +46,14 @@ RETRY = (
 
 def test_an_attempt_and_its_successor_are_one_change() -> None:
     assert told(*RETRY) == [("a running", "b up_for_retry")]
+
+
+def test_a_run_that_the_transaction_changed_in_between_does_not_part_them() -> None:
+    run = DagRunEvent(0.1, "update", "d", "r1", "failed", "queued", "api-server", 1)
+    mixed = (*RETRY[:2], run, RETRY[2])
+    assert told(*mixed) == told(*RETRY)
+    seen = list(Attempts(HEADER).over(mixed))
+    assert [type(each) for each in seen] == [TaskInstanceEvent, DagRunEvent]
 
 
 def test_older_histories_are_told_as_they_are() -> None:
