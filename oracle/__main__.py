@@ -75,7 +75,7 @@ def check(path: Path, bound: float | None = None) -> Judgement:
 
 _AUDIT: dict[str, Callable[[str, float], None]] = {
     "remove-audit": audit.remove,
-    "try-audit": audit.attempt,
+    "try-audit": audit.rehearse,
 }
 
 

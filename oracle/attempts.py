@@ -9,8 +9,8 @@ transaction (`TaskInstance.prepare_db_for_next_try`):
     insert  id b  UP_FOR_RETRY, try 2                     a RUNNING, try 1 -> b UP_FOR_RETRY, try 2
 
 Whoever follows a task instance wants that one change. It is told when the transaction is over, and
-a history has no mark for that: so the rows of a transaction wait for the next event of another. What
-the transaction did to runs in between is told after them.
+a history has no mark for that: so the rows of a transaction wait for the next event of another.
+What it did to runs in between is told after them.
 
 An archived row is history: that its state moved is told as an event of its own (`ArchivedEvent`),
 what else is written to it (who ran it, when it ended) is nobody's concern. A task's mapped

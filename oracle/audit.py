@@ -16,7 +16,7 @@ from psycopg import sql
 
 from oracle import audit_proof, audit_tables, pooler
 from oracle.audit_tables import WATCHED, Connection
-from oracle.events import Attempts
+from oracle.events import RowModel
 
 _SCRIPT = Path(__file__).with_name("audit.sql").read_text()
 _OURS = "ha-chaos audit "
@@ -97,7 +97,7 @@ def install(dsn: str, timeout: float = 30.0) -> None:
     _patiently(dsn, timeout, work)
 
 
-def attempt(dsn: str, timeout: float = 5.0) -> None:
+def rehearse(dsn: str, timeout: float = 5.0) -> None:
     """Find out whether `install` would work, and leave everything as it was. Raises AuditError.
 
     Takes no lock on Airflow's tables but that of a reader.
@@ -158,7 +158,7 @@ def fault(connection: Connection) -> str | None:
     return None
 
 
-def model(connection: Connection) -> Attempts:
+def model(connection: Connection) -> RowModel:
     """Tell what a row of `task_instance` is in this database. Raises AuditError."""
     try:
         return audit_tables.model(connection)
@@ -166,7 +166,7 @@ def model(connection: Connection) -> Attempts:
         raise AuditError(str(error)) from error
 
 
-def _mark(connection: Connection, known: Attempts) -> str:
+def _mark(connection: Connection, known: RowModel) -> str:
     """Return what our schema is known by: the script's edition, and the columns it was made for.
 
     A session that has called the functions keeps their plans, and those fail (as gaps) when a
@@ -176,7 +176,7 @@ def _mark(connection: Connection, known: Attempts) -> str:
     return _OURS + hashlib.sha256(made_of.encode()).hexdigest()[:16]
 
 
-def _script(known: Attempts) -> str:
+def _script(known: RowModel) -> str:
     return audit_tables.script(_SCRIPT, known)
 
 

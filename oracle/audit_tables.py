@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 
-from oracle.events import Attempts
+from oracle.events import RowModel
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -20,7 +20,7 @@ _COMMON = {
     ),
 }
 # Airflow 3.4 made each attempt a row (migration 0142) and renamed map_index (0144).
-_MODELS: dict[Attempts, frozenset[str]] = {
+_MODELS: dict[RowModel, frozenset[str]] = {
     "row-per-task": frozenset({"map_index"}),
     "row-per-attempt": frozenset({"region_index", "region_id", "working_set", "archived_reason"}),
 }
@@ -41,7 +41,7 @@ def columns(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
     return {table: connection.execute(_COLUMNS, (table,)).fetchall() for table in WATCHED}
 
 
-def model(connection: Connection) -> Attempts:
+def model(connection: Connection) -> RowModel:
     """Tell which model the database's tables are of. Raises UnknownTables, naming columns."""
     found = {table: {row[0] for row in rows} for table, rows in columns(connection).items()}
     if absent := [table for table in WATCHED if not found[table]]:
@@ -63,7 +63,7 @@ def model(connection: Connection) -> Attempts:
 
 def _refusal(lacking: list[str], there: set[str]) -> str:
     """Say what is missing; of the newer model as soon as any column of it is there."""
-    name: Attempts = "row-per-attempt"
+    name: RowModel = "row-per-attempt"
     if there.isdisjoint(_MODELS[name]):
         name = "row-per-task"
     lacking = lacking + [f"task_instance.{each}" for each in sorted(_MODELS[name] - there)]
@@ -72,6 +72,6 @@ def _refusal(lacking: list[str], there: set[str]) -> str:
     return f"the recorder does not know this release's tables: {said}"
 
 
-def script(template: str, model: Attempts) -> str:
+def script(template: str, model: RowModel) -> str:
     """Return the audit's script for one model: marked parts of the other are left out."""
     return _MARKED.sub(lambda found: found[2] if found[1] == model else "", template)

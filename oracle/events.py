@@ -24,7 +24,7 @@ WAITS_KNOWN = "waits-known"
 has not ended waits (`WaitingEvent`); without that nothing can be called lost."""
 
 
-Attempts = Literal["row-per-task", "row-per-attempt"]
+RowModel = Literal["row-per-task", "row-per-attempt"]
 """What a row of `task_instance` is: one task instance through all its tries (Airflow 3.0 to 3.3),
 or one attempt of it, which is archived when the next takes its place (since 3.4)."""
 
@@ -51,7 +51,7 @@ class Row(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The columns of Airflow's `task_instance` that an invariant looks at.
 
     `archived` says that a later attempt has taken this row's place, for `archived_reason`; it is
-    never so where a row is a task instance (`Attempts`).
+    never so where a row is a task instance (`RowModel`).
     """
 
     id: str
@@ -88,7 +88,7 @@ class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="header", omit_d
     schedulers: list[str]
     seed: int
     epoch: float
-    attempts: Attempts = "row-per-task"
+    attempts: RowModel = "row-per-task"
     not_covered: list[str] = []
 
 
@@ -110,7 +110,7 @@ class TaskInstanceEvent(_Record, frozen=True, tag="ti", gc=False):
 
 
 class ArchivedEvent(_Record, frozen=True, tag="archived", gc=False):
-    """The state of an archived attempt moved; `Attempts` makes it, no recorder does."""
+    """The state of an archived attempt moved; `oracle.attempts` makes it, no recorder does."""
 
     ti: TaskInstanceKey
     old: Row

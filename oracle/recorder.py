@@ -111,6 +111,7 @@ class Recorder:
             self.header = structs.replace(
                 self.header, epoch=self._clock.epoch, attempts=self._database.model
             )
+            self._waiting.begin(self.header)
             self._pods.open()
             self._stream.open(self.path, self.header)
         except BaseException:
@@ -158,7 +159,7 @@ class Recorder:
     def _has_row(self, task_instance_id: str) -> bool:
         """Tell whether the database has a row; where it cannot say, what we see is ours."""
         try:
-            return self._database.state_now(task_instance_id)[0]
+            return self._database.has_row(task_instance_id)
         except psycopg.Error:
             return True
 

@@ -9,26 +9,19 @@ writers, and a lost connection loses nothing: the next poll takes up where the l
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import psycopg
 import tenacity
 
 from oracle import audit
-from oracle.events import (
-    Attempts,
-    DagRunEvent,
-    Event,
-    LedgerEvent,
-    Row,
-    TaskInstanceEvent,
-    TaskInstanceKey,
-)
+from oracle.events import Event, RowModel
+from oracle.pooler import APPLICATION_NAME
 from oracle.recorder_clock import DatabaseClock
+from oracle.recorder_row import EVENTS, gap_of
 from oracle.recorder_stream import Stream
 
-APPLICATION_NAME = "ha-chaos-recorder"
 PERIOD = 0.1
 """Seconds between two polls; after a poll of `MANY` rows or more the next follows at once."""
 
@@ -61,78 +54,6 @@ _TRIM = "DELETE FROM oracle.audit WHERE xid < pg_snapshot_xmin(%(seen)s::pg_snap
 
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 Names = Callable[[str], str]
-_Change = Literal["insert", "update", "delete"]
-
-
-class _TaskInstanceBody(msgspec.Struct):
-    op: _Change
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-    old: Row | None
-    new: Row | None
-    region: str = ""
-
-
-class _RunState(msgspec.Struct):
-    state: str | None
-
-
-class _RunBody(msgspec.Struct):
-    op: _Change
-    dag_id: str
-    run_id: str
-    old: _RunState | None
-    new: _RunState | None
-
-
-class _GapBody(msgspec.Struct):
-    table: str
-    reason: str
-
-
-class _LedgerBody(msgspec.Struct):
-    op: Literal["start", "end", "fail"]
-    dag_id: str
-    run_id: str
-    task_id: str
-    try_number: int
-    map_index: int = -1
-    pod: str = ""
-    pid: int = 0
-
-
-_task_instance = msgspec.json.Decoder(_TaskInstanceBody).decode
-_run = msgspec.json.Decoder(_RunBody).decode
-_ledger = msgspec.json.Decoder(_LedgerBody).decode
-_gap = msgspec.json.Decoder(_GapBody).decode
-
-
-def _task_instance_event(t: float, process: str, xid: int, text: str) -> Event:
-    body = _task_instance(text)
-    key = TaskInstanceKey(body.dag_id, body.run_id, body.task_id, body.map_index, body.region)
-    return TaskInstanceEvent(t, body.op, key, body.old, body.new, process, xid)
-
-
-def _run_event(t: float, process: str, xid: int, text: str) -> Event:
-    body = _run(text)
-    old = body.old.state if body.old else None
-    new = body.new.state if body.new else None
-    return DagRunEvent(t, body.op, body.dag_id, body.run_id, old, new, process, xid)
-
-
-def _ledger_event(t: float, _process: str, _xid: int, text: str) -> Event:
-    body = _ledger(text)
-    key = TaskInstanceKey(body.dag_id, body.run_id, body.task_id, body.map_index)
-    return LedgerEvent(t, body.op, key, body.try_number, body.pod, body.pid)
-
-
-_KINDS: dict[str, Callable[[float, str, int, str], Event]] = {
-    "ti": _task_instance_event,
-    "run": _run_event,
-    "ledger": _ledger_event,
-}
 
 
 class DatabaseReader:
@@ -165,7 +86,7 @@ class DatabaseReader:
         self._polled = 0.0
         self._measured = 0.0
         self._gaps: set[str] = set()
-        self.model: Attempts = "row-per-task"
+        self.model: RowModel = "row-per-task"
 
     def open(self) -> None:
         """Connect and begin. Raises AuditError where there is no audit or no database."""
@@ -241,21 +162,34 @@ class DatabaseReader:
         To the execution API an archived attempt is not. Raises psycopg.Error.
         """
         live = " AND working_set" if self.model == "row-per-attempt" else ""
-        with psycopg.connect(self._dsn, application_name=APPLICATION_NAME) as connection:
-            row = connection.execute(
-                f"SELECT state FROM task_instance WHERE id = %s{live}", (task_instance_id,)
-            ).fetchone()
+        row = self._row(task_instance_id, live)
         return (True, row[0]) if row else (False, None)
+
+    def has_row(self, task_instance_id: str) -> bool:
+        """Tell whether a row of this id is there, an archived attempt's too; likewise."""
+        return self._row(task_instance_id) is not None
+
+    def _row(self, task_instance_id: str, condition: str = "") -> tuple[Any, ...] | None:
+        with psycopg.connect(
+            self._dsn,
+            application_name=APPLICATION_NAME,
+            connect_timeout=5,
+            tcp_user_timeout=10_000,
+            prepare_threshold=None,
+        ) as connection:
+            return connection.execute(
+                f"SELECT state FROM task_instance WHERE id = %s{condition}", (task_instance_id,)
+            ).fetchone()
 
     def _event(self, row: tuple[Any, ...]) -> Event | None:
         _, seq, xid, unix, process, kind, body = row
         try:
             if kind == "gap":
-                gap = _gap(body)
+                gap = gap_of(body)
                 self._gap(f"the tables changed under the recorder, {gap.table}: {gap.reason}")
                 return None
             t = self._clock.since_epoch(unix)
-            return _KINDS[kind](t, self._names(process), int(xid), body)
+            return EVENTS[kind](t, self._names(process), int(xid), body)
         except (KeyError, msgspec.ValidationError) as error:
             self._stream.gap(f"row {seq} of the audit, kind {kind}, cannot be understood: {error}")
             return None

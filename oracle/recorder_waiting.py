@@ -11,10 +11,17 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from oracle.events import WAITS_KNOWN, AssumptionEvent, Event, WaitingEvent
+from oracle.attempts import Attempts
+from oracle.events import (
+    WAITS_KNOWN,
+    AssumptionEvent,
+    Event,
+    Header,
+    RowModel,
+    WaitingEvent,
+)
+from oracle.pooler import APPLICATION_NAME
 from oracle.unended import Run, Unended
-
-APPLICATION_NAME = "ha-chaos-recorder"
 
 MOST_RUNS = 2_000
 """Runs that are asked about at most; where more are unended, nothing is called lost."""
@@ -123,10 +130,8 @@ WITH wanted AS (
 SELECT * FROM ({what}) reasons WHERE why IS NOT NULL LIMIT %(most)s
 """
 
-_HAS_ATTEMPTS = """
-SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE NOT attisdropped
-    AND attrelid = to_regclass('task_instance') AND attname = 'working_set')
-"""
+_CURRENT: dict[RowModel, str] = {"row-per-task": "", "row-per-attempt": "AND i.working_set"}
+"""The condition that leaves archived attempts out, where there are any."""
 
 
 class WaitingReader:
@@ -135,16 +140,26 @@ class WaitingReader:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._unended = Unended()
+        self._attempts: Attempts | None = None
+        self._current = _CURRENT["row-per-task"]
+
+    def begin(self, header: Header) -> None:
+        """Take in what a row is in this history; without that it is a task instance."""
+        self._attempts = Attempts(header)
+        self._current = _CURRENT[header.attempts]
 
     def feed(self, event: Event) -> None:
         """Take the next event of the history."""
-        self._unended.feed(event)
+        for each in self._attempts.feed(event) if self._attempts else (event,):
+            self._unended.feed(each)
 
     def ask(self, t: float) -> list[WaitingEvent | AssumptionEvent]:
         """Return why what is unended waits, as far as it may; `t` is the time of these events.
 
         Where that cannot be had, an unmet assumption says so: nothing may be called lost then.
         """
+        for event in self._attempts.finish() if self._attempts else ():
+            self._unended.feed(event)
         runs = sorted(self._unended.all_runs())
         if not runs:
             return []
@@ -169,8 +184,6 @@ class WaitingReader:
             connection.read_only = True
             connection.execute(f"SET LOCAL statement_timeout = {PATIENCE_MS}")
             connection.execute(f"SET LOCAL lock_timeout = {PATIENCE_MS}")
-            asked = connection.execute(_HAS_ATTEMPTS).fetchone()
-            current = "AND i.working_set" if asked and asked["exists"] else ""
             values = {
                 "dags": [dag_id for dag_id, _ in runs],
                 "runs": [run_id for _, run_id in runs],
@@ -178,7 +191,7 @@ class WaitingReader:
                 "most": MOST_REASONS,
             }
             for what in (_RUNS, _SCHEDULED, _ELSEWHERE, _PAST):
-                statement = _ASKED.replace("{what}", what).replace("{current}", current)
+                statement = _ASKED.replace("{what}", what).replace("{current}", self._current)
                 yield from connection.execute(statement.encode(), values)
 
 

@@ -23,7 +23,7 @@ from oracle.events import (
     TaskInstanceEvent,
     TaskInstanceKey,
 )
-from oracle.recorder_database import APPLICATION_NAME
+from oracle.pooler import APPLICATION_NAME
 from tests.lab.recorder.tables import Connect, Recording, add_task, make_database, set_state
 
 WRITERS = 8
@@ -242,6 +242,19 @@ def test_the_state_of_a_row_by_its_id_is_what_it_is_now(
     assert row is not None
     assert recording.reader.state_now(row[0]) == (True, "running")
     assert recording.reader.state_now("00000000-0000-0000-0000-000000000000") == (False, None)
+
+
+def test_an_archived_row_is_there_though_the_execution_api_does_not_know_it(
+    recording: Recording, connect: Connect
+) -> None:
+    add_task(connect(), "t", "failed")
+    connect().execute("ALTER TABLE task_instance ADD working_set boolean")
+    row = connect().execute("SELECT id::text FROM task_instance").fetchone()
+    assert row is not None
+    recording.reader.model = "row-per-attempt"
+    assert recording.reader.state_now(row[0]) == (False, None)
+    assert recording.reader.has_row(row[0])
+    assert not recording.reader.has_row("00000000-0000-0000-0000-000000000000")
 
 
 @pytest.fixture

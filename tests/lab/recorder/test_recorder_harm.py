@@ -87,7 +87,7 @@ def test_a_release_with_other_columns_is_refused_by_their_names_and_nothing_is_l
 ) -> None:
     airflow.execute(change.encode())
     before = catalogs(dsn)
-    for refused in (audit.install, audit.attempt):
+    for refused in (audit.install, audit.rehearse):
         with pytest.raises(audit.AuditError, match="does not know this release") as caught:
             refused(dsn)
         assert named in str(caught.value)
@@ -103,7 +103,7 @@ def test_what_does_not_work_there_is_refused_with_the_reason_and_nothing_is_left
         ALTER TABLE task_instance ALTER state TYPE fussy"""
     )
     before = catalogs(dsn)
-    for refused in (audit.install, audit.attempt):
+    for refused in (audit.install, audit.rehearse):
         with pytest.raises(audit.AuditError, match="fussy") as caught:
             refused(dsn)
         assert "\n" not in str(caught.value)
@@ -117,7 +117,7 @@ def test_trying_leaves_no_trace_and_waits_for_nobody(
     busy = connect("scheduler-2", autocommit=False)
     set_state(busy, "t", "queued")
     before = catalogs(dsn)
-    audit.attempt(dsn, timeout=0.0)
+    audit.rehearse(dsn, timeout=0.0)
     assert catalogs(dsn) == before
 
 
@@ -127,7 +127,7 @@ def test_a_long_query_does_not_hinder_the_installation(dsn: str, connect: Connec
     audit.install(dsn, timeout=0.0)
 
 
-@pytest.mark.parametrize("change", [audit.install, audit.remove, audit.attempt])
+@pytest.mark.parametrize("change", [audit.install, audit.remove, audit.rehearse])
 @pytest.mark.parametrize("comment", ["NULL", "'Oracle functions'"])
 def test_a_schema_of_somebody_else_is_refused_and_kept(
     dsn: str, airflow: Connection, change: Callable[[str], None], comment: str

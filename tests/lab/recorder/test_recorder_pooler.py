@@ -43,7 +43,7 @@ def test_a_pool_with_nothing_to_give_and_one_without_transactions_are_refused_so
 def test_nothing_is_done_through_a_transaction_pooler(dsn: str) -> None:
     before = catalogs(dsn)
     with pgbouncer(dsn, "transaction") as through:
-        for refused in (audit.install, audit.attempt):
+        for refused in (audit.install, audit.rehearse):
             with pytest.raises(audit.AuditError, match="shares its sessions") as caught:
                 refused(through)
             assert "\n" not in str(caught.value)

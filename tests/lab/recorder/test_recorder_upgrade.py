@@ -69,7 +69,7 @@ def migrate(airflow: Airflow, server: Postgres) -> None:
 def test_every_release_is_recorded_and_left_as_it_was(version: str) -> None:
     with migrated(prepare(version)) as (server, scheduler):
         before = catalogs(server.dsn())
-        audit.attempt(server.dsn())
+        audit.rehearse(server.dsn())
         assert catalogs(server.dsn()) == before
         audit.install(server.dsn())
         recording = Recording(server.dsn())

@@ -11,6 +11,7 @@ from oracle.events import (
     WAITS_KNOWN,
     AssumptionEvent,
     DagRunEvent,
+    Header,
     Row,
     TaskInstanceEvent,
     TaskInstanceKey,
@@ -54,9 +55,16 @@ def add_task(
     )
 
 
-def asked(dsn: str, *runs: str) -> list[tuple[str, str | None, str | None, str]]:
+ATTEMPTS = Header(1, "r", "3.4.0b2", "embedded", ["s"], 1, 0.0, attempts="row-per-attempt")
+
+
+def asked(
+    dsn: str, *runs: str, header: Header | None = None
+) -> list[tuple[str, str | None, str | None, str]]:
     """Return what is said to wait when these runs are unended in the history."""
     reader = WaitingReader(dsn)
+    if header:
+        reader.begin(header)
     for run_id in runs:
         reader.feed(DagRunEvent(0.0, "insert", "d", run_id, None, "running", "api-server"))
     told = reader.ask(9.0)
@@ -196,7 +204,18 @@ def test_where_an_attempt_is_a_row_archived_ones_take_no_slot(
     add_task(database, "r1", "archived", "running")
     database.execute("UPDATE task_instance SET working_set = NULL")
     add_task(database, "r1", "t", "scheduled")
-    assert asked(dsn, "r1") == []
+    assert asked(dsn, "r1", header=ATTEMPTS) == []
+
+
+def test_an_archived_attempt_that_is_deleted_ends_nothing() -> None:
+    reader = WaitingReader("host=127.0.0.1 port=1")
+    reader.begin(ATTEMPTS)
+    ti = TaskInstanceKey("d", "r1", "t")
+    gone = Row("a", "failed", 1, archived=True)
+    reader.feed(TaskInstanceEvent(1.0, "insert", ti, None, Row("b", "queued", 2), "s", 1))
+    reader.feed(TaskInstanceEvent(2.0, "delete", ti, gone, None, "s", 2))
+    (told,) = reader.ask(9.0)
+    assert isinstance(told, AssumptionEvent), "what is unended is asked about, here in vain"
 
 
 def test_what_has_ended_is_not_asked_about(database: Connection) -> None:
