@@ -18,6 +18,9 @@ ProcessOp = Literal["watched", "started", "ended"]
 # Seconds; on a cluster, where looking costs a call, as many times longer as all takes there.
 _STEP = 0.25
 
+_LAST = 15.0
+"""Seconds that the last look may take; a cluster that is gone may let a caller wait for minutes."""
+
 # What a lab that is asked while it is disturbed may answer with.
 _MUTE = (LabError, ApiException, HTTPError, OSError)
 
@@ -59,11 +62,14 @@ class Ends:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look for the last time."""
+        """Look for the last time; once more is nothing."""
+        if self._over.is_set():
+            return
         self._over.set()
         if self._thread.ident is not None:
-            self._thread.join()
-            self._look()
+            self._thread.join(_LAST)
+            if not self._thread.is_alive():
+                self._look()
 
     def _watch(self) -> None:
         while not self._over.wait(_STEP * self._lab.pace):

@@ -90,9 +90,7 @@ def ended(call: pytest.CallInfo[None], record: Mapping[str, Any] | None) -> tupl
     if isinstance(error, pytest.skip.Exception):
         return "skipped", reason
     if record and record["verdict"] == "invalid":
-        reason = ", ".join(
-            f"{name} {count}" for name, count in record["violations"].items() if count
-        )
+        reason = told_broken(record["violations"])
     if isinstance(error, pytest.xfail.Exception):
         return "xfailed", reason
     checked = isinstance(error, pytest.fail.Exception | AssertionError)
@@ -110,17 +108,6 @@ def link(issue: str) -> tuple[str, str] | None:
 def told_broken(violations: Mapping[str, int]) -> str:
     """Name the broken promises with how often each was broken."""
     return ", ".join(f"{name} {count}" for name, count in violations.items() if count)
-
-
-def _violated(record: Mapping[str, Any]) -> str:
-    """Name what was broken, and the known race where it is that."""
-    told = told_broken(record["violations"])
-    known = record["known"]
-    broken = {name for name, count in record["violations"].items() if count}
-    if known and known["affected"] and broken & set(known["breaks"]):
-        issue = link(known["issue"])
-        return f"{told}; known as {issue[1] if issue else known['title']}"
-    return told
 
 
 def _first_line(text: str) -> str:

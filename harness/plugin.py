@@ -170,8 +170,11 @@ def _skip_what_it_lacks(node: pytest.Item, lab: Lab) -> None:
 
 
 @pytest.fixture
-def history(request: pytest.FixtureRequest, lab: Lab, seed: int) -> Run:
-    """The recorder and the judge of this test; the test is judged when its function returns."""
+def history(request: pytest.FixtureRequest, lab: Lab, seed: int) -> Iterator[Run]:
+    """The recorder and the judge of this test; the test is judged when its function returns.
+
+    Where it never does, as when the session is stopped, nobody looks on for longer than it lasts.
+    """
     session = request.config.stash[SESSION]
     name = request.node.name
     wanted = session.folder(request.node.callspec.params["lab"]) / _test_folder(request.node)
@@ -179,7 +182,8 @@ def history(request: pytest.FixtureRequest, lab: Lab, seed: int) -> Run:
     run = Run(lab, folder, name, seed, trims="observation" in request.fixturenames)
     run.begin()
     request.node.stash[RUN] = run
-    return run
+    yield run
+    run.abandon()
 
 
 def _test_folder(node: pytest.Item) -> Path:

@@ -102,8 +102,12 @@ class Run:
         )
         self._recorder.start()
         self._judge = Judge(self._recorder.header)
-        self._ends.begin()
-        ailments = self.lab.ailments()
+        try:
+            self._ends.begin()
+            ailments = self.lab.ailments()
+        except BaseException:
+            self.abandon()
+            raise
         self.assume("lab-healthy-before", not ailments, "; ".join(ailments) or "healthy", "healthy")
 
     @property
@@ -183,7 +187,7 @@ class Run:
                 self.faults[fault] = fault.fired()
 
     def abandon(self) -> None:
-        """Stop looking on at a test that is skipped after all."""
+        """Stop looking on at a test that is skipped after all, or stopped; a run's end is one."""
         self._ends.stop()
         self.recorder.stop()
 

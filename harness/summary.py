@@ -12,7 +12,7 @@ from harness.session import RUNS, Session
 from harness.table import Cell, Table
 from lab import leftovers
 from reports.folder import attempts, point, write_json
-from reports.records import SessionRecord
+from reports.records import Ended, SessionRecord
 from reports.store import VERDICT, read_run
 
 _WITNESS_LINES = 15
@@ -70,8 +70,7 @@ def _cell(test: str, session: SessionRecord, record: dict[str, Any] | None) -> C
     ended = session.tests.get(test)
     if ended is None and record is None:
         return Cell("not run", reason="the session ended before it")
-    crashed = ended is not None and ended.outcome == "crashed"
-    if ended and (record is None or (crashed and record["verdict"] != "invalid")):
+    if ended and (record is None or _undone(ended, record["verdict"])):
         return Cell(ended.outcome, reason=ended.reason)
     assert record is not None
     most = max(record["violations"].values(), default=0)
@@ -81,6 +80,13 @@ def _cell(test: str, session: SessionRecord, record: dict[str, Any] | None) -> C
         told_broken(record["violations"]),
         " ".join("; ".join(record["reasons"]).split()) if record["verdict"] == "unknown" else "",
     )
+
+
+def _undone(ended: Ended, verdict: str) -> bool:
+    """Tell whether how a test ended says more than its verdict, which was given before that."""
+    if ended.outcome == "broken":
+        return verdict == "valid"
+    return ended.outcome == "crashed" and verdict != "invalid"
 
 
 def short(test: str, place: str) -> str:

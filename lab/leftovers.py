@@ -20,8 +20,15 @@ def forget(lab: str) -> None:
 
 
 def told() -> list[str]:
-    """Return what is written down, a line each, for the end of a session."""
-    return [line for path in sorted(_folder().iterdir()) for line in path.read_text().splitlines()]
+    """Return what is written down, a line each, for the end of a session.
+
+    Where no cache can be had, nothing of ours was written, nor put into a database.
+    """
+    try:
+        texts = [path.read_text() for path in sorted(_folder().iterdir())]
+    except (OSError, RuntimeError):
+        return []
+    return [line for text in texts for line in text.splitlines()]
 
 
 def removal(lab: str, where: str, dsn: str, modules: list[str]) -> str:

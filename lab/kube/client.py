@@ -49,16 +49,6 @@ def core_v1(client: Any) -> Any:
     return kubernetes.client.CoreV1Api(client)
 
 
-def apps_v1(client: Any) -> Any:
-    """Return a `kubernetes.client.AppsV1Api`."""
-    return kubernetes.client.AppsV1Api(client)
-
-
-def batch_v1(client: Any) -> Any:
-    """Return a `kubernetes.client.BatchV1Api`."""
-    return kubernetes.client.BatchV1Api(client)
-
-
 def end_reads(sock: socket.socket) -> None:
     """Have whoever reads from a socket, in another thread, find its end.
 

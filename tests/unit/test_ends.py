@@ -157,6 +157,17 @@ def test_each_end_of_a_run_is_told_once_and_those_before_it_never() -> None:
     ]
 
 
+def test_once_stopped_nothing_more_is_told() -> None:
+    lab = Scripted()
+    ends, told = watch(lab)
+    ends.begin()
+    ends.stop()
+    lab.found = [ProcessEnd("scheduler-1", 1, 20.0)]
+    ends.stop()
+
+    assert told == WATCHED
+
+
 def test_a_lab_that_cannot_answer_is_told_of_by_nobody() -> None:
     lab = Scripted()
     lab.mute = True

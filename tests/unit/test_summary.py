@@ -80,6 +80,33 @@ def test_a_violation_is_shown_though_a_later_attempt_crashed_or_never_ended() ->
         assert "invalid  1/47" in terminal.written
 
 
+@pytest.mark.parametrize(
+    ("end", "verdict", "word"),
+    [
+        (Ended("broken", reason="the lab is gone"), "valid", "broken"),
+        (Ended("broken", reason="the verdict is unknown"), "unknown", "unknown"),
+        (Ended("broken", reason="the lab is gone"), "invalid", "invalid"),
+        (Ended("failed", reason="a known race stayed away"), "valid", "valid"),
+    ],
+)
+def test_what_broke_after_a_valid_verdict_is_not_shown_as_valid(
+    end: Ended, verdict: str, word: str
+) -> None:
+    test = a_test("a[", "3.0.6")
+    terminal = Terminal()
+    place = {Path("runs/20260101-000000-3.0.6"): session("3.0.6", {test: end})}
+    table(place, [judged(test, verdict)]).write(terminal)
+    assert terminal.written.split()[1] == word
+
+
+def test_a_session_without_a_cache_has_nothing_left_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path / "file" / "cache"))
+    assert leftovers.told() == []
+
+
 def test_a_release_that_scheduled_nothing_twice_is_told_by_the_promise_it_broke() -> None:
     group = [record("invalid", task_instances=4) | {"violations": {"queued-in-time": 1}}]
     said = headline(group)
