@@ -13,7 +13,8 @@ def main() -> int:
     """Run the command line; 0 done, 2 it could not be."""
     parser = argparse.ArgumentParser(
         prog="python -m chaos",
-        description="Takes the schema `chaos` and its policies out of an Airflow database. "
+        description="Takes the schema `chaos` and its policies out of an Airflow database; one "
+        "that is not ours is left alone. "
         f"{DSN_VARIABLE} holds the database's libpq conninfo or URL.",
     )
     parser.add_argument("command", choices=["remove"])
@@ -22,6 +23,8 @@ def main() -> int:
         if not (dsn := os.environ.get(DSN_VARIABLE)):
             raise LabError(f"{DSN_VARIABLE} is not set.", "It names the database.")
         statement.remove(dsn, timeout=8.0)
+    except statement.NotOurs as error:
+        print(f"Nothing of ours is there. {error.message}", file=sys.stderr)
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -53,6 +53,8 @@ class Keeper:
     def _try(self, work: Callable[[psycopg.Connection, float], None]) -> str | None:
         try:
             work(self._open(), _PATIENCE)
+        except statement.NotOurs:
+            return None
         except (psycopg.Error, LabError, audit.AuditError) as error:
             return (str(error).strip().splitlines() or [type(error).__name__])[0]
         return None

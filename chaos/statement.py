@@ -144,15 +144,19 @@ def remove_on(connection: psycopg.Connection, timeout: float = 30.0) -> None:
     log.debug("Rules inside statements are removed.")
 
 
+class NotOurs(LabError):
+    """A schema `chaos` of somebody else stands in the database: nothing of ours does."""
+
+
 def _mark(connection: psycopg.Connection) -> str | None:
-    """Return the mark of our schema, None when there is none; LabError if it is not ours."""
+    """Return the mark of our schema, None when there is none; NotOurs if it is not ours."""
     row = connection.execute(
         "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'chaos'"
     ).fetchone()
     if row is None:
         return None
     if not str(row[0]).startswith(_OURS):
-        raise LabError(
+        raise NotOurs(
             "The database has a schema `chaos` that is not ours.",
             "Rename it, or use another database.",
         )

@@ -25,16 +25,6 @@ from tests.lab.recorder.pgbouncer import PROGRAM, pgbouncer
 from tests.lab.recorder.test_recorder_audit import catalogs
 from tests.labs import eventually
 
-_DAG = "CREATE TABLE dag (dag_id text PRIMARY KEY); INSERT INTO dag VALUES ('d')"
-
-
-@pytest.fixture
-def dag(dsn: str) -> str:
-    """Give the database a table dag, too."""
-    with psycopg.connect(dsn) as connection:
-        connection.execute(_DAG.encode())
-    return dsn
-
 
 @pytest.fixture
 def expire(postgres: Postgres) -> Iterator[Callable[[], None]]:
@@ -53,18 +43,18 @@ def as_superuser(postgres: Postgres, dsn: str) -> str:
 
 
 def test_a_password_that_expired_does_not_keep_the_removal_from_working(
-    postgres: Postgres, dag: str, expire: Callable[[], None]
+    postgres: Postgres, dsn: str, expire: Callable[[], None]
 ) -> None:
-    before = catalogs(dag)
-    keeper = Keeper(dag)
-    audit.install(dag)
-    statement.install(dag)
-    assert eventually(lambda: sessions(postgres, dag) > 0)
+    before = catalogs(dsn)
+    keeper = Keeper(dsn)
+    audit.install(dsn)
+    statement.install(dsn)
+    assert eventually(lambda: sessions(postgres, dsn) > 0)
     expire()
     with pytest.raises(audit.AuditError, match="password authentication failed"):
-        audit.remove(dag)
+        audit.remove(dsn)
     assert keeper.remove() is None
-    assert catalogs(as_superuser(postgres, dag)) == before
+    assert catalogs(as_superuser(postgres, dsn)) == before
     keeper.close()
 
 
@@ -79,7 +69,7 @@ def sessions(postgres: Postgres, dsn: str) -> int:
 
 
 def test_a_process_that_was_killed_leaves_nothing(
-    postgres: Postgres, dag: str, expire: Callable[[], None]
+    postgres: Postgres, dsn: str, expire: Callable[[], None]
 ) -> None:
     script = (
         "import os, sys, time; from lab.attach.keeper import Keeper; Keeper(os.environ['DSN']); "
@@ -88,41 +78,55 @@ def test_a_process_that_was_killed_leaves_nothing(
     owner = subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=PROJECT,
-        env={**os.environ, "DSN": dag},
+        env={**os.environ, "DSN": dsn},
         stdin=subprocess.PIPE,
     )
-    assert eventually(lambda: sessions(postgres, dag) > 0)
-    audit.install(dag)
-    statement.install(dag)
+    assert eventually(lambda: sessions(postgres, dsn) > 0)
+    audit.install(dsn)
+    statement.install(dsn)
     expire()
     owner.kill()
     owner.wait()
-    assert eventually(lambda: not audit.installed(as_superuser(postgres, dag)))
-    assert eventually(lambda: sessions(postgres, dag) == 0)
-    assert statement.unavailable(as_superuser(postgres, dag))
+    assert eventually(lambda: not audit.installed(as_superuser(postgres, dsn)))
+    assert eventually(lambda: sessions(postgres, dsn) == 0)
+    assert statement.unavailable(as_superuser(postgres, dsn))
 
 
-def test_a_lost_connection_is_made_anew(postgres: Postgres, dag: str) -> None:
-    keeper = Keeper(dag)
-    assert eventually(lambda: sessions(postgres, dag) > 0)
-    with psycopg.connect(as_superuser(postgres, dag), autocommit=True) as connection:
+def test_a_lost_connection_is_made_anew(postgres: Postgres, dsn: str) -> None:
+    keeper = Keeper(dsn)
+    assert eventually(lambda: sessions(postgres, dsn) > 0)
+    with psycopg.connect(as_superuser(postgres, dsn), autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE application_name = 'chaos' AND datname = current_database()"
         )
-    audit.install(dag)
+    audit.install(dsn)
     outcomes = [keeper.remove(), keeper.remove()]
     assert outcomes[-1] is None, "the first may be what notices the loss"
-    assert not audit.installed(dag)
+    assert not audit.installed(dsn)
     keeper.close()
 
 
-def test_why_it_cannot_be_removed_is_one_line(dag: str) -> None:
-    with psycopg.connect(dag) as connection:
+def test_why_it_cannot_be_removed_is_one_line(dsn: str) -> None:
+    with psycopg.connect(dsn) as connection:
         connection.execute("CREATE SCHEMA oracle")
-    keeper = Keeper(dag)
+    keeper = Keeper(dsn)
     assert "schema `oracle` that is not ours" in (keeper.remove() or "")
     keeper.close()
+
+
+def test_a_schema_chaos_of_somebody_else_is_nothing_that_is_left(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA chaos")
+        keeper = Keeper(dsn)
+        assert keeper.remove() is None
+        keeper.close()
+        command = [sys.executable, "-m", "chaos", "remove"]
+        env = {**os.environ, "HA_CHAOS_DSN": dsn}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+        row = connection.execute("SELECT to_regnamespace('chaos') IS NOT NULL").fetchone()
+    assert row == (True,)
 
 
 def attached(folder: Path, database: Database) -> None:
@@ -152,7 +156,7 @@ def database_of(dsn: str) -> Database:
 
 def test_what_stays_is_told_with_the_command_that_removes_it_until_it_is_gone(
     postgres: Postgres,
-    dag: str,
+    dsn: str,
     tmp_path: Path,
     expire: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
@@ -160,8 +164,8 @@ def test_what_stays_is_told_with_the_command_that_removes_it_until_it_is_gone(
     monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path / "cache"))
     lab = tmp_path / "3.0.6-abcd"
     lab.mkdir()
-    attached(lab, database_of(dag))
-    audit.install(dag)
+    attached(lab, database_of(dsn))
+    audit.install(dsn)
     expire()
     monkeypatch.chdir(PROJECT)
     assert undo.main([str(lab), "clear"]) == 1
@@ -172,14 +176,14 @@ def test_what_stays_is_told_with_the_command_that_removes_it_until_it_is_gone(
     env = {**os.environ, "PGPASSWORD": "another"}
     done = subprocess.run(["sh", "-c", command], cwd=PROJECT, env=env, capture_output=True)
     assert done.returncode == 0, done.stderr
-    assert not audit.installed(as_superuser(postgres, dag))
+    assert not audit.installed(as_superuser(postgres, dsn))
     assert leftovers.told() == []
 
 
 @pytest.mark.parametrize("other", [False, True])
 def test_a_new_password_is_taken_from_where_it_is_told_and_never_another_database(
     postgres: Postgres,
-    dag: str,
+    dsn: str,
     tmp_path: Path,
     expire: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
@@ -189,29 +193,29 @@ def test_a_new_password_is_taken_from_where_it_is_told_and_never_another_databas
     monkeypatch.chdir(PROJECT)
     lab = tmp_path / "3.0.6-abcd"
     lab.mkdir()
-    stored = database_of(dag)
+    stored = database_of(dsn)
     attached(lab, replace(stored, name="gone") if other else stored)
-    audit.install(dag)
+    audit.install(dsn)
     expire()
     url = f"postgresql://{OWNER}:another@{stored.host}:{stored.port}/{stored.name}"
     monkeypatch.setenv("HA_CHAOS_DATABASE_URL", url)
     assert undo.main([str(lab), "clear"]) == int(other)
-    assert audit.installed(as_superuser(postgres, dag)) == other
+    assert audit.installed(as_superuser(postgres, dsn)) == other
     assert bool(leftovers.told()) == other
 
 
-def test_a_backup_fails_while_rules_stand_and_works_again_after(dag: str) -> None:
+def test_a_backup_fails_while_rules_stand_and_works_again_after(dsn: str) -> None:
     def dump(*more: str) -> int:
-        command = [str(binaries() / "pg_dump"), "-d", dag, "-f", os.devnull, *more]
+        command = [str(binaries() / "pg_dump"), "-d", dsn, "-f", os.devnull, *more]
         return subprocess.run(command, capture_output=True, check=False).returncode
 
     assert dump() == 0
-    audit.install(dag)
+    audit.install(dsn)
     assert dump() == 0, "the recorder alone hinders no backup"
-    statement.install(dag)
+    statement.install(dsn)
     assert dump() != 0
     assert dump("--enable-row-security") == 0
-    statement.remove(dag)
+    statement.remove(dsn)
     assert dump() == 0
 
 

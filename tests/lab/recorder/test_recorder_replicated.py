@@ -37,9 +37,6 @@ def published(logical: Postgres) -> Iterator[psycopg.Connection]:
     """Make a database with subscribers of all its tables; lend a superuser's connection to it."""
     name = str(psycopg.conninfo.conninfo_to_dict(make_database(logical))["dbname"])
     with psycopg.connect(logical.dsn(SUPERUSER, name), autocommit=True) as connection:
-        connection.execute(
-            "CREATE TABLE dag (dag_id text PRIMARY KEY); ALTER TABLE dag OWNER TO airflow"
-        )
         connection.execute(PUBLISHED)
         connection.execute(DECODED.format(name=name).encode())
         yield connection
