@@ -5,7 +5,8 @@ import pytest
 from lab.components import PROJECT
 from lab.errors import LabError
 from lab.overrides import ignored, variables
-from lab.settings import FIXED, Endpoints, _where_it_is
+from lab.settings import FIXED, Endpoints, _where_it_is, airflow_settings
+from load.profiles import FAST_PODS, PROFILES
 
 AT = Endpoints(1, 2, 3, 4, "http://127.0.0.1:5", "secret", "secret")
 
@@ -37,6 +38,16 @@ def test_what_is_no_setting_is_refused_with_how_to_write_one(setting: str) -> No
 def test_no_setting_leads_a_lab_to_somebody_elses_database_or_cluster(option: str) -> None:
     with pytest.raises(LabError, match=f"{option.lower()}: the lab itself decides that"):
         variables([f"{option}=elsewhere"])
+
+
+def test_a_lab_makes_as_many_pods_a_loop_as_airflow_does_by_default() -> None:
+    """Only floods that are about numbers ask for more; those with faults are as a deployment is."""
+    assert not set(FAST_PODS) & set(airflow_settings(AT, PROJECT, PROJECT / "dags"))
+    assert (
+        "worker_pods_creation_batch_size" not in (PROJECT / "charts-values/base.yaml").read_text()
+    )
+    fast = {name for name, each in PROFILES.items() if set(FAST_PODS) & set(each.settings)}
+    assert fast == {"issue", "steady"}
 
 
 def test_where_the_labs_parts_are_is_fixed() -> None:
