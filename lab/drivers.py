@@ -15,9 +15,16 @@ from packaging.version import Version
 
 from lab.base import Airflow
 
-# Airflow 3.4 takes psycopg 3 for asynchronous sessions where it is there (airflow/settings.py).
 _PSYCOPG_3_SINCE = (3, 4)
 _FINDS = "import importlib.util as u, sys; sys.exit(0 if u.find_spec('psycopg') else 3)"
+
+
+def prefers_psycopg_3(version: str) -> bool:
+    """Tell whether an Airflow takes psycopg 3 for asynchronous sessions where that is installed.
+
+    From 3.4 on, its pre-releases too (airflow/settings.py).
+    """
+    return Version(version).release >= _PSYCOPG_3_SINCE
 
 
 def database_urls(airflow: Airflow, port: int, password: str, name: str) -> dict[str, str]:
@@ -31,7 +38,7 @@ def database_urls(airflow: Airflow, port: int, password: str, name: str) -> dict
 
 def _asynchronous(airflow: Airflow, place: str, name: str) -> str:
     """Return the URL of asynchronous sessions, by the driver that Airflow itself would take."""
-    if Version(airflow.version).release >= _PSYCOPG_3_SINCE and _has_psycopg_3(airflow):
+    if prefers_psycopg_3(airflow.version) and _has_psycopg_3(airflow):
         return f"postgresql+psycopg_async://{place}"
     return f"postgresql+asyncpg://{place}?dsn=postgresql:///?application_name={name}"
 

@@ -3,9 +3,8 @@
 import json
 from pathlib import Path
 
+from lab.components import PROJECT
 from lab.spec import LabSpec
-
-_CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def read_spec(directory: Path) -> LabSpec:
@@ -28,5 +27,5 @@ def write_request(directory: Path, spec: LabSpec, owner: tuple[int, float] | Non
     """Write down what lab is wanted, and whom it ends with."""
     request = directory / "spec.json"
     request.touch(0o600)
-    wanted = {"spec": spec.to_json(), "owner": owner, "checkout": str(_CHECKOUT)}
+    wanted = {"spec": spec.to_json(), "owner": owner, "checkout": str(PROJECT)}
     request.write_text(json.dumps(wanted))

@@ -45,7 +45,6 @@ class Release:
     schedulers: tuple[str, ...]
     components: tuple[str, ...]
     executor: str
-    workers_namespace: str
     deletes_workers: bool
     named: str
     secret: tuple[str, str]
@@ -116,7 +115,6 @@ def _discover(core: Any, namespace: str, wanted: str) -> Release:
         schedulers=tuple(sorted(pod.metadata.name for pod in by_component["scheduler"])),
         components=tuple(f"{len(each)} {what}" for what, each in sorted(by_component.items())),
         executor=executor,
-        workers_namespace=settings.get("kubernetes_executor", "namespace", namespace),
         deletes_workers=settings.get("kubernetes_executor", "delete_worker_pods", "True") == "True",
         named=_named(container),
         secret=_url_secret(container),

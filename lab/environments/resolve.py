@@ -8,14 +8,12 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from lab.drivers import prefers_psycopg_3
 from lab.environments import pins
 from lab.environments.uvtool import PYTHON, InstallError, run_uv
 from lab.errors import LabError
 
 log = logging.getLogger(__name__)
-
-PSYCOPG3 = Version("3.4.0.dev0")
-"""The Airflow whose asynchronous driver is psycopg 3 where that is installed (its settings.py)."""
 
 
 def requirements(version: str) -> list[str]:
@@ -36,7 +34,7 @@ def requirements(version: str) -> list[str]:
     ]
     if Version(version).is_prerelease:
         wanted.append("apache-airflow-task-sdk>=1.0.0.dev0")
-    if Version(version) >= PSYCOPG3:
+    if prefers_psycopg_3(version):
         wanted.append("psycopg[binary]")
     return wanted
 

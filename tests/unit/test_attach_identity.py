@@ -93,7 +93,6 @@ def a_release(pool_mode: str, named: str) -> Release:
         schedulers=("s-0", "s-1"),
         components=("scheduler",),
         executor="KubernetesExecutor",
-        workers_namespace="n",
         deletes_workers=True,
         named=named,
         secret=("s", "k"),
