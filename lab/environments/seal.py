@@ -25,7 +25,12 @@ SEAL = "seal.json"
 
 _NOT_SEALED = (SEAL, ".lock")
 _AIRFLOWS_OWN = re.compile(r"(^|/)(airflow/|apache_airflow[^/]*/)")
-_BYTECODE = re.compile(r"(.*/)?__pycache__/([^/.]+)\.[^/]*\.pyc")
+# Python writes it under a name with a number first, and moves it into its place.
+_BYTECODE = re.compile(r"(.*/)?__pycache__/([^/.]+)\.[^/]*\.pyc(\.\d+)?")
+
+_LOOKS = 5
+"""Times that a folder is looked at in which files vanish meanwhile: what runs from it writes its
+bytecode, and others who look remove that."""
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True):
@@ -53,10 +58,15 @@ def difference(folder: Path) -> str:
         sealed = msgspec.json.decode((folder / SEAL).read_bytes(), type=dict[str, Entry])
     except (OSError, msgspec.MsgspecError):
         return SEAL
-    try:
-        return _difference(folder, sealed)
-    except OSError as error:  # it cannot be read, or another process is taking it away
-        return str(error.filename)
+    vanished = ""
+    for _ in range(_LOOKS):
+        try:
+            return _difference(folder, sealed)
+        except FileNotFoundError as error:
+            vanished = str(error.filename)
+        except OSError as error:
+            return str(error.filename)
+    return vanished
 
 
 def _difference(folder: Path, sealed: dict[str, Entry]) -> str:

@@ -1,5 +1,6 @@
 """An environment in which something was changed is found, told by its file, and made again."""
 
+import importlib.util
 import logging
 import os
 import py_compile
@@ -133,6 +134,34 @@ def test_bytecode_that_python_writes_as_it_runs_is_no_difference(environment: Pa
     shutil.rmtree((environment / MODULE).parent / "__pycache__")
     assert imported(environment) == "16"
     assert list((environment / MODULE).parent.glob("__pycache__/*.pyc"))
+    assert seal.difference(environment) == ""
+
+
+def test_bytecode_that_is_just_being_written_is_no_difference(environment: Path) -> None:
+    source = environment / MODULE
+    cached = Path(importlib.util.cache_from_source(str(source)))
+    half = cached.with_name(f"{cached.name}.140234")
+    half.write_text("half")
+    assert seal.difference(environment) == ""
+    assert not half.exists()
+    half.with_name("other.cpython-311.pyc.140234").write_text("of no source")
+    assert seal.difference(environment).endswith("other.cpython-311.pyc.140234")
+
+
+def test_what_vanishes_while_it_is_looked_at_is_looked_at_again(
+    environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several processes look at once, and each removes the bytecode that is not as it was made."""
+    cached = Path(importlib.util.cache_from_source(str(environment / OTHER)))
+    cached.write_bytes(cached.read_bytes())
+    look = seal._digest
+
+    def beaten(path: Path) -> str:
+        if path == cached:
+            path.unlink()
+        return look(path)
+
+    monkeypatch.setattr(seal, "_digest", beaten)
     assert seal.difference(environment) == ""
 
 
