@@ -115,8 +115,8 @@ class Register:
         """Write down how a test ended; one that is run again keeps its worst end."""
         folder = self._folder(test)
         if record := self._folders.get(folder):
-            before = record.tests.get(test, Ended("passed"))
-            record.tests[test] = worst_end(before, ended)
+            before = record.tests.get(test)
+            record.tests[test] = worst_end(before, ended) if before else ended
             self._save(folder)
 
     @pytest.hookimpl(trylast=True)

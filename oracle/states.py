@@ -1,6 +1,6 @@
 """Airflow's task instance states, grouped by what they mean to an invariant, and who is who.
 
-The groups follow `airflow.utils.state` of 3.0 to 3.3; None is the state of a task instance that
+The groups follow `airflow.utils.state` of 3.0 to 3.4; None is the state of a task instance that
 no scheduler has picked yet, or that was cleared.
 """
 

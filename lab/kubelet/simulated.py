@@ -17,7 +17,7 @@ import tenacity
 
 from lab.kubelet.pods import Command
 
-# Airflow 3.0 to 3.3 serve this version; the bodies below are the same in all of them.
+# Airflow 3.0 to 3.4 serve this version; the bodies below are the same in all of them.
 _API_VERSION = "2025-04-28"
 _REQUEST_SECONDS = 60
 # As the Task SDK's client: five attempts for what may pass.

@@ -1,7 +1,8 @@
-"""The task instance state machine of Airflow 3.0 to 3.3, as its own code walks it.
+"""The task instance state machine of Airflow 3.0 to 3.4, as its own code walks it.
 
-Read from the wheels of 3.0.4, 3.0.6, 3.1.1, 3.1.8, 3.2.0 and 3.3.2. Where a version is laxer than
-another, the laxer one is written down: what a released Airflow does on purpose is legal here.
+Read from the wheels of 3.0.4, 3.0.6, 3.1.1, 3.1.8, 3.2.0, 3.3.2 and 3.4.0b2. Where a version is
+laxer than another, the laxer one is written down: what a released Airflow does on purpose is legal
+here.
 """
 
 from collections.abc import Callable
@@ -83,7 +84,7 @@ def illegal(role: Role, old: State, new: State, raised: bool) -> str | None:
 
     `raised` tells whether try_number went up with it. Processes that are no part of Airflow's
     daemons, a person's psql or CLI, may do as they like; so may a state that this table, made
-    for 3.0 to 3.3, does not know.
+    for 3.0 to 3.4, does not know.
     """
     if old == new:
         return None

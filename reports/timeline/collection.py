@@ -97,11 +97,10 @@ class _Collector:
         elif isinstance(event, DagRunEvent):
             self._run(event)
         elif isinstance(event, NoteEvent):
-            if len(self._collection.notes) < NOTES:
-                self._collection.notes.append((event.t, redact(event.text)))
+            self._note(event.t, event.text)
         elif isinstance(event, ProcessEvent):
             if told := told_process(event):
-                self._collection.notes.append((event.t, redact(" ".join(told))))
+                self._note(event.t, " ".join(told))
         else:
             self._collection.disturbances.feed(event)
 
@@ -111,6 +110,10 @@ class _Collector:
         self._collection.tracks = {ti: self._trackers[ti].track for ti in ordered}
         self._collection.left_out = len(self._unseen)
         return self._collection
+
+    def _note(self, t: float, text: str) -> None:
+        if len(self._collection.notes) < NOTES:
+            self._collection.notes.append((t, redact(text)))
 
     def _run(self, event: DagRunEvent) -> None:
         run = event.dag_id, event.run_id
