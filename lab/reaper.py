@@ -91,6 +91,6 @@ def reap() -> int:
         if not _namespace_removed(directory):
             continue
         shutil.rmtree(directory, ignore_errors=True)
-        log.info("Removed what is left of a lab whose session is gone: %s", directory.name)
+        log.info("Removed the remains of the lab %s", directory.name)
         count += 1
     return count
