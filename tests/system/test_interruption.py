@@ -1,5 +1,6 @@
 """A test session that is ended by force, in the middle of a flood, leaves nothing running."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -25,7 +26,20 @@ def tree(pid: int) -> list[psutil.Process]:
 
 
 def still_there(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in processes if lives(process)]
+
+
+def lives(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def command(process: psutil.Process) -> str:
+    """Return a process' command line; of one that ends meanwhile none."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "sigkill"])
@@ -49,7 +63,7 @@ def test_an_ended_session_leaves_nothing(number: signal.Signals) -> None:
     )
 
     def floods() -> bool:
-        return any("locust" in " ".join(p.cmdline()) for p in still_there(tree(session.pid)))
+        return any("locust" in command(each) for each in still_there(tree(session.pid)))
 
     assert eventually(floods, 120)
     processes = tree(session.pid)
