@@ -109,7 +109,8 @@ class Rating:
 def sentence(row: Row) -> str:
     """Make one of the gate's rows a sentence."""
     text = row.detail if row.subject in row.detail else f"{row.subject}: {row.detail}"
-    return text[:1].upper() + text[1:].rstrip(".") + "."
+    first = text[:1] if text.startswith("test_") else text[:1].upper()
+    return first + text[1:].rstrip(".") + "."
 
 
 def rate_versions(runs: Iterable[RunFolder], decision: Decision) -> list[Rating]:

@@ -12,7 +12,8 @@ import pytest
 
 from reports import dashboard
 from reports.dashboard import assembly
-from reports.gate import Policy
+from reports.dashboard.versions import sentence
+from reports.gate import Policy, Row
 from reports.gate.policy import Acceptance, Safety
 from reports.store import read_shelf
 from tests.reports.dashboard.folders import CATCHES, CLEAN, LOST, POLICY, RACE, make_run
@@ -246,3 +247,15 @@ def test_where_allure_cannot_be_the_page_says_so(
     page = assembly.build(read_shelf([tmp_path / "runs"]), tmp_path / "site", POLICY)
     assert "There is no Allure report: it needs Node.js" in text_of(page)
     assert not (tmp_path / "site" / "allure").exists()
+
+
+@pytest.mark.parametrize(
+    ("subject", "said"),
+    [
+        ("the load", "The load: too little."),
+        ("test_gated[57618]", "test_gated[57618]: too little."),
+    ],
+)
+def test_a_tests_name_is_written_as_it_is(subject: str, said: str) -> None:
+    row = Row(check="completeness", subject=subject, status="unknown", detail="too little")
+    assert sentence(row) == said
