@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from oracle.events import (
@@ -110,26 +111,26 @@ class NoLiveOrphan(Invariant):
         if later := [each for each in resets if each.reset.t >= until]:
             self._resets[job] = later
         deed = "made a pod" if isinstance(sign, PodEvent) else f"queued {sign.ti}"
-        for queued, reset in resets:
-            if reset.t < until:
-                after = reset.t - queued.t
-                fact = (
-                    f"{reset.process} reset it {after:.1f} s after {queued.process} had queued it, "
-                    f"and {queued.process} {deed} {sign.t - reset.t:.1f} s later"
-                )
-                yield self.violation(fact, reset.ti, reset.t, queued, reset, sign)
+        for each in resets:
+            if each.reset.t < until:
+                yield self._wrong(each, f"{deed} {sign.t - each.reset.t:.1f} s later", sign)
 
     def _outlived(self, end: AssumptionEvent) -> Iterator[Violation]:
-        for resets in self._resets.values():
-            for queued, reset in resets:
-                if queued.process in self._watched - self._ended:
-                    after = reset.t - queued.t
-                    fact = (
-                        f"{reset.process} reset it {after:.1f} s after {queued.process} had queued "
-                        f"it, and {queued.process} never ended"
-                    )
-                    yield self.violation(fact, reset.ti, reset.t, queued, reset, end)
+        alive = self._watched - self._ended
+        for each in chain.from_iterable(self._resets.values()):
+            if each.queued.process in alive:
+                yield self._wrong(each, "never ended", end)
         self._resets.clear()
+
+    def _wrong(
+        self, what: _Reset, deed: str, sign: TaskInstanceEvent | PodEvent | AssumptionEvent
+    ) -> Violation:
+        queued, reset = what
+        fact = (
+            f"{reset.process} reset it {reset.t - queued.t:.1f} s after {queued.process} had "
+            f"queued it, and {queued.process} {deed}"
+        )
+        return self.violation(fact, reset.ti, reset.t, queued, reset, sign)
 
 
 def _was_queued(event: TaskInstanceEvent) -> bool:
