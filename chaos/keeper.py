@@ -22,6 +22,7 @@ import psycopg
 from chaos import statement
 from lab.errors import LabError
 from oracle import audit
+from oracle.redaction import first_line
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Keeper:
         except statement.NotOurs:
             return None
         except (psycopg.Error, LabError, audit.AuditError) as error:
-            return (str(error).strip().splitlines() or [type(error).__name__])[0]
+            return first_line(error)
         return None
 
     def _open(self) -> psycopg.Connection:

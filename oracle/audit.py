@@ -17,7 +17,7 @@ from psycopg import sql
 from oracle import audit_proof, audit_tables, pooler
 from oracle.audit_tables import WATCHED, Connection
 from oracle.events import RowModel
-from oracle.redaction import redact
+from oracle.redaction import first_line
 
 _SCRIPT = Path(__file__).with_name("audit.sql").read_text()
 _OURS = "ha-chaos audit "
@@ -134,7 +134,7 @@ def installed(dsn: str) -> bool:
     except psycopg.errors.UndefinedTable:
         return False  # somebody removes it at this moment
     except psycopg.Error as error:
-        raise AuditError(f"the audit cannot be looked for: {_line(error)}") from error
+        raise AuditError(f"the audit cannot be looked for: {first_line(error)}") from error
 
 
 def intact(connection: Connection) -> bool:
@@ -221,7 +221,9 @@ def _refuse_pooler(dsn: str) -> None:
     try:
         reason = pooler.shared_sessions(dsn)
     except psycopg.Error as error:
-        raise AuditError(f"the audit cannot be installed or removed: {_line(error)}") from error
+        raise AuditError(
+            f"the audit cannot be installed or removed: {first_line(error)}"
+        ) from error
     if reason:
         raise AuditError(f"the recorder works through no such connection: {reason}")
 
@@ -260,8 +262,6 @@ def _patiently(where: str | Connection, timeout: float, work: Callable[[Connecti
             f"Airflow's tables stayed locked for {timeout:.0f} s; is a process held at a gate?"
         ) from error
     except psycopg.Error as error:
-        raise AuditError(f"the audit cannot be installed or removed: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    return redact((str(error).strip().splitlines() or [type(error).__name__])[0])
+        raise AuditError(
+            f"the audit cannot be installed or removed: {first_line(error)}"
+        ) from error

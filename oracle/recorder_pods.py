@@ -29,6 +29,7 @@ from oracle.recorder_pod import (
     row_of,
 )
 from oracle.recorder_stream import RecorderError, Stream
+from oracle.redaction import first_line
 
 SELECTOR = "kubernetes_executor=True"
 """The label that KubernetesExecutor puts on every pod it makes (its pod_generator.py)."""
@@ -255,4 +256,4 @@ def _lines(response: Any) -> Iterator[bytes]:
 def _line(error: Exception) -> str:
     if isinstance(error, ApiException):
         return f"HTTP {error.status} {error.reason}"
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return first_line(error)

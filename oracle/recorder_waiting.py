@@ -21,6 +21,7 @@ from oracle.events import (
     WaitingEvent,
 )
 from oracle.pooler import APPLICATION_NAME
+from oracle.redaction import first_line
 from oracle.unended import Run, Unended
 
 MOST_RUNS = 2_000
@@ -168,7 +169,7 @@ class WaitingReader:
         try:
             found = list(self._reasons(runs))
         except psycopg.Error as error:
-            return [_unknown(t, f"the database could not be asked: {_line(error)}")]
+            return [_unknown(t, f"the database could not be asked: {first_line(error)}")]
         if len(found) >= MOST_REASONS:
             return [_unknown(t, f"there are {MOST_REASONS} reasons or more")]
         return [WaitingEvent(t, **reason) for reason in found]
@@ -197,7 +198,3 @@ class WaitingReader:
 
 def _unknown(t: float, why: str) -> AssumptionEvent:
     return AssumptionEvent(t, WAITS_KNOWN, False, why, "why what is unended waits")
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

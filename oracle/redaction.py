@@ -98,6 +98,11 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
     return text
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, without secrets; its name if it says nothing."""
+    return redact((str(error).strip().splitlines() or [type(error).__name__])[0])
+
+
 def excerpt(text: str, limit: int = CUT) -> str:
     """Hide secrets and cut the text to `limit` characters."""
     text = redact(text)
