@@ -21,8 +21,8 @@ from pathlib import Path
 
 import psycopg
 
-from lab.postgres import Postgres
-from oracle import audit
+from lab.embedded.postgres import Postgres
+from recorder import audit
 from tests.lab.recorder.tables import TABLES, Connection
 
 ROWS = 480

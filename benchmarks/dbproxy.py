@@ -18,8 +18,8 @@ import psutil
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from lab.paths import cache_dir
-from lab.postgres import Postgres
+from common.paths import cache_dir
+from lab.embedded.postgres import Postgres
 
 STATEMENTS = {
     "SELECT 1": "SELECT 1",

@@ -20,13 +20,13 @@ from pathlib import Path
 
 import psutil
 
-from harness.run import Run
 from lab.environments import prepare
 from lab.life import AnyLab, start
 from lab.pool import Owner
 from lab.spec import LabSpec
 from load.profiles import profile
-from oracle import audit
+from recorder import audit
+from run.run import Run
 
 PROFILE = replace(profile("issue"), runs=12, rate=2.0)
 OURS = ("kubeapi", "kubelet", "dbproxy", "recorder and judge", "Locust")

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from lab.errors import LabError
+from common.errors import UserError
 from reports.performance import bare_name
 from reports.records import TestRecord
 from reports.statistics import Rate, compare_outcomes, quantile
@@ -104,7 +104,7 @@ def main() -> int:
             kept(options.what, options.read or (), options.versions) if options.read else ()
         ):
             found[test.airflow].append(test)
-    except LabError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for version in options.version:

@@ -4,9 +4,9 @@ import argparse
 import os
 import sys
 
-from chaos import statement
-from lab.attach.database import DSN_VARIABLE, conninfo_of
-from lab.errors import LabError
+from chaos.holds import installer as statement
+from common.errors import UserError
+from lab.cluster.database import DSN_VARIABLE, conninfo_of
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
         statement.remove(conninfo_of(os.environ.get(DSN_VARIABLE, "")), timeout=8.0)
     except statement.NotOurs as error:
         print(f"Nothing of ours is there. {error.message}", file=sys.stderr)
-    except LabError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

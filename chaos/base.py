@@ -8,8 +8,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import ClassVar, Literal, Self
 
+from common.errors import UserError
 from lab.base import Lab
-from lab.errors import LabError
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Fault(ABC):
 
     def __init__(self, process: str, record: Record | None = None, lasts: float = 0.0) -> None:
         if lasts < 0:
-            raise LabError(f"A fault cannot last {lasts:g} s.", "Give 0 or more seconds.")
+            raise UserError(f"A fault cannot last {lasts:g} s.", "Give 0 or more seconds.")
         self.process = process
         self.lasts = lasts
         self._record = record or silent
@@ -56,7 +56,7 @@ class Fault(ABC):
 
     @abstractmethod
     def inject(self) -> None:
-        """Bite; `begin` calls it once. Raises LabError when it cannot."""
+        """Bite; `begin` calls it once. Raises UserError when it cannot."""
 
     @abstractmethod
     def heal(self) -> str:
@@ -78,7 +78,7 @@ class Fault(ABC):
         try:
             self.inject()
         except BaseException:
-            with suppress(LabError):
+            with suppress(UserError):
                 self.end()
             raise
         self._since = time.monotonic()

@@ -3,9 +3,9 @@
 import psycopg
 
 from chaos.base import Fault, Record
-from chaos.statement import connect
+from chaos.holds.installer import connect
+from common.errors import UserError
 from lab.base import Lab
-from lab.errors import LabError
 
 HOWS = ("fast", "immediate")
 
@@ -24,7 +24,7 @@ class DatabaseRestart(Fault):
     def __init__(self, lab: Lab, how: str = "fast", record: Record | None = None) -> None:
         super().__init__("*", record)
         if how not in HOWS:
-            raise LabError(
+            raise UserError(
                 f"A database is not restarted {how!r}.", f"The ways are {', '.join(HOWS)}."
             )
         self.how = how
@@ -53,7 +53,7 @@ class DatabaseRestart(Fault):
             with connect(self._lab.dsn()) as connection:
                 row = connection.execute(_STARTED).fetchone()
         except psycopg.OperationalError as error:
-            raise LabError(f"The database does not answer: {error}".strip()) from error
+            raise UserError(f"The database does not answer: {error}".strip()) from error
         assert row is not None
         return float(row[0])
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import requests
 
 from chaos.base import Fault, Record
+from common.errors import UserError
 from lab.base import Lab
-from lab.errors import LabError
 
 _TIMEOUT = 5.0
 
@@ -47,7 +47,7 @@ class _LinkFault(Fault):
     def _put(self, **fields: Any) -> None:
         answer = self._ask("PUT", f"rules/{urllib.parse.quote(self.process, safe='')}", fields)
         if not answer.ok:
-            raise LabError(f"The database proxy refuses the fault: {answer.json()['error']}.")
+            raise UserError(f"The database proxy refuses the fault: {answer.json()['error']}.")
 
     def _ask(self, method: str, path: str, body: Any = None) -> requests.Response:
         try:
@@ -55,7 +55,7 @@ class _LinkFault(Fault):
                 session.trust_env = False
                 return session.request(method, f"{self._at}/{path}", json=body, timeout=_TIMEOUT)
         except requests.RequestException as error:
-            raise LabError(
+            raise UserError(
                 f"The database proxy does not answer at {self._at}.",
                 "Look at its log; the lab may have ended.",
             ) from error
@@ -170,7 +170,7 @@ class LinkCut(_LinkFault):
         return f"database link cut by {self.how}{least}"
 
     def inject(self) -> None:
-        """Cut the links that are there, and those to come; LabError for another way to cut."""
+        """Cut the links that are there, and those to come; UserError for another way to cut."""
         self._strike(cut=self.how)
 
     def heal(self) -> str:

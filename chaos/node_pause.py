@@ -7,8 +7,8 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from chaos.base import Fault, Record
+from common.errors import UserError
 from lab.base import Lab
-from lab.errors import LabError
 from lab.kind.node import Node
 
 _PATIENCE = 120.0
@@ -53,7 +53,7 @@ class NodePause(Fault):
         return f"node {self._node.name} frozen"
 
     def inject(self) -> None:
-        """Freeze the node; LabError when the Docker engine has none of that name."""
+        """Freeze the node; UserError when the Docker engine has none of that name."""
         self._node.pause()
 
     def fired(self) -> bool:
@@ -63,13 +63,13 @@ class NodePause(Fault):
     def heal(self) -> str:
         """Let the node go on; returns when the API server answers and calls it Ready.
 
-        Raises LabError when that takes over two minutes.
+        Raises UserError when that takes over two minutes.
         """
         self._node.unpause()
         begun = time.monotonic()
         while ill := self._ailment():
             if time.monotonic() - begun > _PATIENCE:
-                raise LabError(
+                raise UserError(
                     f"The node {self._node.name} goes on, but {ill} after {_PATIENCE:.0f} s."
                 )
             time.sleep(_STEP)

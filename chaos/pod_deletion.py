@@ -9,8 +9,8 @@ from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from chaos.base import Fault, Record
+from common.errors import UserError
 from lab.base import Lab
-from lab.errors import LabError
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class PodDeletion(Fault):
     ) -> None:
         super().__init__("worker", record, seconds)
         if interval <= 0 or grace < 0:
-            raise LabError(
+            raise UserError(
                 "Pods are deleted at an interval above 0 s, with a grace of 0 s or more."
             )
         self.interval = interval
@@ -109,5 +109,5 @@ class PodDeletion(Fault):
         if self._thread is not None:
             self._thread.join(_JOIN)
             if self._thread.is_alive():
-                raise LabError("A deletion of a pod is not answered.", "Try again, it may be.")
+                raise UserError("A deletion of a pod is not answered.", "Try again, it may be.")
         return f"deleted {len(self.deleted)} pods: {', '.join(self.deleted) or 'none ran'}"

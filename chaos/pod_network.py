@@ -7,8 +7,8 @@ from typing import Any
 from kubernetes.client.exceptions import ApiException
 
 from chaos.base import Fault, Record
+from common.errors import UserError
 from lab.base import Lab
-from lab.errors import LabError
 from lab.kind.node import NO_NETEM, Node
 
 
@@ -40,7 +40,7 @@ class PodNetwork(Fault):
     ) -> None:
         super().__init__(process, record, lasts)
         if not 0 <= loss <= 1 or min(seconds, jitter) < 0 or not (seconds or loss):
-            raise LabError("A pod's network takes latency above 0 s, or loss from 0 to 1, or both.")
+            raise UserError("A pod's network takes latency above 0 s, or loss from 0 to 1, or both.")
         self.seconds = seconds
         self.jitter = jitter
         self.loss = loss
@@ -64,9 +64,9 @@ class PodNetwork(Fault):
         return f"{' and '.join(parts)} on the pod's network"
 
     def inject(self) -> None:
-        """Make the network bad; LabError when the pod is gone or the node cannot do it."""
+        """Make the network bad; UserError when the pod is gone or the node cannot do it."""
         if self.seconds and not self._node.has_netem():
-            raise LabError(f"{self.process} cannot be slowed: {NO_NETEM}.")
+            raise UserError(f"{self.process} cannot be slowed: {NO_NETEM}.")
         address = self._address()
         if self.loss:
             self._lose(address)
@@ -77,9 +77,9 @@ class PodNetwork(Fault):
         try:
             pod: Any = self._lab.kubernetes().read_namespaced_pod(self.process, self._lab.namespace)
         except ApiException as error:
-            raise LabError(f"There is no pod {self.process}: {error.reason}.") from error
+            raise UserError(f"There is no pod {self.process}: {error.reason}.") from error
         if not pod.status.pod_ip or pod.spec.host_network:
-            raise LabError(f"The pod {self.process} has no network of its own.")
+            raise UserError(f"The pod {self.process} has no network of its own.")
         return str(pod.status.pod_ip)
 
     def _lose(self, address: str) -> None:

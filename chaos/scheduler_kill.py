@@ -40,7 +40,7 @@ class SchedulerKill(Fault):
         return f"killed by SIGKILL{least}"
 
     def inject(self) -> None:
-        """Kill the process; LabError when the lab has none of that name."""
+        """Kill the process; UserError when the lab has none of that name."""
         self._lab.kill(self.process)
 
     def heal(self) -> str:

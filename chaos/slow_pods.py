@@ -5,8 +5,8 @@ import time
 from kubernetes.client import ApiException
 
 from chaos.base import Fault, Record
+from common.errors import UserError
 from lab.base import Lab
-from lab.errors import LabError
 from lab.kube.names import WORKERS
 
 
@@ -28,7 +28,7 @@ class SlowPods(Fault):
     ) -> None:
         super().__init__("worker", record, seconds)
         if delay <= 0:
-            raise LabError(f"Pods cannot start {delay:g} s later.", "Give more than 0 seconds.")
+            raise UserError(f"Pods cannot start {delay:g} s later.", "Give more than 0 seconds.")
         self.delay = delay
         self._lab = lab
         self._before: set[str] = set()
@@ -57,7 +57,7 @@ class SlowPods(Fault):
                 self._lab.namespace, label_selector=WORKERS
             )
         except ApiException as error:
-            raise LabError(f"The pods cannot be listed: {error.reason}.") from error
+            raise UserError(f"The pods cannot be listed: {error.reason}.") from error
         return {pod.metadata.uid for pod in listed.items if pod.status.phase == "Pending"}
 
     def fired(self) -> bool:

@@ -9,8 +9,8 @@ import allure
 import pytest
 from allure_commons.model2 import Status, TestResult, TestStepResult
 
+from common.redaction import redact
 from harness.outcome import told_broken
-from harness.run import Run
 from oracle.events import (
     End,
     Event,
@@ -23,8 +23,8 @@ from oracle.events import (
 )
 from oracle.history import read
 from oracle.prose import told_fault, told_process
-from oracle.redaction import redact
 from oracle.verdict import Judgement
+from run.run import Run
 
 log = logging.getLogger(__name__)
 

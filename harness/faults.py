@@ -5,17 +5,17 @@ from collections.abc import Callable
 import pytest
 
 from chaos.base import Fault
-from chaos.database import StatementDelay
 from chaos.database_restart import DatabaseRestart
 from chaos.network import LinkCut, LinkLoss, NetworkLatency
 from chaos.node_pause import NodePause
-from chaos.pause import SchedulerPause
 from chaos.pod_deletion import PodDeletion
 from chaos.pod_network import PodNetwork
 from chaos.scheduler_kill import SchedulerKill
+from chaos.scheduler_pause import SchedulerPause
 from chaos.slow_pods import SlowPods
-from harness.run import Run
+from chaos.statement_delay import StatementDelay
 from lab.base import Lab
+from run.run import Run
 
 
 class Faults:

@@ -10,13 +10,13 @@ from dataclasses import replace
 import allure
 from msgspec import structs
 
+from common.errors import UserError
 from harness.reasons import OwnReason
-from harness.run import Run
-from lab.errors import LabError
 from load.flood import Flood
 from load.profiles import Profile
 from load.report import FloodReport
 from reports.statistics import Sequential, percent
+from run.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Floods:
     def go_on(self, seconds: float) -> None:
         """Let `seconds` of the flood pass; returns earlier if it is over or shows a violation."""
         if self._flood is None:
-            raise LabError("No flood is running.", "Call go_on inside `with flood.running():`.")
+            raise UserError("No flood is running.", "Call go_on inside `with flood.running():`.")
         until = time.monotonic() + seconds
         self._watch(self._flood, lambda: time.monotonic() >= until)
 
@@ -99,7 +99,7 @@ class Floods:
         self._state(flood, self._wanted, stalled)
 
     def _stopped(self, flood: Flood) -> FloodReport:
-        """End the flood; LabError, with Airflow's own reason, where it could not take place."""
+        """End the flood; UserError, with Airflow's own reason, where it could not take place."""
         if self._reason is None:
             return flood.stop()
         with self._reason.told():

@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
+from common.errors import UserError
 from harness.evidence import CONCLUDED
 from harness.markers import known_race
 from harness.outcome import Unknown, ended, settle
 from harness.publish import publish
 from harness.results import CAPTURED, ENDED
-from harness.run import AssumptionFailed, Run
 from harness.session import SESSION
-from lab.errors import LabError
-from oracle.audit import AuditError
 from oracle.history import HistoryError
-from oracle.recorder import RecorderError
 from oracle.verdict import Judgement
+from recorder.audit import AuditError
+from recorder.recorder import RecorderError
 from reports.records import Ended, worst_end
+from run.run import AssumptionFailed, Run
 
 RUN = pytest.StashKey[Run]()
 FAILED = pytest.StashKey[bool]()
@@ -27,7 +27,7 @@ RECORD = pytest.StashKey[dict[str, Any]]()
 _ATTEMPT: tuple[pytest.StashKey[Any], ...] = (RUN, FAILED, RECORD, CAPTURED, CONCLUDED)
 
 # These say in a line what is wrong; a traceback would only hide it.
-_TOLD = (Unknown, LabError, AuditError, RecorderError, HistoryError)
+_TOLD = (Unknown, UserError, AuditError, RecorderError, HistoryError)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -51,7 +51,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
         return (yield)
     try:
         result = yield
-    except (AssumptionFailed, LabError, pytest.fail.Exception) as error:
+    except (AssumptionFailed, UserError, pytest.fail.Exception) as error:
         run.assume("test-completed", False, str(error), "every step done")
         result = True
     except (KeyboardInterrupt, pytest.exit.Exception):

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from common.errors import UserError
 from harness.labs import wanted_lab
 from harness.options import SUITES, Options
 from harness.outcome import Known
-from harness.scenario import Scenario, load_all
-from lab.errors import LabError
 from lab.spec import LabSpec
 from load.profiles import Profile, profile
+from scenarios.scenario import Scenario, load_all
 
 
 @functools.cache
@@ -57,7 +57,7 @@ def flood_profile(item: pytest.Item) -> Profile:
     marker = item.get_closest_marker("flood")
     try:
         return profile(marker.args[0] if marker else "")
-    except LabError as error:
+    except UserError as error:
         raise pytest.UsageError(f"{item.nodeid}: {error}") from error
 
 
@@ -66,7 +66,7 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
     if item.get_closest_marker("scenario"):
         scenario = scenario_of(item)
         if options.schedulers < scenario.schedulers:
-            raise LabError(
+            raise UserError(
                 f"Scenario {scenario.name} needs {scenario.schedulers} schedulers.",
                 f"Give --schedulers {scenario.schedulers} or more.",
             )

@@ -16,12 +16,12 @@ import requests
 import yaml
 from packaging.version import InvalidVersion, Version
 
+from common.errors import UserError
 from harness.markers import scenarios
-from harness.scenario import Scenario
 from lab.environments import pins
 from lab.environments.releases import candidates, newest_patches
-from lab.errors import LabError
-from lab.helm.chart import DEFAULT_VERSION, REPOSITORY
+from lab.kind.helm.chart import DEFAULT_VERSION, REPOSITORY
+from scenarios.scenario import Scenario
 
 MOST_JOBS = 256
 """GitHub's limit on the jobs of one matrix."""
@@ -90,7 +90,7 @@ def _withdrawn(entry: dict[str, object]) -> bool:
 def jobs(
     versions: list[str], bad: set[str], labs: list[str], charts: list[str], schedulers: list[int]
 ) -> list[Job]:
-    """Return every combination once; LabError where GitHub would not take so many."""
+    """Return every combination once; UserError where GitHub would not take so many."""
     made = [
         Job(
             id=f"airflow-{version}-{lab}-{f'chart-{chart}-' if chart else ''}schedulers-{count}",
@@ -106,7 +106,7 @@ def jobs(
         for count in schedulers
     ]
     if not 0 < len(made) <= MOST_JOBS:
-        raise LabError(
+        raise UserError(
             f"The night would have {len(made)} jobs; GitHub takes 1 to {MOST_JOBS}.",
             "Ask for fewer versions, charts or numbers of schedulers.",
         )
@@ -119,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         made = _night(options)
-    except LabError as error:
+    except UserError as error:
         print(f"error: {error.message}", file=sys.stderr)
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)

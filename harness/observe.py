@@ -10,13 +10,13 @@ from types import FrameType
 
 import pytest
 
-from chaos.statement import unavailable
+from chaos.holds.installer import unavailable
 from dags.shapes import dags
 from harness.markers import flood_profile, scenario_of
 from harness.options import Options
-from harness.run import Run
-from lab.attach.lab import REFUSAL
 from lab.base import Lab
+from lab.cluster.lab import REFUSAL
+from run.run import Run
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import UserError
 from harness.options_cluster import ClusterOptions, add_cluster_options, read_cluster_options
 from harness.options_kind import KindOptions, add_kind_options, read_kind_options
 from lab.environments import describe, newest
-from lab.errors import LabError
 from lab.pool import default_size
 from reports.sessions import airflows
 from reports.statistics import Sequential
@@ -145,7 +145,7 @@ def read_options(config: pytest.Config) -> Options:
     for spec in () if cluster else specs:
         try:
             request = describe(spec)
-        except LabError as error:
+        except UserError as error:
             raise pytest.UsageError(f"--airflow {spec}: {error}") from error
         if config.getoption("lab") != "embedded" and request.kind != "version":
             raise pytest.UsageError(

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import pytest
 import requests
 
+from common.errors import UserError
 from lab.api import AirflowAPI
-from lab.attach.config import default_kubeconfig, single_context
-from lab.attach.discovery import discover
-from lab.attach.plan import client_of, plan, reported_version
-from lab.errors import LabError
+from lab.cluster.config import default_kubeconfig, single_context
+from lab.cluster.discovery import discover
+from lab.cluster.plan import client_of, plan, reported_version
 from lab.spec import Attachment
 
 _ENDLESS = 0.0
@@ -79,7 +79,7 @@ def read_cluster_options(config: pytest.Config) -> ClusterOptions | None:
         os.environ["HA_CHAOS_DATABASE_URL"] = url
     try:
         return _found(config, observe)
-    except LabError as error:
+    except UserError as error:
         raise pytest.UsageError(str(error)) from error
 
 
@@ -112,7 +112,7 @@ def _version(api_url: str) -> str:
     try:
         return AirflowAPI(api_url).version()
     except (requests.RequestException, ValueError, KeyError) as error:
-        raise LabError(f"--api-url {api_url}: no Airflow 3 answers there: {error}") from error
+        raise UserError(f"--api-url {api_url}: no Airflow 3 answers there: {error}") from error
 
 
 def deselect(config: pytest.Config, items: list[pytest.Item], observe: bool) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from harness.scenario import Scenario
-from oracle.redaction import excerpt
+from common.redaction import excerpt
 from oracle.verdict import Judgement
 from reports import records
 from reports.records import Outcome
+from scenarios.scenario import Scenario
 
 _ISSUE = re.compile(r"https://github\.com/([^/]+/[^/]+)/issues/(\d+)")
 

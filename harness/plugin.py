@@ -25,12 +25,12 @@ from harness.options import add_options, is_suite_session
 from harness.options_cluster import deselect
 from harness.register import Register
 from harness.results import Results
-from harness.run import Run
-from harness.scenario import Scenario
 from harness.session import SESSION, Session, slug
 from lab.base import Lab
 from lab.kind.cluster import Cluster
 from reports.folder import attempt_folder
+from run.run import Run
+from scenarios.scenario import Scenario
 
 log = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from common.errors import UserError
 from harness.labs import wanted_lab
 from harness.options import Options
 from harness.session import Session
 from lab.environments import describe
-from lab.errors import LabError
-from lab.helm.values import layers_for
+from lab.kind.helm.values import layers_for
 
 _LOGGER = "lab"
 
@@ -63,7 +63,7 @@ def _make(config: pytest.Config, options: Options) -> None:
                 if options.lab == "kind":
                     layers_for(describe(spec).version, options.kind.layers)
                 wanted_lab(spec, options, {})
-            except (LabError, OSError) as error:
+            except (UserError, OSError) as error:
                 line = " ".join(str(error).split())
                 raise pytest.UsageError(f"--lab {options.lab} --airflow {spec}: {line}") from error
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import msgspec
 
+from common.redaction import redact
 from harness.outcome import Known
-from harness.run import Run
-from oracle.redaction import redact
 from oracle.verdict import Judgement
 from oracle.witness import tell
 from reports.folder import write_json
 from reports.metrics import METRICS, measure
 from reports.records import SCHEMA
+from run.run import Run
 
 
 def publish(

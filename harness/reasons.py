@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from common.errors import UserError
+from common.redaction import redact
 from lab.base import Lab
-from lab.errors import LabError
-from lab.last_words import last_exception
-from oracle.redaction import redact
+from lab.embedded.last_words import last_exception
 
 # As a flood and the API's client tell it; anything else is not the server's own failure.
 _ITS_OWN = "answered 5"
@@ -25,15 +25,15 @@ class OwnReason:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Add to a LabError about a 5xx, which leaves the block, the exception that was logged."""
+        """Add to a UserError about a 5xx, which leaves the block, the exception that was logged."""
         try:
             yield
-        except LabError as error:
+        except UserError as error:
             words = self._words()
             if not words or _ITS_OWN not in error.message:
                 raise
             said = f"{error.message} Its log says: {words}"
-            raise LabError(said, error.hint) from error
+            raise UserError(said, error.hint) from error
 
     def _words(self) -> str:
         found = (last_exception(path, size) for path, size in self._sizes.items())

@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.redaction import excerpt
 from harness import cards
 from harness.cards import Card
 from harness.preflight import looks_only
 from harness.results import Lost, report_lost
 from harness.session import RUNS, Session
-from lab.helm.chart import DEFAULT_VERSION
-from oracle.redaction import excerpt
+from lab.kind.helm.chart import DEFAULT_VERSION
 from reports.folder import point, write_json
 from reports.records import SCHEMA, Ended, SessionRecord, worst_end
 from reports.store import SESSION as FILE

@@ -18,11 +18,11 @@ from allure_commons.logger import AllureFileLogger
 from allure_commons.model2 import Label, Link, Parameter, Status, StatusDetails, TestResult
 from allure_commons.utils import md5, uuid4
 
+from common.redaction import redact
 from harness import evidence
 from harness.cards import Card, card
 from harness.evidence import CONCLUDED
 from harness.session import Session
-from oracle.redaction import redact
 from reports.records import Ended, worst_end
 
 log = logging.getLogger(__name__)

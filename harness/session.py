@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.paths import session_dir
 from harness.options import Options, read_options
 from lab.environments import describe
-from lab.paths import session_dir
 from lab.pool import Owner, Pool
 from reports.sessions import RUNS_VARIABLE
 

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import pipe
+from common import pipe
+from common.errors import UserError
 from lab.choice import found, to_read, to_take_down
+from lab.embedded.last_words import told_end
 from lab.environments import newest, prepare
-from lab.errors import LabError
-from lab.helm import command as values
 from lab.kind import command as tools
-from lab.last_words import told_end
+from lab.kind.helm import command as values
 from lab.life import AnyLab, open_lab, start
 from lab.overrides import ignored, variables
 from lab.reaper import reap
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(options: argparse.Namespace) -> int:
     if options.schedulers < 1:
-        raise LabError(f"--schedulers {options.schedulers}: a lab needs one at least.")
+        raise UserError(f"--schedulers {options.schedulers}: a lab needs one at least.")
     settings = variables(options.set)
     if line := ignored(os.environ, settings):
         print(line, file=sys.stderr)
@@ -152,7 +152,7 @@ def _logs(options: argparse.Namespace) -> int:
         print("\n".join(f"{name:<14} {each.log}" for name, each in state.processes.items()))
     elif options.process not in state.processes:
         known = ", ".join(state.processes)
-        raise LabError(f"There is no process {options.process!r}.", f"There are: {known}.")
+        raise UserError(f"There is no process {options.process!r}.", f"There are: {known}.")
     else:
         path = Path(state.processes[options.process].log)
         sys.stdout.write(path.read_text(errors="replace"))
@@ -175,7 +175,7 @@ def main() -> int:
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     try:
         return _COMMANDS[options.command](options)
-    except LabError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -11,7 +11,7 @@ from typing import Any
 import requests
 import tenacity
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.reason import reason
 
 _RETRIED = (requests.ConnectionError, requests.Timeout)
@@ -64,13 +64,13 @@ class AirflowAPI:
             return self._token
 
     def _ask_for_token(self) -> str:
-        """Log in; LabError when the API does not know us."""
+        """Log in; UserError when the API does not know us."""
         login, url = self._login, f"{self.base_url}/auth/token"
         method, body = login.request()
         answer = self._session.request(method, url, json=body, timeout=self._timeout)
         if answer.status_code in _REFUSED:
             who = f"does not let in the user {login.user}" if login.user else "wants a login"
-            raise LabError(
+            raise UserError(
                 f"Airflow's API {who} (it answered {answer.status_code}).",
                 "Set HA_CHAOS_API_TOKEN, or HA_CHAOS_API_USER and HA_CHAOS_API_PASSWORD.",
             )
@@ -84,7 +84,7 @@ class AirflowAPI:
         reraise=True,
     )
     def call(self, method: str, path: str, **options: Any) -> Any:
-        """Make one call and return its JSON (None when empty); LabError on an error answer."""
+        """Make one call and return its JSON (None when empty); UserError on an error answer."""
         answer = self._session.request(
             method,
             f"{self.base_url}{path}",
@@ -93,7 +93,7 @@ class AirflowAPI:
             **options,
         )
         if answer.status_code >= 400:
-            raise LabError(
+            raise UserError(
                 f"Airflow's API answered {answer.status_code} to {method} {path}: "
                 f"{reason(answer.content) or 'no reason'}.",
                 "Look into the API server's log.",

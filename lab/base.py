@@ -54,7 +54,7 @@ class Lab(Protocol):
     """One running Airflow under test.
 
     A process is named as its Postgres application_name is: `scheduler-1` here, its pod's name in a
-    cluster. What a kind of lab cannot do it `lacks`, and the method raises LabError.
+    cluster. What a kind of lab cannot do it `lacks`, and the method raises UserError.
     """
 
     kind: str

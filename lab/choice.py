@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.components import PROJECT
-from lab.errors import LabError
+from common.errors import UserError
+from lab.embedded.components import PROJECT
 from lab.request import read_checkout, read_owner
 from lab.supervised import running
 
@@ -52,27 +52,27 @@ def found() -> list[Found]:
 
 
 def named(labs: Sequence[Found], name: str) -> Found:
-    """Return the lab of that name, or of the only one that begins so; LabError for none."""
+    """Return the lab of that name, or of the only one that begins so; UserError for none."""
     exact = [lab for lab in labs if lab.name == name]
     fits = exact or [lab for lab in labs if name and lab.name.startswith(name)]
     if len(fits) == 1:
         return fits[0]
     known = ", ".join(lab.name for lab in fits or labs)
     fault = f"More than one lab begins with {name!r}" if fits else f"No lab is called {name!r}"
-    raise LabError(f"{fault}.", f"There are: {known}." if known else "No lab is up.")
+    raise UserError(f"{fault}.", f"There are: {known}." if known else "No lab is up.")
 
 
 def to_take_down(labs: Sequence[Found], names: Sequence[str], *, every: bool) -> list[Found]:
     """Return the labs that `down` means: those named, all that stay, or this checkout's own.
 
-    Raises LabError for a name that is not there, and for a lab of a test session.
+    Raises UserError for a name that is not there, and for a lab of a test session.
     """
     if not names:
         return [lab for lab in labs if not lab.session and (every or lab.own)]
     chosen = [named(labs, name) for name in names]
     for lab in chosen:
         if lab.session:
-            raise LabError(f"{lab.name} is {lab.whose}.", "End that session instead.")
+            raise UserError(f"{lab.name} is {lab.whose}.", "End that session instead.")
     return chosen
 
 
@@ -85,5 +85,5 @@ def to_read(labs: Sequence[Found], name: str | None) -> Found:
         hint = "`python -m lab up` boots one."
         if labs:
             hint = f"--lab names one of another checkout: {', '.join(lab.name for lab in labs)}."
-        raise LabError("No lab of this checkout is up.", hint)
+        raise UserError("No lab of this checkout is up.", hint)
     return own[-1]

@@ -6,8 +6,8 @@ import time
 import psycopg
 import requests
 
+from common.errors import UserError
 from lab.base import Lab
-from lab.errors import LabError
 from lab.kube.names import WORKERS
 from lab.rows import PRESENT
 
@@ -22,7 +22,7 @@ _UNFINISHED = f"""
 def clean(lab: Lab, timeout: float = 30.0) -> None:
     """End all runs, wait for their pods to go, and delete the runs.
 
-    Raises LabError when something will not go in `timeout` seconds: boot another lab then.
+    Raises UserError when something will not go in `timeout` seconds: boot another lab then.
     """
     for process in lab.schedulers:
         lab.resume(process)
@@ -35,9 +35,9 @@ def clean(lab: Lab, timeout: float = 30.0) -> None:
             for dag_id, run_id, _ in runs:
                 lab.api.delete_run(dag_id, run_id)
     except requests.RequestException as error:
-        raise LabError(f"The lab's API server does not answer: {error}") from error
+        raise UserError(f"The lab's API server does not answer: {error}") from error
     if ailments := lab.ailments():
-        raise LabError(f"The lab did not recover: {'; '.join(ailments)}.")
+        raise UserError(f"The lab did not recover: {'; '.join(ailments)}.")
 
 
 def _remove_pods(lab: Lab, deadline: float) -> None:
@@ -47,7 +47,7 @@ def _remove_pods(lab: Lab, deadline: float) -> None:
         if not pods and not _unfinished(lab):
             return
         if time.monotonic() > deadline:
-            raise LabError(f"{len(pods)} pods of an earlier test would not go.")
+            raise UserError(f"{len(pods)} pods of an earlier test would not go.")
         if pods:
             client.delete_collection_namespaced_pod(
                 lab.namespace, label_selector=WORKERS, grace_period_seconds=1

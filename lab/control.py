@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab.errors import LabError
+from common.errors import UserError
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -15,7 +15,7 @@ Handler = Callable[[dict[str, Any]], dict[str, Any]]
 def ask(directory: Path, timeout: float = 30.0, **request: Any) -> dict[str, Any]:
     """Send one request to the supervisor of the lab in `directory` and return its answer.
 
-    Raises LabError when no supervisor answers, or when it refuses the request.
+    Raises UserError when no supervisor answers, or when it refuses the request.
     """
     try:
         with socket.socket(socket.AF_UNIX) as link:
@@ -24,12 +24,12 @@ def ask(directory: Path, timeout: float = 30.0, **request: Any) -> dict[str, Any
             link.sendall(json.dumps(request).encode() + b"\n")
             line = link.makefile().readline()
     except OSError as error:
-        raise LabError(
+        raise UserError(
             f"The lab in {directory} does not answer: {error}.", "See `python -m lab status`."
         ) from error
     answer: dict[str, Any] = json.loads(line or '{"error": "it hung up"}')
     if "error" in answer:
-        raise LabError(f"The lab refused {request.get('op')}: {answer['error']}.")
+        raise UserError(f"The lab refused {request.get('op')}: {answer['error']}.")
     return answer
 
 
@@ -56,6 +56,6 @@ class _Request(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         try:
             answer = self.server.handler(json.loads(self.rfile.readline()))
-        except (LabError, KeyError, ValueError) as error:
+        except (UserError, KeyError, ValueError) as error:
             answer = {"error": str(error)}
         self.wfile.write(json.dumps(answer).encode() + b"\n")

@@ -6,7 +6,7 @@ It is told until it is done: written beside the labs, and not in a lab's folder,
 import shlex
 from pathlib import Path
 
-from lab.paths import cache_dir
+from common.paths import cache_dir
 
 
 def tell(lab: str, text: str) -> None:

@@ -8,12 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-from lab.attach.lab import ClusterLab
-from lab.components import PROJECT
-from lab.deploy.lab import KindLab
-from lab.embedded import EmbeddedLab
-from lab.errors import LabError
-from lab.paths import cache_dir, labs_dir
+from common.errors import UserError
+from common.paths import cache_dir, labs_dir
+from lab.cluster.lab import ClusterLab
+from lab.embedded.components import PROJECT
+from lab.embedded.lab import EmbeddedLab
+from lab.kind.lab import KindLab
 from lab.reaper import reap
 from lab.request import read_spec, write_request
 from lab.spec import LabSpec, LabState
@@ -27,7 +27,7 @@ AnyLab = EmbeddedLab | KindLab | ClusterLab
 
 
 def open_lab(directory: Path) -> AnyLab:
-    """Return the running lab of a folder; LabError when there is none."""
+    """Return the running lab of a folder; UserError when there is none."""
     kind = read_spec(directory).kind
     if kind == "embedded":
         return EmbeddedLab(directory)
@@ -37,11 +37,11 @@ def open_lab(directory: Path) -> AnyLab:
 def start(spec: LabSpec, *, owner: tuple[int, float] | None) -> AnyLab:
     """Boot a lab and return when it is ready; it ends with `owner` (pid, birth), if there is one.
 
-    Raises LabError with the supervisor's reason when it does not come up, and leaves nothing.
+    Raises UserError with the supervisor's reason when it does not come up, and leaves nothing.
     """
     reap()
     if shutil.disk_usage(labs_dir()).free < _NEEDED_BYTES:
-        raise LabError(
+        raise UserError(
             f"There is less than {_NEEDED_BYTES // 1_000_000} MB free under {labs_dir()}.",
             "Free some, or set HA_CHAOS_CACHE to a folder on a larger disk.",
         )
@@ -59,10 +59,10 @@ def start(spec: LabSpec, *, owner: tuple[int, float] | None) -> AnyLab:
         )
     try:
         _await(directory, supervisor)
-    except LabError as error:
+    except UserError as error:
         kept = _keep_logs(directory)
         take_down(directory)
-        raise LabError(error.message, error.hint or f"Its logs: {kept}") from error
+        raise UserError(error.message, error.hint or f"Its logs: {kept}") from error
     except BaseException:
         take_down(directory)
         raise
@@ -89,11 +89,11 @@ def _await(directory: Path, supervisor: subprocess.Popen[bytes]) -> None:
             log.info("The lab is ready: %s", parts)
             return
         if state.phase == "failed":
-            raise LabError(state.error, state.hint)
+            raise UserError(state.error, state.hint)
         if code is not None:
             text = (directory / "supervisor.log").read_text(errors="replace").strip()
             last = (text.splitlines() or ["it wrote nothing"])[-1]
-            raise LabError(f"The lab's supervisor ended (exit code {code}): {last}")
+            raise UserError(f"The lab's supervisor ended (exit code {code}): {last}")
         if state.doing and state.doing != told:
             told = state.doing
             log.info("Booting the lab: %s", told)

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from lab.errors import LabError
-from lab.settings import FIXED
+from common.errors import UserError
+from lab.environments.settings import FIXED
 
 _SETTING = re.compile(r"(?P<section>\w+)\.(?P<option>\w+)=(?P<value>.*)", re.DOTALL)
 _PREFIX = "AIRFLOW__"
@@ -15,20 +15,20 @@ _OTHER_SOURCES = ("_CMD", "_SECRET")
 def variables(settings: Sequence[str]) -> dict[str, str]:
     """Return the AIRFLOW__ variables of `section.option=value`s.
 
-    Raises LabError for what is no such thing, and for what the lab alone can know, such as where
+    Raises UserError for what is no such thing, and for what the lab alone can know, such as where
     its database is.
     """
     found = {}
     for setting in settings:
         match = _SETTING.fullmatch(setting)
         if match is None:
-            raise LabError(
+            raise UserError(
                 f"--set {setting!r} is no setting.",
                 "Write section.option=value, as in --set core.parallelism=32.",
             )
         name = f"{_PREFIX}{match['section']}__{match['option']}".upper()
         if any(name.removesuffix(source) in FIXED for source in ("", *_OTHER_SOURCES)):
-            raise LabError(f"--set {_option(name)}: the lab itself decides that.", "Leave it out.")
+            raise UserError(f"--set {_option(name)}: the lab itself decides that.", "Leave it out.")
         found[name] = match["value"]
     return found
 

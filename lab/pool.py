@@ -18,7 +18,7 @@ import psutil
 import requests
 from filelock import FileLock, Timeout
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kind.lease import exclusive as lease_alone
 from lab.kind.lease import shared as lease_shared
 from lab.life import AnyLab, open_lab, start
@@ -91,7 +91,7 @@ class Pool:
                     continue
                 return slot, lock
             if waited > timeout:
-                raise LabError(f"No lab became free in {timeout:.0f} s.", "Raise --labs.")
+                raise UserError(f"No lab became free in {timeout:.0f} s.", "Raise --labs.")
             time.sleep(0.1)
 
     def _occupant(self, slot: int) -> Path | None:
@@ -109,7 +109,7 @@ class Pool:
                     lab = open_lab(warm)
                     lab.clean()
                     return lab
-            except LabError as error:
+            except UserError as error:
                 log.info("Booting another lab: %s", error)
             take_down(warm)
         lab = start(spec, owner=(self.owner.pid, self.owner.born))
@@ -136,7 +136,7 @@ def _leave_clean(directory: Path) -> None:
     try:
         if read_spec(directory).kind == "cluster":
             open_lab(directory).clean()
-    except (LabError, requests.RequestException) as error:
+    except (UserError, requests.RequestException) as error:
         log.warning("Runs of this session may go on: %s", error)
 
 

@@ -3,8 +3,8 @@
 import psycopg
 import requests
 
+from common.errors import UserError
 from lab.api import AirflowAPI
-from lab.errors import LabError
 from lab.reported import require_version
 from lab.spec import LabSpec
 
@@ -33,17 +33,17 @@ class Readiness:
     def missing(self) -> str:
         """Return what is being waited for, in words; empty when the lab is ready.
 
-        Raises LabError at once when a DAG file does not import, or another Airflow answers than the
+        Raises UserError at once when a DAG file does not import, or another Airflow answers than the
         one that was asked for: waiting would not mend it.
         """
         try:
             self._api.health()
             reported = self._api.version()
-        except (requests.RequestException, LabError):
+        except (requests.RequestException, UserError):
             return "the API server does not answer yet"
         require_version(self._spec.airflow.version, reported)
         if errors := self._api.import_errors():
-            raise LabError(
+            raise UserError(
                 f"A DAG does not import: {errors[0]}", "Mend the file, or the HA_CHAOS_ variables."
             )
         if not self._api.dag_ids():

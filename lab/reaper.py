@@ -1,6 +1,6 @@
 """Clears away what labs left whose supervisor was killed.
 
-A supervisor that gets SIGKILL takes its children along (see `lab.spawn`), but not their children;
+A supervisor that gets SIGKILL takes its children along (see `common.spawn`), but not their children;
 these are found by the session that each child led. Run whenever a lab is about to start.
 """
 
@@ -12,13 +12,13 @@ from pathlib import Path
 
 import psutil
 
-from lab.errors import LabError
+from common.errors import UserError
+from common.paths import labs_dir, session_dir
+from common.spawn import is_same_process, session_members
 from lab.kind.cluster import Cluster
 from lab.kube import namespaces
 from lab.kube.names import namespace_of
-from lab.paths import labs_dir, session_dir
 from lab.request import read_spec
-from lab.spawn import is_same_process, session_members
 from lab.spec import LabState
 from lab.undo import Undo
 
@@ -62,7 +62,7 @@ def _namespace_removed(directory: Path) -> bool:
         if not Cluster(deployment.cluster).nodes():
             return True
         namespaces.remove(kubeconfig, namespace_of(directory))
-    except LabError as error:
+    except UserError as error:
         log.warning("What an earlier lab left stays for now: %s", error)
         return False
     return True

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from packaging.version import InvalidVersion, Version
 
-from lab.errors import LabError
+from common.errors import UserError
 
 _LENGTH = 12
 
@@ -24,9 +24,9 @@ def same_version(one: str, other: str) -> bool:
 
 
 def require_version(asked: str, reported: str) -> None:
-    """Raise LabError unless the API server reports the version that was asked for."""
+    """Raise UserError unless the API server reports the version that was asked for."""
     if not same_version(asked, reported):
-        raise LabError(
+        raise UserError(
             f"Airflow {asked} was asked for, but the API server reports {reported}.",
             "What runs is another than its name says: look at the image's tag, and at values of "
             "your own (images, defaultAirflowTag).",

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from common.errors import UserError
 from lab.base import Airflow, ProcessEnd
-from lab.errors import LabError
 
 KUBELET_MODES = ("process", "fork", "simulated")
 
@@ -81,11 +81,11 @@ class LabSpec:
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "LabSpec":
-        """Read what `to_json` returned; LabError for what another version of this project wrote."""
+        """Read what `to_json` returned; UserError for what another version of this project wrote."""
         try:
             return msgspec.convert(data, LabSpec, dec_hook=lambda wanted, value: wanted(value))
         except msgspec.ValidationError as error:
-            raise LabError(
+            raise UserError(
                 f"A lab of another version of this project is there: {error}.",
                 "Take it down with that version.",
             ) from error

@@ -6,15 +6,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from common.errors import UserError
+from common.paths import labs_dir
+from common.spawn import is_same_process
 from lab import control
 from lab.api import AirflowAPI
-from lab.errors import LabError
 from lab.kube.names import WORKERS
 from lab.kubeclient import core_v1
-from lab.paths import labs_dir
 from lab.reaper import reap
 from lab.request import read_spec, write_request
-from lab.spawn import is_same_process
 from lab.spec import LabState
 from lab.undo import Undo
 
@@ -38,7 +38,7 @@ class SupervisedLab:
     def __init__(self, directory: Path) -> None:
         state = LabState.load(directory)
         if state is None or state.phase != "ready":
-            raise LabError(
+            raise UserError(
                 f"There is no running lab in {directory}.", "See `python -m lab status`."
             )
         self.directory = directory
@@ -53,10 +53,10 @@ class SupervisedLab:
 
     @property
     def state(self) -> LabState:
-        """Return what the supervisor last wrote; LabError when the lab is gone."""
+        """Return what the supervisor last wrote; UserError when the lab is gone."""
         state = LabState.load(self.directory)
         if state is None:
-            raise LabError(f"The lab in {self.directory} is gone.", "Start it again.")
+            raise UserError(f"The lab in {self.directory} is gone.", "Start it again.")
         return state
 
     def name_of(self, client: str) -> str:
@@ -84,7 +84,7 @@ def take_down(directory: Path) -> None:
     if state and is_same_process(state.supervisor, state.created):
         try:
             control.ask(directory, timeout=5.0, op="stop")
-        except LabError:
+        except UserError:
             os.kill(state.supervisor, 15)
         deadline = time.monotonic() + timeout
         while is_same_process(state.supervisor, state.created) and time.monotonic() < deadline:

@@ -18,12 +18,12 @@ from typing import Any, Protocol
 
 import psutil
 
-from lab.attach.boot import AttachBoot
-from lab.boot import EmbeddedBoot
+from common.errors import UserError
+from common.spawn import adopt_orphans, is_same_process
+from lab.cluster.boot import AttachBoot
 from lab.control import ControlServer
-from lab.deploy.boot import DeployBoot
-from lab.errors import LabError
-from lab.spawn import adopt_orphans, is_same_process
+from lab.embedded.boot import EmbeddedBoot
+from lab.kind.boot import DeployBoot
 from lab.spec import LabSpec, LabState
 from lab.undo import Undo
 
@@ -34,11 +34,11 @@ class Boot(Protocol):
     """How a kind of lab comes up and goes, and what it can be told meanwhile."""
 
     def steps(self) -> Iterator[None]:
-        """Bring the lab up, yielding often; LabError when a part fails."""
+        """Bring the lab up, yielding often; UserError when a part fails."""
         ...
 
     def answer(self, request: dict[str, Any]) -> None:
-        """Serve a control request of this kind of lab; LabError where it knows none such."""
+        """Serve a control request of this kind of lab; UserError where it knows none such."""
         ...
 
     def reap(self) -> None:
@@ -79,7 +79,7 @@ class Supervisor:
                     return
             while not self.done:
                 self._serve_once(server)
-        except LabError as error:
+        except UserError as error:
             self._fail(error)
         finally:
             server.server_close()
@@ -92,7 +92,7 @@ class Supervisor:
             log.info("The owner of this lab is gone; taking it down")
             self.done = True
 
-    def _fail(self, error: LabError) -> None:
+    def _fail(self, error: UserError) -> None:
         self.state.phase, self.state.error, self.state.hint = "failed", error.message, error.hint
         self.state.save(self.directory)
 

@@ -19,7 +19,7 @@ import gevent
 from locust.env import Environment
 from locust.runners import STATE_MISSING, MasterRunner
 
-from lab.spawn import die_with_parent
+from common.spawn import die_with_parent
 from load.flood import WORKERS_SECONDS
 from load.plan import Order
 from load.tally import Tally

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from lab.errors import LabError
-from lab.spawn import spawn, wait_exit
+from common.errors import UserError
+from common.spawn import spawn, wait_exit
 from load.plan import Asked
 from load.report import FloodReport
 from load.tally import lines
@@ -155,7 +155,7 @@ class Flood:
     def wait(self, timeout: float | None = None) -> FloodReport:
         """Let the flood end by itself, or stop it after `timeout` seconds; return its report.
 
-        Raises LabError as `stop` does.
+        Raises UserError as `stop` does.
         """
         limit = self.run_time + self._grace if timeout is None else timeout
         if self._process is not None:
@@ -165,7 +165,7 @@ class Flood:
     def stop(self) -> FloodReport:
         """End the flood if it goes on, and return its report; may be called again.
 
-        Raises LabError when the flood could not take place: the API server let nobody in, failed
+        Raises UserError when the flood could not take place: the API server let nobody in, failed
         from the start on, or Locust ended without a report.
         """
         if self._report is None:
@@ -173,7 +173,7 @@ class Flood:
             self._end()
             self._report = self._collect(early)
         if self._report.error:
-            raise LabError(
+            raise UserError(
                 f"The API server at {self.base_url} lets no flood in: {self._report.error}.",
                 "See that it runs and has simple_auth_manager_all_admins; see its own log, and "
                 f"{self.log_path}.",
@@ -190,7 +190,7 @@ class Flood:
                 if self._process is None
                 else (f"ended with {self._process.returncode}")
             )
-            raise LabError(f"Locust {code} and left no report.", f"See {self.log_path}.")
+            raise UserError(f"Locust {code} and left no report.", f"See {self.log_path}.")
         report = FloodReport(asked=self.asked)
         report.save(self.report_path)
         return report
@@ -221,4 +221,4 @@ def _check(asked: Asked, base_url: str) -> None:
     }
     for complaint, is_so in wrong.items():
         if is_so:
-            raise LabError(f"The flood cannot start: {complaint}.", "Ask for another flood.")
+            raise UserError(f"The flood cannot start: {complaint}.", "Ask for another flood.")

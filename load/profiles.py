@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from common.errors import UserError
 from dags.shapes import Shape, ShapeError, dags
-from lab.errors import LabError
 from load.flood import Flood
 from load.plan import Asked, orders
 
@@ -36,11 +36,11 @@ class Profile:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def dags(self) -> dict[str, Shape]:
-        """Return the flood's DAGs by id; LabError where the shapes cannot be made."""
+        """Return the flood's DAGs by id; UserError where the shapes cannot be made."""
         try:
             return dags(self.shapes)
         except ShapeError as error:
-            raise LabError(f"The flood {self.name!r} cannot be made: {error}") from None
+            raise UserError(f"The flood {self.name!r} cannot be made: {error}") from None
 
     def task_instances(self, seed: int = 0) -> int:
         """Return how many task instances the flood's runs have, if all of them come to be."""
@@ -131,7 +131,7 @@ PROFILES: Mapping[str, Profile] = {
 
 
 def profile(name: str) -> Profile:
-    """Return the flood of that name; LabError with the names that there are."""
+    """Return the flood of that name; UserError with the names that there are."""
     if name not in PROFILES:
-        raise LabError(f"No flood is called {name!r}.", f"The floods are {', '.join(PROFILES)}.")
+        raise UserError(f"No flood is called {name!r}.", f"The floods are {', '.join(PROFILES)}.")
     return PROFILES[name]

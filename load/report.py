@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from lab.errors import LabError
+from common.errors import UserError
 from load.plan import Asked
 
 FLOOR = 0.9
@@ -78,8 +78,8 @@ class FloodReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def load(cls, path: Path) -> "FloodReport":
-        """Read a stored report; LabError where there is none that can be read."""
+        """Read a stored report; UserError where there is none that can be read."""
         try:
             return msgspec.json.decode(path.read_bytes(), type=cls)
         except (OSError, msgspec.MsgspecError) as error:
-            raise LabError(f"{path} is no flood's report: {error}.") from None
+            raise UserError(f"{path} is no flood's report: {error}.") from None

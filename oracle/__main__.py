@@ -16,10 +16,11 @@ import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from oracle import audit, witness
+from oracle import witness
 from oracle.history import HistoryError, read
 from oracle.invariants import INVARIANTS
 from oracle.verdict import Judge, Judgement
+from recorder import audit
 
 EXIT_CODES = {"valid": 0, "invalid": 1, "unknown": 2}
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-from lab import pipe
-from lab.errors import LabError
+from common import pipe
+from common.errors import UserError
 
 CANNOT_TELL = 2
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         return commands[options.command].run(options)
-    except LabError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return CANNOT_TELL
     except KeyboardInterrupt:

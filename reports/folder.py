@@ -8,7 +8,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from oracle.redaction import redact, stream
+from common.redaction import redact, stream
 
 
 class LogTails:

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import UserError
+from common.spawn import end_all, spawn
 from lab.environments import describe, pinned, prepare
-from lab.errors import LabError
-from lab.spawn import end_all, spawn
 from reports.store import Shelf, read_shelf
 
 log = logging.getLogger(__name__)
@@ -58,14 +58,14 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.scenarios and self.profile != "quick":
-            raise LabError(
+            raise UserError(
                 f"The profile {self.profile} cannot be limited to scenarios.",
                 "Leave --scenario out, or give --profile quick.",
             )
         known = scenario_names()
         for name in self.scenarios:
             if name not in known:
-                raise LabError(f"There is no scenario {name!r}.", f"There are: {', '.join(known)}.")
+                raise UserError(f"There is no scenario {name!r}.", f"There are: {', '.join(known)}.")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def folder_name(plan: Plan, airflow: str) -> str:
     """Return the name of an Airflow's folder among those that are asked the same.
 
     It changes with the installed code: a checkout that was edited since is another Airflow, and
-    its old runs say nothing of it. The environment is made for it; raises LabError where that
+    its old runs say nothing of it. The environment is made for it; raises UserError where that
     fails. Clusters run images, of releases only.
     """
     return prepare(airflow).key if plan.lab == "embedded" else describe(airflow).label
@@ -121,7 +121,7 @@ def folder_name(plan: Plan, airflow: str) -> str:
 def ask(plan: Plan, airflow: str, into: Path) -> Answer:
     """Put the question to an Airflow in a session of its own, which leaves its runs in `into`.
 
-    Raises LabError, with the file of its output, when pytest left no run. On KeyboardInterrupt
+    Raises UserError, with the file of its output, when pytest left no run. On KeyboardInterrupt
     the session is ended first.
     """
     into.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ def ask(plan: Plan, airflow: str, into: Path) -> Answer:
     code = _run(command(plan, airflow), into, output)
     made = sorted(path for path in set(into.iterdir()) - before if _is_run(path))
     if not made:
-        raise LabError(
+        raise UserError(
             f"pytest (exit code {code}) ran nothing on Airflow {airflow}.", f"See {output}"
         )
     return Answer(read_shelf(made), code, time.monotonic() - begun, output)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from lab.errors import LabError
+from common.errors import UserError
 from reports.records import GRAVITY, SCHEMA, SessionRecord, TestRecord
 
 SESSION = "session.json"
@@ -63,15 +63,15 @@ class Shelf:
 def read_shelf(paths: Sequence[Path]) -> Shelf:
     """Read every run folder at or below `paths`.
 
-    Raises LabError when a path does not exist, or when there is no run at all.
+    Raises UserError when a path does not exist, or when there is no run at all.
     """
     for path in paths:
         if not path.exists():
-            raise LabError(f"{path} does not exist.", "Give a run folder, or a folder of runs.")
+            raise UserError(f"{path} does not exist.", "Give a run folder, or a folder of runs.")
     folders = sorted({run for path in paths for run in _run_folders(path)}, key=_age)
     if not folders:
         where = ", ".join(map(str, paths))
-        raise LabError(f"There is no run in {where}.", "Make one: pytest suites/ -n 8")
+        raise UserError(f"There is no run in {where}.", "Make one: pytest suites/ -n 8")
     return Shelf(tuple(read_run(folder) for folder in folders))
 
 

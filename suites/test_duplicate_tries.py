@@ -8,9 +8,9 @@ import pytest
 
 from harness.faults import Faults
 from harness.flood import Floods
-from harness.run import Run
-from harness.scenario import Scenario
-from harness.steps import Performer
+from run.run import Run
+from scenarios.perform import Performer
+from scenarios.scenario import Scenario
 
 
 @pytest.mark.scenario("57618")

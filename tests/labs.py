@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lab.paths import labs_dir
+from common.paths import labs_dir
 
 
 def owned_by(pid: int | None) -> set[Path]:

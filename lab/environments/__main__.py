@@ -5,12 +5,12 @@ import logging
 import sys
 from datetime import date, datetime
 
-from lab import pipe
+from common import pipe
+from common.errors import UserError
 from lab.environments import pins, store
 from lab.environments.pinning import pin
 from lab.environments.preparation import prepare
 from lab.environments.resolve import midnight
-from lab.errors import LabError
 
 EPILOG = """\
 examples:
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             path = pin(options.version, options.exclude_newer, tuple(options.constraint))
             print(path)
-    except LabError as error:
+    except UserError as error:
         print(f"error: {error.message}", file=sys.stderr)
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)

@@ -18,11 +18,11 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from common.errors import UserError
 from lab.environments import about, interpreter, store
 from lab.environments.command import clean_environ, run
 from lab.environments.recipe import FORM, started
 from lab.environments.wheels import CORE, META, TASK_SDK
-from lab.errors import LabError
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +47,14 @@ def is_checkout(path: Path) -> bool:
 
 
 def checkout_version(path: Path) -> str:
-    """Return the version that the sources state; raises LabError if they do not."""
+    """Return the version that the sources state; raises UserError if they do not."""
     try:
         text = (path / SOURCES[0] / "airflow/__init__.py").read_text()
         found = re.search(r'^__version__ = "([^"]+)"', text, re.MULTILINE)
     except (OSError, UnicodeDecodeError):
         found = None
     if found is None:
-        raise LabError(
+        raise UserError(
             f"{path} does not state its version in airflow-core/src/airflow/__init__.py.",
             "Give the top folder of a checkout of apache/airflow.",
         )
@@ -64,7 +64,7 @@ def checkout_version(path: Path) -> str:
 def checkout_requirements(path: Path) -> list[str]:
     """Return what its projects need from others, as their pyproject.toml say.
 
-    Raises LabError where one is missing or unreadable.
+    Raises UserError where one is missing or unreadable.
     """
     needed: list[str] = []
     own = {META, CORE, TASK_SDK}
@@ -102,7 +102,7 @@ def _pyproject(project: Path) -> dict[str, Any]:
         about = tomllib.loads(file.read_text())["project"]
         return {"version": "", **about, "dependencies": [str(d) for d in about["dependencies"]]}
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise LabError(
+        raise UserError(
             f"{file} does not tell what it needs: {error}",
             "Give the top folder of a checkout of apache/airflow.",
         ) from None
@@ -129,7 +129,7 @@ def snapshot(path: Path, version: str, python: Path) -> Path:
     `python` is that of the environment that the sources go before; the web UI's pages, and only
     they, are copied from it. Core, task SDK and providers share one tree, as they do when
     installed: the task SDK looks for the core's `config.yml` there. Of a provider only its own
-    package is copied, for `airflow.providers` is a namespace and has others too. Raises LabError
+    package is copied, for `airflow.providers` is a namespace and has others too. Raises UserError
     when the disk is full or Airflow reports another version, StartError when it does not start.
     """
     versions = {CORE: version, **provider_versions(path)}

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lab.spawn import die_with_parent
+from common.spawn import die_with_parent
 
 _PYTHON_VARIABLES = frozenset(
     {

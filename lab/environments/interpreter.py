@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import UserError
 from lab.base import Airflow
-from lab.drivers import database_urls
 from lab.environments.command import run
-from lab.errors import LabError
-from lab.settings import clean_environment
+from lab.environments.drivers import database_urls
+from lab.environments.settings import clean_environment
 
 PROBE_LIMIT = 60.0
 """Seconds for a Python to say what is installed in it; it takes 0.4 s."""
@@ -28,7 +28,7 @@ NEEDED = {
 _SAME = {"psycopg2-binary": "psycopg2"}
 
 
-class StartError(LabError):
+class StartError(UserError):
     """Airflow is installed and does not start; the message ends with its last words."""
 
 
@@ -63,20 +63,20 @@ def lab_urls(airflow: Airflow) -> dict[str, str]:
 
 
 def probe(python: Path, pythonpath: tuple[Path, ...] = ()) -> Probe:
-    """Return what `python` has installed; raises LabError if it is not a Python at all."""
+    """Return what `python` has installed; raises UserError if it is not a Python at all."""
     try:
         done = _run(Airflow("", "", python, pythonpath), "probe.py", PROBE_LIMIT)
         told = json.loads(done.stdout.splitlines()[-1])
         return Probe(told["python"], told["packages"], told["code"])
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError, KeyError, TypeError):
-        raise LabError(
+        raise UserError(
             f"{python} is not a Python that runs.",
             "Give the bin/python of an environment that has Airflow.",
         ) from None
 
 
 def require_complete(python: Path, found: Probe) -> None:
-    """Raise LabError, naming what to install, unless `found` has all that the lab runs."""
+    """Raise UserError, naming what to install, unless `found` has all that the lab runs."""
     missing = [
         name
         for name in NEEDED
@@ -84,7 +84,7 @@ def require_complete(python: Path, found: Probe) -> None:
     ]
     if missing:
         uses = ", ".join(NEEDED[name] for name in missing)
-        raise LabError(
+        raise UserError(
             f"{python} has no {', '.join(missing)} (for {uses}).",
             f"Run: {python} -m pip install {' '.join(missing)}",
         )

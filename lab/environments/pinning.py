@@ -4,12 +4,12 @@ import logging
 from datetime import datetime
 from pathlib import Path
 
+from common.errors import UserError
 from lab.environments import store
 from lab.environments.interpreter import StartError
 from lab.environments.recipe import Recipe
 from lab.environments.request import describe
 from lab.environments.resolve import day_after_release, resolve, written
-from lab.errors import LabError
 
 log = logging.getLogger(__name__)
 
@@ -20,11 +20,11 @@ def pin(version: str, before: datetime | None = None, constraints: tuple[str, ..
     The pins are what was published before `before`, by default the end of the day of the release
     (UTC).
     `constraints` are requirements, such as structlog==25.4.0, for a release that its own day's
-    packages break. Nothing is written unless Airflow starts with the pins. Raises LabError.
+    packages break. Nothing is written unless Airflow starts with the pins. Raises UserError.
     """
     request = describe(version)
     if request.kind != "version":
-        raise LabError(f"{version} is not a version.", "Give one such as 3.0.6.")
+        raise UserError(f"{version} is not a version.", "Give one such as 3.0.6.")
     before = before or _day_after_release(request.version)
     text = f"# {command(request.version, before, constraints)}\n"
     text += resolve(request.version, before, constraints)

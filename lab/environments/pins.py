@@ -9,7 +9,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from lab.errors import LabError
+from common.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def newest() -> str:
 def newest_for(requirements: Iterable[str]) -> str:
     """Return the newest pinned Airflow with which these requirements of a provider agree.
 
-    A final one if there is one; raises LabError if there is none at all.
+    A final one if there is one; raises UserError if there is none at all.
     """
     wanted = [text for text in requirements if _AIRFLOW.match(text)]
     by_age = sorted(
@@ -46,7 +46,7 @@ def newest_for(requirements: Iterable[str]) -> str:
     for version in reversed(by_age):
         if not unmet(wanted, {"apache-airflow": version, "apache-airflow-core": version}):
             return version
-    raise LabError(
+    raise UserError(
         f"It needs {' and '.join(wanted)}, and the newest pinned Airflow is {pinned()[-1]}.",
         HOW_TO_PIN,
     )

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from common.errors import UserError
 from lab.base import Airflow
 from lab.environments import about, checkout, interpreter, pins, store, wheels
 from lab.environments.about import About
 from lab.environments.recipe import FORM, Recipe, started
 from lab.environments.request import Request, describe
 from lab.environments.resolve import resolve_as_released
-from lab.errors import LabError
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ def prepare(spec: str) -> Airflow:
     """Return the Airflow that `spec` asks for; its environment is made where it is missing.
 
     Warm this takes under a second: what is there is compared with what was installed, and made
-    again, which is told in a line, where somebody changed it. Raises LabError for bad input, for no
+    again, which is told in a line, where somebody changed it. Raises UserError for bad input, for no
     room on the disk, and for what cannot be installed or does not start.
     """
     request = describe(spec)
@@ -37,7 +37,7 @@ def prepare(spec: str) -> Airflow:
 def pins_of(version: str) -> str:
     """Return the exact pins of a version: from versions/, or resolved once and kept.
 
-    Raises LabError if the version was never published, InstallError if that cannot be told.
+    Raises UserError if the version was never published, InstallError if that cannot be told.
     """
     path = pins.pin_path(version)
     if path.is_file():
@@ -71,7 +71,7 @@ def _from_wheels(request: Request) -> Airflow:
     used = [wheel for wheel in given if wheel.name in packages]
     if not used:
         names = ", ".join(wheel.name for wheel in given)
-        raise LabError(
+        raise UserError(
             f"{path} has only {names}, which no lab runs.",
             "A lab runs Airflow and the providers that the KubernetesExecutor needs.",
         )
@@ -137,6 +137,6 @@ def _base_pins(version: str) -> str:
     near = pins.nearest(version)
     try:
         return pins_of(near if plain.is_devrelease else plain.public)
-    except LabError as error:
+    except UserError as error:
         log.info("%s The wheels go over the packages of %s.", error.message, near)
         return pins_of(near)

@@ -9,11 +9,11 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import UserError
 from lab.environments import about, interpreter, store, wheels
 from lab.environments.about import About
 from lab.environments.record import Altered, altered
 from lab.environments.uvtool import InstallError, base_python, run_uv
-from lab.errors import LabError
 from lab.reported import same_version
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Recipe:
     def make(self) -> tuple[Path, About]:
         """Return the environment's Python and what is in it; made and started where it is missing.
 
-        Raises InstallError if uv fails, StartError if Airflow does not start, and LabError if
+        Raises InstallError if uv fails, StartError if Airflow does not start, and UserError if
         the disk is full or Airflow reports another version than `version`.
         """
         folder = store.made(self.key, self._build)
@@ -115,7 +115,7 @@ def python_of(folder: Path) -> Path:
 def started(version: str, python: Path, pythonpath: tuple[Path, ...] = ()) -> interpreter.Started:
     """Start Airflow once as the lab will, and return what it says.
 
-    Raises StartError when it does not start, LabError when it reports another version.
+    Raises StartError when it does not start, UserError when it reports another version.
     """
     log.info("Starting Airflow %s once.", version)
     said = interpreter.start(version, python, pythonpath)
@@ -124,9 +124,9 @@ def started(version: str, python: Path, pythonpath: tuple[Path, ...] = ()) -> in
 
 
 def expect(version: str, reported: str) -> None:
-    """Raise LabError unless Airflow reported the version asked for, local part aside."""
+    """Raise UserError unless Airflow reported the version asked for, local part aside."""
     if not same_version(version, reported):
-        raise LabError(
+        raise UserError(
             f"Airflow {version} was asked for, but what starts says that it is {reported}.",
             "Give apache_airflow_core-*.whl: apache_airflow-*.whl alone has no code in it.",
         )

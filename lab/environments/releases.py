@@ -10,9 +10,9 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from common.errors import UserError
 from lab.environments import pins
 from lab.environments.uvtool import PYTHON, InstallError, run_uv
-from lab.errors import LabError
 
 LOOKUP_LIMIT = 120.0
 """Seconds that one question to the index may take."""
@@ -21,11 +21,11 @@ LOOKUP_LIMIT = 120.0
 def newest_patches() -> list[Version]:
     """Return the newest patch of every line of Airflow 3 that has a release, oldest line first.
 
-    Raises LabError if the index does not answer, or has no Airflow 3.
+    Raises UserError if the index does not answer, or has no Airflow 3.
     """
     newest = _newest_below(pins.OLDEST.major + 1, 0)
     if newest < pins.OLDEST:
-        raise LabError(
+        raise UserError(
             f"The package index has no Airflow {pins.OLDEST.major}: its newest is {newest}.",
             "Check your UV_* or PIP_INDEX_URL settings.",
         )
@@ -39,7 +39,7 @@ def candidates(patches: list[Version]) -> list[Version]:
     Alphas, betas and release candidates: who waits for the candidate learns late what a line of
     Airflow changes.
 
-    Raises LabError if the index does not answer.
+    Raises UserError if the index does not answer.
     """
     last = _newest_below(pins.OLDEST.major + 1, 0, candidates=True)
     below = [
@@ -64,14 +64,14 @@ def _newest_below(major: int, minor: int, *, candidates: bool = False) -> Versio
     """Return the newest release below `major.minor` (PEP 440: its candidates are not below it)."""
     found = newest_below(f"{major}.{minor}", candidates=candidates)
     if found is None:
-        raise LabError(f"The package index tells no release of Airflow below {major}.{minor}.")
+        raise UserError(f"The package index tells no release of Airflow below {major}.{minor}.")
     return found
 
 
 def newest_below(limit: str, *, candidates: bool = False) -> Version | None:
     """Return the newest release below a version as it is written, None where uv names none.
 
-    Raises LabError if the index does not answer.
+    Raises UserError if the index does not answer.
     """
     with tempfile.TemporaryDirectory(prefix="releases-") as name:
         folder = Path(name)
@@ -86,7 +86,7 @@ def newest_below(limit: str, *, candidates: bool = False) -> Version | None:
             )
         except InstallError as error:
             reason = error.message.removeprefix("uv could not install it: ")
-            raise LabError(
+            raise UserError(
                 f"The package index does not tell Airflow's releases: {reason}",
                 "Check the network and your UV_* or PIP_INDEX_URL settings, then run it again.",
             ) from None

@@ -9,10 +9,10 @@ from typing import Literal
 
 from packaging.version import InvalidVersion, Version
 
+from common.errors import UserError
 from lab.environments import interpreter, pins
 from lab.environments.checkout import checkout_version, is_checkout
 from lab.environments.wheels import Wheel, airflow_wheel, airflow_wheels
-from lab.errors import LabError
 
 Kind = Literal["version", "wheel", "checkout", "python"]
 
@@ -39,7 +39,7 @@ class Request:
 def describe(spec: str) -> Request:
     """Return what `spec` asks for, without making anything or asking an index (under 1 s).
 
-    Raises LabError, with a hint, for what is not a version of Airflow 3, its wheel, a folder of
+    Raises UserError, with a hint, for what is not a version of Airflow 3, its wheel, a folder of
     its wheels, a checkout of its sources, or a Python that has it.
     """
     spec = spec.strip()
@@ -63,7 +63,7 @@ def _describe_path(path: Path) -> Request:
         return Request("wheel", _label(path.stem), version, path)
     if "python" in path.name and os.access(path, os.X_OK):
         return _describe_python(path)
-    raise LabError(
+    raise UserError(
         f"{path} is neither a wheel nor a Python.",
         "Give a version, apache_airflow_core-*.whl, a checkout of apache/airflow, or a Python.",
     )
@@ -82,7 +82,7 @@ def _describe_folder(path: Path) -> Request:
         version = _version_of(airflow_wheels(path))
         _require_supported(str(path), version)
         return Request("wheel", _label(path.name), version, path)
-    raise LabError(
+    raise UserError(
         f"{path} is no checkout of Airflow 3, no virtual environment, and has no wheels.",
         "A checkout has airflow-core/src and task-sdk/src; an environment has bin/python.",
     )
@@ -98,7 +98,7 @@ def _version_of(given: list[Wheel]) -> str:
 def _describe_python(path: Path) -> Request:
     found = interpreter.probe(path)
     if found.airflow is None:
-        raise LabError(
+        raise UserError(
             f"{path} has no Airflow installed.",
             f"Run: {path} -m pip install apache-airflow {' '.join(interpreter.NEEDED)}. A lab's "
             "processes do not see what is in your own site-packages (pip install --user).",
@@ -113,26 +113,26 @@ def _require_supported(what: str, version: str) -> None:
     try:
         supported = Version(version) >= pins.OLDEST
     except InvalidVersion:
-        raise LabError(
+        raise UserError(
             f"{what} states {version!r}, which is no version.", "Give one that was built whole."
         ) from None
     if not supported:
-        raise LabError(
+        raise UserError(
             f"not supported: {what} is older than 3.0, which brought the task execution API.",
             f"Give 3.0.0 or later, for example {pins.newest()}.",
         )
 
 
-def _unknown(spec: str) -> LabError:
+def _unknown(spec: str) -> UserError:
     known = pins.pinned()
     if os.sep in spec or spec.endswith(".whl") or spec in ("", ".", ".."):
-        return LabError(
+        return UserError(
             f"There is no {spec!r}.",
             f"Give a path that exists, or a version, for example {pins.newest()}.",
         )
     close = difflib.get_close_matches(spec, known, n=1, cutoff=0.5)
     guess = f"Did you mean {close[0]}? " if close else ""
-    return LabError(
+    return UserError(
         f"{spec!r} is neither a version of Airflow nor a path that exists.",
         f"{guess}Pinned are {', '.join(known)}. {pins.HOW_TO_PIN}",
     )

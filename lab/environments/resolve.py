@@ -8,10 +8,10 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from lab.drivers import prefers_psycopg_3
+from common.errors import UserError
 from lab.environments import pins
+from lab.environments.drivers import prefers_psycopg_3
 from lab.environments.uvtool import PYTHON, InstallError, run_uv
-from lab.errors import LabError
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def day_after_release(version: str) -> datetime | None:
 
     None if the index does not tell. What is published up to then is what the release met.
 
-    Raises LabError if it was never published, InstallError if the index does not answer. uv
+    Raises UserError if it was never published, InstallError if the index does not answer. uv
     writes upload times into a pylock.toml (PEP 751), which spares us speaking to the index.
     """
     try:
@@ -52,7 +52,7 @@ def day_after_release(version: str) -> datetime | None:
     except InstallError as error:
         if "no version of" not in error.message:
             raise
-        raise LabError(
+        raise UserError(
             f"Airflow {version} was never published.",
             f"The nearest that is pinned is {_nearest(version)}. {pins.HOW_TO_PIN}",
         ) from None
@@ -94,7 +94,7 @@ def resolve(version: str, before: datetime | None, constraints: tuple[str, ...] 
 def resolve_as_released(version: str) -> str:
     """Return exact pins of a published version as of its release day.
 
-    Raises LabError if the version was never published, InstallError otherwise.
+    Raises UserError if the version was never published, InstallError otherwise.
     """
     before = day_after_release(version)
     if before is None:

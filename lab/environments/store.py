@@ -18,9 +18,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from common.errors import UserError
+from common.paths import cache_dir
 from lab.environments import seal
-from lab.errors import LabError
-from lab.paths import cache_dir
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def made(key: str, build: Callable[[Path], None]) -> Path:
     So also where a file in it is not as it was made, which is told in a line: what still runs from
     it loses its ground, and was not what it seemed. A key is a family and a digest, joined by a
     dash; of a family one is built at a time. Safe for several processes: one builds, the others
-    wait for it. Raises LabError without 2 GB of free disk, or when the other process takes over an
+    wait for it. Raises UserError without 2 GB of free disk, or when the other process takes over an
     hour; what `build` raises passes, and leaves nothing behind.
     """
     path = environments_dir() / key
@@ -111,7 +111,7 @@ def _locked(family: str) -> Iterator[None]:
         try:
             lock.acquire(timeout=LOCK_LIMIT, poll_interval=0.1)
         except Timeout:
-            raise LabError(
+            raise UserError(
                 f"Another process has been making {family} for over {LOCK_LIMIT / 60:.0f} minutes.",
                 f"Find who holds {lock.lock_file} and end it, then run this again.",
             ) from None
@@ -135,7 +135,7 @@ def _build(path: Path, build: Callable[[Path], None]) -> None:
     except OSError as error:
         if error.errno == errno.ENOSPC or shutil.disk_usage(path.parent).free < DISK_FULL:
             raise _no_space(path.parent) from None
-        raise LabError(
+        raise UserError(
             f"Could not make {path.name}: {_told(error)}",
             f"Check that what it is made of can be read, and {path.parent} written.",
         ) from None
@@ -150,7 +150,7 @@ def _aside(folder: Path) -> Path:
 
 
 def require_disk(path: Path) -> None:
-    """Raise LabError unless the disk of `path` has room for one more environment."""
+    """Raise UserError unless the disk of `path` has room for one more environment."""
     if shutil.disk_usage(path).free < DISK_NEEDED:
         raise _no_space(path)
 
@@ -162,9 +162,9 @@ def _told(error: OSError) -> str:
     return str(error)
 
 
-def _no_space(path: Path) -> LabError:
+def _no_space(path: Path) -> UserError:
     free = shutil.disk_usage(path).free / 1024**3
-    return LabError(
+    return UserError(
         f"The disk of {path} has {free:.1f} GB free; an Airflow environment needs "
         f"{DISK_NEEDED / 1024**3:.0f} GB.",
         "Free some, or set HA_CHAOS_CACHE to a folder on another disk.",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import uv
 
+from common.errors import UserError
 from lab.environments.command import clean_environ, run
-from lab.errors import LabError
 
 UV_LIMIT = 1800.0
 """Seconds after which one uv command is given up: a stalled index must not hang a test run."""
@@ -24,7 +24,7 @@ _UV_PART = re.compile(r"^\s*(error:|warning:|cause:|Caused by:|×|[├╰]─▶
 _INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_NO_INDEX")
 
 
-class InstallError(LabError):
+class InstallError(UserError):
     """uv could not do what it was asked; the message ends with uv's own reason."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from lab.errors import LabError
+from common.errors import UserError
 
 CORE = "apache-airflow-core"
 META = "apache-airflow"
@@ -36,7 +36,7 @@ class Wheel:
 
 
 def read_wheel(path: Path) -> Wheel:
-    """Return what the wheel says of itself; raises LabError if it is none."""
+    """Return what the wheel says of itself; raises UserError if it is none."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
@@ -44,16 +44,16 @@ def read_wheel(path: Path) -> Wheel:
         headers = HeaderParser().parsestr(text)
         name, version = str(headers["Name"]), str(headers["Version"])
     except (OSError, zipfile.BadZipFile, IndexError, UnicodeDecodeError):
-        raise LabError(f"{path.name} is not a readable wheel.", _HINT) from None
+        raise UserError(f"{path.name} is not a readable wheel.", _HINT) from None
     requires = tuple(str(line) for line in headers.get_all("Requires-Dist") or ())
     return Wheel(path, canonicalize_name(name), version, requires)
 
 
 def airflow_wheel(path: Path) -> list[Wheel]:
-    """Return the one wheel as a list; raises LabError unless it is Airflow's or a provider's."""
+    """Return the one wheel as a list; raises UserError unless it is Airflow's or a provider's."""
     wheel = read_wheel(path)
     if not wheel.airflow and not wheel.name.startswith(PROVIDER):
-        raise LabError(
+        raise UserError(
             f"{path.name} is {wheel.name} {wheel.version}, which is not Airflow's wheel, nor a "
             "provider's.",
             _HINT,
@@ -64,18 +64,18 @@ def airflow_wheel(path: Path) -> list[Wheel]:
 def airflow_wheels(folder: Path) -> list[Wheel]:
     """Return the wheels of Airflow and its providers in a folder, the core first.
 
-    Raises LabError with neither a core nor a provider, or with two versions of the same package.
+    Raises UserError with neither a core nor a provider, or with two versions of the same package.
     """
     found: dict[str, Wheel] = {}
     for path in sorted(folder.glob("apache_airflow*.whl")):
         wheel = read_wheel(path)
         if wheel.name in found:
-            raise LabError(
+            raise UserError(
                 f"{folder} has {found[wheel.name].path.name} and {path.name}.",
                 "Leave one wheel of each package in it.",
             )
         found[wheel.name] = wheel
     if not any(wheel.airflow or wheel.name.startswith(PROVIDER) for wheel in found.values()):
-        raise LabError(f"{folder} has no wheel of Airflow.", _HINT)
+        raise UserError(f"{folder} has no wheel of Airflow.", _HINT)
     order = (CORE, META)
     return sorted(found.values(), key=lambda each: (each.name not in order, each.name != CORE))

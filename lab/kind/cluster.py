@@ -20,7 +20,7 @@ from docker.models.containers import Container
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kind.lease import exclusive, shared
 from lab.kind.place import DEFAULT_NAME, alone, cluster_dir
 from lab.kind.shell import run
@@ -55,7 +55,7 @@ class Cluster:
 
         `image` is the nodes' (kind's own if None); `nodes` counts the control plane too (None: as
         many as there are, else one); `settings` is a kind configuration, read only when the cluster
-        is made. Raises LabError when one of that name is otherwise, or does not come up. Call it
+        is made. Raises UserError when one of that name is otherwise, or does not come up. Call it
         before you lease the cluster.
         """
         with alone(self.name, "making", _MAKE_LIMIT), shared(self.name):
@@ -89,13 +89,13 @@ class Cluster:
             self.kubeconfig.unlink(missing_ok=True)
 
     def _abandoned(self, found: list[Container]) -> bool:
-        """Tell whether to make it anew; LabError where it is the user's and does not run."""
+        """Tell whether to make it anew; UserError where it is the user's and does not run."""
         still = [f"{each.name} is {each.status}" for each in found if not _runs(each)]
         made = json.loads(self._made.read_text()) if self._made.exists() else None
         if made == _HALF:
             return True
         if still and made != _ids(found):
-            raise LabError(
+            raise UserError(
                 f"The kind cluster {self.name} does not run: {', '.join(still)}.",
                 "`docker start` its nodes, make it anew with --kind-delete, or use another "
                 "--kind-name.",
@@ -121,8 +121,8 @@ class Cluster:
         self.kubeconfig.unlink(missing_ok=True)
         try:
             run(argv, limit=_CREATE_LIMIT, heard=_progress)
-        except LabError as error:
-            raise LabError(
+        except UserError as error:
+            raise UserError(
                 f"The kind cluster {self.name} could not be made: {error.message}",
                 "Where the node image cannot be pulled, name one you have with --kind-image.",
             ) from error
@@ -147,7 +147,7 @@ class Cluster:
         while ill := _ailments(self.kubeconfig):
             now = time.monotonic()
             if now - begun > _READY_LIMIT:
-                raise LabError(
+                raise UserError(
                     f"The kind cluster {self.name} is not ready after {_READY_LIMIT:.0f} s: {ill}.",
                     "Make it anew with --kind-delete, or use another --kind-name.",
                 )
@@ -163,7 +163,7 @@ def _client() -> Iterator[docker.DockerClient]:
     try:
         yield connected
     except DockerException as error:
-        raise LabError(f"The Docker engine refuses: {error}") from error
+        raise UserError(f"The Docker engine refuses: {error}") from error
     finally:
         connected.close()
 
@@ -177,15 +177,15 @@ def _runs(node: Container) -> bool:
 
 
 def _check(name: str, found: list[Container], image: str | None, nodes: int | None) -> None:
-    """Raise LabError where a cluster is not the one that is asked for."""
+    """Raise UserError where a cluster is not the one that is asked for."""
     otherwise = "Make it anew with --kind-delete, or use another --kind-name."
     if nodes is not None and nodes != len(found):
         many = f"{len(found)} node{'s' if len(found) > 1 else ''}"
-        raise LabError(f"The kind cluster {name} is there with {many}, not {nodes}.", otherwise)
+        raise UserError(f"The kind cluster {name} is there with {many}, not {nodes}.", otherwise)
     has = {str(each.attrs["Config"]["Image"]) for each in found}
     # kind names its own images by tag and digest; the tag alone means the same.
     if image is not None and any(image not in (each, each.split("@")[0]) for each in has):
-        raise LabError(
+        raise UserError(
             f"The kind cluster {name} is there with nodes of {', '.join(sorted(has))}, "
             f"not {image}.",
             otherwise,
@@ -199,19 +199,19 @@ def configuration(nodes: int | None, settings: Path | None) -> dict[str, Any]:
         try:
             found = yaml.safe_load(settings.read_text())
         except (OSError, UnicodeDecodeError) as error:
-            raise LabError(f"--kind-config {settings} cannot be read: {error}.") from error
+            raise UserError(f"--kind-config {settings} cannot be read: {error}.") from error
         except yaml.YAMLError as error:
             why = " ".join(str(error).split())
-            raise LabError(f"--kind-config {settings} is no YAML: {why}.") from error
+            raise UserError(f"--kind-config {settings} is no YAML: {why}.") from error
         if not isinstance(found, dict) or found.get("kind") != "Cluster":
-            raise LabError(
+            raise UserError(
                 f"--kind-config {settings} is no configuration of a kind cluster.",
                 "It begins with `kind: Cluster`: kind.sigs.k8s.io/docs/user/configuration.",
             )
     listed = list(found.get("nodes") or [{"role": "control-plane"}])
     if nodes is not None:
         if nodes < len(listed):
-            raise LabError(f"--kind-nodes {nodes}, but --kind-config lists {len(listed)} nodes.")
+            raise UserError(f"--kind-nodes {nodes}, but --kind-config lists {len(listed)} nodes.")
         listed += [{"role": "worker"} for _ in range(nodes - len(listed))]
     return {**found, "nodes": listed}
 

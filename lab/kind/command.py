@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kind.fetch import artifacts, fetch
 from lab.kind.tools import engine
 
@@ -25,12 +25,12 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(options: argparse.Namespace) -> int:  # noqa: ARG001
-    """Fetch what is missing and say where it is; LabError when it cannot be had."""
+    """Fetch what is missing and say where it is; UserError when it cannot be had."""
     for artifact in artifacts():
         print(f"{artifact.program:<7} {artifact.version:<9} {fetch(artifact)}")
     try:
         client = engine()
-    except LabError as error:
+    except UserError as error:
         print(f"docker  missing   {error}")
         return 0
     print(f"docker  {client.version()['Version']:<9} answers at {client.api.base_url}")

@@ -20,7 +20,7 @@ from pathlib import Path
 import requests
 from filelock import FileLock
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kind.tools import tools_dir
 
 log = logging.getLogger(__name__)
@@ -56,10 +56,10 @@ class Artifact:
 
 
 def artifacts(system: str = sys.platform, machine: str | None = None) -> list[Artifact]:
-    """Return what this machine needs; LabError for one that is neither Linux nor macOS."""
+    """Return what this machine needs; UserError for one that is neither Linux nor macOS."""
     arch = _MACHINES.get((machine or platform.machine()).lower())
     if system not in ("linux", "darwin") or arch is None:
-        raise LabError(
+        raise UserError(
             f"No kind and helm are pinned for {system} on {machine or platform.machine()}.",
             "Install both yourself, and put them on PATH.",
         )
@@ -75,7 +75,7 @@ def artifacts(system: str = sys.platform, machine: str | None = None) -> list[Ar
 def fetch(artifact: Artifact, folder: Path | None = None) -> Path:
     """Return the program, fetched unless this release of it is there; several may call at once.
 
-    Raises LabError when it cannot be downloaded or is not what was pinned; nothing is left then.
+    Raises UserError when it cannot be downloaded or is not what was pinned; nothing is left then.
     """
     folder = folder or tools_dir()
     folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ def _download(artifact: Artifact, path: Path) -> None:
                     whole = f" of {size / 1e6:.0f}" if size else ""
                     log.info("%s: %.0f%s MB", artifact.program, got / 1e6, whole)
     except (requests.RequestException, OSError) as error:
-        raise LabError(
+        raise UserError(
             f"{artifact.program} {artifact.version} could not be fetched from {artifact.url}: "
             f"{_reason(error)}.",
             f"Check the network and HTTPS_PROXY, or put a {artifact.program} of your own on PATH.",
@@ -154,7 +154,7 @@ def _check(artifact: Artifact, path: Path) -> None:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != artifact.sha256:
-        raise LabError(
+        raise UserError(
             f"What came from {artifact.url} is not {artifact.program} {artifact.version}: its "
             f"sha256 is {found}, not {artifact.sha256}.",
             "It was deleted. A proxy may have answered in its place; do not use it.",

@@ -6,7 +6,7 @@ import time
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kind.cluster import Cluster
 from lab.kind.node import Node
 from lab.kind.place import alone
@@ -24,7 +24,7 @@ def load(cluster: Cluster, image: str) -> None:
     """Have `image` on every node of a cluster, loaded once by whoever comes first.
 
     It is there when the nodes have it under that name and, if the local engine has one too, it is
-    that one: a rebuilt image is loaded anew. Raises LabError when no node has it, nor the engine,
+    that one: a rebuilt image is loaded anew. Raises UserError when no node has it, nor the engine,
     and it cannot be pulled.
     """
     with alone(cluster.name, "loading images onto", _LIMIT):
@@ -99,7 +99,7 @@ def _local(client: docker.DockerClient, image: str) -> str | None:
     except ImageNotFound:
         return None
     except (DockerException, OSError) as error:
-        raise LabError(f"The Docker engine cannot look for {image}: {error}.") from error
+        raise UserError(f"The Docker engine cannot look for {image}: {error}.") from error
 
 
 def _pull(client: docker.DockerClient, image: str) -> None:
@@ -117,7 +117,7 @@ def _pull(client: docker.DockerClient, image: str) -> None:
     except (DockerException, OSError) as error:
         failure = str(error)
     if failure:
-        raise LabError(
+        raise UserError(
             f"The image {image} is neither on the nodes nor in the local Docker engine, and cannot "
             f"be pulled: {' '.join(failure.split()).rstrip('.')}.",
             "Check its name and the network, or `docker pull` or build it where a registry answers "

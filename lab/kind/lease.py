@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kind.place import cluster_dir
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ _QUIET = 1.0
 def shared(cluster: str, timeout: float = 3600.0) -> Iterator[None]:
     """Use a cluster beside others; waits for whoever has it alone, at most `timeout` seconds.
 
-    Raises LabError when the time is up. Not to be taken in the same process as `exclusive`.
+    Raises UserError when the time is up. Not to be taken in the same process as `exclusive`.
     """
     with _leased(cluster, fcntl.LOCK_SH, timeout, "for it to be shared again"):
         yield
@@ -36,7 +36,7 @@ def shared(cluster: str, timeout: float = 3600.0) -> Iterator[None]:
 def exclusive(cluster: str, timeout: float = 3600.0) -> Iterator[None]:
     """Have a cluster alone; waits until everybody has left it, at most `timeout` seconds.
 
-    Meanwhile nobody new comes in. Raises LabError when the time is up; a process that shares the
+    Meanwhile nobody new comes in. Raises UserError when the time is up; a process that shares the
     cluster itself must leave first, or it waits for itself.
     """
     with _leased(cluster, fcntl.LOCK_EX, timeout, "to have it alone"):
@@ -71,7 +71,7 @@ def _lock(file: IO[str], how: int, deadline: float, cluster: str, wish: str) -> 
         except BlockingIOError:
             now = time.monotonic()
             if now > deadline:
-                raise LabError(
+                raise UserError(
                     f"Waited {now - begun:.0f} s for the kind cluster {cluster}, {wish}.",
                     "Another session uses it; wait for that, or use another --kind-name.",
                 ) from None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kind.tools import docker_argv, engine
 from lab.undo import Undo
 
@@ -76,14 +76,14 @@ class Node:
     def run(self, argv: Sequence[str]) -> str:
         """Run a command in the node; return its output.
 
-        Raises LabError with what it said when it fails, takes over 30 s, or the node is frozen.
+        Raises UserError with what it said when it fails, takes over 30 s, or the node is frozen.
         """
         with self._container() as container:
             done = container.exec_run(["timeout", str(_LIMIT), *argv], demux=True)
             output, errors = (part.decode(errors="replace") for part in _both(done.output))
         if done.exit_code:
             said = (errors.strip() or output.strip() or "it said nothing").splitlines()[-1]
-            raise LabError(f"{' '.join(argv[:3])} failed in the node {self.name}: {said}")
+            raise UserError(f"{' '.join(argv[:3])} failed in the node {self.name}: {said}")
         return output
 
     def disturb(self, do: Sequence[str], undo: Sequence[str]) -> None:
@@ -99,7 +99,7 @@ class Node:
         """
         try:
             self.run(undo)
-        except LabError:
+        except UserError:
             self.run(["true"])
         self._strike("exec", self.name, *undo)
 
@@ -120,7 +120,7 @@ class Node:
         self.run([*_CTR, "task", "kill", "--signal", "SIGKILL", _task(container_id)])
 
     def link(self, pod_ip: str) -> Link:
-        """Return how a pod that runs on this node is linked to it; LabError where none has the IP.
+        """Return how a pod that runs on this node is linked to it; UserError where none has the IP.
 
         Each pod's network namespace has a name (containerd mounts it for the CNI plugin), and its
         `eth0` says the number of its other end, whatever the plugin makes of that.
@@ -134,7 +134,7 @@ class Node:
                 number, name, *_ = own.split()
                 if peer and number == f"{peer[1]}:":
                     return Link(found[1], name.rstrip(":").partition("@")[0])
-        raise LabError(f"No pod on the node {self.name} has the address {pod_ip}.")
+        raise UserError(f"No pod on the node {self.name} has the address {pod_ip}.")
 
     def has_netem(self) -> bool:
         """Tell whether the node's kernel can delay packets (sch_netem), by trying on a new link.
@@ -150,7 +150,7 @@ class Node:
         )
         try:
             self.run(["sh", "-c", script])
-        except LabError:
+        except UserError:
             return False
         return True
 
@@ -158,7 +158,7 @@ class Node:
         """Pause or resume a task; fails only where it is not as wanted afterwards."""
         try:
             self.run([*_CTR, "task", how, task])
-        except LabError:
+        except UserError:
             if not there(self._task_status(task)):
                 raise
 
@@ -174,14 +174,14 @@ class Node:
         try:
             yield client.containers.get(self.name)
         except NotFound:
-            raise LabError(
+            raise UserError(
                 f"The Docker engine has no node {self.name}.",
                 "It must be the engine that runs the kind cluster: see DOCKER_HOST.",
             ) from None
         except APIError as error:
-            raise LabError(f"The node {self.name} refuses: {error.explanation}.") from error
+            raise UserError(f"The node {self.name} refuses: {error.explanation}.") from error
         except (DockerException, OSError) as error:
-            raise LabError(f"The node {self.name} cannot be reached: {error}.") from error
+            raise UserError(f"The node {self.name} cannot be reached: {error}.") from error
         finally:
             client.close()
 
@@ -204,7 +204,7 @@ def _freezing(attempt: Callable[[], None]) -> None:
     while True:
         try:
             return attempt()
-        except LabError as error:
+        except UserError as error:
             if "unable to freeze" not in error.message or time.monotonic() > deadline:
                 raise
         time.sleep(_STEP)

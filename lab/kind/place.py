@@ -8,8 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from lab.errors import LabError
-from lab.paths import cache_dir
+from common.errors import UserError
+from common.paths import cache_dir
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +20,9 @@ _NAME = re.compile(r"[a-z0-9.-]+")
 
 
 def cluster_dir(name: str) -> Path:
-    """Return the folder of a cluster, made if missing; LabError for a name that kind refuses."""
+    """Return the folder of a cluster, made if missing; UserError for a name that kind refuses."""
     if not _NAME.fullmatch(name) or name in (".", ".."):
-        raise LabError(
+        raise UserError(
             f"{name!r} is no name for a kind cluster.",
             "Use small letters, digits, dots and dashes.",
         )
@@ -35,7 +35,7 @@ def cluster_dir(name: str) -> Path:
 def alone(cluster: str, doing: str, limit: float) -> Iterator[None]:
     """Be the only process that is `doing` something to a cluster; others wait for it, and say so.
 
-    Raises LabError when that takes over `limit` seconds.
+    Raises UserError when that takes over `limit` seconds.
     """
     lock = FileLock(cluster_dir(cluster) / f"{doing.split()[0]}.lock")
     try:
@@ -45,7 +45,7 @@ def alone(cluster: str, doing: str, limit: float) -> Iterator[None]:
         try:
             lock.acquire(timeout=limit, poll_interval=0.1)
         except Timeout:
-            raise LabError(
+            raise UserError(
                 f"Another process has been {doing} the kind cluster {cluster} for {limit:.0f} s.",
                 f"Find who holds {lock.lock_file} and end it.",
             ) from None

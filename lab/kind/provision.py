@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lab.helm import chart
 from lab.kind import images, tools
 from lab.kind.cluster import Cluster
+from lab.kind.helm import chart
 from lab.spec import Deployment
 
 
@@ -32,7 +32,7 @@ def deployment(
 ) -> Deployment:
     """Return where and how to deploy: makes the cluster, loads the images, gets the chart.
 
-    Raises LabError with what is missing and how to get it.
+    Raises UserError with what is missing and how to get it.
     """
     found = tools.require()
     resolved = chart.resolve(provision.chart, provision.chart_version, found.helm)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lab.errors import LabError
+from common.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ def run(
 ) -> str:
     """Run a program to its end and return its standard output.
 
-    `heard` is called with each line of its standard error, as it comes. Raises LabError with what
+    `heard` is called with each line of its standard error, as it comes. Raises UserError with what
     it gave as the reason when it fails, or when it takes over `limit` seconds.
     """
     name = Path(argv[0]).name
@@ -34,7 +34,7 @@ def run(
             errors="replace",
         )
     except OSError as error:
-        raise LabError(f"{name} does not start: {error.strerror or error}.") from error
+        raise UserError(f"{name} does not start: {error.strerror or error}.") from error
     said: list[str] = []
     listener = threading.Thread(target=_listen, args=(process, said, heard), daemon=True)
     overtime = threading.Timer(limit, process.kill)
@@ -55,8 +55,8 @@ def run(
     if process.returncode:
         what = f"{name} {' '.join(map(str, argv[1:3]))}"
         if late:
-            raise LabError(f"{what} took over {limit:.0f} s; it last said: {reason(said)}")
-        raise LabError(f"{what} failed: {reason(said or output.splitlines())}")
+            raise UserError(f"{what} took over {limit:.0f} s; it last said: {reason(said)}")
+        raise UserError(f"{what} failed: {reason(said or output.splitlines())}")
     return output
 
 

@@ -13,8 +13,8 @@ import docker
 from docker.context import ContextAPI
 from docker.errors import DockerException
 
-from lab.errors import LabError
-from lab.paths import cache_dir
+from common.errors import UserError
+from common.paths import cache_dir
 
 _GET = {
     "docker": "Install Docker Engine or Docker Desktop: docs.docker.com/engine/install.",
@@ -40,28 +40,28 @@ def tools_dir() -> Path:
 def find(name: str) -> Path:
     """Return the program `docker`, `kind` or `helm`: the fetched one, else the one on PATH.
 
-    Raises LabError that says how to get it.
+    Raises UserError that says how to get it.
     """
     path = os.pathsep.join((str(tools_dir()), os.environ.get("PATH", os.defpath)))
     if found := shutil.which(name, path=path):
         return Path(found).absolute()
-    raise LabError(f"{name} is missing.", _GET[name])
+    raise UserError(f"{name} is missing.", _GET[name])
 
 
 def require() -> Tools:
-    """Return all that a kind lab needs, its engine awake; LabError names what is missing."""
-    missing: list[LabError] = []
+    """Return all that a kind lab needs, its engine awake; UserError names what is missing."""
+    missing: list[UserError] = []
     found: dict[str, Path] = {}
     for name in _GET:
         try:
             found[name] = find(name)
-        except LabError as error:
+        except UserError as error:
             missing.append(error)
     if missing:
         names = [error.message.split()[0] for error in missing]
         verb = "is" if len(names) == 1 else "are"
         hints = list(dict.fromkeys(error.hint for error in missing))
-        raise LabError(
+        raise UserError(
             f"A kind lab needs {' and '.join(names)}, which {verb} missing.", " ".join(hints)
         )
     engine().close()
@@ -69,7 +69,7 @@ def require() -> Tools:
 
 
 def engine() -> docker.DockerClient:
-    """Return a client of the engine that Docker's command line talks to; LabError without one.
+    """Return a client of the engine that Docker's command line talks to; UserError without one.
 
     That is DOCKER_HOST, else the command line's current context (Docker Desktop, colima, rootless),
     which the `docker` package by itself does not look at.
@@ -81,7 +81,7 @@ def engine() -> docker.DockerClient:
         client = docker.DockerClient(context) if context else docker.from_env()
         client.ping()
     except (DockerException, OSError) as error:
-        raise LabError(
+        raise UserError(
             f"The Docker engine at {where or 'its usual socket'} does not answer: {_cause(error)}.",
             "Start it, or set DOCKER_HOST; `docker info` must work.",
         ) from error

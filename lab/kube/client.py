@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import kubernetes
 
-from lab.errors import LabError
+from common.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
 def api_client(kubeconfig: Path, context: str | None = None) -> Any:
     """Return a `kubernetes.client.ApiClient` that touches no global configuration.
 
-    Raises LabError when the kubeconfig cannot be used or does not have the context.
+    Raises UserError when the kubeconfig cannot be used or does not have the context.
     """
     configuration = kubernetes.client.Configuration()
     try:
@@ -35,7 +35,7 @@ def api_client(kubeconfig: Path, context: str | None = None) -> Any:
             str(kubeconfig), context=context, client_configuration=configuration
         )
     except (kubernetes.config.ConfigException, OSError) as error:
-        raise LabError(
+        raise UserError(
             f"The kubeconfig {kubeconfig} cannot be used: {str(error)[:300]}",
             "Name another, or one of its contexts.",
         ) from error

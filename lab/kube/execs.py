@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kube.channels import Channels, Refused, open_channels
 from lab.kube.client import Dialer
 
@@ -43,7 +43,7 @@ def run(
 ) -> str:
     """Run a command in a container and return what it wrote to stdout.
 
-    `container` None is the pod's only or default one. Raises LabError when it cannot be run, does
+    `container` None is the pod's only or default one. Raises UserError when it cannot be run, does
     not end within `timeout` seconds (it may then be running still), or does not exit 0: with its
     exit code and its last line. `stdin` needs sh and head in the image.
     """
@@ -61,15 +61,15 @@ def run(
         finally:
             channels.close()
     except TimeoutError as error:
-        raise LabError(f"{what} did not end within {timeout:.0f} s.") from error
+        raise UserError(f"{what} did not end within {timeout:.0f} s.") from error
     except Refused as error:
-        raise LabError(f"{what} cannot be run: {error}.") from error
+        raise UserError(f"{what} cannot be run: {error}.") from error
     except OSError as error:
-        raise LabError(f"{what}: the cluster does not answer: {error}.") from error
+        raise UserError(f"{what}: the cluster does not answer: {error}.") from error
     if failure := _failure(out[_STATUS]):
         said = (out[_STDERR].strip() or out[_STDOUT].strip()).decode(errors="replace")
         last = (said.splitlines() or ["it wrote nothing"])[-1][:300]
-        raise LabError(f"{what} failed ({failure}): {last}")
+        raise UserError(f"{what} failed ({failure}): {last}")
     return out[_STDOUT].decode(errors="replace")
 
 
@@ -82,13 +82,13 @@ def can_signal(client: Any, namespace: str, pod: str, container: str | None = No
 def signal_all(client: Any, namespace: str, pod: str, container: str | None, number: int) -> None:
     """Send a signal to every process of a container at once, except to its init.
 
-    The kernel does it in one step, so no process escapes by forking. Raises LabError when the main
+    The kernel does it in one step, so no process escapes by forking. Raises UserError when the main
     process is PID 1, or nothing took the signal. Where a pod shares its PID namespace, all of its
     containers are meant.
     """
     argv = ["sh", "-c", _SIGNAL, "sh", str(int(number)), " ".join(sorted(_INITS))]
     if main := run(client, namespace, pod, container, argv).strip():
-        raise LabError(
+        raise UserError(
             f"{signal.Signals(number).name} does not reach {pod}: {main} is PID 1 there.",
             "Use an image whose entrypoint has an init (dumb-init, tini), or a cluster on kind,"
             " where the node does it.",

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lab.helm import command
+from lab.kind.helm import command
 from lab.kube import names
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ from pathlib import Path
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kube import names
 from lab.kubeclient import core_v1
 
@@ -26,14 +26,14 @@ def ours(kubeconfig: Path) -> list[str]:
 def remove(kubeconfig: Path, name: str, timeout: float = 120.0) -> None:
     """Delete a namespace and wait until it is gone; fine when there is none.
 
-    Raises LabError when the cluster does not answer, or it is still there after `timeout` seconds.
+    Raises UserError when the cluster does not answer, or it is still there after `timeout` seconds.
     A namespace without our label is not ours to delete.
     """
     try:
         core = core_v1(kubeconfig)
         found = core.read_namespace(name, _request_timeout=10)
         if not names.MANAGED_BY.items() <= (found.metadata.labels or {}).items():
-            raise LabError(f"Namespace {name} was not made by a lab: it stays.")
+            raise UserError(f"Namespace {name} was not made by a lab: it stays.")
         core.delete_namespace(name, _request_timeout=10)
         core.delete_collection_namespaced_pod(name, grace_period_seconds=0, _request_timeout=10)
         deadline = time.monotonic() + timeout
@@ -44,7 +44,7 @@ def remove(kubeconfig: Path, name: str, timeout: float = 120.0) -> None:
         if error.status == _GONE:
             log.info("Namespace %s is gone.", name)
             return
-        raise LabError(f"Namespace {name} cannot be deleted: {error.reason}.") from error
+        raise UserError(f"Namespace {name} cannot be deleted: {error.reason}.") from error
     except (HTTPError, OSError) as error:
-        raise LabError(f"The cluster of namespace {name} does not answer: {error}") from error
-    raise LabError(f"Namespace {name} is still there after {timeout:.0f} s.")
+        raise UserError(f"The cluster of namespace {name} does not answer: {error}") from error
+    raise UserError(f"Namespace {name} is still there after {timeout:.0f} s.")

@@ -22,7 +22,7 @@ from typing import Any
 import urllib3.exceptions
 from kubernetes.client import ApiException, CoreV1Api
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kube.channels import Channels, Refused, open_channels
 from lab.kube.client import Dialer, end_reads
 from lab.kube.pump import Pump
@@ -58,11 +58,11 @@ class PortForward:
         self.local_port = 0
 
     def start(self) -> int:
-        """Listen and return the local port; LabError when it is taken."""
+        """Listen and return the local port; UserError when it is taken."""
         try:
             self._listener = socket.create_server(("127.0.0.1", self._wanted_port), backlog=128)
         except OSError as error:
-            raise LabError(
+            raise UserError(
                 f"Port {self._wanted_port} cannot be listened on: {error.strerror}."
             ) from error
         self._listener.setblocking(False)
@@ -118,7 +118,7 @@ class PortForward:
                 Pump(client, channels).run()
             finally:
                 channels.close()
-        except (OSError, LabError, ApiException, urllib3.exceptions.HTTPError) as error:
+        except (OSError, UserError, ApiException, urllib3.exceptions.HTTPError) as error:
             self._tell(error)
             self._pods.forget()
             _reset(client)
@@ -159,13 +159,13 @@ class _Pods:
         self._until = 0.0
 
     def pick(self) -> str:
-        """Return a ready pod's name, else a running one's. Raises LabError when there is none."""
+        """Return a ready pod's name, else a running one's. Raises UserError when there is none."""
         with self._lock:
             if time.monotonic() >= self._until or not self._known:
                 self._known = self._ask()
                 self._until = time.monotonic() + _REMEMBER
             if not self._known:
-                raise LabError(f"no running pod matches {self._selector}")
+                raise UserError(f"no running pod matches {self._selector}")
             return random.choice(self._known)
 
     def forget(self) -> None:

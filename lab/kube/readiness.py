@@ -9,7 +9,7 @@ from typing import Any
 import urllib3.exceptions
 from kubernetes.client import ApiException, AppsV1Api, BatchV1Api, CoreV1Api
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kube import evidence
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def waiting(
     """Look each time that it is resumed, until all is ready; `tell` is told what is awaited.
 
     The caller sleeps between. Nothing at all in the namespace counts as not ready: what was
-    deployed has not got its pods yet. Raises LabError after `timeout` seconds, or as soon as
+    deployed has not got its pods yet. Raises UserError after `timeout` seconds, or as soon as
     waiting is hopeless (an image that is never pulled, a container that crashed four times, a
     failed Job), with the reasons.
     """
@@ -90,7 +90,7 @@ def waiting(
         except (ApiException, urllib3.exceptions.HTTPError) as error:
             refused = isinstance(error, ApiException) and error.status in (401, 403)
             if refused or now - heard > _PATIENCE:
-                raise LabError(f"The cluster does not tell: {str(error)[:300]}") from error
+                raise UserError(f"The cluster does not tell: {str(error)[:300]}") from error
             yield
             continue
         if not troubles:
@@ -101,7 +101,7 @@ def waiting(
             how = "cannot become ready" if lost else f"was not ready after {timeout:.0f} s"
             ordered = lost + [each for each in troubles if each not in lost]
             lines = [f"Namespace {namespace} {how}.", *_explained(core, namespace, ordered)]
-            raise LabError("\n  ".join(lines))
+            raise UserError("\n  ".join(lines))
         if (words := _summary(troubles)) != told:
             told = words
             tell(words)

@@ -13,7 +13,7 @@ class Ways:
         self._open: list[PortForward | LogFollower] = []
 
     def forward(self, client: object, namespace: str, selector: str, port: int) -> int:
-        """Return the port on loopback that leads to a port of the pods; LabError if none does."""
+        """Return the port on loopback that leads to a port of the pods; UserError if none does."""
         forward = PortForward(client, namespace, selector, port)
         self._open.append(forward)
         return forward.start()

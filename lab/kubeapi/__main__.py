@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kubeapi.server import application
 from lab.kubeapi.store import Store
 
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         asyncio.run(_serve(options))
-    except LabError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -70,7 +70,7 @@ def _positive(text: str) -> int:
 
 async def _serve(options: argparse.Namespace) -> None:
     if not options.logs.is_dir():
-        raise LabError(f"{options.logs} is not a directory.", "Make it, then start again.")
+        raise UserError(f"{options.logs} is not a directory.", "Make it, then start again.")
     runner = web.AppRunner(
         application(Store(options.history), options.logs),
         access_log=None,
@@ -84,7 +84,7 @@ async def _serve(options: argparse.Namespace) -> None:
         await site.start()
     except OSError as error:
         await runner.cleanup()
-        raise LabError(
+        raise UserError(
             f"Cannot listen on {options.host}:{options.port}: {error.strerror}.",
             "Choose another --port, or 0 for a free one.",
         ) from None

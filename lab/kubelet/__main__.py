@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kubelet import api, delay
 from lab.kubelet.kubelet import Kubelet
 from lab.kubelet.launcher import WORKER_MODULES, Launcher, environment
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format="%(asctime)s %(message)s", level=options.log_level)
     try:
         return asyncio.run(_run(options))
-    except LabError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
@@ -134,7 +134,7 @@ def _names(text: str) -> list[str]:
 async def _serve(options: argparse.Namespace) -> None:
     for directory in (options.logs, options.work):
         if not directory.is_dir():
-            raise LabError(f"{directory} is not a directory.", "Make it, then start again.")
+            raise UserError(f"{directory} is not a directory.", "Make it, then start again.")
     configuration = api.load(options.kubeconfig)
     async with (
         api.PodsAPI(configuration, options.namespace) as pods,
@@ -158,7 +158,7 @@ async def _runtime(options: argparse.Namespace) -> AsyncIterator[Runtime]:
     runtime: Runtime
     if options.mode == "simulated":
         if not options.execution_api:
-            raise LabError(
+            raise UserError(
                 "Simulated workers need the URL of Airflow's execution API.",
                 f"Give --execution-api, or set {_EXECUTION_API}.",
             )

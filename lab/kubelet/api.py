@@ -12,7 +12,7 @@ import msgspec
 from kubernetes import config
 from kubernetes.client import Configuration
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kubelet.pods import Metadata, Pod, PodList, Status, WatchEvent
 
 _LOG = logging.getLogger(__name__)
@@ -45,13 +45,13 @@ _decode_pod = msgspec.json.Decoder(Pod).decode
 def load(kubeconfig: Path) -> Configuration:
     """Return the client configuration of the kubeconfig's current context.
 
-    Raises LabError for a file that is missing or is no kubeconfig.
+    Raises UserError for a file that is missing or is no kubeconfig.
     """
     configuration = Configuration()
     try:
         config.load_kube_config(str(kubeconfig), client_configuration=configuration)
     except (config.ConfigException, OSError, ValueError) as error:
-        raise LabError(
+        raise UserError(
             f"{kubeconfig} cannot be used as a kubeconfig: {error}",
             "Name one with --kubeconfig or KUBECONFIG.",
         ) from error
@@ -77,11 +77,11 @@ class PodsAPI:
     async def pods(self) -> PodList:
         """Return all pods, however long the API takes to be there.
 
-        Raises LabError if the API refuses.
+        Raises UserError if the API refuses.
         """
         code, body = await self._call("GET", self._pods, lambda: None)
         if code != 200:
-            raise LabError(
+            raise UserError(
                 f"Pods cannot be listed at {self._pods}: {code} {_message(body)}",
                 "Check the namespace, and the credentials in the kubeconfig.",
             )

@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from lab.errors import LabError
+from common.errors import UserError
+from common.spawn import adopt_orphans
 from lab.kubelet import forkserver
 from lab.kubelet.pods import Command
 from lab.kubelet.runtime import StartError
-from lab.spawn import adopt_orphans
 
 _LOG = logging.getLogger(__name__)
 _END_SECONDS = 5
@@ -112,7 +112,7 @@ class Launcher:
     async def open(self) -> None:
         """Start the fork server and wait until it has preloaded.
 
-        Raises LabError if it ends instead: its interpreter is none, or Airflow does not import.
+        Raises UserError if it ends instead: its interpreter is none, or Airflow does not import.
         """
         adopt_orphans()
         ours, theirs = socket.socketpair()
@@ -124,7 +124,7 @@ class Launcher:
         if self._gone.is_set():
             await self.broken()
         if self._preload and self._preload[0] in hello.skipped:
-            raise LabError(
+            raise UserError(
                 f"{self._python} has no module {self._preload[0]}.",
                 "Name the interpreter of an Airflow 3 environment with --python.",
             )
@@ -133,7 +133,7 @@ class Launcher:
 
     async def _spawn(self, descriptor: int) -> asyncio.subprocess.Process:
         if not os.access(self._python, os.X_OK) or self._python.is_dir():
-            raise LabError(f"{self._python} cannot be executed.", "Name a Python with --python.")
+            raise UserError(f"{self._python} cannot be executed.", "Name a Python with --python.")
         python = self._python if self._preload else sys.executable
         options = ["--socket", str(descriptor), "--preload", ",".join(self._preload)]
         return await asyncio.create_subprocess_exec(
@@ -165,13 +165,13 @@ class Launcher:
         self._writer.write(msgspec.json.encode(request) + b"\n")
 
     async def broken(self) -> None:
-        """Wait for the fork server's end, and raise LabError: its containers died with it."""
+        """Wait for the fork server's end, and raise UserError: its containers died with it."""
         await self._gone.wait()
         assert self._writer is not None, "opened first"
         self._writer.close()
         code = await self._server.wait()
         _kill_descendants()
-        raise LabError(
+        raise UserError(
             f"The fork server of {self._python} ended with exit code {code}.",
             "The lines above say why; without --mode fork nothing is imported ahead.",
         )

@@ -25,7 +25,7 @@ class Runtime(Protocol):
     """Starts containers."""
 
     async def open(self) -> None:
-        """Make ready; raises LabError where that cannot be."""
+        """Make ready; raises UserError where that cannot be."""
         ...
 
     async def start(self, command: Command) -> Container:
@@ -33,7 +33,7 @@ class Runtime(Protocol):
         ...
 
     async def broken(self) -> None:
-        """Wait until this runtime can serve no longer, and raise LabError saying so."""
+        """Wait until this runtime can serve no longer, and raise UserError saying so."""
         ...
 
     async def close(self) -> None:

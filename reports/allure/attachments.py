@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import BinaryIO
 
-from oracle.redaction import redact
+from common.redaction import redact
 
 LONGEST = 4 * 1024 * 1024
 """Bytes; a longer text keeps its head and its tail, for no browser shows it in one piece."""

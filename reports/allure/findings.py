@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from oracle.redaction import excerpt
+from common.redaction import excerpt
 from reports.allure.attempts import Attempt, Past
 from reports.records import Known, TestRecord
 

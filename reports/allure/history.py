@@ -12,7 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
-from oracle.redaction import excerpt
+from common.redaction import excerpt
 from reports.allure.attempts import Attempt, Past, Raw
 from reports.allure.results import history_id, identity, status, test_case, times, uuid
 

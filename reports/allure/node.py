@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from oracle.redaction import excerpt
+from common.redaction import excerpt
 
 HOME = Path(__file__).resolve().parent.parent
 CLI = HOME / "node_modules" / "allure" / "cli.js"

@@ -5,7 +5,7 @@ from datetime import datetime
 from hashlib import md5
 from typing import Any
 
-from oracle.redaction import excerpt, redact
+from common.redaction import excerpt, redact
 from reports.allure.attempts import Attempt, Raw
 from reports.allure.findings import LABEL, Finding, issue_link
 from reports.records import Outcome

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from oracle.redaction import excerpt, redact
+from common.redaction import excerpt, redact
 from reports.allure import attachments, history, results
 from reports.allure.attempts import RESULTS, Attempt, Gathered, Past, Raw
 from reports.allure.findings import BEFORE, Category, Finding, categories, find

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lab.errors import LabError
+from common.errors import UserError
 from reports.bisect.search import Judge
 from reports.bisect.step import Step
 
@@ -60,11 +60,11 @@ def _rate(step: Step) -> str:
 
 
 def compare_patches(base: str, patches: Mapping[str, str], judge: Judge) -> Compared:
-    """Try the base and each patch, by name; LabError when the base does not show the race."""
+    """Try the base and each patch, by name; UserError when the base does not show the race."""
     first = judge(base)
     if first.verdict != "reproduced":
         why = first.reason or f"it does not show the race: {first.rate.text()}"
-        raise LabError(
+        raise UserError(
             f"--bad {base} cannot serve as the base: {why}.",
             "Give one that shows the race, as each patch is compared with it.",
         )

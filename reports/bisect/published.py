@@ -14,7 +14,7 @@ _ANY_CANDIDATE = "rc9999"
 def between(low: Version, high: Version, *, candidates: bool = False) -> list[Version]:
     """Return `low`, `high` and the releases between them, in order of their versions.
 
-    Without `candidates` only final ones. Raises LabError if the index does not answer.
+    Without `candidates` only final ones. Raises UserError if the index does not answer.
     """
     found = [high]
     while (below := _newest_below(found[-1], candidates)) is not None and below > low:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lab.errors import LabError
+from common.errors import UserError
 from reports.bisect.step import Step, Verdict
 
 Judge = Callable[[str], Step]
@@ -58,7 +58,7 @@ def search(
 ) -> Found:
     """Search `releases`, oldest first, of which the ends differ: `fixed` says how.
 
-    The ends are judged first. Raises LabError when they do not differ as they should. `known`
+    The ends are judged first. Raises UserError when they do not differ as they should. `known`
     are steps of an earlier search, looked at for contradictions only.
     """
     steps: dict[str, Step] = {}
@@ -97,9 +97,9 @@ def _require(end: Step, wanted: Verdict) -> None:
         return
     option = "--good" if wanted == "clean" else "--bad"
     if end.verdict == "skipped":
-        raise LabError(f"{option} {end.airflow} cannot be told: {end.reason}", "Give another one.")
+        raise UserError(f"{option} {end.airflow} cannot be told: {end.reason}", "Give another one.")
     told = "shows the race" if end.verdict == "reproduced" else "does not show the race"
-    raise LabError(f"{option} {end.airflow} {told}: {end.rate.text()}.", "Give another one.")
+    raise UserError(f"{option} {end.airflow} {told}: {end.rate.text()}.", "Give another one.")
 
 
 def _middle(low: int, high: int, skipped: set[int]) -> int | None:

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from common.errors import UserError
 from lab.environments import describe
-from lab.errors import LabError
 from reports.bisect.state import State, left_over, save
 from reports.bisect.step import Step, decide
 from reports.records import TestRecord
@@ -40,7 +40,7 @@ class Sessions:
             return self._told(step, known=True)
         try:
             key = self._named(self._state.plan, airflow)
-        except LabError as error:
+        except UserError as error:
             return self._kept(
                 airflow, Step(airflow=airflow, verdict="skipped", reason=error.message)
             )

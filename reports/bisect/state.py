@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from lab.errors import LabError
+from common.errors import UserError
 from reports.bisect.step import Patience, Step
 from reports.folder import write_json
 from reports.records import TestRecord
@@ -43,18 +43,18 @@ class State(msgspec.Struct, kw_only=True):
 def open_state(path: Path, asked: State, *, seed_given: bool) -> State:
     """Return the state of a bisect that was begun, or `asked` where there is none.
 
-    Raises LabError if the file is none, or asks something else.
+    Raises UserError if the file is none, or asks something else.
     """
     if not path.exists():
         return asked
     try:
         there = msgspec.json.decode(path.read_bytes(), type=State)
     except msgspec.MsgspecError as error:
-        raise LabError(f"{path} is no bisect: {error}", "Give another --name.") from None
+        raise UserError(f"{path} is no bisect: {error}", "Give another --name.") from None
     seed = asked.plan.seed if seed_given else there.plan.seed
     meant = msgspec.structs.replace(asked, plan=replace(asked.plan, seed=seed))
     if _asks(there) != _asks(meant):
-        raise LabError(
+        raise UserError(
             f"{path} is of a bisect that asks otherwise.",
             "Give another --name, or the same options as then.",
         )
@@ -75,5 +75,5 @@ def left_over(place: Path) -> list[TestRecord]:
     """Return the runs of a step that are there already; none where nothing is."""
     try:
         return list(read_shelf([place]).tests)
-    except LabError:
+    except UserError:
         return []

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from lab.errors import LabError
+from common.errors import UserError
 from reports.matrix.cells import tells
 from reports.records import TestRecord
 from reports.statistics import Rate, Sequential
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 Verdict = Literal["reproduced", "clean", "skipped"]
 
 Runner = Callable[[str], Sequence[TestRecord]]
-"""Runs one session more on an Airflow; its tests. Raises LabError where that is not possible."""
+"""Runs one session more on an Airflow; its tests. Raises UserError where that is not possible."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +83,7 @@ def decide(
             return _step(airflow, "skipped", test.seen, records, _why(records))
         try:
             session = list(runner(airflow))
-        except LabError as error:
+        except UserError as error:
             return _step(airflow, "skipped", test.seen, records, error.message)
         mute = 0 if any(map(tells, session)) and decision == "open" else mute + 1
 

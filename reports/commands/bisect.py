@@ -10,8 +10,8 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from common.errors import UserError
 from lab.environments import describe, pinned
-from lab.errors import LabError
 from reports.bisect.patches import compare_patches
 from reports.bisect.published import between
 from reports.bisect.search import most_steps, search
@@ -85,11 +85,11 @@ def _patch(text: str) -> tuple[str, str]:
 def run(options: argparse.Namespace) -> int:
     """Search, or compare patches; or show the plan."""
     if bool(options.good) == bool(options.patch):
-        raise LabError("Give either --good, or patches.", "See: python -m reports bisect --help")
+        raise UserError("Give either --good, or patches.", "See: python -m reports bisect --help")
     try:
         Sequential(options.rate, options.confidence)
     except ValueError as error:
-        raise LabError(f"{str(error).capitalize()}.") from error
+        raise UserError(f"{str(error).capitalize()}.") from error
     path, state = _state(options)
     return _compare(options, path, state) if options.patch else _search(options, path, state)
 
@@ -118,7 +118,7 @@ def _state(options: argparse.Namespace) -> tuple[Path, State]:
 def _search(options: argparse.Namespace, path: Path, state: State) -> int:
     bad, good = (_release(spec) for spec in (options.bad, options.good))
     if bad == good:
-        raise LabError("--good and --bad are the same release.", "Give two that differ.")
+        raise UserError("--good and --bad are the same release.", "Give two that differ.")
     low, high = sorted([bad, good])
     key = f"{'pinned' if options.pinned else 'published'}{' with candidates' * options.pre}"
     if key not in state.releases:
@@ -139,7 +139,7 @@ def _search(options: argparse.Namespace, path: Path, state: State) -> int:
 def _release(spec: str) -> Version:
     request = describe(spec)
     if request.kind != "version":
-        raise LabError(f"{spec} is no release.", "For wheels and checkouts there is --patch.")
+        raise UserError(f"{spec} is no release.", "For wheels and checkouts there is --patch.")
     return Version(request.version)
 
 
@@ -154,7 +154,7 @@ def _releases(low: Version, high: Version, options: argparse.Namespace) -> list[
 def _compare(options: argparse.Namespace, path: Path, state: State) -> int:
     patches = dict(options.patch)
     if len(patches) < len(options.patch):
-        raise LabError("Two patches have the same name.", "Name each one otherwise.")
+        raise UserError("Two patches have the same name.", "Name each one otherwise.")
     for spec in (options.bad, *patches.values()):
         describe(spec)
     for number, spec in zip(count(1), (options.bad, *patches.values()), strict=False):

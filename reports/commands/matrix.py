@@ -8,8 +8,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from common.errors import UserError
 from lab.environments import describe, pinned
-from lab.errors import LabError
 from reports.matrix import campaign, table
 from reports.sessions import ALL, PROFILES, PROJECT, Plan, airflows, ask, scenario_names
 from reports.store import read_shelf
@@ -127,18 +127,18 @@ def _asked(options: argparse.Namespace) -> tuple[Plan, dict[str, Path]]:
 
 def _show(sources: list[Path], file: Path | None) -> None:
     if not sources:
-        raise LabError("No Airflow was asked.", "See what is told above.")
+        raise UserError("No Airflow was asked.", "See what is told above.")
     shelf = read_shelf(sources)
     for problem in shelf.problems:
         log.info("%s", problem)
     matrix = table(shelf)
     if not matrix.rows:
-        raise LabError("No test can be read from these runs.", "See what is told above.")
+        raise UserError("No test can be read from these runs.", "See what is told above.")
     if file is not None:
         try:
             file.write_text(matrix.markdown())
         except OSError as error:
-            raise LabError(f"{file} cannot be written: {error.strerror}") from error
+            raise UserError(f"{file} cannot be written: {error.strerror}") from error
     tty = sys.stdout.isatty()
     colour = tty and not os.environ.get("NO_COLOR")
     print(matrix.text(colour=colour, width=shutil.get_terminal_size().columns if tty else 120))

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.errors import LabError
+from common.errors import UserError
 from reports.timeline.page import PAGE, publish
 from reports.timeline.picture import PICTURE, paint
 from reports.timeline.source import HISTORY, open_source
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     for history in dict.fromkeys(history for path in options.runs for history in _histories(path)):
         try:
             _draw(history)
-        except LabError as error:
+        except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             code = 2
     return code
@@ -53,13 +53,13 @@ def run(options: argparse.Namespace) -> int:
 def _histories(path: Path) -> Iterator[Path]:
     """Find the histories that a path stands for; a test without one is reported when opened."""
     if not path.exists():
-        raise LabError(f"{path} does not exist.", "Give a run folder, a test's folder, a history.")
+        raise UserError(f"{path} does not exist.", "Give a run folder, a test's folder, a history.")
     if path.is_file() or (path / HISTORY).exists():
         yield path if path.is_file() else path / HISTORY
         return
     tests = [test for test in sorted((path / "tests").glob("*")) if test.is_dir()]
     if not tests:
-        raise LabError(f"There is no {HISTORY} in {path}.", "Give a run or test folder.")
+        raise UserError(f"There is no {HISTORY} in {path}.", "Give a run or test folder.")
     yield from (test / HISTORY for test in tests)
 
 

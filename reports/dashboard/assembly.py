@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import reports.allure
-from lab.errors import LabError
-from oracle.redaction import redact
+from common.errors import UserError
+from common.redaction import redact
 from reports.dashboard.pages import Pages
 from reports.dashboard.pictures import Drawing, draw, worth_drawing
 from reports.dashboard.publish import mark, replacing
@@ -54,7 +54,7 @@ class Content:
 def build(shelf: Shelf, out: Path, policy: Policy, *, allure: bool = True) -> Path:
     """Build the site in `out`, which is replaced whole or not at all; return its front page.
 
-    Raises LabError when `out` cannot be written, or holds something else.
+    Raises UserError when `out` cannot be written, or holds something else.
     """
     with replacing(out) as folder:
         log.info("Judging %d runs.", len(shelf.runs))
@@ -100,7 +100,7 @@ def _draw(
 def _allure(shelf: Shelf, into: Path) -> Allure:
     try:
         report = reports.allure.build(shelf, into)
-    except LabError as error:
+    except UserError as error:
         return Allure("", str(error))
     if report is None:
         return Allure("", "it needs Node.js and npm, and they are not here.")

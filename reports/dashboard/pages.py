@@ -10,7 +10,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from oracle.redaction import redact
+from common.redaction import redact
 from reports.dashboard.versions import sentence
 from reports.dashboard.words import count, day, number, size, symbol
 from reports.matrix import Matrix, Question, Row

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import reports.timeline
-from lab.errors import LabError
+from common.errors import UserError
+from common.redaction import redact
 from oracle.history import HistoryError
-from oracle.redaction import redact
 from reports.records import TestRecord
 
 CAP = 60
@@ -64,7 +64,7 @@ def draw(test: TestRecord, into: Path) -> Drawing:
         shutil.copyfile(timeline, into / TIMELINE)
         if picture:
             (into / PICTURE).write_text(picture)
-    except (LabError, HistoryError, OSError) as error:
+    except (UserError, HistoryError, OSError) as error:
         log.info("No timeline of %s: %s", folder, redact(str(error)))
         return Drawing(trouble=f"It could not be drawn: {error}")
     return Drawing(timeline=True, picture=picture)

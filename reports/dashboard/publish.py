@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from lab.errors import LabError
+from common.errors import UserError
 
 MARK = "site.json"
 """Tells a folder that we wrote from one that we must not overwrite."""
@@ -29,7 +29,7 @@ _RENAME_EXCHANGE = 2
 def replacing(out: Path) -> Iterator[Path]:
     """Give an empty folder to build in, which takes `out`'s place when the block ends well.
 
-    Removes what killed builds left beside `out`. Raises LabError when `out` is something other
+    Removes what killed builds left beside `out`. Raises UserError when `out` is something other
     than a site of ours, or cannot be written.
     """
     out = out.resolve()
@@ -56,21 +56,21 @@ def mark(folder: Path, runs: int) -> None:
     (folder / MARK).write_text(json.dumps({"site": "airflow-ha-chaos", "runs": runs}) + "\n")
 
 
-def _unwritable(out: Path, error: OSError) -> LabError:
-    return LabError(f"{out} cannot be written: {error.strerror}.", "Choose another with --out.")
+def _unwritable(out: Path, error: OSError) -> UserError:
+    return UserError(f"{out} cannot be written: {error.strerror}.", "Choose another with --out.")
 
 
 def _refuse_foreign(out: Path) -> None:
     if not out.exists():
         return
     if not out.is_dir():
-        raise LabError(f"{out} is not a folder.", "Choose another with --out.")
+        raise UserError(f"{out} is not a folder.", "Choose another with --out.")
     try:
         foreign = not (out / MARK).exists() and any(out.iterdir())
     except OSError as error:
         raise _unwritable(out, error) from None
     if foreign:
-        raise LabError(
+        raise UserError(
             f"{out} holds something other than a report, and would be replaced.",
             "Choose another folder with --out, or remove it.",
         )

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from oracle.redaction import redact
+from common.redaction import redact
 from reports.gate.policy import Policy
 from reports.store import RunFolder
 

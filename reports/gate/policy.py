@@ -16,7 +16,7 @@ import yaml
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from lab.errors import LabError
+from common.errors import UserError
 from oracle.invariants import INVARIANTS
 from reports.records import TestRecord
 
@@ -161,23 +161,23 @@ def within(version: str, specifier: str) -> bool:
 
 
 def read_policy(path: Path, today: date | None = None) -> Policy:
-    """Read a policy; LabError with the file and the key's path where it is not a good one."""
+    """Read a policy; UserError with the file and the key's path where it is not a good one."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise LabError(f"{path} cannot be read: {error.strerror}.") from error
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     try:
         content = yaml.load(data, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
-        raise LabError(f"{path} is no policy: {_one_line(error)}") from error
+        raise UserError(f"{path} is no policy: {_one_line(error)}") from error
     if isinstance(content, dict) and (told := {"path", "sha256"} & set(content)):
-        raise LabError(f"{path}: unknown key {min(told)!r}")
+        raise UserError(f"{path}: unknown key {min(told)!r}")
     try:
         policy = msgspec.convert(content, type=Policy)
     except msgspec.ValidationError as error:
-        raise LabError(f"{path}: {_mended(str(error))}") from error
+        raise UserError(f"{path}: {_mended(str(error))}") from error
     for place, fault in _faults(policy, today or date.today()):
-        raise LabError(f"{path}: {place}: {fault}")
+        raise UserError(f"{path}: {place}: {fault}")
     return msgspec.structs.replace(policy, path=str(path), sha256=sha256(data).hexdigest())
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from lab.errors import LabError
+from common.errors import UserError
 from reports.folder import write_json
 from reports.matrix.table import table
 from reports.sessions import Answer, Plan, folder_name
@@ -28,20 +28,20 @@ Ask = Callable[[Plan, str, Path], Answer]
 def planned(folder: Path, asked: Plan, *, seed_given: bool) -> Plan:
     """Return the question of the matrix in a folder, and write it down if it is a new one.
 
-    Raises LabError if the folder's matrix asks another one.
+    Raises UserError if the folder's matrix asks another one.
     """
     path = folder / PLAN_FILE
     if path.exists():
         try:
             there = msgspec.json.decode(path.read_bytes(), type=Plan)
         except msgspec.MsgspecError as error:
-            raise LabError(
+            raise UserError(
                 f"{path} is no plan of a matrix: {error}", "Give --into FOLDER."
             ) from None
         there = replace(there, workers=asked.workers)
         meant = asked if seed_given else replace(asked, seed=there.seed)
         if meant != there:
-            raise LabError(
+            raise UserError(
                 f"{folder} holds a matrix that asks otherwise: {_difference(there, meant)}.",
                 "Give another folder (--into FOLDER), or ask the same.",
             )
@@ -67,7 +67,7 @@ def places(folder: Path, plan: Plan, wanted: Iterable[str]) -> dict[str, Path]:
     for spec in wanted:
         try:
             found[spec] = folder / folder_name(plan, spec)
-        except LabError as error:
+        except UserError as error:
             log.info("%s is left out: %s", spec, error)
     return found
 
@@ -81,7 +81,7 @@ def run(plan: Plan, wanted: Mapping[str, Path], ask: Ask, *, again: bool) -> Non
         log.info("%s: asking", spec)
         try:
             answer = ask(plan, spec, place)
-        except LabError as error:
+        except UserError as error:
             log.info("%s: %s", spec, error)
             continue
         log.info("%s: %s (%.0f s)", spec, summary(answer.shelf), answer.seconds)
@@ -91,7 +91,7 @@ def decided(place: Path) -> bool:
     """Tell whether an Airflow's last session ran to its end, and no question is unconfirmed."""
     try:
         shelf = read_shelf([place])
-    except LabError:
+    except UserError:
         return False
     last = shelf.runs[-1]
     cells = table(shelf).cells.values()

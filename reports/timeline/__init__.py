@@ -13,7 +13,7 @@ __all__ = ["draw", "picture", "write"]
 def draw(folder: Path) -> tuple[Path, Path | None]:
     """Write the page and, where a promise was broken, the picture; the history is judged once.
 
-    Raises LabError if there is no history that can be read.
+    Raises UserError if there is no history that can be read.
     """
     found = survey(open_source(folder))
     return publish(found, folder / PAGE), paint(found, folder / PICTURE)

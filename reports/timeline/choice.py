@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from common.redaction import redact
 from oracle.events import Event
 from oracle.memory import Story
 from oracle.prose import Narrator
-from oracle.redaction import redact
 from oracle.verdict import Judgement
 from oracle.witness import piece_of, rank, weight
 

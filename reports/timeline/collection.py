@@ -7,6 +7,7 @@ with a violation are never left out.
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from common.redaction import redact
 from oracle.attempts import Attempts
 from oracle.events import (
     DagRunEvent,
@@ -20,7 +21,6 @@ from oracle.events import (
     WorkerEvent,
 )
 from oracle.prose import told_process
-from oracle.redaction import redact
 from oracle.states import QUEUED, SCHEDULED, Roles, shown
 from reports.timeline.disturbances import Disturbances
 from reports.timeline.survey import Survey

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from common.redaction import redact
 from oracle.events import Event, FaultEvent, GateEvent
 from oracle.prose import told_fault
-from oracle.redaction import redact
 
 BARS = 2_000
 """Bars that are drawn; a storm of faults beyond that would hide what it disturbs."""

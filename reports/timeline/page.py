@@ -28,7 +28,7 @@ def write(folder: Path) -> Path:
     """Draw the history in a test's folder as `timeline.html` beside it, and return its path.
 
     A history that breaks off is drawn as far as it goes, under a banner that says so. Raises
-    LabError if there is no history that can be read.
+    UserError if there is no history that can be read.
     """
     return publish(survey(open_source(folder)), folder / PAGE)
 

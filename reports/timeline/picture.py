@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import matplotlib as mpl
 
-from oracle.redaction import redact
+from common.redaction import redact
 from reports.timeline.canvas import draw
 from reports.timeline.choice import chosen
 from reports.timeline.scene import stage
@@ -29,7 +29,7 @@ def picture(folder: Path) -> Path | None:
     """Draw the witness as `witness.svg` and `witness.png` in a test's folder.
 
     Returns the path of the former; None if no promise was broken, or by no task instance in
-    particular. Raises LabError if there is no history that can be read.
+    particular. Raises UserError if there is no history that can be read.
     """
     return paint(survey(open_source(folder)), folder / PICTURE)
 

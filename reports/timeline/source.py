@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from lab.errors import LabError
+from common.errors import UserError
 from oracle.events import Event, Header
 from oracle.history import HistoryError, read
 from reports.records import SCHEMA, TestRecord
@@ -43,11 +43,11 @@ class Source:
 def open_source(path: Path) -> Source:
     """Open a history: its file, or the test's folder that holds it.
 
-    Raises LabError if there is none that can be read.
+    Raises UserError if there is none that can be read.
     """
     history = path / HISTORY if path.is_dir() else path
     if not history.is_file():
-        raise LabError(f"There is no {HISTORY} in {path}.", "The run did not get that far.")
+        raise UserError(f"There is no {HISTORY} in {path}.", "The run did not get that far.")
     header, _ = _read(history)
     return Source(history, header, _record(history.with_name(VERDICT)))
 
@@ -57,7 +57,7 @@ def _read(path: Path) -> tuple[Header, Iterator[Event]]:
         return read(path)
     except HistoryError as error:
         message = str(error)
-        raise LabError(message[0].upper() + message[1:] + ".", "Run the test again.") from None
+        raise UserError(message[0].upper() + message[1:] + ".", "Run the test again.") from None
 
 
 def _record(path: Path) -> TestRecord | None:

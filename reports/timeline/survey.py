@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from common.redaction import redact
 from oracle.events import End, TaskInstanceKey
 from oracle.invariants import Violation
-from oracle.redaction import redact
 from oracle.verdict import Judge, Judgement
 from reports.timeline.source import Source
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from common.redaction import redact
 from oracle import witness
 from oracle.events import TaskInstanceEvent
-from oracle.redaction import redact
 from reports.timeline.choice import chosen
 from reports.timeline.scene import Line, Scene, shortened, stage
 from reports.timeline.survey import Survey

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import msgspec
 
+from common.redaction import redact
 from oracle.events import (
     DagRunEvent,
     LedgerEvent,
@@ -17,7 +18,6 @@ from oracle.events import (
     WorkerEvent,
 )
 from oracle.prose import Narrator
-from oracle.redaction import redact
 from oracle.states import RUNNING, shown
 
 MARKS = 300

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
+from common.redaction import redact
 from oracle import witness
-from oracle.redaction import redact
 from oracle.verdict import Judgement
 from reports.records import environment
 from reports.timeline.collection import Collection

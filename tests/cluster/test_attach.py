@@ -20,19 +20,19 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from lab.attach.boot import AttachBoot, undo_argv
-from lab.attach.config import default_kubeconfig, single_context
-from lab.attach.discovery import discover
-from lab.attach.lab import REFUSAL, ClusterLab
-from lab.attach.plan import client_of, plan, reported_version
+from common.errors import UserError
+from common.spawn import is_same_process
 from lab.base import Airflow
-from lab.errors import LabError
+from lab.cluster.boot import AttachBoot, undo_argv
+from lab.cluster.config import default_kubeconfig, single_context
+from lab.cluster.discovery import discover
+from lab.cluster.lab import REFUSAL, ClusterLab
+from lab.cluster.plan import client_of, plan, reported_version
 from lab.kube.portforward import PortForward
 from lab.life import start
 from lab.request import write_request
-from lab.spawn import is_same_process
 from lab.spec import Attachment, LabSpec, LabState
-from oracle import audit
+from recorder import audit
 
 POSTGRES_VARIABLE = "HA_CHAOS_TEST_POSTGRES"
 PASSWORD = "p@ss:w/rd"
@@ -190,7 +190,7 @@ def test_the_plan_names_the_database_without_its_password(release: str) -> None:
 
 def test_a_namespace_without_release_is_told(kubernetes_api: Any) -> None:
     assert kubernetes_api
-    with pytest.raises(LabError, match="no running pods of the official Airflow chart"):
+    with pytest.raises(UserError, match="no running pods of the official Airflow chart"):
         discover(client(), "default")
 
 
@@ -198,7 +198,7 @@ def test_nothing_is_disturbed_without_leave(attached: tuple[AttachBoot, ClusterL
     _, lab = attached
     assert lab.lacks("pause") == REFUSAL
     assert lab.lacks("node")
-    with pytest.raises(LabError, match="left alone"):
+    with pytest.raises(UserError, match="left alone"):
         lab.pause("prod-s-0")
 
 

@@ -16,17 +16,17 @@ import psycopg
 import pytest
 import requests
 
+from common.spawn import is_same_process
 from harness.options_kind import AIRFLOW_IMAGE, POSTGRES_IMAGE
 from lab.base import Airflow
-from lab.components import PROJECT
-from lab.deploy.lab import KindLab
+from lab.embedded.components import PROJECT
+from lab.kind.lab import KindLab
 from lab.kind.provision import Provision, deployment
 from lab.kube import namespaces
 from lab.kube.pods import processes
 from lab.life import start
 from lab.pool import Owner
 from lab.reaper import reap
-from lab.spawn import is_same_process
 from lab.spec import LabSpec, LabState
 
 VERSION = os.environ.get("HA_CHAOS_TEST_AIRFLOW", "")

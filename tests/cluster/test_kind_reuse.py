@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import LabError
+from common.errors import UserError
+from common.paths import CACHE_VARIABLE
 from lab.kind import images
 from lab.kind.cluster import Cluster
 from lab.kind.node import Node
-from lab.paths import CACHE_VARIABLE
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def test_a_cluster_of_the_user_s_is_used_as_it_is(cluster: Cluster, namespace: s
 
 
 def test_a_cluster_that_is_otherwise_is_left_alone(cluster: Cluster) -> None:
-    with pytest.raises(LabError, match="not other/node:1") as told:
+    with pytest.raises(UserError, match="not other/node:1") as told:
         cluster.ensure("other/node:1")
     assert "--kind-name" in told.value.hint
     many = len(cluster.nodes()) + 1
-    with pytest.raises(LabError, match=f"not {many}"):
+    with pytest.raises(UserError, match=f"not {many}"):
         cluster.ensure(nodes=many)
     assert cluster.ensure(nodes=many - 1)
 
@@ -56,6 +56,6 @@ def test_an_image_that_is_there_is_not_loaded_again(
 
 
 def test_an_image_that_nobody_has_is_told_in_a_line(cluster: Cluster) -> None:
-    with pytest.raises(LabError, match="neither on the nodes nor in the local Docker engine") as e:
+    with pytest.raises(UserError, match="neither on the nodes nor in the local Docker engine") as e:
         images.load(cluster, "127.0.0.1:1/none:1")
     assert "\n" not in str(e.value)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kube import execs
 from tests.cluster.kube_pods import create, eventually, is_running, pod
 
@@ -50,19 +50,19 @@ def test_a_megabyte_of_stdin_is_read_to_its_end(
 def test_a_failure_tells_exit_code_and_last_line(
     kubernetes_api: Any, namespace: str, bare: str
 ) -> None:
-    with pytest.raises(LabError, match=r"exit code 7\): no such luck"):
+    with pytest.raises(UserError, match=r"exit code 7\): no such luck"):
         _run(kubernetes_api, namespace, bare, "sh", "-c", "echo no such luck >&2; exit 7")
 
 
 def test_a_command_that_does_not_end_is_told_in_time(
     kubernetes_api: Any, namespace: str, bare: str
 ) -> None:
-    with pytest.raises(LabError, match="did not end within 1 s"):
+    with pytest.raises(UserError, match="did not end within 1 s"):
         _run(kubernetes_api, namespace, bare, "sleep", "5", timeout=1)
 
 
 def test_a_pod_that_is_not_there_is_told(kubernetes_api: Any, namespace: str) -> None:
-    with pytest.raises(LabError, match=r'"nobody" not found'):
+    with pytest.raises(UserError, match=r'"nobody" not found'):
         _run(kubernetes_api, namespace, "nobody", "true")
 
 
@@ -97,6 +97,6 @@ def test_a_main_process_that_is_pid_1_is_refused_with_what_to_do(
 ) -> None:
     client = kubernetes_api.api_client
     assert not execs.can_signal(client, namespace, bare)
-    with pytest.raises(LabError, match="PID 1") as caught:
+    with pytest.raises(UserError, match="PID 1") as caught:
         execs.signal_all(client, namespace, bare, None, signal.SIGSTOP)
     assert "dumb-init" in caught.value.hint

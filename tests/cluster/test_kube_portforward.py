@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kube.portforward import PortForward
 from tests.cluster.kube_pods import PORT, create, eventually, is_ready, server
 
@@ -148,5 +148,5 @@ def test_stop_ends_connections_and_threads_and_frees_the_port(
 def test_a_taken_port_is_told(forward: PortForward, kubernetes_api: Any, namespace: str) -> None:
     taken = forward.local_port
     other = PortForward(kubernetes_api.api_client, namespace, "app=x", PORT, taken)
-    with pytest.raises(LabError, match=str(taken)):
+    with pytest.raises(UserError, match=str(taken)):
         other.start()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from kubernetes.client import AppsV1Api, BatchV1Api
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kube.readiness import wait_ready, waiting, why_not_ready
 from tests.cluster.kube_pods import create, eventually, pod
 
@@ -25,7 +25,7 @@ def test_an_image_that_is_not_there(kubernetes_api: Any, namespace: str) -> None
     body = pod("no-image", "local/nosuch:1", imagePullPolicy="Never")
     create(kubernetes_api, namespace, body)
     begun = time.monotonic()
-    with pytest.raises(LabError, match="ErrImageNeverPull") as caught:
+    with pytest.raises(UserError, match="ErrImageNeverPull") as caught:
         wait_ready(kubernetes_api, namespace, 60, print, "app=no-image")
     assert time.monotonic() - begun < 30
     assert "cannot become ready" in caught.value.message
@@ -87,7 +87,7 @@ def test_a_failed_job_ends_the_wait_with_its_last_words(
         "spec": {"backoffLimit": 0, "template": template},
     }
     BatchV1Api(kubernetes_api.api_client).create_namespaced_job(namespace, body)
-    with pytest.raises(LabError, match="the Job failed") as caught:
+    with pytest.raises(UserError, match="the Job failed") as caught:
         wait_ready(kubernetes_api, namespace, 60, print, "app=migration")
     assert "no such table" in caught.value.message
 
@@ -112,5 +112,5 @@ def test_the_wait_ends_after_its_time_with_the_reason(
     body = pod("unready", image, "sleep", "600", readinessProbe=probe)
     create(kubernetes_api, namespace, body)
     told(kubernetes_api, namespace, "unready", "runs and is not ready", "Unhealthy")
-    with pytest.raises(LabError, match=r"not ready after 1 s(.|\n)*Unhealthy"):
+    with pytest.raises(UserError, match=r"not ready after 1 s(.|\n)*Unhealthy"):
         wait_ready(kubernetes_api, namespace, 1, print, "app=unready")

@@ -12,8 +12,8 @@ import pytest
 
 from chaos.node_pause import NodePause
 from chaos.pod_network import PodNetwork
+from common.errors import UserError
 from lab.base import Lab
-from lab.errors import LabError
 from lab.kind.lease import exclusive, shared
 from lab.kind.node import NO_NETEM, Node
 from lab.undo import Undo
@@ -93,7 +93,7 @@ def test_a_node_pause_stops_its_pods_and_they_go_on(
         fault = NodePause(as_lab(lab), pod, seconds=3.0, record=lambda *each: told.append(each))
         with fault:
             assert fault.fired()
-            with pytest.raises(LabError, match="refuses"):
+            with pytest.raises(UserError, match="refuses"):
                 node.run(["true"])
         assert time.monotonic() - begun >= 3.0
         assert not fault.fired()
@@ -177,7 +177,7 @@ def test_latency_is_added_each_way_or_plainly_refused(lab: PodsLab, pod: str) ->
     address = str(lab.read(pod).status.pod_ip)
     fault = PodNetwork(as_lab(lab), pod, seconds=0.4)
     if not node.has_netem():
-        with pytest.raises(LabError, match=NO_NETEM):
+        with pytest.raises(UserError, match=NO_NETEM):
             fault.begin()
     else:
         with fault:
@@ -192,7 +192,7 @@ def test_a_pod_s_link_is_found_by_its_address(lab: PodsLab, pod: str) -> None:
     name = node.run(["ip", "netns", "exec", link.netns, "cat", "/proc/sys/kernel/ostype"])
     assert name.strip() == "Linux"
     assert link.veth in node.run(["ip", "-o", "link", "show"])
-    with pytest.raises(LabError, match=r"has the address 192\.0\.2\.1"):
+    with pytest.raises(UserError, match=r"has the address 192\.0\.2\.1"):
         node.link("192.0.2.1")
 
 

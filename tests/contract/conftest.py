@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.envtest import ASSETS_VARIABLE, EnvTest
+from lab.embedded.envtest import ASSETS_VARIABLE, EnvTest
 from tests.contract.apis import (
     CLUSTER_VARIABLE,
     KubernetesAPI,

@@ -5,7 +5,7 @@ import os
 import pytest
 from kubernetes import client, config
 
-from lab.envtest import ASSETS_VARIABLE
+from lab.embedded.envtest import ASSETS_VARIABLE
 from tests.contract.apis import CLUSTER_VARIABLE, Server
 
 

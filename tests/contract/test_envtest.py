@@ -5,8 +5,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab.envtest import ASSETS_VARIABLE, EnvTest
-from lab.errors import LabError
+from common.errors import UserError
+from lab.embedded.envtest import ASSETS_VARIABLE, EnvTest
 
 
 def program(path: Path, script: str) -> None:
@@ -18,14 +18,14 @@ def test_without_the_variable_the_error_names_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv(ASSETS_VARIABLE, raising=False)
-    with pytest.raises(LabError, match=f"{ASSETS_VARIABLE} is not set"):
+    with pytest.raises(UserError, match=f"{ASSETS_VARIABLE} is not set"):
         EnvTest(tmp_path)
 
 
 def test_a_missing_binary_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program(tmp_path / "etcd", "exit 0")
     monkeypatch.setenv(ASSETS_VARIABLE, str(tmp_path))
-    with pytest.raises(LabError, match="no executable kube-apiserver"):
+    with pytest.raises(UserError, match="no executable kube-apiserver"):
         EnvTest(tmp_path)
 
 
@@ -40,7 +40,7 @@ def test_a_server_that_ends_while_booting_is_quoted_and_nothing_is_left_running(
     )
     monkeypatch.setenv(ASSETS_VARIABLE, str(tmp_path))
     booting = EnvTest(tmp_path / "data")
-    with pytest.raises(LabError, match="kube-apiserver ended while it booted: bind: no such"):
+    with pytest.raises(UserError, match="kube-apiserver ended while it booted: bind: no such"):
         booting.start()
     assert booting.processes == {}
     etcd = int((tmp_path / "data" / "pid").read_text())

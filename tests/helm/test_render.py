@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
-from lab.errors import LabError
-from lab.helm.chart import Chart, resolve
-from lab.helm.command import dag_files
-from lab.helm.render import render, require_components
-from lab.helm.values import merged
+from common.errors import UserError
+from lab.kind.helm.chart import Chart, resolve
+from lab.kind.helm.command import dag_files
+from lab.kind.helm.render import render, require_components
+from lab.kind.helm.values import merged
 
 CHARTS = [path for path in os.environ.get("HA_CHAOS_CHARTS", "").split(":") if path]
 LINES = ("3.0.6", "3.1.8", "3.2.0", "3.3.2", "3.4.0b2")
@@ -169,7 +169,7 @@ def test_what_the_chart_does_not_take_for_airflow_3_is_refused(chart: Chart) -> 
     require_components(render("helm", chart, values, NAMESPACE), values)
 
     values["airflowVersion"] = "3.4.0-rc1"
-    with pytest.raises(LabError, match="renders no api-server and no dag-processor for Airflow"):
+    with pytest.raises(UserError, match="renders no api-server and no dag-processor for Airflow"):
         require_components(render("helm", chart, values, NAMESPACE), values)
 
 
@@ -323,6 +323,6 @@ def test_timings_keep_the_ratio_of_limit_and_heartbeat(chart: Chart, version: st
 def test_values_that_the_chart_does_not_take_are_told_in_one_line(chart: Chart) -> None:
     values = merged("3.0.6", schedulers=2, image="a:b") | {"airflowVersion": "new"}
 
-    with pytest.raises(LabError, match=rf"chart airflow {chart.version} does not take") as error:
+    with pytest.raises(UserError, match=rf"chart airflow {chart.version} does not take") as error:
         render("helm", chart, values, NAMESPACE)
     assert "\n" not in str(error.value)

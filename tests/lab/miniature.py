@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from lab.base import Lab
-from lab.postgres import SUPERUSER, Postgres
+from lab.embedded.postgres import SUPERUSER, Postgres
 
 _HERE = Path(__file__).parent
 

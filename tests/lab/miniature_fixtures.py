@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.paths import cache_dir
-from lab.postgres import OWNER, Postgres
+from common.paths import cache_dir
+from lab.embedded.postgres import OWNER, Postgres
 from tests.lab.miniature import Process, create, superuser
 
 _TEMPLATE = "miniature"

@@ -12,8 +12,8 @@ from chaos.network import LinkCut
 from chaos.pod_deletion import PodDeletion
 from chaos.scheduler_kill import SchedulerKill
 from chaos.slow_pods import SlowPods
+from common.errors import UserError
 from lab.environments import prepare
-from lab.errors import LabError
 from lab.life import AnyLab, start
 from lab.pool import Owner
 from lab.spec import LabSpec
@@ -152,16 +152,16 @@ def test_a_scheduler_that_gives_up_by_itself_comes_back(lab: AnyLab) -> None:
 
 
 def test_another_way_to_restart_a_database_is_one_clear_line(lab: AnyLab) -> None:
-    with pytest.raises(LabError, match="not restarted 'gently'"):
+    with pytest.raises(UserError, match="not restarted 'gently'"):
         DatabaseRestart(lab, "gently")
-    with pytest.raises(LabError, match="fast or immediate, not 'gently'"):
+    with pytest.raises(UserError, match="fast or immediate, not 'gently'"):
         lab.restart_database("gently")
     assert lab.ailments() == []
 
 
 def test_a_role_that_is_not_there_is_told_with_those_that_are(lab: AnyLab) -> None:
     assert lab.process("scheduler-2") == "scheduler-2"
-    with pytest.raises(LabError, match="no process 'scheduler-9'") as error:
+    with pytest.raises(UserError, match="no process 'scheduler-9'") as error:
         lab.process("scheduler-9")
     assert "scheduler-1, scheduler-2" in error.value.hint
 

@@ -7,7 +7,7 @@ import pytest
 
 from chaos.base import Fault
 from chaos.network import LinkCut, LinkLoss, NetworkLatency
-from lab.errors import LabError
+from common.errors import UserError
 from tests.lab.miniature import lab
 from tests.lab.proxied import Proxy, round_trip
 
@@ -115,7 +115,7 @@ def test_heals_when_the_test_fails_and_records_it(proxy: Proxy, dsn: str, number
 
 
 def test_another_way_to_cut_is_refused(proxy: Proxy) -> None:
-    with pytest.raises(LabError, match='cut must be null, "drop" or "reset"'):
+    with pytest.raises(UserError, match='cut must be null, "drop" or "reset"'):
         LinkCut(lab(proxy_control=proxy.control), "scheduler-1", "softly").begin()
 
 
@@ -123,7 +123,7 @@ def test_a_proxy_that_is_away_is_one_clear_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     fault = NetworkLatency(lab(proxy_control=f"http://127.0.0.1:{port}"), "scheduler-1", 0.1)
-    with pytest.raises(LabError, match="The database proxy does not answer"):
+    with pytest.raises(UserError, match="The database proxy does not answer"):
         fault.begin()
 
 

@@ -10,9 +10,9 @@ from typing import cast
 import psutil
 import pytest
 
-from chaos.pause import SchedulerPause
+from chaos.scheduler_pause import SchedulerPause
+from common.errors import UserError
 from lab.base import Lab
-from lab.errors import LabError
 from tests.lab.proxied import eventually
 
 
@@ -70,7 +70,7 @@ def test_lasts_its_seconds_unless_an_error_ends_it(process: psutil.Process) -> N
 
 
 def test_seconds_below_zero_are_one_clear_line(process: psutil.Process) -> None:
-    with pytest.raises(LabError, match="A fault cannot last -1 s"):
+    with pytest.raises(UserError, match="A fault cannot last -1 s"):
         SchedulerPause(cast(Lab, OneProcess(process)), "scheduler-1", seconds=-1)
 
 

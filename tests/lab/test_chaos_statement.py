@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from chaos.database import StatementDelay
-from chaos.rule import RUNNING_DAG_RUNS, Rule
-from chaos.statement import connect, install, installed, remove, unavailable
-from lab.errors import LabError
-from lab.postgres import SUPERUSER, Postgres
+from chaos.holds.installer import connect, install, installed, remove, unavailable
+from chaos.holds.rule import RUNNING_DAG_RUNS, Rule
+from chaos.statement_delay import StatementDelay
+from common.errors import UserError
+from lab.embedded.postgres import SUPERUSER, Postgres
 from tests.lab.miniature import RUNNING, Process, lab, superuser
 
 pytest_plugins = ["tests.lab.miniature_fixtures"]
@@ -90,7 +90,7 @@ def test_replaces_what_another_version_installed(dsn: str, scheduler_1: Process)
 def test_touches_no_schema_of_somebody_else(dsn: str, scheduler_1: Process) -> None:
     scheduler_1.run("CREATE SCHEMA chaos")
     for change in (install, remove):
-        with pytest.raises(LabError, match="that is not ours"):
+        with pytest.raises(UserError, match="that is not ours"):
             change(dsn)
 
 
@@ -131,7 +131,7 @@ def test_names_who_keeps_the_table_locked(dsn: str, scheduler_1: Process) -> Non
     install(dsn)
     scheduler_1.run("BEGIN")
     scheduler_1.run("SELECT FROM dag")
-    with pytest.raises(LabError, match=r"locked for 0 s by scheduler-1 \(pid \d+\)"):
+    with pytest.raises(UserError, match=r"locked for 0 s by scheduler-1 \(pid \d+\)"):
         remove(dsn, timeout=0)
     scheduler_1.run("COMMIT")
     remove(dsn)
@@ -154,7 +154,7 @@ def test_waits_for_its_lock_in_slices_that_let_others_go_on(
 def test_a_superuser_is_refused_with_the_reason(postgres: Postgres, database: str) -> None:
     dsn = postgres.dsn(SUPERUSER, database)
     assert "superuser" in (unavailable(dsn) or "")
-    with pytest.raises(LabError, match="exempt from row-level security"):
+    with pytest.raises(UserError, match="exempt from row-level security"):
         install(dsn)
 
 
@@ -241,10 +241,10 @@ def test_a_rule_without_its_controller_is_swept_by_the_next(dsn: str, scheduler_
     rule = Rule(dsn, "scheduler-2", RUNNING_DAG_RUNS)
     while time.monotonic() < deadline:
         rule.put()
-        rows = scheduler_1.run("SELECT process FROM chaos.rule")
+        rows = scheduler_1.run("SELECT process FROM chaos.holds.rule")
         if len(rows) == 1:
             break
         time.sleep(0.05)
     assert [row["process"] for row in rows] == ["scheduler-2"]
     assert rule.withdraw()
-    assert scheduler_1.run("SELECT FROM chaos.rule") == []
+    assert scheduler_1.run("SELECT FROM chaos.holds.rule") == []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.postgres import free_port
+from lab.embedded.postgres import free_port
 from tests.lab.proxied import SSL_REQUEST, Proxy, Server, eventually, proxy_to, start_up
 
 LATE = 0.05  # seconds that the best of five may be late on a busy machine

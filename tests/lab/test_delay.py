@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from chaos.database import StatementDelay
-from chaos.statement import install
-from lab.errors import LabError
-from lab.postgres import SUPERUSER, Postgres
+from chaos.holds.installer import install
+from chaos.statement_delay import StatementDelay
+from common.errors import UserError
+from lab.embedded.postgres import SUPERUSER, Postgres
 from tests.lab.miniature import QUEUED, RUNNING, Process, lab
 
 pytest_plugins = ["tests.lab.miniature_fixtures"]
@@ -17,7 +17,7 @@ pytest_plugins = ["tests.lab.miniature_fixtures"]
 FOREVER = 600.0
 CONTROLLER = """
 import sys, time
-from chaos.database import StatementDelay
+from chaos.statement_delay import StatementDelay
 from tests.lab.miniature import lab
 fault = StatementDelay(lab(sys.argv[1]), "scheduler-2", 600)
 fault.begin()
@@ -93,7 +93,7 @@ def draws(dsn: str, seed: int) -> list[float]:
     observer = Process(dsn, "observer")
     with StatementDelay(lab(dsn), "scheduler-2", 0.3, jitter=0.2, seed=seed):
         rows = observer.run(
-            "SELECT chaos.seconds(rule) AS s FROM chaos.rule, generate_series(1, 50)"
+            "SELECT chaos.seconds(rule) AS s FROM chaos.holds.rule, generate_series(1, 50)"
         )
     return [row["s"] for row in rows]
 
@@ -139,7 +139,7 @@ def test_a_delay_that_lost_its_connection_says_so(dsn: str, scheduler_1: Process
 
 
 def test_a_negative_delay_is_refused(dsn: str) -> None:
-    with pytest.raises(LabError, match="not negative"):
+    with pytest.raises(UserError, match="not negative"):
         StatementDelay(lab(dsn), "scheduler-2", -1)
 
 
@@ -157,6 +157,6 @@ def test_a_delay_that_cannot_begin_is_healed(postgres: Postgres, database: str) 
         1,
         record=lambda *event: told.append(event),
     )
-    with pytest.raises(LabError, match="exempt"):
+    with pytest.raises(UserError, match="exempt"):
         fault.begin()
     assert [event[0] for event in told] == ["begin", "end"]

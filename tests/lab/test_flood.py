@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
-from lab.errors import LabError
+from common.errors import UserError
 from load.flood import Flood
 from load.report import FloodReport
 from load.tally import GIVE_UP_SECONDS, lines
@@ -98,7 +98,7 @@ def gone(pid: int) -> bool:
 def test_an_api_server_that_never_answers_ends_the_flood_with_one_line(
     silent: str, tmp_path: Path
 ) -> None:
-    with flood(silent, tmp_path) as asked, pytest.raises(LabError) as caught:
+    with flood(silent, tmp_path) as asked, pytest.raises(UserError) as caught:
         asked.wait(15)
     assert "lets no flood in: no token from /auth/token (no answer" in caught.value.message
     assert str(tmp_path / "flood.log") in caught.value.hint
@@ -109,7 +109,7 @@ def test_a_port_without_a_server_ends_the_flood_with_one_line(tmp_path: Path) ->
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        with flood(url, tmp_path) as asked, pytest.raises(LabError, match="no token"):
+        with flood(url, tmp_path) as asked, pytest.raises(UserError, match="no token"):
             asked.wait(15)
 
 
@@ -139,7 +139,7 @@ def test_a_server_that_fails_from_the_start_ends_the_flood_soon_and_with_its_rea
     with (
         peer(failing_like_airflow) as url,
         flood(url, tmp_path, run_time=120, patience=30.0, workers=workers) as asked,
-        pytest.raises(LabError) as caught,
+        pytest.raises(UserError) as caught,
     ):
         asked.wait(60)
     assert FloodReport.load(tmp_path / "flood.json").seconds < 15
@@ -157,7 +157,7 @@ def test_a_server_that_fails_to_let_anybody_in_ends_the_flood_as_soon(tmp_path: 
     with (
         peer(reply, login=False) as url,
         flood(url, tmp_path, run_time=120, patience=60.0) as asked,
-        pytest.raises(LabError, match=r"no token from /auth/token \(503"),
+        pytest.raises(UserError, match=r"no token from /auth/token \(503"),
     ):
         asked.wait(60)
     assert FloodReport.load(tmp_path / "flood.json").seconds < 15
@@ -285,7 +285,7 @@ def test_locust_dies_with_whoever_started_it(silent: str, tmp_path: Path) -> Non
 
 
 def test_a_flood_that_was_never_started_says_so(silent: str, tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="never started"):
+    with pytest.raises(UserError, match="never started"):
         flood(silent, tmp_path).stop()
 
 

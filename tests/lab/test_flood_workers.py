@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab.errors import LabError
+from common.errors import UserError
 from load.flood import Flood
 from load.report import FloodReport
 from load.tally import lines
@@ -136,7 +136,7 @@ def test_a_worker_that_ends_before_the_flood_begins_is_reported(tmp_path: Path) 
 def test_workers_that_nobody_lets_in_end_the_flood_with_one_line(tmp_path: Path) -> None:
     with peer(failing) as url:
         locked = f"{url}/nowhere"
-        with flood(locked, tmp_path, workers=2) as asked, pytest.raises(LabError) as caught:
+        with flood(locked, tmp_path, workers=2) as asked, pytest.raises(UserError) as caught:
             asked.wait(30)
     assert "lets no flood in: no token from /auth/token (500" in caught.value.message
 

@@ -7,8 +7,8 @@ import time
 import psycopg
 import pytest
 
-from chaos.gate import GateError, StatementGate
-from chaos.statement import remove
+from chaos.holds.hold import GateError, StatementGate
+from chaos.holds.installer import remove
 from tests.lab.miniature import QUEUED, RUNNING, Process
 
 pytest_plugins = ["tests.lab.miniature_fixtures"]
@@ -16,7 +16,7 @@ pytest_plugins = ["tests.lab.miniature_fixtures"]
 PLANS = ("hashjoin", "mergejoin", "nestloop")
 CONTROLLER = """
 import sys, time
-from chaos.gate import StatementGate
+from chaos.holds.hold import StatementGate
 gate = StatementGate(sys.argv[1], "scheduler-2")
 gate.close()
 print("closed", flush=True)
@@ -234,4 +234,4 @@ def test_the_owner_needs_no_privilege(dsn: str, scheduler_1: Process) -> None:
                               " WHERE rolname = current_user")  # fmt: skip
     assert not any(role.values())
     with psycopg.connect(dsn) as connection, StatementGate(dsn, "scheduler-1"):
-        assert connection.execute("SELECT count(*) FROM chaos.rule").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM chaos.holds.rule").fetchone() == (1,)

@@ -14,15 +14,15 @@ import psutil
 import psycopg
 import pytest
 
-from lab.components import PROJECT
-from lab.drivers import database_urls
-from lab.embedded import EmbeddedLab
+from common.errors import UserError
+from common.spawn import is_same_process
+from lab.embedded.components import PROJECT
+from lab.embedded.lab import EmbeddedLab
 from lab.environments import prepare
-from lab.errors import LabError
+from lab.environments.drivers import database_urls
 from lab.life import start
 from lab.pool import Owner
 from lab.reaper import reap
-from lab.spawn import is_same_process
 from lab.spec import LabSpec, LabState
 from tests.labs import eventually, owned_by
 
@@ -45,7 +45,7 @@ def lab() -> Iterator[EmbeddedLab]:
 
 def test_a_booted_lab_is_healthy_and_its_boot_is_told_by_part(lab: EmbeddedLab) -> None:
     assert lab.ailments() == []
-    assert set(lab.boot) == {"database", "proxy and Kubernetes API", "Airflow"}
+    assert set(lab.embedded.boot) == {"database", "proxy and Kubernetes API", "Airflow"}
 
 
 def test_every_scheduler_has_its_name_in_the_database(lab: EmbeddedLab) -> None:
@@ -128,7 +128,7 @@ def test_a_daemon_that_ends_by_itself_comes_back_and_its_end_is_kept(lab: Embedd
 
 
 def test_a_process_that_is_not_there_is_named_back(lab: EmbeddedLab) -> None:
-    with pytest.raises(LabError, match="no process 'scheduler-9'"):
+    with pytest.raises(UserError, match="no process 'scheduler-9'"):
         lab.pause("scheduler-9")
 
 
@@ -221,7 +221,7 @@ def test_a_busy_port_is_one_clear_line_and_leaves_nothing() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(LabError, match=f"Port {port} is in use"):
+        with pytest.raises(UserError, match=f"Port {port} is in use"):
             start(spec(port=port), owner=(me.pid, me.born))
     assert owned_by(me.pid) == before
 
@@ -229,7 +229,7 @@ def test_a_busy_port_is_one_clear_line_and_leaves_nothing() -> None:
 def test_a_dag_that_does_not_import_ends_the_boot_with_its_error() -> None:
     me = Owner.me()
     before = owned_by(me.pid)
-    with pytest.raises(LabError, match="A DAG does not import") as caught:
+    with pytest.raises(UserError, match="A DAG does not import") as caught:
         start(spec(env={"HA_CHAOS_SHAPES": "no_such_shape"}), owner=(me.pid, me.born))
     assert "no_such_shape" in str(caught.value)
     assert owned_by(me.pid) == before
@@ -239,7 +239,7 @@ def test_an_airflow_that_reports_another_version_than_was_asked_for_ends_the_boo
     me = Owner.me()
     before = owned_by(me.pid)
     other = replace(prepare(VERSION), version="3.0.4")
-    with pytest.raises(LabError) as caught:
+    with pytest.raises(UserError) as caught:
         start(LabSpec(other), owner=(me.pid, me.born))
     told = f"Airflow 3.0.4 was asked for, but the API server reports {VERSION}."
     assert caught.value.message == told

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.components import PROJECT
+from lab.embedded.components import PROJECT
 from lab.environments import prepare
 from lab.pool import Owner, Pool
 from lab.spec import LabSpec
@@ -20,14 +20,14 @@ _RIVAL = """
 import json, sys
 from pathlib import Path
 from lab.environments import prepare
-from lab.errors import LabError
+from common.errors import UserError
 from lab.pool import Owner, Pool
 from lab.spec import LabSpec
 pool = Pool(Path(sys.argv[1]), 1, Owner(int(sys.argv[2]), float(sys.argv[3])))
 try:
     with pool.lease(LabSpec(prepare(sys.argv[4])), timeout=float(sys.argv[5])) as lab:
         print(lab.directory)
-except LabError as error:
+except UserError as error:
     print(error)
 """
 

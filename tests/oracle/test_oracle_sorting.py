@@ -7,7 +7,7 @@ import pytest
 
 from oracle.events import End, Header, NoteEvent
 from oracle.history import Writer, read
-from oracle.recorder_sort import sort_by_time
+from recorder.sort import sort_by_time
 
 HEADER = Header(1, "r", "3.0.6", "cluster", [], 0, 1.0)
 

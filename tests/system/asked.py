@@ -10,10 +10,10 @@ import psutil
 import psycopg
 
 from dags.shapes import dags
-from lab.embedded import EmbeddedLab
+from lab.embedded.lab import EmbeddedLab
+from lab.embedded.postgres import SUPERUSER, Postgres
 from lab.environments import prepare
 from lab.life import start
-from lab.postgres import SUPERUSER, Postgres
 from lab.spec import LabSpec
 from lab.supervised import take_down
 from tests.labs import eventually

@@ -60,7 +60,7 @@ SUITE = f'''
 
 import pytest
 
-from harness.steps import Performer
+from scenarios.perform import Performer
 
 
 @pytest.mark.scenario("57618")

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from harness.run import Run
 from lab.base import Lab
 from lab.environments import pinned, prepare
 from lab.life import start
@@ -19,6 +18,7 @@ from lab.supervised import take_down
 from oracle.events import DagRunEvent, Event, TaskInstanceEvent
 from oracle.history import read
 from oracle.verdict import Judgement
+from run.run import Run
 from tests.labs import eventually
 
 pytestmark = pytest.mark.xdist_group("labs")

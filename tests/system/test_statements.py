@@ -13,9 +13,9 @@ import sys
 import pytest
 from packaging.version import Version
 
-from chaos.rule import STATEMENTS
+from chaos.holds.rule import STATEMENTS
+from lab.embedded.postgres import Postgres
 from lab.environments import pinned
-from lab.postgres import Postgres
 from tests.system.asked import Asked, fitting, golden, statements_of
 
 pytest_plugins = ["tests.lab.miniature_fixtures"]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lab.attach.config import single_context, write_kubeconfig
-from lab.errors import LabError
+from common.errors import UserError
+from lab.cluster.config import single_context, write_kubeconfig
 
 
 def kubeconfig(path: Path, name: str, *, current: bool = True, **cluster: Any) -> Path:
@@ -64,10 +64,10 @@ def test_a_context_that_is_not_there_is_told(
     tmp_path: Path, context: str | None, current: bool, said: str
 ) -> None:
     file = kubeconfig(tmp_path / "a", "a", current=current)
-    with pytest.raises(LabError, match=said):
+    with pytest.raises(UserError, match=said):
         single_context(str(file), context)
 
 
 def test_a_kubeconfig_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="There is no kubeconfig"):
+    with pytest.raises(UserError, match="There is no kubeconfig"):
         single_context(str(tmp_path / "none"), None)

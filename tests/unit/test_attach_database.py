@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from lab.attach.boot import trim
-from lab.attach.database import Database, behind_pgbouncer, parse_url
-from lab.errors import LabError
+from common.errors import UserError
+from lab.cluster.boot import trim
+from lab.cluster.database import Database, behind_pgbouncer, parse_url
 
 
 def test_what_is_escaped_in_the_url_is_not_in_the_conninfo() -> None:
@@ -46,7 +46,7 @@ def test_through_a_port_forward_the_certificate_is_still_the_hosts() -> None:
     "url", ["mysql://u:secret@h/d", "sqlite:////x", "", "postgresql://h:secret"]
 )
 def test_what_cannot_be_recorded_is_told_without_the_url(url: str) -> None:
-    with pytest.raises(LabError) as caught:
+    with pytest.raises(UserError) as caught:
         parse_url(url)
     assert "secret" not in str(caught.value)
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from lab.attach.coverage import executors
-from lab.attach.discovery import Release, discover
-from lab.errors import LabError
+from common.errors import UserError
+from lab.cluster.coverage import executors
+from lab.cluster.discovery import Release, discover
 from lab.kube.names import own_workers
 from tests.unit.cluster_of import cluster_of, release
 
@@ -82,14 +82,14 @@ def test_the_environment_comes_before_the_file() -> None:
 
 
 def test_a_release_without_kubernetes_executor_is_refused() -> None:
-    with pytest.raises(LabError, match="runs CeleryExecutor"):
+    with pytest.raises(UserError, match="runs CeleryExecutor"):
         found("[core]\nexecutor = CeleryExecutor\n")
 
 
 def test_two_releases_in_a_namespace_are_neighbours() -> None:
     both = [*release("airflow", ONE), *release("airflow-dev", ONE)]
     with cluster_of(both) as client:
-        with pytest.raises(LabError, match="several releases: airflow, airflow-dev"):
+        with pytest.raises(UserError, match="several releases: airflow, airflow-dev"):
             discover(client, "airflow")
         one = discover(client, "airflow", "airflow")
     assert (one.name, one.schedulers) == ("airflow", ("airflow-scheduler-1",))

@@ -3,9 +3,9 @@
 import pytest
 from kubernetes.client import ApiException, V1ObjectMeta, V1Pod, V1PodList, V1PodSpec, V1PodStatus
 
-from lab.attach.discovery import Release
-from lab.attach.identity import Names, borrowed_names, told_apart
-from lab.attach.plan import plan
+from lab.cluster.discovery import Release
+from lab.cluster.identity import Names, borrowed_names, told_apart
+from lab.cluster.plan import plan
 
 
 class Pods:
@@ -106,7 +106,7 @@ def a_release(pool_mode: str, named: str) -> Release:
 
 def planned(monkeypatch: pytest.MonkeyPatch, *, faults: bool, mode: str = "") -> str:
     monkeypatch.setenv("HA_CHAOS_DATABASE_URL", "postgresql://u:p@db.example.com/airflow")
-    monkeypatch.setattr("lab.attach.boot.core_v1", lambda client: client)
+    monkeypatch.setattr("lab.cluster.boot.core_v1", lambda client: client)
     release = a_release(mode, "pod" if mode else "")
     return "\n".join(plan(Pods(), "c", release, allow_faults=faults))
 

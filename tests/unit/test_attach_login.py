@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from common.errors import UserError
 from lab.api import AirflowAPI, Login
-from lab.errors import LabError
 
 
 class Guarded(BaseHTTPRequestHandler):
@@ -55,7 +55,7 @@ def test_a_given_token_is_used_as_it_is(url: str) -> None:
     ],
 )
 def test_a_refusal_is_told_without_the_password(url: str, login: Login, said: str) -> None:
-    with pytest.raises(LabError, match=said) as caught:
+    with pytest.raises(UserError, match=said) as caught:
         AirflowAPI(url, login=login).token()
     assert "HA_CHAOS_API_TOKEN" in str(caught.value)
     assert "wrong" not in str(caught.value)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab.errors import LabError
-from lab.helm.chart import resolve
-from lab.paths import CACHE_VARIABLE
+from common.errors import UserError
+from common.paths import CACHE_VARIABLE
+from lab.kind.helm.chart import resolve
 
 GOOD = {"name": "airflow", "version": "1.18.0", "appVersion": "3.0.2"}
 
@@ -58,7 +58,7 @@ def test_a_version_given_with_a_directory_must_be_its_own(tmp_path: Path) -> Non
     chart = directory(tmp_path)
 
     assert resolve(str(chart), "1.18.0", "helm").version == "1.18.0"
-    with pytest.raises(LabError, match=r"is chart version 1\.18\.0, not 1\.22\.0"):
+    with pytest.raises(UserError, match=r"is chart version 1\.18\.0, not 1\.22\.0"):
         resolve(str(chart), "1.22.0", "helm")
 
 
@@ -73,7 +73,7 @@ def test_a_version_given_with_a_directory_must_be_its_own(tmp_path: Path) -> Non
 def test_what_is_not_a_chart_for_airflow_3_is_refused(
     tmp_path: Path, changes: dict[str, object], said: str
 ) -> None:
-    with pytest.raises(LabError, match=said):
+    with pytest.raises(UserError, match=said):
         resolve(str(archive(tmp_path, **changes)), None, "helm")
 
 
@@ -82,7 +82,7 @@ def test_a_file_that_is_no_archive_is_no_chart(tmp_path: Path, content: bytes) -
     path = tmp_path / "airflow.tgz"
     path.write_bytes(content)
 
-    with pytest.raises(LabError, match=r"airflow\.tgz is not a Helm chart"):
+    with pytest.raises(UserError, match=r"airflow\.tgz is not a Helm chart"):
         resolve(str(path), None, "helm")
 
 
@@ -92,12 +92,12 @@ def test_a_directory_or_archive_without_chart_yaml_is_no_chart(tmp_path: Path) -
         made.add(tmp_path / "empty", "airflow")
 
     for name in ("empty", "empty.tgz"):
-        with pytest.raises(LabError, match="is not a Helm chart"):
+        with pytest.raises(UserError, match="is not a Helm chart"):
             resolve(str(tmp_path / name), None, "helm")
 
 
 def test_a_name_that_is_not_the_official_one_is_told(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"no such directory or .tgz.*apache-airflow/airflow"):
+    with pytest.raises(UserError, match=r"no such directory or .tgz.*apache-airflow/airflow"):
         resolve(str(tmp_path / "airflow-1.18.0.tgz"), None, "helm")
 
 
@@ -118,22 +118,22 @@ def test_a_pull_that_fails_says_what_else_can_be_done_and_leaves_nothing(
 ) -> None:
     failing = helm(tmp_path, "echo 'Error: no such host' >&2; exit 1")
 
-    with pytest.raises(LabError, match=r"could not be pulled.*no such host.*--chart FILE"):
+    with pytest.raises(UserError, match=r"could not be pulled.*no such host.*--chart FILE"):
         resolve("airflow", None, failing)
     assert list((cache / "charts").iterdir()) == []
 
 
 def test_a_download_that_is_no_chart_is_not_kept(tmp_path: Path, cache: Path) -> None:
-    with pytest.raises(LabError, match="is not a Helm chart"):
+    with pytest.raises(UserError, match="is not a Helm chart"):
         resolve("airflow", None, helm(tmp_path, 'echo login > "$last/airflow-1.18.0.tgz"'))
     assert list((cache / "charts").iterdir()) == []
 
 
 def test_a_machine_without_helm_is_told(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"helm cannot be run.*make tools"):
+    with pytest.raises(UserError, match=r"helm cannot be run.*make tools"):
         resolve("airflow", None, tmp_path / "nowhere")
 
 
 def test_a_version_cannot_name_a_file_elsewhere() -> None:
-    with pytest.raises(LabError, match="is not a version of a chart"):
+    with pytest.raises(UserError, match="is not a version of a chart"):
         resolve("airflow", "../../etc", "helm")

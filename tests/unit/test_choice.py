@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import UserError
 from lab.base import Airflow
 from lab.choice import Found, named, to_read, to_take_down
-from lab.components import PROJECT
-from lab.errors import LabError
+from lab.embedded.components import PROJECT
 from lab.request import read_checkout, read_owner, write_request
 from lab.spec import LabSpec
 
@@ -34,7 +34,7 @@ def test_a_name_means_that_lab_whoever_booted_it() -> None:
 
 
 def test_a_test_sessions_lab_is_left_to_it() -> None:
-    with pytest.raises(LabError, match=r"3\.3\.2-dd44 is a test session's \(process 4711\)"):
+    with pytest.raises(UserError, match=r"3\.3\.2-dd44 is a test session's \(process 4711\)"):
         to_take_down(LABS, ["3.3.2-dd44"], every=True)
 
 
@@ -47,7 +47,7 @@ def test_a_test_sessions_lab_is_left_to_it() -> None:
     ],
 )
 def test_a_name_that_means_none_or_two_is_refused_with_the_names(name: str, fault: str) -> None:
-    with pytest.raises(LabError, match=fault):
+    with pytest.raises(UserError, match=fault):
         named(LABS, name)
 
 
@@ -55,7 +55,7 @@ def test_logs_are_of_the_newest_of_this_checkout_or_of_the_one_named() -> None:
     assert to_read([OURS, THEIRS], None) == OURS
     assert to_read(LABS, None) == SESSION
     assert to_read(LABS, "3.3.2-cc33") == THEIRS
-    with pytest.raises(LabError, match=r"--lab names one of another checkout: 3\.3\.2-cc33"):
+    with pytest.raises(UserError, match=r"--lab names one of another checkout: 3\.3\.2-cc33"):
         to_read([THEIRS], None)
 
 

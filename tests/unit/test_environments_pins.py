@@ -11,12 +11,12 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from common.errors import UserError
 from lab.environments import __main__ as commands
 from lab.environments import newest, pin, pinned, pins, prepare, store
 from lab.environments.pinning import command
 from lab.environments.resolve import requirements, written
 from lab.environments.uvtool import InstallError, uv_reason
-from lab.errors import LabError
 from tests.unit.environments_fakes import write_wheel
 
 
@@ -138,7 +138,7 @@ def test_a_provider_goes_over_the_newest_airflow_that_it_agrees_with(versions: P
     assert pins.newest_for(["apache-airflow>=2.11.0", "kubernetes>=90"]) == "3.3.2"
     assert pins.newest_for(["apache-airflow>=3.0,<3.3"]) == "3.2.0"
     assert pins.newest_for(["apache-airflow>=3.4.0b1"]) == "3.4.0b2"
-    with pytest.raises(LabError, match=r"It needs apache-airflow>=3\.9, and the newest"):
+    with pytest.raises(UserError, match=r"It needs apache-airflow>=3\.9, and the newest"):
         pins.newest_for(["apache-airflow>=3.9"])
 
 
@@ -169,7 +169,7 @@ def test_the_command_that_makes_a_pin_file_can_be_run_again() -> None:
 
 @pytest.mark.usefixtures("index")
 def test_a_version_that_was_never_published_is_refused() -> None:
-    with pytest.raises(LabError) as caught:
+    with pytest.raises(UserError) as caught:
         prepare("3.0.99")
     assert caught.value.message == "Airflow 3.0.99 was never published."
     assert "3.0.6" in caught.value.hint
@@ -181,7 +181,7 @@ def test_what_does_not_start_is_refused_with_how_to_hold_a_package(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    with pytest.raises(LabError) as caught:
+    with pytest.raises(UserError) as caught:
         prepare("3.0.1")
     assert "Airflow does not start: ModuleNotFoundError" in caught.value.message
     assert "pin 3.0.1 --constraint NAME==VERSION" in caught.value.hint
@@ -201,7 +201,7 @@ def test_an_unpublished_wheel_goes_over_the_nearest_pins_and_brings_what_they_la
     caplog.set_level("INFO")
     (versions / "3.0.1.txt").write_text("apache-airflow==3.0.1\napache-airflow-core==3.0.1\n")
     needs = ["asyncpg>=3", "apache-airflow>2"]
-    with pytest.raises(LabError, match="does not start"):
+    with pytest.raises(UserError, match="does not start"):
         prepare(str(write_wheel(tmp_path, "apache-airflow-core", version, needs)))
     assert "Adding what the pins lack: asyncpg>=3." in caplog.text
     assert ("was never published. The wheels go over the packages of 3.0.1" in caplog.text) is asked
@@ -209,14 +209,14 @@ def test_an_unpublished_wheel_goes_over_the_nearest_pins_and_brings_what_they_la
 
 @pytest.mark.usefixtures("index")
 def test_pins_that_do_not_start_are_not_written(versions: Path) -> None:
-    with pytest.raises(LabError, match="does not start") as caught:
+    with pytest.raises(UserError, match="does not start") as caught:
         pin("3.0.1")
     assert "--constraint" in caught.value.hint
     assert list(versions.iterdir()) == []
 
 
 def test_only_a_version_is_pinned(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="is not a version"):
+    with pytest.raises(UserError, match="is not a version"):
         pin(str(write_wheel(tmp_path, "apache-airflow-core", "3.0.6")))
 
 

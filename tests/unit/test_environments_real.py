@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import UserError
 from lab.base import Airflow
 from lab.environments import clean_environ, interpreter, prepare
 from lab.environments.checkout import source_digest
 from lab.environments.interpreter import Started, StartError
-from lab.errors import LabError
 
 
 @pytest.fixture(scope="module")
@@ -178,5 +178,5 @@ def test_bytecode_and_the_sources_of_the_web_ui_are_no_edit(checkout: Path) -> N
 def test_a_checkout_with_a_mistake_says_what_does_not_start(checkout: Path) -> None:
     runner = checkout / "airflow-core/src/airflow/jobs/scheduler_job_runner.py"
     runner.write_text(runner.read_text() + "\nimport a_module_that_is_not_there\n")
-    with pytest.raises(LabError, match=r"does not start: .*a_module_that_is_not_there"):
+    with pytest.raises(UserError, match=r"does not start: .*a_module_that_is_not_there"):
         prepare(str(checkout))

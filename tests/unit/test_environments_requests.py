@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import UserError
 from lab.environments import describe, newest, pinned, prepare, store
 from lab.environments.__main__ import main
-from lab.errors import LabError
 from tests.unit.environments_fakes import write_checkout, write_installed, write_wheel
 
 
-def refused(spec: str | Path) -> LabError:
-    with pytest.raises(LabError) as caught:
+def refused(spec: str | Path) -> UserError:
+    with pytest.raises(UserError) as caught:
         describe(str(spec))
     assert "\n" not in caught.value.message
     assert caught.value.hint
@@ -92,7 +92,7 @@ def test_a_provider_that_no_pinned_airflow_suits_is_refused(tmp_path: Path) -> N
 
 def test_a_provider_that_no_lab_runs_is_refused(tmp_path: Path) -> None:
     wheel = write_wheel(tmp_path, "apache-airflow-providers-google", "20.0.0")
-    with pytest.raises(LabError, match="has only apache-airflow-providers-google, which no lab"):
+    with pytest.raises(UserError, match="has only apache-airflow-providers-google, which no lab"):
         prepare(str(wheel))
 
 
@@ -151,7 +151,7 @@ def test_a_checkout_of_airflow_2_is_said_to_be_unsupported(tmp_path: Path) -> No
 
 def test_a_checkout_without_a_pyproject_is_refused(tmp_path: Path) -> None:
     (write_checkout(tmp_path, "3.0.6") / "task-sdk/pyproject.toml").unlink()
-    with pytest.raises(LabError, match=r"task-sdk/pyproject.toml does not tell what it needs"):
+    with pytest.raises(UserError, match=r"task-sdk/pyproject.toml does not tell what it needs"):
         prepare(str(tmp_path))
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import UserError
 from lab.environments import seal, store
-from lab.errors import LabError
 
 SITE = Path("lib/python3.11/site-packages")
 MODULE = SITE / "airflow/models/dagrun.py"
@@ -172,10 +172,10 @@ def test_a_cache_that_was_unpacked_elsewhere_is_believed(environment: Path, tmp_
 
 def test_what_cannot_be_made_again_is_not_believed_either(environment: Path) -> None:
     def fail(_: Path) -> None:
-        raise LabError("The index does not answer.")
+        raise UserError("The index does not answer.")
 
     add(SITE / "patch.pth")(environment)
-    with pytest.raises(LabError, match="does not answer"):
+    with pytest.raises(UserError, match="does not answer"):
         store.made("3.0.6-abc", fail)
     assert seal.difference(environment) == str(SITE / "patch.pth")
 

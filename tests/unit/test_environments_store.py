@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from common.errors import UserError
 from lab.environments import store
-from lab.errors import LabError
 
 BUILDER = """
 import sys, time
@@ -94,9 +94,9 @@ def test_a_build_that_is_interrupted_leaves_nothing(cache: Path, tmp_path: Path)
 def test_a_build_that_fails_passes_its_error_on_and_is_tried_again(cache: Path) -> None:
     def fail(folder: Path) -> None:
         (folder / "half").touch()
-        raise LabError("It does not start.", "Mend it.")
+        raise UserError("It does not start.", "Mend it.")
 
-    with pytest.raises(LabError, match="It does not start"):
+    with pytest.raises(UserError, match="It does not start"):
         store.made("some-key", fail)
     assert not list(cache.glob(".build-*"))
     assert (store.made("some-key", whole) / "whole").exists()
@@ -106,7 +106,7 @@ def test_too_little_disk_is_said_before_anything_is_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(store, "DISK_NEEDED", 2**60)
-    with pytest.raises(LabError, match=r"GB free; an Airflow environment needs") as caught:
+    with pytest.raises(UserError, match=r"GB free; an Airflow environment needs") as caught:
         store.made("some-key", whole)
     assert "HA_CHAOS_CACHE" in caught.value.hint
     assert store.folders() == []
@@ -116,7 +116,7 @@ def test_a_disk_that_fills_up_during_the_build_is_said(cache: Path) -> None:
     def fill(folder: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", folder)
 
-    with pytest.raises(LabError, match="needs 2 GB"):
+    with pytest.raises(UserError, match="needs 2 GB"):
         store.made("some-key", fill)
     assert not list(cache.glob(".build-*"))
 
@@ -127,7 +127,7 @@ def test_a_source_that_cannot_be_copied_is_named(tmp_path: Path) -> None:
     def copy(folder: Path) -> None:
         shutil.copytree(gone, folder / "x")
 
-    with pytest.raises(LabError, match=f"Could not make some-key: .*{gone}"):
+    with pytest.raises(UserError, match=f"Could not make some-key: .*{gone}"):
         store.made("some-key", copy)
 
 
@@ -137,7 +137,7 @@ def test_the_wait_for_another_process_is_bounded(
     monkeypatch.setattr(store, "LOCK_LIMIT", 0.3)
     with (
         FileLock(cache / ".some.lock"),
-        pytest.raises(LabError, match="Another process has been making some "),
+        pytest.raises(UserError, match="Another process has been making some "),
     ):
         store.made("some-key", whole)
 

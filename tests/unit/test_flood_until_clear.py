@@ -13,12 +13,12 @@ from typing import Any, cast
 import pytest
 
 from harness.flood import Floods, enough
-from harness.run import Run
 from load.flood import Flood
 from load.plan import Asked
 from load.profiles import Profile, profile
 from load.report import FloodReport
 from reports.statistics import Sequential
+from run.run import Run
 
 
 @dataclass

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import postgres
+from common.errors import UserError
+from common.paths import session_dir
 from lab.base import Airflow
-from lab.errors import LabError
+from lab.embedded import postgres
 from lab.life import start
-from lab.paths import session_dir
 from lab.pool import Owner
 from lab.reaper import reap
 from lab.spec import LabSpec
@@ -23,7 +23,7 @@ def test_a_platform_without_a_postgres_wheel_is_told(monkeypatch: pytest.MonkeyP
         return None
 
     monkeypatch.setattr(postgres, "find_spec", nowhere)
-    with pytest.raises(LabError, match="no PostgreSQL here") as caught:
+    with pytest.raises(UserError, match="no PostgreSQL here") as caught:
         postgres.binaries()
     assert "make setup" in caught.value.hint
 
@@ -35,7 +35,7 @@ def test_a_full_disk_is_told_before_anything_is_written(
     real = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: real._replace(free=10_000_000))
     airflow = Airflow("3.0.6", "3.0.6", Path("/nowhere/python"))
-    with pytest.raises(LabError, match="less than 500 MB free") as caught:
+    with pytest.raises(UserError, match="less than 500 MB free") as caught:
         start(LabSpec(airflow), owner=None)
     assert "HA_CHAOS_CACHE" in caught.value.hint
     assert list((tmp_path / "labs").iterdir()) == []
@@ -47,7 +47,7 @@ def test_an_interpreter_that_does_not_run_is_told_and_leaves_nothing(
     me = Owner.me()
     before = owned_by(me.pid)
     airflow = Airflow("mine", "3.0.6", tmp_path / "no-python", key="none")
-    with pytest.raises(LabError, match="no-python"):
+    with pytest.raises(UserError, match="no-python"):
         start(LabSpec(airflow), owner=(me.pid, me.born))
     assert owned_by(me.pid) == before
 
@@ -59,7 +59,7 @@ def test_a_cache_that_postgres_cannot_reach_is_told(
     closed = tmp_path / "closed"
     closed.mkdir(0o700)
     monkeypatch.setenv("HA_CHAOS_CACHE", str(closed))
-    with pytest.raises(LabError, match="cannot pass") as caught:
+    with pytest.raises(UserError, match="cannot pass") as caught:
         postgres.binaries()
     assert "HA_CHAOS_CACHE" in caught.value.hint
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kind.fetch import SHA256, Artifact, artifacts, fetch
 
 PROGRAM = b"#!/bin/sh\necho kind v0.0.0\n"
@@ -89,7 +89,7 @@ def test_what_is_not_what_was_pinned_is_refused_and_leaves_nothing(
 ) -> None:
     artifact = site.put("kind-linux", PROGRAM)
     (site.folder / "kind-linux").write_bytes(b"<html>Sign in to this network</html>")
-    with pytest.raises(LabError, match=f"its sha256 is .*, not {artifact.sha256}"):
+    with pytest.raises(UserError, match=f"its sha256 is .*, not {artifact.sha256}"):
         fetch(artifact, tmp_path / "tools")
     assert left(tmp_path / "tools") == []
 
@@ -97,7 +97,7 @@ def test_what_is_not_what_was_pinned_is_refused_and_leaves_nothing(
 def test_a_failure_keeps_the_program_that_was_there(site: Site, tmp_path: Path) -> None:
     path = fetch(site.put("one", PROGRAM), tmp_path / "tools")
     newer = Artifact("kind", "v9", f"{site.url}/none", "0" * 64)
-    with pytest.raises(LabError, match=r"v9 could not be fetched .*: the server answered 404"):
+    with pytest.raises(UserError, match=r"v9 could not be fetched .*: the server answered 404"):
         fetch(newer, tmp_path / "tools")
     assert path.read_bytes() == PROGRAM
 
@@ -106,7 +106,7 @@ def test_a_site_out_of_reach_is_said_in_one_line(site: Site, tmp_path: Path) -> 
     gone = site.put("kind-linux", PROGRAM)
     site.server.shutdown()
     site.server.server_close()
-    with pytest.raises(LabError) as told:
+    with pytest.raises(UserError) as told:
         fetch(gone, tmp_path / "tools")
     assert "it cannot be reached from here" in told.value.message
     assert "\n" not in str(told.value)
@@ -129,5 +129,5 @@ def test_no_checksum_serves_two_files() -> None:
 
 
 def test_another_machine_is_told_to_bring_its_own() -> None:
-    with pytest.raises(LabError, match="pinned for win32 on AMD64"):
+    with pytest.raises(UserError, match="pinned for win32 on AMD64"):
         artifacts("win32", "AMD64")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import LabError
+from common.errors import UserError
+from common.paths import CACHE_VARIABLE
 from lab.kind.lease import exclusive, shared
-from lab.paths import CACHE_VARIABLE
 
 HOLDER = """
 import sys
@@ -73,7 +73,7 @@ def taken(how: Callable[..., object]) -> bool:
     try:
         with how("c", timeout=0.2):  # type: ignore[attr-defined]
             return False
-    except LabError:
+    except UserError:
         return True
 
 
@@ -125,7 +125,7 @@ def test_a_lease_dies_with_its_process(how: str) -> None:
 def test_who_gives_up_says_what_it_waited_for() -> None:
     with holder("shared") as other:
         other.wait()
-        with pytest.raises(LabError, match="the kind cluster c, to have it alone"):
+        with pytest.raises(UserError, match="the kind cluster c, to have it alone"):
             exclusive("c", timeout=0.1).__enter__()
 
 
@@ -138,5 +138,5 @@ def test_clusters_are_leased_apart() -> None:
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "Upper"])
 def test_a_name_that_kind_refuses_is_refused(name: str) -> None:
-    with pytest.raises(LabError, match="is no name for a kind cluster"):
+    with pytest.raises(UserError, match="is no name for a kind cluster"):
         shared(name).__enter__()

@@ -8,8 +8,8 @@ import pytest
 
 from chaos import pod_network
 from chaos.pod_network import PodNetwork
+from common.errors import UserError
 from lab.base import Lab
-from lab.errors import LabError
 from lab.kind.node import Link
 
 TC = """\
@@ -118,5 +118,5 @@ def test_the_words_of_a_report_say_how_much(lab: Lab) -> None:
     "wrong", [{}, {"loss": 1.1}, {"loss": -0.1}, {"seconds": -1.0}, {"jitter": 0.1}]
 )
 def test_a_network_that_cannot_be_is_refused(lab: Lab, wrong: dict[str, Any]) -> None:
-    with pytest.raises(LabError, match="latency above 0 s, or loss from 0 to 1"):
+    with pytest.raises(UserError, match="latency above 0 s, or loss from 0 to 1"):
         PodNetwork(lab, "s", **wrong)

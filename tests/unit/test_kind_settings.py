@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.kind.cluster import configuration
 from lab.kind.shell import reason, run
 
@@ -43,7 +43,7 @@ def test_the_users_settings_are_kept_and_workers_added(settings: Path) -> None:
 
 
 def test_fewer_nodes_than_the_users_settings_list_is_refused(settings: Path) -> None:
-    with pytest.raises(LabError, match="--kind-nodes 1, but --kind-config lists 2"):
+    with pytest.raises(UserError, match="--kind-nodes 1, but --kind-config lists 2"):
         configuration(1, settings)
 
 
@@ -51,13 +51,13 @@ def test_fewer_nodes_than_the_users_settings_list_is_refused(settings: Path) -> 
 def test_what_is_no_kind_configuration_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text(text)
-    with pytest.raises(LabError, match=r"--kind-config .* is no ") as told:
+    with pytest.raises(UserError, match=r"--kind-config .* is no ") as told:
         configuration(None, path)
     assert "\n" not in str(told.value)
 
 
 def test_a_missing_configuration_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         configuration(None, tmp_path / "none.yaml")
 
 
@@ -71,16 +71,16 @@ def test_a_failure_gives_the_error_and_what_is_below_it() -> None:
 def test_a_program_that_fails_is_told_with_its_reason() -> None:
     heard: list[str] = []
     script = "import sys; print('one', file=sys.stderr); sys.exit('Error: two')"
-    with pytest.raises(LabError, match="failed: Error: two"):
+    with pytest.raises(UserError, match="failed: Error: two"):
         run([sys.executable, "-c", script], limit=30, heard=heard.append)
     assert heard == ["one", "Error: two"]
 
 
 def test_a_program_that_takes_too_long_is_ended() -> None:
-    with pytest.raises(LabError, match="took over 1 s"):
+    with pytest.raises(UserError, match="took over 1 s"):
         run([sys.executable, "-c", "import time; time.sleep(60)"], limit=1)
 
 
 def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="kind does not start: No such file"):
+    with pytest.raises(UserError, match="kind does not start: No such file"):
         run([tmp_path / "kind"], limit=1)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import LabError
+from common.errors import UserError
+from common.paths import CACHE_VARIABLE
 from lab.kind import tools
-from lab.paths import CACHE_VARIABLE
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_the_fetched_program_goes_before_the_one_on_path(folders: tuple[Path, Pa
 
 def test_a_missing_program_comes_with_the_way_to_get_it(folders: tuple[Path, Path]) -> None:
     assert folders
-    with pytest.raises(LabError) as told:
+    with pytest.raises(UserError) as told:
         tools.find("helm")
     assert told.value.message == "helm is missing."
     assert "make tools" in told.value.hint
@@ -44,7 +44,7 @@ def test_a_missing_program_comes_with_the_way_to_get_it(folders: tuple[Path, Pat
 
 def test_all_that_is_missing_is_said_at_once(folders: tuple[Path, Path]) -> None:
     program(folders[1] / "docker")
-    with pytest.raises(LabError) as told:
+    with pytest.raises(UserError) as told:
         tools.require()
     assert told.value.message == "A kind lab needs kind and helm, which are missing."
     assert told.value.hint.count("make tools") == 1
@@ -56,7 +56,7 @@ def test_an_engine_that_does_not_answer_is_told_by_its_address(
     for name in ("docker", "kind", "helm"):
         program(folders[0] / name)
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-    with pytest.raises(LabError) as told:
+    with pytest.raises(UserError) as told:
         tools.require()
     assert f"unix://{tmp_path}/none.sock does not answer: No such file" in told.value.message
     assert "\n" not in str(told.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lab.errors import LabError
+from common.errors import UserError
 from load.flood import Flood
 from load.plan import Asked, orders, visits
 from load.profiles import PROFILES, profile
@@ -100,9 +100,9 @@ def test_a_report_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_an_unreadable_report_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "flood.json").write_text('{"asked": ')
-    with pytest.raises(LabError, match="is no flood's report"):
+    with pytest.raises(UserError, match="is no flood's report"):
         FloodReport.load(tmp_path / "flood.json")
-    with pytest.raises(LabError, match="is no flood's report"):
+    with pytest.raises(UserError, match="is no flood's report"):
         FloodReport.load(tmp_path / "none.json")
 
 
@@ -155,7 +155,7 @@ def test_what_can_be_no_flood_is_refused_before_anything_runs(
         "runs": 1,
         "rate": 1.0,
     }
-    with pytest.raises(LabError, match=says) as caught:
+    with pytest.raises(UserError, match=says) as caught:
         Flood(directory=tmp_path, seed=1, **{**good, **changed})  # type: ignore[arg-type]
     assert "secret" not in str(caught.value)
 
@@ -172,7 +172,7 @@ def test_the_issues_profile_adds_up() -> None:
 
 
 def test_an_unknown_profile_or_one_of_bad_shapes_is_one_line() -> None:
-    with pytest.raises(LabError, match=f"The floods are {', '.join(PROFILES)}"):
+    with pytest.raises(UserError, match=f"The floods are {', '.join(PROFILES)}"):
         profile("tsunami")
-    with pytest.raises(LabError, match="'wyde'"):
+    with pytest.raises(UserError, match="'wyde'"):
         replace(profile("smoke"), shapes="wyde").dags()

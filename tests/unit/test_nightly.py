@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
+from common.errors import UserError
 from harness.markers import scenarios
 from harness.nightly import jobs, known_bad, newest_chart
 from lab.environments import releases
 from lab.environments.releases import candidates, newest_patches
-from lab.errors import LabError
 
 ROOT = Path(__file__).resolve().parents[2]
 SIMPLE = "application/vnd.pypi.simple.v1+json"
@@ -140,11 +140,11 @@ def test_an_alpha_or_beta_is_tested_too_and_a_development_version_is_not(
 
 
 def test_an_index_without_airflow_3_is_one_clear_line(index: Callable[[str], object]) -> None:
-    with pytest.raises(LabError, match=r"has no Airflow 3: its newest is 2\.11\.0"):
+    with pytest.raises(UserError, match=r"has no Airflow 3: its newest is 2\.11\.0"):
         found(index, "2.11.0")
     with served({}) as url:
         index(url)
-        with pytest.raises(LabError, match="does not tell Airflow's releases"):
+        with pytest.raises(UserError, match="does not tell Airflow's releases"):
             newest_patches()
 
 
@@ -152,7 +152,7 @@ def test_without_a_network_the_error_is_one_clear_line(index: Callable[[str], ob
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         index(f"http://127.0.0.1:{taken.getsockname()[1]}")
-        with pytest.raises(LabError, match="The package index does not tell") as caught:
+        with pytest.raises(UserError, match="The package index does not tell") as caught:
             newest_patches()
     assert "\n" not in caught.value.message
     assert "Check the network" in caught.value.hint
@@ -164,7 +164,7 @@ def test_an_index_that_never_answers_is_given_up(
     monkeypatch.setattr(releases, "LOOKUP_LIMIT", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         index(f"http://127.0.0.1:{silent.getsockname()[1]}")
-        with pytest.raises(LabError, match="gave no result in 1 s"):
+        with pytest.raises(UserError, match="gave no result in 1 s"):
             newest_patches()
 
 
@@ -212,9 +212,9 @@ def test_a_release_that_is_both_newest_and_known_bad_is_tested_once() -> None:
 
 
 def test_more_jobs_than_github_takes_are_refused() -> None:
-    with pytest.raises(LabError, match="would have 257 jobs; GitHub takes 1 to 256"):
+    with pytest.raises(UserError, match="would have 257 jobs; GitHub takes 1 to 256"):
         jobs(["3.3.2"], set(), ["embedded"], [], list(range(257)))
-    with pytest.raises(LabError, match="would have 0 jobs"):
+    with pytest.raises(UserError, match="would have 0 jobs"):
         jobs([], set(), ["embedded"], [], [2])
 
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from harness.observe import Observation
-from harness.run import Run
+from run.run import Run
 
 
 def test_what_is_not_covered_is_said_before_anything_is_observed() -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from lab.components import PROJECT
-from lab.errors import LabError
+from common.errors import UserError
+from lab.embedded.components import PROJECT
+from lab.environments.settings import FIXED, Endpoints, _where_it_is, airflow_settings
 from lab.overrides import ignored, variables
-from lab.settings import FIXED, Endpoints, _where_it_is, airflow_settings
 from load.profiles import FAST_PODS, PROFILES
 
 AT = Endpoints(1, 2, 3, 4, "http://127.0.0.1:5", "secret", "secret")
@@ -21,7 +21,7 @@ def test_a_setting_becomes_the_variable_that_airflow_reads() -> None:
 
 @pytest.mark.parametrize("setting", ["parallelism=7", "core.parallelism", "=7", "core.=7", ""])
 def test_what_is_no_setting_is_refused_with_how_to_write_one(setting: str) -> None:
-    with pytest.raises(LabError, match=r"is no setting\. Write section\.option=value"):
+    with pytest.raises(UserError, match=r"is no setting\. Write section\.option=value"):
         variables([setting])
 
 
@@ -36,7 +36,7 @@ def test_what_is_no_setting_is_refused_with_how_to_write_one(setting: str) -> No
     ],
 )
 def test_no_setting_leads_a_lab_to_somebody_elses_database_or_cluster(option: str) -> None:
-    with pytest.raises(LabError, match=f"{option.lower()}: the lab itself decides that"):
+    with pytest.raises(UserError, match=f"{option.lower()}: the lab itself decides that"):
         variables([f"{option}=elsewhere"])
 
 

@@ -6,9 +6,9 @@ from typing import cast
 
 import pytest
 
+from common.errors import UserError
 from harness.reasons import OwnReason
 from lab.base import Lab
-from lab.errors import LabError
 
 TRACE = (
     'Traceback (most recent call last):\nsqlalchemy.exc.ProgrammingError: no field "map_index"\n'
@@ -30,8 +30,8 @@ def reason(log: Path, *secrets: str) -> OwnReason:
 def failed(own: OwnReason, log: Path, message: str) -> str:
     with log.open("a") as file:
         file.write(TRACE)
-    with pytest.raises(LabError) as caught, own.told():
-        raise LabError(message, "Look.")
+    with pytest.raises(UserError) as caught, own.told():
+        raise UserError(message, "Look.")
     return str(caught.value)
 
 
@@ -51,5 +51,5 @@ def test_what_is_no_failure_of_the_servers_is_left_as_it_is(log: Path) -> None:
 
 def test_what_was_logged_before_is_no_reason(log: Path) -> None:
     own = reason(log)
-    with pytest.raises(LabError, match=r"^It answered 500\.$"), own.told():
-        raise LabError("It answered 500.")
+    with pytest.raises(UserError, match=r"^It answered 500\.$"), own.told():
+        raise UserError("It answered 500.")

@@ -7,13 +7,13 @@ from typing import cast
 import pytest
 from kubernetes import client
 
-from harness.ends import Ends
+from common.errors import UserError
 from lab.base import Lab, ProcessEnd
-from lab.errors import LabError
+from lab.embedded.last_words import last_words
 from lab.kube.pods import processes
-from lab.last_words import last_words
 from oracle.ends import told_end
 from oracle.events import ProcessEvent
+from run.ends import Ends
 
 CRASH = """\
 Traceback (most recent call last):
@@ -118,7 +118,7 @@ class Scripted:
     def ends(self) -> list[ProcessEnd]:
         """Return them, or fail as a lab that is gone does."""
         if self.mute:
-            raise LabError("The lab is gone.")
+            raise UserError("The lab is gone.")
         return self.found
 
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from oracle.redaction import LONGEST, redact, stream
+from common.redaction import LONGEST, redact, stream
 
 CANARY = "hunter2-Canary"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMWEyIn0.sflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab.errors import LabError
+from common.errors import UserError
 from lab.reported import image_build, require_version
 
 
@@ -19,7 +19,7 @@ def test_a_version_is_the_same_however_it_is_written(asked: str, reported: str) 
     [("3.3.2", "3.0.6"), ("3.4.0", "3.4.0b2"), ("3.4.0b2", "3.4.0"), ("3.3.2", "head")],
 )
 def test_another_version_is_refused_with_both(asked: str, reported: str) -> None:
-    with pytest.raises(LabError) as caught:
+    with pytest.raises(UserError) as caught:
         require_version(asked, reported)
     assert asked in caught.value.message
     assert f"reports {reported}." in caught.value.message

@@ -6,11 +6,11 @@ from typing import Any, cast
 
 import pytest
 
-from harness import run
+from common.errors import UserError
 from lab.base import Lab, ProcessEnd
-from lab.errors import LabError
-from oracle import audit
 from oracle.events import Header
+from recorder import audit
+from run import run
 
 
 class Looking:
@@ -68,7 +68,7 @@ class Ailing:
 
     def ailments(self) -> list[str]:
         """Fail, as where the database does not answer."""
-        raise LabError("The database does not answer.")
+        raise UserError("The database does not answer.")
 
 
 def test_a_run_that_cannot_begin_is_looked_at_by_nobody(
@@ -79,7 +79,7 @@ def test_a_run_that_cannot_begin_is_looked_at_by_nobody(
     monkeypatch.setattr(run, "known_secrets", lambda _: ())
     lab = Ailing(tmp_path)
     begun: Any = run.Run(cast("Lab", lab), tmp_path / "test", "test", 1)
-    with pytest.raises(LabError, match="does not answer"):
+    with pytest.raises(UserError, match="does not answer"):
         begun.begin()
     assert not begun.recorder.at_work
     asked = lab.asked

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import UserError
 from harness.markers import scenarios
-from harness.scenario import load
-from lab.errors import LabError
+from scenarios.scenario import load
 
 GOOD = """
 scenario: "1"
@@ -62,7 +62,7 @@ def test_a_scenario_s_settings_reach_airflow_by_its_environment(tmp_path: Path) 
 )
 def test_a_bad_scenario_is_told_in_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert old in GOOD
-    with pytest.raises(LabError) as caught:
+    with pytest.raises(UserError) as caught:
         load(written(tmp_path, GOOD.replace(old, new)))
     assert said in str(caught.value)
     assert "1.yaml" in str(caught.value)

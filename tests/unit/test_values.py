@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab.errors import LabError
-from lab.helm import command, values
-from lab.helm.render import require_components
-from lab.helm.values import DEFAULT_LAYERS, LAYERS, known_layers, layers_for, merge, merged
+from common.errors import UserError
+from lab.kind.helm import command, values
+from lab.kind.helm.render import require_components
+from lab.kind.helm.values import DEFAULT_LAYERS, LAYERS, known_layers, layers_for, merge, merged
 
 FILES = ["factory.py", "shapes.py"]
 
@@ -81,7 +81,7 @@ def test_a_versions_line_chooses_its_layer_itself(
 
 
 def test_an_unknown_layer_is_told_with_the_known_ones() -> None:
-    with pytest.raises(LabError, match=r"no values layer 'bouncer'.*pgbouncer.*slow-pods"):
+    with pytest.raises(UserError, match=r"no values layer 'bouncer'.*pgbouncer.*slow-pods"):
         layers_for("3.0.6", ["bouncer"])
 
 
@@ -125,10 +125,10 @@ def test_a_component_that_the_chart_did_not_render_is_an_error() -> None:
         [*rendered, workload("triggerer", "StatefulSet")], plain(layers=["triggerer"])
     )
 
-    with pytest.raises(LabError, match=r"renders no triggerer for Airflow 3\.0\.6"):
+    with pytest.raises(UserError, match=r"renders no triggerer for Airflow 3\.0\.6"):
         require_components(rendered, plain(layers=["triggerer"]))
     services = [workload(name, "Service") for name in ("api-server", "dag-processor")]
-    with pytest.raises(LabError, match="no api-server and no dag-processor") as caught:
+    with pytest.raises(UserError, match="no api-server and no dag-processor") as caught:
         require_components([workload("scheduler"), *services], plain())
     assert "airflowVersion" in caught.value.hint
 
@@ -169,7 +169,7 @@ def test_a_values_file_that_will_not_do_is_told_by_its_name(
     if text is not None:
         own.write_text(text)
 
-    with pytest.raises(LabError, match=rf"own\.yaml.*{said}|{said}|{said}.*own\.yaml"):
+    with pytest.raises(UserError, match=rf"own\.yaml.*{said}|{said}|{said}.*own\.yaml"):
         plain(extra=[own])
 
 
@@ -183,7 +183,7 @@ def test_a_values_file_that_will_not_do_is_told_by_its_name(
     ],
 )
 def test_what_cannot_be_is_one_clear_line(changes: dict[str, object], said: str) -> None:
-    with pytest.raises(LabError, match=said):
+    with pytest.raises(UserError, match=said):
         plain(**changes)
 
 
@@ -191,7 +191,7 @@ def test_what_cannot_be_is_one_clear_line(changes: dict[str, object], said: str)
     ("version", "said"), [("2.10.5", "older than 3.0"), ("x", "not a version")]
 )
 def test_only_airflow_3_has_values(version: str, said: str) -> None:
-    with pytest.raises(LabError, match=said):
+    with pytest.raises(UserError, match=said):
         merged(version, schedulers=2, image="a:b")
 
 

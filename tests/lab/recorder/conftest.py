@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from lab.postgres import Postgres
-from oracle import audit
+from lab.embedded.postgres import Postgres
+from recorder import audit
 from tests.lab.recorder.tables import Connect, Connection, Recording, make_database
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import psycopg
 
-from lab.postgres import OWNER, SUPERUSER, Postgres
+from lab.embedded.postgres import OWNER, SUPERUSER, Postgres
 from oracle.events import Event
-from oracle.recorder_clock import DatabaseClock
-from oracle.recorder_database import DatabaseReader
-from oracle.recorder_stream import Stream
+from recorder.clock import DatabaseClock
+from recorder.database import DatabaseReader
+from recorder.stream import Stream
 
 TABLES = Path(__file__).with_name("tables.sql").read_text()
 SETTINGS = Path(__file__).with_name("waiting.sql").read_text()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from oracle import audit
 from oracle.events import (
     SCHEMA,
     WITHOUT_GAPS,
@@ -22,7 +21,8 @@ from oracle.events import (
     WorkerEvent,
 )
 from oracle.history import HistoryError, read
-from oracle.recorder import LOGS_READ, Recorder, RecorderError
+from recorder import audit
+from recorder.recorder import LOGS_READ, Recorder, RecorderError
 from tests.contract.apis import KubernetesAPI, Server, running_kubeapi
 from tests.lab.recorder.tables import Connect, add_task, set_state
 
@@ -171,7 +171,7 @@ def test_what_is_missing_is_an_assumption_that_is_not_met(recorder: Recorder, ds
     assert isinstance(end, End)
     assert isinstance(told, AssumptionEvent)
     assert (told.name, told.met) == (WITHOUT_GAPS, False)
-    assert "oracle.audit" in told.value
+    assert "recorder.audit" in told.value
 
 
 def test_secrets_in_what_the_harness_notes_do_not_reach_the_file(recorder: Recorder) -> None:

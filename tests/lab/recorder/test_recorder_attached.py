@@ -3,11 +3,12 @@
 import psycopg
 import pytest
 
-from oracle import audit, recorder_database
 from oracle.events import TaskInstanceEvent
-from oracle.recorder_clock import DatabaseClock
-from oracle.recorder_database import DatabaseReader
-from oracle.recorder_stream import Stream
+from recorder import audit
+from recorder import database as recorder_database
+from recorder.clock import DatabaseClock
+from recorder.database import DatabaseReader
+from recorder.stream import Stream
 from tests.lab.recorder.tables import Connect, Recording, add_task, set_state
 
 
@@ -58,7 +59,7 @@ def test_a_trimmed_audit_holds_only_what_is_new(
     reader.poll()
     seen = [each for each in stream.after(0)[1] if isinstance(each, TaskInstanceEvent)]
     assert len(seen) == 5, "nothing is missed by the trimming, and nothing is told twice"
-    left = psycopg.connect(dsn).execute("SELECT count(*) FROM oracle.audit").fetchone()
+    left = psycopg.connect(dsn).execute("SELECT count(*) FROM recorder.audit").fetchone()
     assert left == ((0,) if trims else (5,))
     reader.close()
 

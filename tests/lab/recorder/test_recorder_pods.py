@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from oracle.events import Event, NoteEvent, PodEvent, TaskInstanceKey
-from oracle.recorder_clock import DatabaseClock
-from oracle.recorder_pods import ALONE, PodReader, Sharing
-from oracle.recorder_stream import RecorderError, Stream
+from recorder.clock import DatabaseClock
+from recorder.pods import ALONE, PodReader, Sharing
+from recorder.stream import RecorderError, Stream
 from tests.contract.apis import KubernetesAPI, Server, running_kubeapi
 
 HISTORY = 20

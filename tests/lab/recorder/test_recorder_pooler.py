@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from oracle import audit, pooler
+from recorder import audit, pooler
 from tests.lab.recorder.pgbouncer import PROGRAM, pgbouncer
 from tests.lab.recorder.tables import Recording
 from tests.lab.recorder.test_recorder_audit import catalogs

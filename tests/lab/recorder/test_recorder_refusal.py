@@ -5,9 +5,9 @@ The lines are those of real workers (3.0.6, 3.1.8, 3.2.0, 3.3.2), shortened wher
 
 import pytest
 
+from common.redaction import CUT, excerpt
 from oracle.events import Refusal
-from oracle.recorder_refusal import find_refusal, find_task_instance_id
-from oracle.redaction import CUT, excerpt
+from recorder.refusal import find_refusal, find_task_instance_id
 
 MESSAGE = "TI was not in a state where it could be marked as running"
 ID = "019a0000-0000-7000-8000-000000000001"

@@ -11,16 +11,16 @@ import psycopg
 import pytest
 import yaml
 
-from chaos import statement
+from chaos.holds import installer as statement
+from common.errors import UserError
 from lab import leftovers
-from lab.attach import undo
-from lab.attach.database import Database, Way, check
-from lab.attach.keeper import Keeper
-from lab.components import PROJECT
-from lab.errors import LabError
-from lab.postgres import OWNER, SUPERUSER, Postgres, binaries
+from lab.cluster import undo
+from lab.cluster.database import Database, Way, check
+from lab.cluster.keeper import Keeper
+from lab.embedded.components import PROJECT
+from lab.embedded.postgres import OWNER, SUPERUSER, Postgres, binaries
 from lab.spec import LabState
-from oracle import audit
+from recorder import audit
 from tests.lab.recorder.pgbouncer import PROGRAM, pgbouncer
 from tests.lab.recorder.test_recorder_audit import catalogs
 from tests.labs import eventually
@@ -72,7 +72,7 @@ def test_a_process_that_was_killed_leaves_nothing(
     postgres: Postgres, dsn: str, expire: Callable[[], None]
 ) -> None:
     script = (
-        "import os, sys, time; from lab.attach.keeper import Keeper; Keeper(os.environ['DSN']); "
+        "import os, sys, time; from lab.cluster.keeper import Keeper; Keeper(os.environ['DSN']); "
         "sys.stdin.read()"
     )
     owner = subprocess.Popen(
@@ -226,7 +226,7 @@ def test_attaching_through_a_transaction_pooler_is_refused_before_anything_is_do
     before = catalogs(dsn)
     with (
         pgbouncer(dsn, "transaction") as through,
-        pytest.raises(LabError, match="shares its sessions by the transaction") as caught,
+        pytest.raises(UserError, match="shares its sessions by the transaction") as caught,
     ):
         check(through, "airflow at pooler")
     assert "Nothing was changed" in (caught.value.hint or "")
@@ -237,5 +237,5 @@ def test_attaching_to_a_release_with_other_columns_is_refused_by_their_names(dsn
     assert check(dsn, "airflow at db") == OWNER
     with psycopg.connect(dsn) as connection:
         connection.execute("ALTER TABLE task_instance RENAME map_index TO elsewhere")
-    with pytest.raises(LabError, match=r"it has no task_instance\.map_index"):
+    with pytest.raises(UserError, match=r"it has no task_instance\.map_index"):
         check(dsn, "airflow at db")

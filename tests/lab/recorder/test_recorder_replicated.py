@@ -8,9 +8,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from chaos import statement
-from lab.postgres import SUPERUSER, Postgres
-from oracle import audit
+from chaos.holds import installer as statement
+from lab.embedded.postgres import SUPERUSER, Postgres
+from recorder import audit
 from tests.lab.recorder.tables import Recording, add_task, make_database, set_state
 
 PUBLISHED = "CREATE PUBLICATION everything FOR ALL TABLES"
@@ -57,7 +57,7 @@ def test_a_subscriber_of_all_tables_gets_airflows_changes_and_none_of_ours(
     with psycopg.connect(dsn, autocommit=True) as scheduler:
         add_task(scheduler, "t")
         set_state(scheduler, "t", "queued")
-        scheduler.execute("INSERT INTO chaos.rule (key, process, statement) VALUES (1, 'p', 's')")
+        scheduler.execute("INSERT INTO chaos.holds.rule (key, process, statement) VALUES (1, 'p', 's')")
     audit.remove(dsn)
     statement.remove(dsn)
     sent = published.execute(
@@ -109,7 +109,7 @@ def test_a_slot_alone_is_reason_enough(logical: Postgres) -> None:
         connection.execute(DECODED.format(name=name).encode())
         audit.install(dsn)
         found = connection.execute(
-            "SELECT relpersistence::text FROM pg_class WHERE oid = 'oracle.audit'::regclass"
+            "SELECT relpersistence::text FROM pg_class WHERE oid = 'recorder.audit'::regclass"
         ).fetchone()
         connection.execute("SELECT pg_drop_replication_slot(%s)", (name,))
     assert found == ("u",)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from oracle import recorder_stream
 from oracle.events import SCHEMA, End, Event, Header, NoteEvent
 from oracle.history import read
-from oracle.recorder_stream import Stream
+from recorder import stream as recorder_stream
+from recorder.stream import Stream
 
 HEADER = Header(SCHEMA, "run", "3.0.6", "embedded", ["scheduler-1"], 1, 0.0)
 

@@ -12,14 +12,14 @@ import pytest
 from packaging.version import Version
 
 from lab.base import Airflow
-from lab.drivers import database_urls
+from lab.embedded.postgres import Postgres
+from lab.embedded.template import template_for
 from lab.environments import pins
+from lab.environments.drivers import database_urls
 from lab.environments.preparation import prepare
-from lab.postgres import Postgres
-from lab.settings import clean_environment
-from lab.template import template_for
-from oracle import audit
+from lab.environments.settings import clean_environment
 from oracle.events import TaskInstanceEvent
+from recorder import audit
 from tests.lab.recorder.tables import Connection, Recording, add_task, set_state
 from tests.lab.recorder.test_recorder_audit import catalogs
 

@@ -6,7 +6,6 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from oracle import recorder_waiting
 from oracle.events import (
     WAITS_KNOWN,
     AssumptionEvent,
@@ -17,7 +16,8 @@ from oracle.events import (
     TaskInstanceKey,
     WaitingEvent,
 )
-from oracle.recorder_waiting import WaitingReader
+from recorder import waiting as recorder_waiting
+from recorder.waiting import WaitingReader
 from tests.lab.recorder.tables import Connection
 
 

@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable
 
 from oracle.events import PodEvent, WorkerEvent
-from oracle.recorder_stream import Stream
-from oracle.recorder_workers import WorkerReader
+from recorder.stream import Stream
+from recorder.workers import WorkerReader
 
 POD = PodEvent(2.0, "modified", "p", "u", phase="Failed", exit_code=1)
 AMBIGUOUS = (

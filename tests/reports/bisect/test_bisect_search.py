@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from lab.errors import LabError
+from common.errors import UserError
 from reports.bisect.patches import compare_patches
 from reports.bisect.search import Found, most_steps, search
 from reports.bisect.step import Step, Verdict
@@ -89,7 +89,7 @@ def test_everything_between_the_ends_may_be_skipped() -> None:
 def test_ends_that_do_not_differ_are_told_before_anything_is_searched(
     judge: Judge, told: str
 ) -> None:
-    with pytest.raises(LabError, match=told):
+    with pytest.raises(UserError, match=told):
         fixed(judge)
     assert len(judge.asked) <= 2
 
@@ -142,5 +142,5 @@ def test_a_single_patch_that_does_nothing() -> None:
 
 
 def test_a_base_without_the_race_answers_nothing() -> None:
-    with pytest.raises(LabError, match="cannot serve as the base: it does not show the race"):
+    with pytest.raises(UserError, match="cannot serve as the base: it does not show the race"):
         compare_patches("base", PATCHES, Judge(set()))

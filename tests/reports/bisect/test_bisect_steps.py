@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from lab.errors import LabError
+from common.errors import UserError
 from reports.bisect.step import Patience, Step, decide
 from reports.records import TestRecord as Record
 from tests.reports.matrix.told import known, record, shown
@@ -88,7 +88,7 @@ def test_runs_of_an_interrupted_step_count() -> None:
 
 def test_what_cannot_be_installed_is_skipped_with_its_reason() -> None:
     def runner(airflow: str) -> Sequence[Record]:
-        raise LabError(f"Airflow {airflow} does not start", "a hint")
+        raise UserError(f"Airflow {airflow} does not start", "a hint")
 
     assert decide("3.1.1", runner, Patience()).text() == (
         "3.1.1: skipped, Airflow 3.1.1 does not start"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import LabError
+from common.errors import UserError
 from reports.dashboard.publish import mark, replacing
 
 
@@ -31,7 +31,7 @@ def test_the_new_one_takes_the_place_of_the_old_one_and_nothing_is_left(tmp_path
     assert leftovers(out) == []
 
 
-@pytest.mark.parametrize("trouble", [KeyboardInterrupt, LabError("no")])
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt, UserError("no")])
 def test_whoever_interrupts_it_keeps_the_old_one(tmp_path: Path, trouble: BaseException) -> None:
     out = tmp_path / "site"
     write(out, "old")
@@ -41,7 +41,7 @@ def test_whoever_interrupts_it_keeps_the_old_one(tmp_path: Path, trouble: BaseEx
             (folder / "index.html").write_text("half")
             raise trouble
 
-    with pytest.raises((KeyboardInterrupt, LabError)):
+    with pytest.raises((KeyboardInterrupt, UserError)):
         stop()
     assert (out / "index.html").read_text() == "old"
     assert leftovers(out) == []
@@ -74,17 +74,17 @@ def test_a_build_beside_it_that_is_alive_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_no_site_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(LabError, match="something other than a report"):
+    with pytest.raises(UserError, match="something other than a report"):
         write(tmp_path, "new")
     assert (tmp_path / "thesis.txt").exists()
 
 
 def test_a_file_in_its_place_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "site").write_text("")
-    with pytest.raises(LabError, match="is not a folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         write(tmp_path / "site", "new")
 
 
 def test_a_place_that_cannot_be_written_is_one_line() -> None:
-    with pytest.raises(LabError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot be written"):
         write(Path("/proc/site"), "new")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab.errors import LabError
+from common.errors import UserError
 from reports.gate import read_policy
 from tests.reports.gate.builder import SOON, TODAY
 from tests.reports.gate.policies import KILL, PLAIN, acceptance, policy
@@ -83,7 +83,7 @@ def accepting(*acceptances: str) -> str:
 def test_a_bad_policy_is_refused_in_one_line(text: str, complaint: str, tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(text)
-    with pytest.raises(LabError) as raised:
+    with pytest.raises(UserError) as raised:
         read_policy(path, TODAY)
     assert complaint in str(raised.value)
     assert str(raised.value).startswith(str(path))
@@ -91,7 +91,7 @@ def test_a_bad_policy_is_refused_in_one_line(text: str, complaint: str, tmp_path
 
 
 def test_a_policy_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"none\.yaml cannot be read: No such file"):
+    with pytest.raises(UserError, match=r"none\.yaml cannot be read: No such file"):
         read_policy(tmp_path / "none.yaml", TODAY)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import LabError
+from common.errors import UserError
 from reports.matrix import campaign
 from reports.sessions import Answer, Plan
 from reports.store import Shelf, read_shelf
@@ -27,7 +27,7 @@ class Sessions:
         if airflow in self._interrupted:
             raise KeyboardInterrupt
         if airflow == "3.1.1":
-            raise LabError("pytest ran nothing.")
+            raise UserError("pytest ran nothing.")
         of = shown(airflow=airflow, seed=plan.seed)
         if airflow >= "3.2":
             of = record(airflow=airflow, seed=plan.seed, race=SAFE)
@@ -87,13 +87,13 @@ def test_a_matrix_keeps_its_seed_and_refuses_another_question(tmp_path: Path) ->
     assert campaign.planned(tmp_path, random_seed, seed_given=False) == first
     faster = replace(PLANNED, workers=8)
     assert campaign.planned(tmp_path, faster, seed_given=True) == faster
-    with pytest.raises(LabError, match="seed 7, not 99"):
+    with pytest.raises(UserError, match="seed 7, not 99"):
         campaign.planned(tmp_path, random_seed, seed_given=True)
-    with pytest.raises(LabError, match="count 1, not 5"):
+    with pytest.raises(UserError, match="count 1, not 5"):
         campaign.planned(tmp_path, replace(PLANNED, count=5), seed_given=False)
 
 
 def test_a_half_written_plan_is_told(tmp_path: Path) -> None:
     (tmp_path / campaign.PLAN_FILE).write_text('{"seed": 7, "scen')
-    with pytest.raises(LabError, match="is no plan"):
+    with pytest.raises(UserError, match="is no plan"):
         campaign.planned(tmp_path, PLANNED, seed_given=False)

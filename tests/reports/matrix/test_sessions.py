@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from common.errors import UserError
 from lab.environments import pinned
-from lab.errors import LabError
 from reports import sessions
 from reports.sessions import PROJECT, RUNS_VARIABLE, Plan, airflows, ask, command
 from tests.reports.matrix.told import keep, record
@@ -82,7 +82,7 @@ def test_a_session_that_leaves_no_run_is_an_error_that_names_its_output(
 ) -> None:
     told = [sys.executable, "-c", "print('no such option')"]
     monkeypatch.setattr(sessions, "command", lambda *_: told)
-    with pytest.raises(LabError, match="ran nothing on Airflow") as caught:
+    with pytest.raises(UserError, match="ran nothing on Airflow") as caught:
         ask(Plan(1), "3.0.6", tmp_path)
     assert (tmp_path / "pytest.log").read_text() == "no such option\n"
     assert str(tmp_path / "pytest.log") in caught.value.hint

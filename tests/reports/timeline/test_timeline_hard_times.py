@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lab.errors import LabError
+from common.errors import UserError
 from oracle.events import End, Event, FaultEvent, GateEvent, NoteEvent, WorkerEvent
 from oracle.history import Writer, read
 from reports.__main__ import main
@@ -56,7 +56,7 @@ def test_a_header_alone_is_drawn(own: Path) -> None:
 
 
 def test_a_missing_history_is_a_lab_error(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"There is no history\.ndjson"):
+    with pytest.raises(UserError, match=r"There is no history\.ndjson"):
         write(tmp_path)
 
 

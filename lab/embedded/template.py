@@ -1,0 +1,76 @@
+"""Migrated metadata databases, one a version, made once and cloned for every lab.
+
+A migration takes seconds and the same tables come out of it each time; copying a stopped
+server's data directory takes a third of a second.
+"""
+
+import hashlib
+import logging
+import shutil
+import subprocess
+from pathlib import Path
+
+from filelock import FileLock
+
+from common.errors import UserError
+from common.paths import cache_dir
+from lab.base import Airflow
+from lab.embedded.postgres import Postgres, release
+from lab.environments.drivers import database_urls
+from lab.environments.settings import clean_environment
+
+log = logging.getLogger(__name__)
+
+
+def template_for(airflow: Airflow) -> Path:
+    """Return the folder of a stopped server whose database this Airflow has migrated.
+
+    Raises UserError with the last line that `airflow db migrate` wrote when it fails.
+    """
+    name = hashlib.sha256(f"{airflow.key}/{release()}".encode()).hexdigest()[:12]
+    target = cache_dir() / "templates" / f"{airflow.version}-{name}"
+    target.parent.mkdir(exist_ok=True)
+    with FileLock(target.with_suffix(".lock")):
+        if not target.exists():
+            log.info("Migrating a database for Airflow %s, once", airflow.label)
+            building = target.with_suffix(".building")
+            shutil.rmtree(building, ignore_errors=True)
+            try:
+                _migrate(airflow, building)
+                building.rename(target)
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+    return target
+
+
+def _migrate(airflow: Airflow, directory: Path) -> None:
+    server = Postgres(directory)
+    server.initialise()
+    server.start()
+    home = directory / "home"
+    home.mkdir()
+    (directory / "tmp").mkdir()
+    try:
+        env = clean_environment(airflow, home)
+        env |= database_urls(airflow, server.port, server.password, "migration")
+        done = subprocess.run(
+            [str(airflow.python), "-m", "airflow", "db", "migrate"],
+            env=env,
+            cwd=home,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(f"Airflow {airflow.label} could not migrate a database: {error}") from error
+    finally:
+        server.stop()
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(directory / "tmp", ignore_errors=True)
+    if done.returncode:
+        last = ((done.stderr + done.stdout).strip().splitlines() or ["no output"])[-1]
+        raise UserError(
+            f"Airflow {airflow.label} could not migrate its database: {last}",
+            "Try that Airflow by hand: PYTHON -m airflow db migrate.",
+        )

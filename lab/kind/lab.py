@@ -1,0 +1,111 @@
+"""A lab that is a release of the Helm chart in a namespace of a kind cluster."""
+
+import time
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from common.errors import UserError
+from lab.clean import clean
+from lab.kind.node import NO_NETEM, Node
+from lab.kind.release import DAEMONS, ReleaseLab
+from lab.kube import execs, names
+from lab.kube.client import api_client
+from lab.kube.pods import processes
+from lab.ready import live_schedulers
+
+_STEP = 0.2
+_BACK = 120.0
+_SIGNALS = {"fast": "INT", "immediate": "QUIT"}
+
+
+class KindLab(ReleaseLab):
+    """A release that we installed on kind, with our Postgres and our proxy beside it."""
+
+    kind = "kind"
+
+    def lacks(self, power: str) -> str | None:
+        """Return why the lab cannot do something, None when it can."""
+        assert self.spec.deployment is not None
+        if power == "delay-pods" and "slow-pods" not in self.spec.deployment.layers:
+            return "the release was installed without the values of charts-values/slow-pods.yaml"
+        if power == "netem" and not Node(self.node_of(self.process("scheduler"))).has_netem():
+            return NO_NETEM
+        return None
+
+    def dsn(self) -> str:
+        """Return libpq conninfo of the metadata database, as its ordinary owner, past the proxy."""
+        return make_conninfo(
+            host="127.0.0.1",
+            port=self.endpoints["postgres"],
+            user="airflow",
+            dbname="airflow",
+            password=self.endpoints["password"],
+            application_name="ha-chaos",
+        )
+
+    def pause(self, process: str) -> None:
+        """Freeze one process by the freezer of its container's cgroup, through the node."""
+        pod = self._pod(process)
+        Node(pod.node, self.undo).freeze(pod.container_id)
+
+    def resume(self, process: str) -> None:
+        """Let a frozen process go on; fine where it is not frozen."""
+        pod = self._pod(process)
+        Node(pod.node, self.undo).thaw(pod.container_id)
+
+    def kill(self, process: str) -> None:
+        """Kill the main process of a pod's container (SIGKILL); the kubelet starts it again."""
+        pod = self._pod(process)
+        self._restarts_when_killed[process] = pod.restarts
+        Node(pod.node, self.undo).kill(pod.container_id)
+
+    def restart_database(self, how: str) -> None:
+        """Restart PostgreSQL: its postmaster is told to stop, and the kubelet starts it again."""
+        if how not in _SIGNALS:
+            raise UserError(f"A database restarts {' or '.join(_SIGNALS)}, not {how!r}.")
+        pod = f"{names.POSTGRES}-0"
+        before = self._pod(pod).restarts
+        client = api_client(self.kubeconfig)
+        argv = ["sh", "-c", f"kill -{_SIGNALS[how]} 1"]
+        execs.run(client, self.namespace, pod, "postgres", argv)
+        deadline = time.monotonic() + _BACK
+        while self._pod(pod).restarts == before or not self._takes_connections():
+            if time.monotonic() > deadline:
+                raise UserError(f"PostgreSQL was not back after {_BACK:.0f} s.")
+            time.sleep(_STEP)
+
+    def _takes_connections(self) -> bool:
+        try:
+            with psycopg.connect(self.dsn(), connect_timeout=3):
+                return True
+        except psycopg.OperationalError:
+            return False
+
+    def delay_pods(self, seconds: float) -> None:
+        """Make each worker pod that starts from now on take `seconds` longer."""
+        if reason := self.lacks("delay-pods"):
+            raise UserError(f"Pods cannot be slowed: {reason}.")
+        body = {"data": {names.START_DELAY: f"{seconds:g}"}}
+        self.kubernetes().patch_namespaced_config_map(names.WORKER, self.namespace, body)
+
+    def ailments(self) -> list[str]:
+        """Return what is wrong with the lab, in words; empty when it is healthy."""
+        state = self.state
+        if state.phase != "ready":
+            return [f"the lab is {state.phase}"]
+        found = [
+            f"{each.name} is not ready"
+            for selector in (DAEMONS, f"app={names.PROXY}")
+            for each in processes(self.kubernetes(), self.namespace, selector)
+            if not each.ready
+        ]
+        wanted = self.spec.schedulers
+        if not found and (alive := live_schedulers(self.dsn())) < wanted:
+            found.append(f"{alive} of {wanted} schedulers have a fresh heartbeat")
+        return found
+
+    def clean(self) -> None:
+        """Return the lab to how it was deployed: no runs, no worker pods."""
+        self.undo.run()
+        clean(self, timeout=90.0)

@@ -1,0 +1,247 @@
+"""Follows the audit in the metadata database: no committed change is missed, none is told twice.
+
+Rows become visible when their transaction commits, not in the order of any counter, so a reader
+that asks for "all above the last number" loses rows. This one asks by snapshots: what is visible
+now and was not visible in the snapshot of the poll before. That is exact, whatever the number of
+writers, and a lost connection loses nothing: the next poll takes up where the last one ended.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import psycopg
+import tenacity
+
+from oracle.events import Event, RowModel
+from recorder import audit
+from recorder.clock import DatabaseClock
+from recorder.pooler import APPLICATION_NAME
+from recorder.row import EVENTS, gap_of
+from recorder.stream import Stream
+
+PERIOD = 0.1
+"""Seconds between two polls; after a poll of `MANY` rows or more the next follows at once."""
+
+MANY = 500
+TRIM_EVERY = 60.0
+"""Seconds between two deletions of what was read, where the audit is trimmed."""
+
+_MEASURE_EVERY = 30.0
+
+# The time of a commit orders transactions; where it is not kept (track_commit_timestamp), the last
+# row of the transaction stands in for it: a change of the same row by another comes after both.
+_COMMITTED = {
+    True: "coalesce(pg_xact_commit_timestamp(a.xid::xid), a.at)",
+    False: "max(a.at) OVER (PARTITION BY a.xid)",
+}
+_POLL = """
+    SELECT s.now::text, a.seq, a.xid::text,
+        extract(epoch FROM {committed})::float8 AS t, a.process, a.kind, a.body::text
+    FROM (SELECT pg_current_snapshot() AS now) AS s LEFT JOIN oracle.audit AS a
+        ON a.xid >= pg_snapshot_xmin(%(seen)s::pg_snapshot)
+        AND NOT pg_visible_in_snapshot(a.xid, %(seen)s::pg_snapshot)
+    ORDER BY t, a.xid, a.seq
+"""
+
+# Until its first ANALYZE the planner takes what is new for a third of the table. For a transaction
+# only: a session is not ours alone where a pooler hands it on.
+_BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
+
+_TRIM = "DELETE FROM recorder.audit WHERE xid < pg_snapshot_xmin(%(seen)s::pg_snapshot)"
+
+_LOST = (psycopg.OperationalError, psycopg.InterfaceError)
+Names = Callable[[str], str]
+
+
+class DatabaseReader:
+    """Turns the rows of the audit into events, in order of commit.
+
+    `open` draws the line: what was committed before it belongs to no history. `names` turns what
+    the audit calls a process, by its address maybe, into the process' name. With `trims`, what was
+    read is deleted from the audit, lest it grow for hours; there must be no other reader then.
+    `model` is what a row of the tables is, once it is open.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        clock: DatabaseClock,
+        stream: Stream,
+        names: Names = str,
+        *,
+        trims: bool = False,
+    ) -> None:
+        self._dsn = dsn
+        self._clock = clock
+        self._stream = stream
+        self._names = names
+        self._trims = trims
+        self._trimmed = time.monotonic()
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._poll_statement = ""
+        self._seen = ""
+        self._polled = 0.0
+        self._measured = 0.0
+        self._gaps: set[str] = set()
+        self.model: RowModel = "row-per-task"
+
+    def open(self) -> None:
+        """Connect and begin. Raises AuditError where there is no audit or no database."""
+        try:
+            connection = self._connect()
+            if reason := audit.fault(connection):
+                raise audit.AuditError(reason)
+            self.model = audit.model(connection)
+            row = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
+        except psycopg.Error as error:
+            raise audit.AuditError(f"the database cannot be read: {error}") from error
+        assert row is not None
+        self._seen = row[0]
+
+    def run(self, stop: threading.Event) -> None:
+        """Poll until `stop`, through any number of lost connections."""
+        while not stop.is_set():
+            try:
+                many = self.poll() >= MANY
+            except _LOST:
+                self._reconnect(stop)
+            else:
+                stop.wait(0 if many else PERIOD)
+
+    def poll(self) -> int:
+        """Emit what was committed since the last poll; return how many rows that was."""
+        connection = self._connection
+        if connection is None or connection.closed:
+            connection = self._connect()
+        if time.monotonic() - self._measured > _MEASURE_EVERY:
+            self._measure(connection)
+        started = self._clock.now()
+        with connection.transaction():
+            connection.execute(_BY_INDEX)
+            rows = connection.execute(self._poll_statement, {"seen": self._seen}).fetchall()
+        events = [event for row in rows if row[1] is not None and (event := self._event(row))]
+        self._stream.emit(events)
+        self._seen = rows[0][0]
+        self._polled = started
+        if self._trims and time.monotonic() - self._trimmed > TRIM_EVERY:
+            connection.execute(_TRIM, {"seen": self._seen})
+            self._trimmed = time.monotonic()
+        return len(events)
+
+    def finish(self, patience: float) -> None:
+        """Poll one last time, trying for `patience` seconds; says so if that cannot be done."""
+
+        def last() -> None:
+            self.poll()
+            assert self._connection is not None
+            if reason := audit.fault(self._connection):
+                self._gap(f"the tables or the audit changed under the recorder: {reason}")
+
+        try:
+            self._retry(stop=tenacity.stop_after_delay(patience))(last)
+        except psycopg.Error as error:
+            self._stream.gap(
+                f"the database could not be read to the end; changes since t={self._polled:.1f} s "
+                f"are missing: {error}"
+            )
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def state_now(self, task_instance_id: str) -> tuple[bool, str | None]:
+        """Tell whether a row of this id is there, and its state; for another thread than `run`'s.
+
+        To the execution API an archived attempt is not. Raises psycopg.Error.
+        """
+        live = " AND working_set" if self.model == "row-per-attempt" else ""
+        row = self._row(task_instance_id, live)
+        return (True, row[0]) if row else (False, None)
+
+    def has_row(self, task_instance_id: str) -> bool:
+        """Tell whether a row of this id is there, an archived attempt's too; likewise."""
+        return self._row(task_instance_id) is not None
+
+    def _row(self, task_instance_id: str, condition: str = "") -> tuple[Any, ...] | None:
+        with psycopg.connect(
+            self._dsn,
+            application_name=APPLICATION_NAME,
+            connect_timeout=5,
+            tcp_user_timeout=10_000,
+            prepare_threshold=None,
+        ) as connection:
+            return connection.execute(
+                f"SELECT state FROM task_instance WHERE id = %s{condition}", (task_instance_id,)
+            ).fetchone()
+
+    def _event(self, row: tuple[Any, ...]) -> Event | None:
+        _, seq, xid, unix, process, kind, body = row
+        try:
+            if kind == "gap":
+                gap = gap_of(body)
+                self._gap(f"the tables changed under the recorder, {gap.table}: {gap.reason}")
+                return None
+            t = self._clock.since_epoch(unix)
+            return EVENTS[kind](t, self._names(process), int(xid), body)
+        except (KeyError, msgspec.ValidationError) as error:
+            self._stream.gap(f"row {seq} of the audit, kind {kind}, cannot be understood: {error}")
+            return None
+
+    def _gap(self, text: str) -> None:
+        """Tell of a gap, once: the audit tells of it at every change."""
+        if text not in self._gaps:
+            self._gaps.add(text)
+            self._stream.gap(text)
+
+    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        self.close()
+        connection = psycopg.connect(
+            self._dsn,
+            application_name=APPLICATION_NAME,
+            autocommit=True,
+            connect_timeout=5,
+            tcp_user_timeout=10_000,
+            prepare_threshold=None,
+        )
+        self._measure(connection)
+        tracked = connection.execute("SHOW track_commit_timestamp").fetchone() == ("on",)
+        self._poll_statement = _POLL.format(committed=_COMMITTED[tracked])
+        if not tracked:
+            self._stream.note("commit times are not tracked here; row times stand in for them")
+        self._connection = connection
+        return connection
+
+    def _measure(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+        self._clock.measure(connection)
+        self._measured = time.monotonic()
+
+    def _reconnect(self, stop: threading.Event) -> None:
+        """Try until the database answers again or `stop`; `finish` has the last word then."""
+        lost = self._clock.now()
+        self.close()
+        try:
+            self._retry(
+                stop=tenacity.stop_when_event_set(stop), sleep=tenacity.sleep_using_event(stop)
+            )(self._connect)
+        except _LOST:
+            return
+        self._stream.note(
+            f"the recorder was without the database for {self._clock.now() - lost:.1f} s; "
+            "nothing is lost by that, the audit kept it"
+        )
+
+    @staticmethod
+    def _retry(**more: Any) -> tenacity.Retrying:
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_LOST),
+            wait=tenacity.wait_exponential(multiplier=0.05, max=0.5),
+            reraise=True,
+            **more,
+        )

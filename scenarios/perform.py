@@ -1,0 +1,199 @@
+"""Runs a permutation of a scenario: its steps in order, each one seen to have happened."""
+
+import logging
+import secrets
+import time
+from contextlib import ExitStack
+
+import allure
+
+from chaos.holds.hold import StatementGate
+from chaos.holds.installer import connect
+from chaos.holds.rule import STATEMENTS
+from chaos.scheduler_pause import SchedulerPause
+from common.errors import UserError
+from harness.reasons import OwnReason
+from lab.rows import PRESENT
+from oracle.events import DagRunEvent, Event, TaskInstanceEvent
+from oracle.invariants.queued_in_time import FREE
+from run.run import AssumptionFailed, Run
+from scenarios.scenario import Scenario, Step
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = 60.0
+_ENDED = ("success", "failed")
+
+# Slots of all pools (-1: no limit) less those taken, and the task instances that may want one.
+_ROOM = f"""
+SELECT (SELECT sum(CASE WHEN slots < 0 THEN 1000000 ELSE slots END) FROM slot_pool)
+        - count(*) FILTER (WHERE state IN ('queued', 'running', 'deferred')),
+    count(*) FILTER (WHERE state IS NULL OR state = 'scheduled')
+FROM task_instance WHERE {PRESENT}
+"""
+
+
+class Performer:
+    """Performs the steps of one permutation on a lab, and undoes on leaving what must not stay."""
+
+    def __init__(self, scenario: Scenario, run: Run) -> None:
+        self._scenario = scenario
+        self._run = run
+        self._patience = _PATIENCE * run.lab.pace
+        self._run_id = f"{scenario.name}-{secrets.token_hex(4)}"
+        self._run_ids = {"": self._run_id}
+        self._gates: dict[str, StatementGate] = {}
+        self._pauses: dict[str, SchedulerPause] = {}
+        self._undo = ExitStack()
+        self._last_event = 0.0
+
+    def perform(self, permutation: str) -> None:
+        """Perform all steps; AssumptionFailed when one cannot be seen to happen.
+
+        The gates' machinery is installed first: a gate must close faster than a task runs.
+        """
+        self._run.allow_rules()
+        with self._undo:
+            for step in self._scenario.permutations[permutation]:
+                log.info("%s", self._told(step))
+                with allure.step(self._told(step)):
+                    self._run.note(self._told(step))
+                    self._do(step)
+
+    def _told(self, step: Step) -> str:
+        deed = step.name.replace("-", " ")
+        named = isinstance(step.target, str) and step.target in self._scenario.sessions
+        return f"{deed} ({self._process(step)})" if named else deed
+
+    def _do(self, step: Step) -> None:
+        try:
+            getattr(self, f"_{step.verb}")(step)
+        except UserError as error:
+            raise AssumptionFailed(f"step {step.name}: {error}") from error
+
+    def _process(self, step: Step) -> str:
+        return self._run.lab.process(self._scenario.sessions[step.target])
+
+    def _pause(self, step: Step) -> None:
+        process = self._process(step)
+        pause = SchedulerPause(self._run.lab, process, self._run.record, idle=True)
+        self._pauses[process] = self._undo.enter_context(pause)
+
+    def _freeze(self, step: Step) -> None:
+        process = self._process(step)
+        pause = SchedulerPause(self._run.lab, process, self._run.record)
+        self._pauses[process] = self._undo.enter_context(pause)
+
+    def _resume(self, step: Step) -> None:
+        self._pauses[self._process(step)].end()
+
+    def _free(self, step: Step) -> None:
+        """State what no history shows: that a scheduler could queue whatever is scheduled now."""
+        process = self._process(step)
+        with connect(self._run.lab.dsn()) as connection:
+            slots, wanting = connection.execute(_ROOM).fetchone() or (0, 0)
+        told = (f"{slots} slots free", f"undisturbed, > {wanting} slots")
+        self._run.assume(f"{FREE}{process}", slots > wanting, *told)
+
+    def _close(self, step: Step) -> None:
+        process = self._process(step)
+        name = step.options.get("statement", "running-dag-runs")
+        gate = StatementGate(
+            self._run.lab.dsn(),
+            process,
+            statement=STATEMENTS[name],
+            name=name,
+            record=self._run.record,
+        )
+        self._gates[process] = self._undo.enter_context(gate)
+
+    def _open(self, step: Step) -> None:
+        self._gates[self._process(step)].open()
+
+    def _stands(self, step: Step) -> None:
+        newer_than = self._last_event + self._run.recorder.header.epoch
+        process = self._process(step)
+        try:
+            standing = self._gates[process].wait_standing(newer_than, self._patience)
+        except UserError as error:
+            self._run.assume("gate-reached", False, "nobody stood at it", process)
+            raise AssumptionFailed(str(error)) from error
+        self._run.assume("gate-reached", True, f"{process}, backend {standing.pid}", process)
+
+    def _passes(self, step: Step) -> None:
+        """Let a session past its gate once: it stands there again when its transaction is over."""
+        now = self._run.recorder.now() + self._run.recorder.header.epoch
+        self._gates[self._process(step)].wait_standing(now, self._patience)
+
+    def _trigger(self, step: Step) -> None:
+        name = step.options.get("as", "")
+        run_id = self._run_ids[name] = f"{self._run_id}-{name}".rstrip("-")
+        with OwnReason(self._run.lab, self._run.secrets).told():
+            self._run.lab.api.trigger(step.target, run_id)
+
+    def _wait(self, step: Step) -> None:
+        time.sleep(step.target)
+
+    def _until(self, step: Step) -> None:
+        wanted = dict(step.target)
+        count = int(wanted.pop("count", 1))
+        role = self._scenario.sessions.get(wanted.get("by", ""))
+        by = self._run.lab.process(role) if role else None
+        of = wanted.get("of", "")
+        runs = self._run_ids.values() if of == "all" else [self._run_ids[of]]
+        seen: set[object] = set()
+
+        def fits(event: Event) -> bool:
+            if isinstance(event, DagRunEvent) and "run" in wanted:
+                return event.run_id in runs and event.new == wanted["run"]
+            if isinstance(event, TaskInstanceEvent) and "state" in wanted:
+                if event.ti.run_id in runs and self._fits(event, wanted, by):
+                    seen.add(event.ti)
+                return len(seen) >= count
+            return False
+
+        what = f"step {step.name}: {step.target}"
+        self._last_event = self._run.wait(fits, self._patience, what).t
+
+    def _fits(self, event: TaskInstanceEvent, wanted: dict[str, str], by: str | None) -> bool:
+        return (
+            event.new is not None
+            and not event.new.archived
+            and event.new.state == wanted["state"]
+            and wanted.get("task", event.ti.task_id) == event.ti.task_id
+            and by in (None, event.process)
+        )
+
+    def _settle(self, step: Step) -> None:
+        """Wait for the run's end, or, after a violation, for what becomes of both its pods."""
+        pace = self._run.lab.pace
+        at_most, after = (
+            pace * float(step.target[limit]) for limit in ("at_most", "after_violation")
+        )
+        deadline = time.monotonic() + at_most
+        while time.monotonic() < deadline:
+            if self._run.violated.is_set():
+                self._await_evidence(after)
+                return
+            if self._ended():
+                return
+            time.sleep(0.1)
+        self._run.assume("run-ended", False, f"not in {at_most:.0f} s", "success or failed")
+
+    def _await_evidence(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while not self._run.aftermath.complete and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+    def _ended(self) -> bool:
+        return all(map(self._has_ended, self._run_ids.values()))
+
+    def _has_ended(self, run_id: str) -> bool:
+        try:
+            self._run.recorder.wait(
+                lambda e: isinstance(e, DagRunEvent) and e.run_id == run_id and e.new in _ENDED,
+                0.0,
+            )
+        except TimeoutError:
+            return False
+        return True
