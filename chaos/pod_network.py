@@ -40,7 +40,9 @@ class PodNetwork(Fault):
     ) -> None:
         super().__init__(process, record, lasts)
         if not 0 <= loss <= 1 or min(seconds, jitter) < 0 or not (seconds or loss):
-            raise UserError("A pod's network takes latency above 0 s, or loss from 0 to 1, or both.")
+            raise UserError(
+                "A pod's network takes latency above 0 s, or loss from 0 to 1, or both."
+            )
         self.seconds = seconds
         self.jitter = jitter
         self.loss = loss

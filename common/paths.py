@@ -9,6 +9,9 @@ from pathlib import Path
 
 CACHE_VARIABLE = "HA_CHAOS_CACHE"
 
+PROJECT = Path(__file__).resolve().parents[1]
+"""This checkout: our own modules are importable there, and its folders stand beside them."""
+
 
 def cache_dir() -> Path:
     """Return the cache directory, made if missing; `HA_CHAOS_CACHE` overrides the default."""

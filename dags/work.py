@@ -1,6 +1,6 @@
 """What the tasks do: real work whose traces do not depend on Airflow's own bookkeeping.
 
-Every task writes a start and an end row into the ledger (table `recorder.audit`, kind `ledger`),
+Every task writes a start and an end row into the ledger (table `oracle.audit`, kind `ledger`),
 so that a task whose code ran twice is seen even where its row says otherwise. Standard library
 only; psycopg2 is imported where a ledger is in use, for Airflow parses this file all the time.
 """
@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 LEDGER_VARIABLE = "HA_CHAOS_LEDGER"
 CONNECT_SECONDS = 10
 
-INSERT = "INSERT INTO recorder.audit (kind, body) VALUES ('ledger', %s)"
+INSERT = "INSERT INTO oracle.audit (kind, body) VALUES ('ledger', %s)"
 
 Op = Literal["start", "end", "fail"]
 

@@ -15,8 +15,8 @@ from allure_pytest.utils import allure_full_name, allure_labels, allure_title_pa
 from harness.markers import known_race
 from harness.outcome import Known, link
 from harness.session import Session
-from reports.folder import write_json
 from reports.records import environment
+from run.folder import write_json
 
 OWNER = "area:Scheduler"
 """Whom a finding goes to: the label of Airflow's own issues."""

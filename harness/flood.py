@@ -11,11 +11,11 @@ import allure
 from msgspec import structs
 
 from common.errors import UserError
-from harness.reasons import OwnReason
 from load.flood import Flood
 from load.profiles import Profile
 from load.report import FloodReport
 from reports.statistics import Sequential, percent
+from run.reasons import OwnReason
 from run.run import Run
 
 log = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
+from common.paths import PROJECT
 from harness.options_cluster import ClusterOptions, add_cluster_options, read_cluster_options
 from harness.options_kind import KindOptions, add_kind_options, read_kind_options
 from lab.environments import describe, newest
@@ -15,7 +16,7 @@ from lab.pool import default_size
 from reports.sessions import airflows
 from reports.statistics import Sequential
 
-SUITES = Path(__file__).resolve().parent.parent / "suites"
+SUITES = PROJECT / "suites"
 
 
 @dataclass(frozen=True)

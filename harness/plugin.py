@@ -28,7 +28,7 @@ from harness.results import Results
 from harness.session import SESSION, Session, slug
 from lab.base import Lab
 from lab.kind.cluster import Cluster
-from reports.folder import attempt_folder
+from run.folder import attempt_folder
 from run.run import Run
 from scenarios.scenario import Scenario
 

@@ -8,9 +8,9 @@ from common.redaction import redact
 from harness.outcome import Known
 from oracle.verdict import Judgement
 from oracle.witness import tell
-from reports.folder import write_json
 from reports.metrics import METRICS, measure
 from reports.records import SCHEMA
+from run.folder import write_json
 from run.run import Run
 
 

@@ -21,9 +21,9 @@ from harness.preflight import looks_only
 from harness.results import Lost, report_lost
 from harness.session import RUNS, Session
 from lab.kind.helm.chart import DEFAULT_VERSION
-from reports.folder import point, write_json
 from reports.records import SCHEMA, Ended, SessionRecord, worst_end
 from reports.store import SESSION as FILE
+from run.folder import point, write_json
 
 DIED = "The xdist worker died while it ran this test."
 NEVER_RAN = "The session ended before this test ran."

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from common.paths import session_dir
+from common.paths import PROJECT, session_dir
 from harness.options import Options, read_options
 from lab.environments import describe
 from lab.pool import Owner, Pool
@@ -23,9 +23,7 @@ from reports.sessions import RUNS_VARIABLE
 SESSION: "pytest.StashKey[Session]" = pytest.StashKey()
 """Where a configuration keeps its session; not there when only the project's own tests run."""
 
-RUNS = Path(
-    os.environ.get(RUNS_VARIABLE) or Path(__file__).resolve().parent.parent / "reports" / "runs"
-)
+RUNS = Path(os.environ.get(RUNS_VARIABLE) or PROJECT / "reports" / "runs")
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from harness.outcome import told_broken
 from harness.session import RUNS, Session
 from harness.table import Cell, Table
 from lab import leftovers
-from reports.folder import attempts, point, write_json
 from reports.records import Ended, SessionRecord
 from reports.store import VERDICT, read_run
+from run.folder import attempts, point, write_json
 
 _WITNESS_LINES = 15
 _COUNTED = (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
-from lab.embedded.components import PROJECT
+from common.paths import PROJECT
 from lab.request import read_checkout, read_owner
 from lab.supervised import running
 

@@ -9,9 +9,8 @@ import time
 from pathlib import Path
 
 from common.errors import UserError
-from common.paths import cache_dir, labs_dir
+from common.paths import PROJECT, cache_dir, labs_dir
 from lab.cluster.lab import ClusterLab
-from lab.embedded.components import PROJECT
 from lab.embedded.lab import EmbeddedLab
 from lab.kind.lab import KindLab
 from lab.reaper import reap

@@ -33,8 +33,8 @@ class Readiness:
     def missing(self) -> str:
         """Return what is being waited for, in words; empty when the lab is ready.
 
-        Raises UserError at once when a DAG file does not import, or another Airflow answers than the
-        one that was asked for: waiting would not mend it.
+        Raises UserError at once when a DAG file does not import, or another Airflow answers than
+        the one that was asked for: waiting would not mend it.
         """
         try:
             self._api.health()

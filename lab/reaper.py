@@ -1,7 +1,7 @@
 """Clears away what labs left whose supervisor was killed.
 
-A supervisor that gets SIGKILL takes its children along (see `common.spawn`), but not their children;
-these are found by the session that each child led. Run whenever a lab is about to start.
+A supervisor that gets SIGKILL takes its children along (see `common.spawn`), but not their
+children; these are found by the session that each child led. Run whenever a lab is about to start.
 """
 
 import logging

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from lab.embedded.components import PROJECT
+from common.paths import PROJECT
 from lab.spec import LabSpec
 
 

@@ -81,7 +81,7 @@ class LabSpec:
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "LabSpec":
-        """Read what `to_json` returned; UserError for what another version of this project wrote."""
+        """Read what `to_json` returned; UserError for what another version of us wrote."""
         try:
             return msgspec.convert(data, LabSpec, dec_hook=lambda wanted, value: wanted(value))
         except msgspec.ValidationError as error:

@@ -52,7 +52,7 @@ _ENABLED = """
 """
 _WHOLE = """
     SELECT count(*) FROM pg_catalog.pg_class
-    WHERE oid IN (to_regclass('recorder.audit'), to_regclass('oracle.epoch'),
+    WHERE oid IN (to_regclass('oracle.audit'), to_regclass('oracle.epoch'),
         to_regclass('oracle.lost'))
 """
 _FAULTS = (

@@ -46,7 +46,7 @@ def prove(connection: Connection) -> None:
             connection.execute(_TABLE.format(table=table, function=function).encode())
             connection.execute(_CHANGES[table].encode())
             written = connection.execute(
-                "SELECT kind, body FROM recorder.audit ORDER BY seq"
+                "SELECT kind, body FROM oracle.audit ORDER BY seq"
             ).fetchall()
             _check(table, written)
 

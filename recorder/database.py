@@ -50,7 +50,7 @@ _POLL = """
 # only: a session is not ours alone where a pooler hands it on.
 _BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
 
-_TRIM = "DELETE FROM recorder.audit WHERE xid < pg_snapshot_xmin(%(seen)s::pg_snapshot)"
+_TRIM = "DELETE FROM oracle.audit WHERE xid < pg_snapshot_xmin(%(seen)s::pg_snapshot)"
 
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 Names = Callable[[str], str]

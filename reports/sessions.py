@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
+from common.paths import PROJECT
 from common.spawn import end_all, spawn
 from lab.environments import describe, pinned, prepare
 from reports.store import Shelf, read_shelf
 
 log = logging.getLogger(__name__)
 
-PROJECT = Path(__file__).resolve().parent.parent
 SCENARIOS = PROJECT / "suites" / "scenarios"
 
 RUNS_VARIABLE = "HA_CHAOS_RUNS"
@@ -65,7 +65,9 @@ class Plan:
         known = scenario_names()
         for name in self.scenarios:
             if name not in known:
-                raise UserError(f"There is no scenario {name!r}.", f"There are: {', '.join(known)}.")
+                raise UserError(
+                    f"There is no scenario {name!r}.", f"There are: {', '.join(known)}."
+                )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from chaos.base import Fault
 from chaos.holds import installer as statement
 from common.errors import UserError
 from common.redaction import redact
-from harness.secrets import known_secrets
 from lab.base import Lab
 from oracle.events import (
     LAB_HEALTHY_AFTER,
@@ -30,9 +29,10 @@ from oracle.states import FINISHED
 from oracle.verdict import Judge, Judgement
 from recorder import audit
 from recorder.recorder import Recorder
-from reports.folder import LogTails
 from run.aftermath import Aftermath
 from run.ends import Ends, ProcessOp
+from run.folder import LogTails
+from run.secrets import known_secrets
 
 log = logging.getLogger(__name__)
 

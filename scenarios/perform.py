@@ -12,10 +12,10 @@ from chaos.holds.installer import connect
 from chaos.holds.rule import STATEMENTS
 from chaos.scheduler_pause import SchedulerPause
 from common.errors import UserError
-from harness.reasons import OwnReason
 from lab.rows import PRESENT
 from oracle.events import DagRunEvent, Event, TaskInstanceEvent
 from oracle.invariants.queued_in_time import FREE
+from run.reasons import OwnReason
 from run.run import AssumptionFailed, Run
 from scenarios.scenario import Scenario, Step
 

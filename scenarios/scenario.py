@@ -1,7 +1,8 @@
 """Scenarios: one known or suspected race each, written in YAML with isolationtester's words.
 
 A spec has a setup, sessions (names for processes), steps (one deed of one session each) and
-permutations (orders of the steps). This module reads and checks specs; `scenarios.perform` runs them.
+permutations (orders of the steps). This module reads and checks specs; `scenarios.perform` runs
+them.
 
     pause, resume      freeze a session between two transactions; let it go on
     freeze             freeze a session wherever it stands, with all the locks that it holds

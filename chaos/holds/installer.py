@@ -54,7 +54,7 @@ _LOCKERS = """
 SELECT DISTINCT coalesce(nullif(a.application_name, ''), 'unnamed') || ' (pid ' || a.pid || ')'
 FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
 WHERE l.granted AND a.datname = current_database() AND a.pid <> pg_backend_pid()
-  AND l.relation IN (to_regclass('public.dag'), to_regclass('chaos.holds.rule'))
+  AND l.relation IN (to_regclass('public.dag'), to_regclass('chaos.rule'))
 """
 
 

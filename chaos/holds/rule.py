@@ -59,7 +59,7 @@ class Rule:
             self.key = self._lock_next()
             self._sweep(former)
             self.connection.execute(
-                "INSERT INTO chaos.holds.rule (key, process, statement, delay, jitter, seed)"
+                "INSERT INTO chaos.rule (key, process, statement, delay, jitter, seed)"
                 " VALUES (%s, %s, %s, %s, %s, %s)",
                 (self.key, *self._match, delay, jitter, seed),
             )
@@ -76,7 +76,7 @@ class Rule:
     def _sweep(self, former: int | None) -> None:
         """Delete the former rule, and those whose controllers died (a rule without a holder)."""
         self.connection.execute(
-            "DELETE FROM chaos.holds.rule WHERE key = %s"
+            "DELETE FROM chaos.rule WHERE key = %s"
             f" OR key NOT IN (SELECT objid::bigint FROM ({HOLDERS}) AS holder)",
             (former,),
         )
@@ -84,7 +84,7 @@ class Rule:
     def withdraw(self) -> bool:
         """End the rule; False when it had ended before, because its connection was lost."""
         try:
-            self.connection.execute("DELETE FROM chaos.holds.rule WHERE key = %s", (self.key,))
+            self.connection.execute("DELETE FROM chaos.rule WHERE key = %s", (self.key,))
         except psycopg.OperationalError:
             return False
         finally:

@@ -5,7 +5,7 @@
                  --logs----------> <folder>/logs, and worker pods' in <folder>/pods
 
 What a test's recorder and gates put into the database is on the undo list before any of them can,
-and a connection that does nothing else is held open to take it out (lab/attach/keeper.py).
+and a connection that does nothing else is held open to take it out (lab/cluster/keeper.py).
 """
 
 import logging
@@ -24,6 +24,7 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from common.errors import UserError
+from common.paths import PROJECT
 from lab import leftovers
 from lab.api import AirflowAPI
 from lab.cluster.config import single_context, write_kubeconfig
@@ -39,7 +40,6 @@ from lab.cluster.database import (
 from lab.cluster.discovery import Release, database_url, discover, pgbouncer_ini
 from lab.cluster.identity import told_apart
 from lab.cluster.keeper import Keeper
-from lab.embedded.components import PROJECT
 from lab.kube.client import api_client, core_v1
 from lab.kube.names import own_workers
 from lab.kube.ways import Ways

@@ -14,7 +14,7 @@ from kubernetes.client.exceptions import ApiException
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from common.errors import UserError
-from lab.embedded.components import PROJECT
+from common.paths import PROJECT
 
 URL_VARIABLE = "HA_CHAOS_DATABASE_URL"
 DSN_VARIABLE = "HA_CHAOS_DSN"
@@ -82,7 +82,9 @@ def parse_url(url: str) -> Database:
         parts = urlsplit(url.strip())
         port = parts.port or _PORT
     except ValueError as error:
-        raise UserError("The database's URL cannot be read: a part of it is not escaped.") from error
+        raise UserError(
+            "The database's URL cannot be read: a part of it is not escaped."
+        ) from error
     scheme = parts.scheme.partition("+")[0]
     if scheme not in ("postgresql", "postgres"):
         raise UserError(

@@ -57,7 +57,7 @@ class Release:
 
 
 def discover(client: Any, namespace: str, release: str = "") -> Release:
-    """Return the release in a namespace; UserError where there is none, several, or an unfit one."""
+    """Return the release in a namespace; UserError unless there is one that fits."""
     try:
         return _discover(core_v1(client), namespace, release)
     except ApiException as error:
@@ -73,7 +73,7 @@ def discover(client: Any, namespace: str, release: str = "") -> Release:
 
 
 def database_url(client: Any, release: Release) -> str:
-    """Return the database's URL from the release's Secret. Raises UserError when it is not there."""
+    """Return the database's URL from the release's Secret; UserError when it is not there."""
     name, key = release.secret
     if not name:
         raise UserError(
@@ -140,7 +140,9 @@ def _one_release(namespace: str, found: list[str], wanted: str) -> str:
             "Look at --context and --namespace.",
         )
     if wanted and wanted not in found:
-        raise UserError(f"There is no release {wanted!r} in {namespace}.", f"There: {_list(found)}.")
+        raise UserError(
+            f"There is no release {wanted!r} in {namespace}.", f"There: {_list(found)}."
+        )
     if not wanted and len(found) > 1:
         raise UserError(
             f"Namespace {namespace} has several releases: {_list(found)}.",

@@ -1,12 +1,12 @@
-"""The process that keeps a connection open for the removal (chaos/keeper.py), as a lab holds it."""
+"""The process that keeps a connection open for the removal (run/keeper.py), as a lab holds it."""
 
 import os
 import selectors
 import subprocess
 import sys
 
+from common.paths import PROJECT
 from lab.cluster.database import DSN_VARIABLE
-from lab.embedded.components import PROJECT
 
 _ANSWER = 25.0
 _END = 5.0

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.paths import PROJECT
 from lab.environments.drivers import database_urls
 from lab.environments.settings import NAMESPACE, Endpoints, airflow_settings, clean_environment
 from lab.spec import LabSpec
 
-PROJECT = Path(__file__).resolve().parent.parent
 NODE = "lab-node"
 
 

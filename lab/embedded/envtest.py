@@ -74,7 +74,7 @@ class EnvTest:
         self.stop()
 
     def start(self) -> None:
-        """Boot both; returns when pods can be created; raises UserError, leaving nothing running."""
+        """Boot both, until pods can be created. Raises UserError, leaving nothing running."""
         self._directory.mkdir(parents=True, exist_ok=True)
         client, peer, secure = _free_ports(3)
         token = secrets.token_hex(16)

@@ -10,10 +10,11 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from common.errors import UserError
+from common.paths import PROJECT
 
 log = logging.getLogger(__name__)
 
-VERSIONS = Path(__file__).resolve().parents[2] / "versions"
+VERSIONS = PROJECT / "versions"
 """The folder of pin files, `<version>.txt`."""
 
 OLDEST = Version("3.0.0")

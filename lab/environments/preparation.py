@@ -21,8 +21,8 @@ def prepare(spec: str) -> Airflow:
     """Return the Airflow that `spec` asks for; its environment is made where it is missing.
 
     Warm this takes under a second: what is there is compared with what was installed, and made
-    again, which is told in a line, where somebody changed it. Raises UserError for bad input, for no
-    room on the disk, and for what cannot be installed or does not start.
+    again, which is told in a line, where somebody changed it. Raises UserError for bad input, for
+    no room on the disk, and for what cannot be installed or does not start.
     """
     request = describe(spec)
     kinds = {

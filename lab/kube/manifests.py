@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from common.paths import PROJECT
 from lab.kind.helm import command
 from lab.kube import names
 
-PROJECT = Path(__file__).resolve().parents[2]
-_PROXY_FILES = ("lab/dbproxy.py", "lab/dbproxy_link.py")
+_PROXY_FILES = ("lab/dbproxy/__init__.py", "lab/dbproxy/__main__.py", "lab/dbproxy/link.py")
 _PROXY_HOME = "/opt/ha-chaos"
 
 Manifest = dict[str, Any]
@@ -32,7 +32,7 @@ def config_maps() -> list[Manifest]:
     code = {Path(name).name: (PROJECT / name).read_text() for name in _PROXY_FILES}
     maps = {
         names.DAGS: dag_files(),
-        names.PROXY_CODE: {"__init__.py": "", **code},
+        names.PROXY_CODE: code,
         names.WORKER: {names.START_DELAY: "0"},
     }
     return [{"metadata": {"name": name}, "data": data} for name, data in maps.items()]
@@ -124,10 +124,9 @@ def postgres(image: str) -> Manifest:
 
 def proxy(image: str, upstream: str) -> Manifest:
     """Return the latency proxy: our module in Airflow's image, so we need no image of ours."""
-    files = ["__init__.py", *(Path(name).name for name in _PROXY_FILES)]
     mounts = [
-        {"name": "code", "mountPath": f"{_PROXY_HOME}/lab/{name}", "subPath": name}
-        for name in files
+        {"name": "code", "mountPath": f"{_PROXY_HOME}/{name}", "subPath": Path(name).name}
+        for name in _PROXY_FILES
     ]
     command = [
         *("python3", "-m", "lab.dbproxy", "--listen", f"0.0.0.0:{names.POSTGRES_PORT}"),

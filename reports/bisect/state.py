@@ -13,11 +13,12 @@ from pathlib import Path
 import msgspec
 
 from common.errors import UserError
+from common.paths import PROJECT
 from reports.bisect.step import Patience, Step
-from reports.folder import write_json
 from reports.records import TestRecord
-from reports.sessions import PROJECT, Plan
+from reports.sessions import Plan
 from reports.store import read_shelf
+from run.folder import write_json
 
 SCHEMA = 2
 """Of 1, the environments were links: what was typed into another one was in the release, too."""

@@ -5,13 +5,13 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from reports.folder import write_json
 from reports.gate import Decision, decide, read_policy
 from reports.gate.allure import with_allure
 from reports.gate.junit import junit
 from reports.gate.markdown import markdown
 from reports.gate.terminal import write
 from reports.store import read_shelf
+from run.folder import write_json
 
 POLICY = Path("reports/policy.yaml")
 

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 from common.errors import UserError
+from common.paths import PROJECT
 from lab.environments import describe, pinned
 from reports.matrix import campaign, table
-from reports.sessions import ALL, PROFILES, PROJECT, Plan, airflows, ask, scenario_names
+from reports.sessions import ALL, PROFILES, Plan, airflows, ask, scenario_names
 from reports.store import read_shelf
 
 log = logging.getLogger(__name__)

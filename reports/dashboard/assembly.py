@@ -18,11 +18,11 @@ from reports.dashboard.publish import mark, replacing
 from reports.dashboard.race import choose
 from reports.dashboard.runs import RunView, anchor, name_places, views
 from reports.dashboard.versions import Rating, rate_versions
-from reports.folder import write_json
 from reports.gate import Decision, Policy, decide
 from reports.gate.markdown import markdown
 from reports.matrix import table
 from reports.store import Shelf
+from run.folder import write_json
 
 PROGRESS = 10
 """Drawings between two lines of progress."""

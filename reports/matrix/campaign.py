@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 
 from common.errors import UserError
-from reports.folder import write_json
 from reports.matrix.table import table
 from reports.sessions import Answer, Plan, folder_name
 from reports.store import Shelf, read_shelf
+from run.folder import write_json
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ import psycopg
 import pytest
 import requests
 
+from common.paths import PROJECT
 from common.spawn import is_same_process
 from harness.options_kind import AIRFLOW_IMAGE, POSTGRES_IMAGE
 from lab.base import Airflow
-from lab.embedded.components import PROJECT
 from lab.kind.lab import KindLab
 from lab.kind.provision import Provision, deployment
 from lab.kube import namespaces

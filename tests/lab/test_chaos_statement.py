@@ -241,10 +241,10 @@ def test_a_rule_without_its_controller_is_swept_by_the_next(dsn: str, scheduler_
     rule = Rule(dsn, "scheduler-2", RUNNING_DAG_RUNS)
     while time.monotonic() < deadline:
         rule.put()
-        rows = scheduler_1.run("SELECT process FROM chaos.holds.rule")
+        rows = scheduler_1.run("SELECT process FROM chaos.rule")
         if len(rows) == 1:
             break
         time.sleep(0.05)
     assert [row["process"] for row in rows] == ["scheduler-2"]
     assert rule.withdraw()
-    assert scheduler_1.run("SELECT FROM chaos.holds.rule") == []
+    assert scheduler_1.run("SELECT FROM chaos.rule") == []

@@ -93,7 +93,7 @@ def draws(dsn: str, seed: int) -> list[float]:
     observer = Process(dsn, "observer")
     with StatementDelay(lab(dsn), "scheduler-2", 0.3, jitter=0.2, seed=seed):
         rows = observer.run(
-            "SELECT chaos.seconds(rule) AS s FROM chaos.holds.rule, generate_series(1, 50)"
+            "SELECT chaos.seconds(rule) AS s FROM chaos.rule, generate_series(1, 50)"
         )
     return [row["s"] for row in rows]
 

@@ -161,7 +161,7 @@ def ledger(server: Postgres) -> Iterator[psycopg.Connection]:
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         connection.execute("CREATE SCHEMA oracle")
         connection.execute(
-            "CREATE TABLE recorder.audit (seq bigserial PRIMARY KEY, process text NOT NULL"
+            "CREATE TABLE oracle.audit (seq bigserial PRIMARY KEY, process text NOT NULL"
             " DEFAULT current_setting('application_name'), kind text NOT NULL, body jsonb NOT NULL)"
         )
         yield connection
@@ -169,7 +169,7 @@ def ledger(server: Postgres) -> Iterator[psycopg.Connection]:
 
 
 def rows(ledger: psycopg.Connection) -> list[tuple[str, str, str]]:
-    found = ledger.execute("SELECT process, kind, body->>'op' FROM recorder.audit ORDER BY seq")
+    found = ledger.execute("SELECT process, kind, body->>'op' FROM oracle.audit ORDER BY seq")
     return found.fetchall()
 
 
@@ -184,7 +184,7 @@ def test_a_task_writes_its_start_and_its_end(
 ) -> None:
     assert work(airflow, tmp_path, "work", server.dsn(), sleep=0.01) == "None"
     assert rows(ledger) == [("task", "ledger", "start"), ("task", "ledger", "end")]
-    (body,) = next(iter(ledger.execute("SELECT body FROM recorder.audit ORDER BY seq")))
+    (body,) = next(iter(ledger.execute("SELECT body FROM oracle.audit ORDER BY seq")))
     assert body.pop("pid") > 0
     identity = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": 3, "try_number": 1}
     assert body == {"op": "start", "pod": "pod-1", **identity}
@@ -254,7 +254,7 @@ def test_a_ledger_that_cannot_be_reached_fails_the_task_with_one_line(
 def test_a_ledger_that_refuses_fails_the_task_with_one_line(
     airflow: Airflow, tmp_path: Path, server: Postgres, ledger: psycopg.Connection
 ) -> None:
-    ledger.execute("ALTER TABLE recorder.audit ADD CHECK (body->>'op' <> 'end')")
+    ledger.execute("ALTER TABLE oracle.audit ADD CHECK (body->>'op' <> 'end')")
     said = work(airflow, tmp_path, "work", server.dsn())
     assert said.startswith("LedgerError: The ledger took no 'end' row:")
     assert "check constraint" in said

@@ -234,4 +234,4 @@ def test_the_owner_needs_no_privilege(dsn: str, scheduler_1: Process) -> None:
                               " WHERE rolname = current_user")  # fmt: skip
     assert not any(role.values())
     with psycopg.connect(dsn) as connection, StatementGate(dsn, "scheduler-1"):
-        assert connection.execute("SELECT count(*) FROM chaos.holds.rule").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM chaos.rule").fetchone() == (1,)

@@ -15,8 +15,8 @@ import psycopg
 import pytest
 
 from common.errors import UserError
+from common.paths import PROJECT
 from common.spawn import is_same_process
-from lab.embedded.components import PROJECT
 from lab.embedded.lab import EmbeddedLab
 from lab.environments import prepare
 from lab.environments.drivers import database_urls
@@ -45,7 +45,7 @@ def lab() -> Iterator[EmbeddedLab]:
 
 def test_a_booted_lab_is_healthy_and_its_boot_is_told_by_part(lab: EmbeddedLab) -> None:
     assert lab.ailments() == []
-    assert set(lab.embedded.boot) == {"database", "proxy and Kubernetes API", "Airflow"}
+    assert set(lab.boot) == {"database", "proxy and Kubernetes API", "Airflow"}
 
 
 def test_every_scheduler_has_its_name_in_the_database(lab: EmbeddedLab) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.embedded.components import PROJECT
+from common.paths import PROJECT
 from lab.environments import prepare
 from lab.pool import Owner, Pool
 from lab.spec import LabSpec

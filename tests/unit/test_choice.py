@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
+from common.paths import PROJECT
 from lab.base import Airflow
 from lab.choice import Found, named, to_read, to_take_down
-from lab.embedded.components import PROJECT
 from lab.request import read_checkout, read_owner, write_request
 from lab.spec import LabSpec
 

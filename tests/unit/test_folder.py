@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.redaction import redact
-from reports.folder import LogTails, attempt_folder, attempts, point, write_json
+from run.folder import LogTails, attempt_folder, attempts, point, write_json
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMWEyIn0.sflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from common.errors import UserError
-from lab.embedded.components import PROJECT
+from common.paths import PROJECT
 from lab.environments.settings import FIXED, Endpoints, _where_it_is, airflow_settings
 from lab.overrides import ignored, variables
 from load.profiles import FAST_PODS, PROFILES

@@ -7,8 +7,8 @@ from typing import cast
 import pytest
 
 from common.errors import UserError
-from harness.reasons import OwnReason
 from lab.base import Lab
+from run.reasons import OwnReason
 
 TRACE = (
     'Traceback (most recent call last):\nsqlalchemy.exc.ProgrammingError: no field "map_index"\n'

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from common.paths import PROJECT
 from lab.environments import newest
 from lab.kind.helm.values import DEFAULT_LAYERS, known_layers, merged
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-DAGS = Path(__file__).resolve().parent.parent.parent / "dags"
+DAGS = PROJECT / "dags"
 IMAGE = "apache/airflow"
 VARIABLES = (
     "SHAPES",

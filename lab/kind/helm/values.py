@@ -17,8 +17,9 @@ import yaml
 from packaging.version import InvalidVersion, Version
 
 from common.errors import UserError
+from common.paths import PROJECT
 
-LAYERS = Path(__file__).resolve().parent.parent.parent / "charts-values"
+LAYERS = PROJECT / "charts-values"
 DEFAULT_LAYERS = ("base", "schedulers", "database", "dags", "ledger", "identity", "liveness")
 OLDEST = Version("3.0")
 DAGS_FOLDER = "/opt/airflow/dags"
@@ -198,7 +199,9 @@ def _mounts(files: Sequence[str]) -> Values:
     """Return the mounts of the DAG files, each by subPath, where DAGs are parsed."""
     wrong = [name for name in files if not _CONFIGMAP_KEY.fullmatch(name)]
     if wrong:
-        raise UserError(f"A DAG file called {wrong[0]!r} cannot be a ConfigMap's key.", "Rename it.")
+        raise UserError(
+            f"A DAG file called {wrong[0]!r} cannot be a ConfigMap's key.", "Rename it."
+        )
     mounts = [
         {
             "name": DAGS_VOLUME,

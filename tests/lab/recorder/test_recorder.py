@@ -171,7 +171,7 @@ def test_what_is_missing_is_an_assumption_that_is_not_met(recorder: Recorder, ds
     assert isinstance(end, End)
     assert isinstance(told, AssumptionEvent)
     assert (told.name, told.met) == (WITHOUT_GAPS, False)
-    assert "recorder.audit" in told.value
+    assert "oracle.audit" in told.value
 
 
 def test_secrets_in_what_the_harness_notes_do_not_reach_the_file(recorder: Recorder) -> None:

@@ -59,7 +59,7 @@ def test_a_trimmed_audit_holds_only_what_is_new(
     reader.poll()
     seen = [each for each in stream.after(0)[1] if isinstance(each, TaskInstanceEvent)]
     assert len(seen) == 5, "nothing is missed by the trimming, and nothing is told twice"
-    left = psycopg.connect(dsn).execute("SELECT count(*) FROM recorder.audit").fetchone()
+    left = psycopg.connect(dsn).execute("SELECT count(*) FROM oracle.audit").fetchone()
     assert left == ((0,) if trims else (5,))
     reader.close()
 

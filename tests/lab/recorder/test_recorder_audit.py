@@ -40,7 +40,7 @@ def catalogs(dsn: str) -> dict[str, set[tuple[Any, ...]]]:
 
 def rows(connection: Connection, kind: str = "ti") -> list[dict[str, Any]]:
     found = connection.execute(
-        "SELECT body FROM recorder.audit WHERE kind = %s ORDER BY seq", (kind,)
+        "SELECT body FROM oracle.audit WHERE kind = %s ORDER BY seq", (kind,)
     )
     return [row[0] for row in found]
 
@@ -188,7 +188,7 @@ def test_a_row_says_which_process_changed_it_and_in_which_transaction(
     set_state(other, "t", "queued")
     xid = other.execute("SELECT pg_current_xact_id()::text").fetchone()
     other.commit()
-    found = scheduler.execute("SELECT process, xid::text FROM recorder.audit ORDER BY seq").fetchall()
+    found = scheduler.execute("SELECT process, xid::text FROM oracle.audit ORDER BY seq").fetchall()
     assert found[0][0] == "scheduler-1"
     assert found[1] == ("scheduler-2", *(xid or ()))
 
@@ -222,6 +222,6 @@ def test_it_is_deaf_to_functions_put_in_front_of_the_search_path(scheduler: Conn
 def test_a_task_can_write_its_ledger_with_no_more_than_kind_and_body(
     connect: Connect, scheduler: Connection
 ) -> None:
-    connect("task").execute("INSERT INTO recorder.audit (kind, body) VALUES ('ledger', '{}')")
-    found = scheduler.execute("SELECT process, xid IS NOT NULL, at IS NOT NULL FROM recorder.audit")
+    connect("task").execute("INSERT INTO oracle.audit (kind, body) VALUES ('ledger', '{}')")
+    found = scheduler.execute("SELECT process, xid IS NOT NULL, at IS NOT NULL FROM oracle.audit")
     assert found.fetchone() == ("task", True, True)

@@ -96,7 +96,7 @@ def test_a_rollback_leaves_no_event(recording: Recording, connect: Connect) -> N
 def test_runs_and_ledger_entries_become_events(recording: Recording, connect: Connect) -> None:
     connect("api-server").execute("UPDATE dag_run SET state = 'success'")
     connect("task").execute(
-        """INSERT INTO recorder.audit (kind, body) VALUES ('ledger', '{"op": "start", "dag_id": "d",
+        """INSERT INTO oracle.audit (kind, body) VALUES ('ledger', '{"op": "start", "dag_id": "d",
         "run_id": "r", "task_id": "t", "map_index": 2, "try_number": 1, "pod": "p", "pid": 7}')"""
     )
     run, ledger = recording.poll()
@@ -111,7 +111,7 @@ def test_a_row_that_cannot_be_understood_is_a_gap_and_the_rest_is_told(
     recording: Recording, connect: Connect
 ) -> None:
     connect("task").execute(
-        "INSERT INTO recorder.audit (kind, body) VALUES ('ledger', '{\"op\": 1}')"
+        "INSERT INTO oracle.audit (kind, body) VALUES ('ledger', '{\"op\": 1}')"
     )
     add_task(connect(), "t")
     assert ("t", None) in states(recording.poll())
@@ -174,7 +174,7 @@ def essence(event: TaskInstanceEvent) -> tuple[Any, ...]:
 def audited(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
     found = connection.execute(
         "SELECT xid::text, body->>'task_id', process, (body->'old'->>'try_number')::int, "
-        "(body->'new'->>'try_number')::int FROM recorder.audit"
+        "(body->'new'->>'try_number')::int FROM oracle.audit"
     )
     return [(*row[:3], str(row[3:])) for row in found]
 

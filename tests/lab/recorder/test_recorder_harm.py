@@ -133,10 +133,10 @@ def test_a_schema_of_somebody_else_is_refused_and_kept(
     dsn: str, airflow: Connection, change: Callable[[str], None], comment: str
 ) -> None:
     airflow.execute(f"CREATE SCHEMA oracle; COMMENT ON SCHEMA oracle IS {comment}".encode())
-    airflow.execute("CREATE TABLE recorder.audit AS SELECT 'theirs' AS whose")
+    airflow.execute("CREATE TABLE oracle.audit AS SELECT 'theirs' AS whose")
     with pytest.raises(audit.AuditError, match="schema `oracle` that is not ours"):
         change(dsn)
-    assert airflow.execute("SELECT whose FROM recorder.audit").fetchall() == [("theirs",)]
+    assert airflow.execute("SELECT whose FROM oracle.audit").fetchall() == [("theirs",)]
 
 
 def test_another_role_goes_on_writing_and_keeps_its_name(
@@ -152,8 +152,8 @@ def test_another_role_goes_on_writing_and_keeps_its_name(
         set_state(connection, "t", "running")
         connection.execute("DELETE FROM dag_run")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("SELECT FROM recorder.audit")
-    found = airflow.execute("SELECT kind, process FROM recorder.audit ORDER BY seq").fetchall()
+            connection.execute("SELECT FROM oracle.audit")
+    found = airflow.execute("SELECT kind, process FROM oracle.audit ORDER BY seq").fetchall()
     assert found == [("ti", "rotated")] * 2 + [("run", "rotated"), ("ti", "rotated")]
     as_superuser(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
@@ -166,9 +166,9 @@ def test_who_may_use_the_tables_may_use_the_audit_so_that_backups_and_ledgers_go
     as_superuser(f"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO {role}")
     audit.install(dsn)
     with psycopg.connect(postgres.dsn(str(role), str(role))) as backup:
-        backup.execute("LOCK TABLE recorder.audit, oracle.epoch IN ACCESS SHARE MODE")
+        backup.execute("LOCK TABLE oracle.audit, oracle.epoch IN ACCESS SHARE MODE")
         backup.execute("SELECT FROM oracle.lost, oracle.audit_seq_seq")
-        backup.execute("INSERT INTO recorder.audit (kind, body) VALUES ('ledger', '{}')")
+        backup.execute("INSERT INTO oracle.audit (kind, body) VALUES ('ledger', '{}')")
     audit.remove(dsn)
     as_superuser(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
@@ -205,11 +205,11 @@ def test_a_column_s_type_can_be_altered_under_it_also_for_sessions_that_live_on(
 @pytest.mark.parametrize(
     "damage",
     [
-        "ALTER TABLE recorder.audit ADD CHECK (false) NOT VALID",
-        "ALTER TABLE recorder.audit DROP COLUMN body",
-        "ALTER TABLE recorder.audit RENAME TO elsewhere",
-        "DROP TABLE recorder.audit",
-        "DROP SEQUENCE oracle.lost; ALTER TABLE recorder.audit ADD CHECK (false) NOT VALID",
+        "ALTER TABLE oracle.audit ADD CHECK (false) NOT VALID",
+        "ALTER TABLE oracle.audit DROP COLUMN body",
+        "ALTER TABLE oracle.audit RENAME TO elsewhere",
+        "DROP TABLE oracle.audit",
+        "DROP SEQUENCE oracle.lost; ALTER TABLE oracle.audit ADD CHECK (false) NOT VALID",
     ],
 )
 def test_whatever_happens_to_the_audit_airflow_goes_on_and_the_loss_is_told(

@@ -13,11 +13,11 @@ import yaml
 
 from chaos.holds import installer as statement
 from common.errors import UserError
+from common.paths import PROJECT
 from lab import leftovers
 from lab.cluster import undo
 from lab.cluster.database import Database, Way, check
 from lab.cluster.keeper import Keeper
-from lab.embedded.components import PROJECT
 from lab.embedded.postgres import OWNER, SUPERUSER, Postgres, binaries
 from lab.spec import LabState
 from recorder import audit

@@ -57,7 +57,7 @@ def test_a_subscriber_of_all_tables_gets_airflows_changes_and_none_of_ours(
     with psycopg.connect(dsn, autocommit=True) as scheduler:
         add_task(scheduler, "t")
         set_state(scheduler, "t", "queued")
-        scheduler.execute("INSERT INTO chaos.holds.rule (key, process, statement) VALUES (1, 'p', 's')")
+        scheduler.execute("INSERT INTO chaos.rule (key, process, statement) VALUES (1, 'p', 's')")
     audit.remove(dsn)
     statement.remove(dsn)
     sent = published.execute(
@@ -109,7 +109,7 @@ def test_a_slot_alone_is_reason_enough(logical: Postgres) -> None:
         connection.execute(DECODED.format(name=name).encode())
         audit.install(dsn)
         found = connection.execute(
-            "SELECT relpersistence::text FROM pg_class WHERE oid = 'recorder.audit'::regclass"
+            "SELECT relpersistence::text FROM pg_class WHERE oid = 'oracle.audit'::regclass"
         ).fetchone()
         connection.execute("SELECT pg_drop_replication_slot(%s)", (name,))
     assert found == ("u",)

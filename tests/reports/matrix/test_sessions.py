@@ -12,9 +12,10 @@ import psutil
 import pytest
 
 from common.errors import UserError
+from common.paths import PROJECT
 from lab.environments import pinned
 from reports import sessions
-from reports.sessions import PROJECT, RUNS_VARIABLE, Plan, airflows, ask, command
+from reports.sessions import RUNS_VARIABLE, Plan, airflows, ask, command
 from tests.reports.matrix.told import keep, record
 
 SLOW = """

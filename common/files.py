@@ -1,0 +1,88 @@
+"""Files that several processes share: written whole or not at all, made once, under a lock."""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from common.errors import UserError
+
+log = logging.getLogger(__name__)
+
+_HOUR = 3600.0
+
+
+@contextmanager
+def whole(path: Path, mode: int = 0o644) -> Iterator[Path]:
+    """Lend an empty file beside `path`; it takes the place of `path` at the end, or vanishes.
+
+    So no other process reads half of it, and a writer that fails or is killed changes nothing.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    building = Path(name)
+    try:
+        building.chmod(mode)
+        yield building
+        building.replace(path)
+    finally:
+        building.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes, mode: int = 0o644) -> Path:
+    """Write a file whole or not at all, text as UTF-8; return its path."""
+    with whole(path, mode) as building:
+        building.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@contextmanager
+def alone(lock: Path, doing: str, limit: float = _HOUR) -> Iterator[None]:
+    """Be the only process that is `doing` something ("making 3.0.6"); others wait, and log that.
+
+    Raises UserError when the lock is not to be had within `limit` seconds.
+    """
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0.5)
+    except Timeout:
+        log.info("Another process is %s; waiting for it.", doing)
+        try:
+            held.acquire(timeout=limit, poll_interval=0.1)
+        except Timeout:
+            raise UserError(
+                f"Another process has been {doing} for {limit / 60:.0f} minutes.",
+                f"Find who holds {lock} and end it, then run this again.",
+            ) from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def made_once(target: Path, make: Callable[[Path], None]) -> Path:
+    """Return the folder `target`; where it is not there, `make` fills one that becomes it.
+
+    Several processes may ask at once: one makes it, the others wait. What a killed or failed
+    maker leaves is swept up by the next.
+    """
+    with alone(target.with_name(f"{target.name}.lock"), f"making {target.name}"):
+        if not target.exists():
+            building = target.with_name(f"{target.name}.building")
+            shutil.rmtree(building, ignore_errors=True)
+            try:
+                make(building)
+                building.rename(target)
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+    return target
+
+
+def last_line(text: str, otherwise: str = "it said nothing") -> str:
+    """Return the last line of what a program wrote, which is where it says why it failed."""
+    return (text.strip().splitlines() or [otherwise])[-1].strip()
