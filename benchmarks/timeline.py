@@ -27,8 +27,8 @@ from oracle.events import (
     End,
     Event,
     FaultEvent,
-    GateEvent,
     Header,
+    HoldEvent,
     PodEvent,
     Row,
     TaskInstanceEvent,
@@ -83,7 +83,7 @@ def _size(events: Sequence[Event]) -> int:
 def _copy(events: Sequence[Event], number: int, *, with_the_rest: bool) -> Iterator[Event]:
     """Repeat events under new names, later; faults, gates and assumptions only on demand."""
     for event in events:
-        if with_the_rest or not isinstance(event, FaultEvent | GateEvent | AssumptionEvent):
+        if with_the_rest or not isinstance(event, FaultEvent | HoldEvent | AssumptionEvent):
             yield _renamed(event, f"-{number:04}", number * STRIDE)
 
 

@@ -15,7 +15,7 @@ from oracle.events import (
     End,
     Event,
     FaultEvent,
-    GateEvent,
+    HoldEvent,
     NoteEvent,
     PodEvent,
     ProcessEvent,
@@ -58,7 +58,7 @@ def _read(folder: Path) -> tuple[list[Event], list[str]]:
     told: dict[str, None] = {}
     failed: dict[str, None] = {}
     for event in read(folder / "history.ndjson")[1]:
-        if isinstance(event, FaultEvent | GateEvent | NoteEvent | ProcessEvent | End):
+        if isinstance(event, FaultEvent | HoldEvent | NoteEvent | ProcessEvent | End):
             happened.append(event)
         elif isinstance(event, WorkerEvent) and (event.refused or event.exit_code):
             failed[event.pod] = None
@@ -104,7 +104,7 @@ def steps(happened: Iterable[Event], epoch: float) -> list[TestStepResult]:
     for event in happened:
         if isinstance(event, FaultEvent):
             key, name = (event.name, event.process or ""), told_fault(event)
-        elif isinstance(event, GateEvent):
+        elif isinstance(event, HoldEvent):
             key, name = (event.name, event.process), _gate(event)
         elif isinstance(event, NoteEvent):
             key, name = ("", ""), event.text
@@ -123,7 +123,7 @@ def steps(happened: Iterable[Event], epoch: float) -> list[TestStepResult]:
     return made
 
 
-def _gate(event: GateEvent) -> str:
+def _gate(event: HoldEvent) -> str:
     detail = f" ({event.detail})" if event.detail else ""
     verb = "stands at" if event.op == "reached" else "has before it"
     return f"{event.process} {verb} the gate {event.name}{detail}"

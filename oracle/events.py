@@ -189,7 +189,7 @@ class FaultEvent(_Record, frozen=True, tag="fault", gc=False):
     detail: str = ""
 
 
-class GateEvent(_Record, frozen=True, tag="gate", gc=False):
+class HoldEvent(_Record, frozen=True, tag="gate", gc=False):
     """A gate was closed or opened, or a process was seen standing at it."""
 
     op: Literal["closed", "reached", "opened"]
@@ -254,7 +254,7 @@ Event = (
     | WorkerEvent
     | LedgerEvent
     | FaultEvent
-    | GateEvent
+    | HoldEvent
     | NoteEvent
     | AssumptionEvent
     | WaitingEvent

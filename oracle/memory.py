@@ -4,7 +4,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from oracle.events import DagRunEvent, Event, FaultEvent, GateEvent, ProcessEvent, TaskInstanceKey
+from oracle.events import DagRunEvent, Event, FaultEvent, HoldEvent, ProcessEvent, TaskInstanceKey
 from oracle.invariants import Violation
 
 RING = 30
@@ -19,7 +19,7 @@ STORIES = 200
 SEQUEL = 40
 """Events kept after the first violation: what came of it belongs to the story."""
 
-_DISTURBANCES = (FaultEvent, GateEvent, ProcessEvent)
+_DISTURBANCES = (FaultEvent, HoldEvent, ProcessEvent)
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Story:
 
     ti: TaskInstanceKey
     events: list[Event]
-    disturbances: tuple[FaultEvent | GateEvent | ProcessEvent, ...]
+    disturbances: tuple[FaultEvent | HoldEvent | ProcessEvent, ...]
     violations: list[Violation] = field(default_factory=list)
     room: int = SEQUEL
 
@@ -51,7 +51,7 @@ class Memory:
     def __init__(self) -> None:
         self.stories: dict[TaskInstanceKey, Story] = {}
         self._rings: OrderedDict[TaskInstanceKey, deque[Event]] = OrderedDict()
-        self._disturbances: deque[FaultEvent | GateEvent | ProcessEvent] = deque(maxlen=RING)
+        self._disturbances: deque[FaultEvent | HoldEvent | ProcessEvent] = deque(maxlen=RING)
 
     def keep(self, event: Event) -> None:
         """Remember an event under the task instance that it is about."""

@@ -6,7 +6,7 @@ from oracle.events import (
     DagRunEvent,
     Event,
     FaultEvent,
-    GateEvent,
+    HoldEvent,
     LedgerEvent,
     PodEvent,
     ProcessEvent,
@@ -45,7 +45,7 @@ class Narrator:
             told = self._ledger(event)
         elif isinstance(event, DagRunEvent):
             told = (event.process, _run(event))
-        elif isinstance(event, GateEvent):
+        elif isinstance(event, HoldEvent):
             told = (event.process, _gate(event))
         elif isinstance(event, FaultEvent):
             told = ("fault", f"{told_fault(event)} {event.op}s")
@@ -125,7 +125,7 @@ def _run(event: DagRunEvent) -> str:
     return f"{verb} run {event.run_id} of {event.dag_id}"
 
 
-def _gate(event: GateEvent) -> str:
+def _gate(event: HoldEvent) -> str:
     what = {
         "closed": f"has a closed gate before it: {event.name}",
         "reached": f"stands at the gate {event.name}",

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from oracle.events import (
     Event,
     FaultEvent,
-    GateEvent,
+    HoldEvent,
     LedgerEvent,
     PodEvent,
     ProcessEvent,
@@ -109,7 +109,7 @@ def _gates(disturbances: Iterable[Event], piece: Sequence[Event], first: Violati
     processes = {event.process for event in piece if isinstance(event, TaskInstanceEvent)}
     stood: dict[str, list[Event]] = {}
     for event in disturbances:
-        if isinstance(event, GateEvent) and event.process in processes and event.t <= first.t:
+        if isinstance(event, HoldEvent) and event.process in processes and event.t <= first.t:
             if event.op == "reached":
                 stood[event.process] = [event]
             elif event.op == "opened" and event.process in stood:
@@ -151,5 +151,5 @@ def rank(event: Event) -> int:
         return 0 if event.op == "added" else 3
     if isinstance(event, WorkerEvent):
         return 0 if event.refused else 2
-    told_soon = GateEvent | FaultEvent | ProcessEvent | LedgerEvent
+    told_soon = HoldEvent | FaultEvent | ProcessEvent | LedgerEvent
     return 1 if isinstance(event, told_soon) else 2

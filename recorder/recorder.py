@@ -25,8 +25,8 @@ from oracle.events import (
     AssumptionEvent,
     Event,
     FaultEvent,
-    GateEvent,
     Header,
+    HoldEvent,
     NoteEvent,
     ProcessEvent,
 )
@@ -49,7 +49,7 @@ _JOIN = 10.0
 """Seconds that each source gets to come to its end; what it has not told by then is a gap."""
 
 _TICK = 0.1
-_NOTED = FaultEvent | GateEvent | NoteEvent | AssumptionEvent | ProcessEvent
+_NOTED = FaultEvent | HoldEvent | NoteEvent | AssumptionEvent | ProcessEvent
 _logger = logging.getLogger(__name__)
 
 

@@ -18,8 +18,8 @@ from oracle.events import (
     End,
     Event,
     FaultEvent,
-    GateEvent,
     Header,
+    HoldEvent,
     NoteEvent,
     ProcessEvent,
     TaskInstanceEvent,
@@ -153,7 +153,7 @@ class Run:
         if op in ("begin", "end"):
             self.recorder.note(FaultEvent(t, op, name, process, detail))  # type: ignore[arg-type]
         else:
-            self.recorder.note(GateEvent(t, op, name, process or "", detail))  # type: ignore[arg-type]
+            self.recorder.note(HoldEvent(t, op, name, process or "", detail))  # type: ignore[arg-type]
 
     def _note_process(
         self, op: ProcessOp, process: str, at: float, exit_code: int | None, detail: str

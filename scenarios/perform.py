@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import allure
 
-from chaos.holds.hold import StatementGate
+from chaos.holds.hold import Hold
 from chaos.holds.installer import connect
 from chaos.holds.rule import STATEMENTS
 from chaos.scheduler_pause import SchedulerPause
@@ -42,7 +42,7 @@ class Performer:
         self._patience = _PATIENCE * run.lab.pace
         self._run_id = f"{scenario.name}-{secrets.token_hex(4)}"
         self._run_ids = {"": self._run_id}
-        self._gates: dict[str, StatementGate] = {}
+        self._gates: dict[str, Hold] = {}
         self._pauses: dict[str, SchedulerPause] = {}
         self._undo = ExitStack()
         self._last_event = 0.0
@@ -98,7 +98,7 @@ class Performer:
     def _close(self, step: Step) -> None:
         process = self._process(step)
         name = step.options.get("statement", "running-dag-runs")
-        gate = StatementGate(
+        gate = Hold(
             self._run.lab.dsn(),
             process,
             statement=STATEMENTS[name],

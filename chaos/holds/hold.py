@@ -31,7 +31,7 @@ WHERE datname = current_database() AND application_name LIKE %s ORDER BY state_c
 """
 
 
-class GateError(UserError):
+class HoldError(UserError):
     """The gate could not do what the scenario needs, so the scenario proves nothing."""
 
 
@@ -48,7 +48,7 @@ class Standing:
     query: str
 
 
-class StatementGate:
+class Hold:
     """Holds each matching statement of a process after its snapshot, before its row locks.
 
     `process` is an application_name, in which `*` and `?` stand for any; `statement` is a LIKE
@@ -94,7 +94,7 @@ class StatementGate:
     def standing(self) -> list[Standing]:
         """Return who stands at the gate now, the one whose statement began first at the front.
 
-        Raises GateError when the gate is open, or has opened itself with its connection's loss.
+        Raises HoldError when the gate is open, or has opened itself with its connection's loss.
         """
         rule = self._closed()
         try:
@@ -111,7 +111,7 @@ class StatementGate:
         `newer_than` is unix seconds on the database's clock: a commit at that moment is in the
         snapshot of every statement begun later. Whoever stands there in an older statement is let
         past, and only that one: the gate stays closed for the next. Polls each `interval` seconds;
-        raises GateError after `timeout` seconds.
+        raises HoldError after `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -123,7 +123,7 @@ class StatementGate:
             if found:
                 self._let_past()
             if time.monotonic() >= deadline:
-                raise GateError(
+                raise HoldError(
                     f"{self.process} did not come to the gate within {timeout:g} s:"
                     f" {self._activity()}.",
                     "Is it running, and is there work that makes it send that statement? One that "
@@ -140,11 +140,11 @@ class StatementGate:
 
     def _closed(self) -> Rule:
         if self._rule is None:
-            raise GateError(f"The gate of {self.process} is open.", "Close it first.")
+            raise HoldError(f"The gate of {self.process} is open.", "Close it first.")
         return self._rule
 
-    def _lost(self) -> GateError:
-        return GateError(
+    def _lost(self) -> HoldError:
+        return HoldError(
             f"The gate of {self.process} opened itself: its connection to the database was lost.",
             "Look at the database's log.",
         )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from oracle.events import (
     Event,
     FaultEvent,
-    GateEvent,
     Header,
+    HoldEvent,
     LedgerEvent,
     PodEvent,
     TaskInstanceEvent,
@@ -43,7 +43,7 @@ class CompletedWorkStands(Invariant):
 
     name = "completed-work-stands"
     promise = "Undisturbed, work that completed is neither recorded as failed nor done again"
-    sees = (LedgerEvent, TaskInstanceEvent, PodEvent, WorkerEvent, FaultEvent, GateEvent)
+    sees = (LedgerEvent, TaskInstanceEvent, PodEvent, WorkerEvent, FaultEvent, HoldEvent)
     evidence = (LedgerEvent,)
 
     def __init__(self, header: Header) -> None:
@@ -71,7 +71,7 @@ class CompletedWorkStands(Invariant):
         elif isinstance(event, WorkerEvent):
             if event.exit_code in KILLED:
                 self._killed.add(event.pod)
-        elif isinstance(event, FaultEvent | GateEvent):
+        elif isinstance(event, FaultEvent | HoldEvent):
             self._disturb(event)
         return ()
 
@@ -121,7 +121,7 @@ class CompletedWorkStands(Invariant):
         killed = done.end.pod in self._killed
         return killed or bool(self._disturbances) or self._disturbed_until >= done.began
 
-    def _disturb(self, event: FaultEvent | GateEvent) -> None:
+    def _disturb(self, event: FaultEvent | HoldEvent) -> None:
         which = (event.name, event.process)
         if event.op in ("begin", "closed"):
             self._disturbances.add(which)

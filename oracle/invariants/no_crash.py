@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from oracle.ends import told_end, was_told_to
-from oracle.events import Event, FaultEvent, GateEvent, Header, ProcessEvent
+from oracle.events import Event, FaultEvent, Header, HoldEvent, ProcessEvent
 from oracle.invariants.base import Invariant, Violation
 
 SETTLE_SECONDS = 60.0
@@ -29,7 +29,7 @@ class NoCrash(Invariant):
 
     name = "no-crash"
     promise = "No process of Airflow's ends undisturbed"
-    sees = (ProcessEvent, FaultEvent, GateEvent)
+    sees = (ProcessEvent, FaultEvent, HoldEvent)
     evidence = (ProcessEvent,)
 
     def __init__(self, header: Header) -> None:
@@ -40,7 +40,7 @@ class NoCrash(Invariant):
 
     def feed(self, event: Event) -> Iterable[Violation]:
         """Follow what is disturbed; report who ends though it is not."""
-        if isinstance(event, FaultEvent | GateEvent):
+        if isinstance(event, FaultEvent | HoldEvent):
             self._disturb(event)
         elif isinstance(event, ProcessEvent) and self._is_crash(event):
             return (self.violation(f"{event.process} {told_end(event)}", None, event.t, event),)
@@ -50,7 +50,7 @@ class NoCrash(Invariant):
         known = event.op == "ended" and event.exit_code is not None
         return known and not was_told_to(event, self._lab) and not self._is_excused(event)
 
-    def _disturb(self, event: FaultEvent | GateEvent) -> None:
+    def _disturb(self, event: FaultEvent | HoldEvent) -> None:
         key = (type(event).__name__, event.name, event.process)
         whom = WIDER.get(event.name) or event.process or EVERYBODY
         if event.op in ("begin", "closed"):

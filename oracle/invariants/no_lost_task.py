@@ -11,8 +11,8 @@ from oracle.events import (
     End,
     Event,
     FaultEvent,
-    GateEvent,
     Header,
+    HoldEvent,
     LedgerEvent,
     PodEvent,
     TaskInstanceEvent,
@@ -56,7 +56,7 @@ class NoLostTask(Invariant):
         PodEvent,
         LedgerEvent,
         FaultEvent,
-        GateEvent,
+        HoldEvent,
         WaitingEvent,
         AssumptionEvent,
         End,
@@ -86,7 +86,7 @@ class NoLostTask(Invariant):
             self._life.feed_code(event)
         elif isinstance(event, DagRunEvent):
             self._unended.feed_run(event)
-        elif isinstance(event, FaultEvent | GateEvent):
+        elif isinstance(event, FaultEvent | HoldEvent):
             self._disturbance(event)
         elif isinstance(event, WaitingEvent):
             self._waits[event.dag_id, event.run_id, event.task_id, event.state] = event.why
@@ -116,7 +116,7 @@ class NoLostTask(Invariant):
     def _last(self) -> float:
         return max(self._moved, self._unended.last)
 
-    def _disturbance(self, event: FaultEvent | GateEvent) -> None:
+    def _disturbance(self, event: FaultEvent | HoldEvent) -> None:
         which = (event.name, event.process)
         if event.op in ("begin", "closed"):
             self._disturbances[which] = f"{event.name} was never ended"

@@ -7,8 +7,8 @@ from oracle.events import (
     DagRunEvent,
     Event,
     FaultEvent,
-    GateEvent,
     Header,
+    HoldEvent,
     TaskInstanceEvent,
     TaskInstanceKey,
 )
@@ -42,7 +42,7 @@ class QueuedInTime(Invariant):
 
     name = "queued-in-time"
     promise = "A scheduled task instance is queued as long as one scheduler is free to do it"
-    sees = (AssumptionEvent, FaultEvent, GateEvent, DagRunEvent, TaskInstanceEvent)
+    sees = (AssumptionEvent, FaultEvent, HoldEvent, DagRunEvent, TaskInstanceEvent)
     evidence = (TaskInstanceEvent,)
 
     def __init__(self, header: Header, bound: float = BOUND_SECONDS) -> None:
@@ -63,7 +63,7 @@ class QueuedInTime(Invariant):
             return list(self._run(event))
         elif isinstance(event, AssumptionEvent):
             self._state(event)
-        elif isinstance(event, FaultEvent | GateEvent):
+        elif isinstance(event, FaultEvent | HoldEvent):
             self._disturb(event)
         return ()
 
@@ -86,7 +86,7 @@ class QueuedInTime(Invariant):
         else:
             self._begun.pop(process, None)
 
-    def _disturb(self, event: FaultEvent | GateEvent) -> None:
+    def _disturb(self, event: FaultEvent | HoldEvent) -> None:
         if event.op not in ("begin", "closed"):
             return
         if event.process in self._schedulers:

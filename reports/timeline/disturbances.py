@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from common.redaction import redact
-from oracle.events import Event, FaultEvent, GateEvent
+from oracle.events import Event, FaultEvent, HoldEvent
 from oracle.prose import told_fault
 
 BARS = 2_000
@@ -41,7 +41,7 @@ class Disturbances:
         """Take an event; all but faults and gates are no matter."""
         if isinstance(event, FaultEvent):
             self._fault(event)
-        elif isinstance(event, GateEvent):
+        elif isinstance(event, HoldEvent):
             self._gate(event)
 
     def _fault(self, event: FaultEvent) -> None:
@@ -50,7 +50,7 @@ class Disturbances:
         else:
             self._end("fault", event, event.process)
 
-    def _gate(self, event: GateEvent) -> None:
+    def _gate(self, event: HoldEvent) -> None:
         where = (event.name, event.process)
         detail = redact(event.detail)
         if event.op == "closed":
@@ -69,7 +69,7 @@ class Disturbances:
         self._end("gate", event, event.process)
 
     def _begin(
-        self, kind: Kind, event: FaultEvent | GateEvent, process: str | None, text: str
+        self, kind: Kind, event: FaultEvent | HoldEvent, process: str | None, text: str
     ) -> None:
         self._end(kind, event, process)
         if len(self.bars) >= BARS:
@@ -79,7 +79,7 @@ class Disturbances:
         self._open[kind, event.name, process] = bar
         self.bars.append(bar)
 
-    def _end(self, kind: Kind, event: FaultEvent | GateEvent, process: str | None) -> None:
+    def _end(self, kind: Kind, event: FaultEvent | HoldEvent, process: str | None) -> None:
         bar = self._open.pop((kind, event.name, process), None)
         if bar is not None:
             bar.end = event.t

@@ -6,7 +6,7 @@ pods stand to the right. Time goes down, one step a line.
 
 from dataclasses import dataclass
 
-from oracle.events import FaultEvent, GateEvent, TaskInstanceEvent
+from oracle.events import FaultEvent, HoldEvent, TaskInstanceEvent
 from oracle.memory import Story
 from oracle.states import Roles, shown
 from reports.timeline.choice import Step, steps
@@ -98,10 +98,10 @@ def _lines(story: Story, told: list[Step], columns: tuple[str, ...]) -> list[Lin
         changed = not lines or row != (lines[-1].state, lines[-1].try_number)
         still = frozenset(stopped for stopped, _ in held)
         lines.append(Line(step, event.t - begun, column, *row, changed, still))
-        if isinstance(event, GateEvent | FaultEvent):
+        if isinstance(event, HoldEvent | FaultEvent):
             stop = column, event.name
             (held.add if event.op in ("reached", "begin") else held.discard)(stop)
-            gates.update({stop} if isinstance(event, GateEvent) else ())
+            gates.update({stop} if isinstance(event, HoldEvent) else ())
         elif isinstance(event, TaskInstanceEvent):
             held -= {stop for stop in gates if stop[0] == column}
     return lines
@@ -112,7 +112,7 @@ def _held_from_the_start(told: list[Step], columns: tuple[str, ...]) -> set[tupl
     seen: set[tuple[int, str]] = set()
     held: set[tuple[int, str]] = set()
     for step in told:
-        if isinstance(step.event, GateEvent | FaultEvent):
+        if isinstance(step.event, HoldEvent | FaultEvent):
             stop = columns.index(_actor(step)), step.event.name
             if stop not in seen and step.event.op in ("opened", "end"):
                 held.add(stop)

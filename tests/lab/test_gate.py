@@ -7,7 +7,7 @@ import time
 import psycopg
 import pytest
 
-from chaos.holds.hold import GateError, StatementGate
+from chaos.holds.hold import Hold, HoldError
 from chaos.holds.installer import remove
 from tests.lab.miniature import QUEUED, RUNNING, Process
 
@@ -16,8 +16,8 @@ pytest_plugins = ["tests.lab.miniature_fixtures"]
 PLANS = ("hashjoin", "mergejoin", "nestloop")
 CONTROLLER = """
 import sys, time
-from chaos.holds.hold import StatementGate
-gate = StatementGate(sys.argv[1], "scheduler-2")
+from chaos.holds.hold import Hold
+gate = Hold(sys.argv[1], "scheduler-2")
 gate.close()
 print("closed", flush=True)
 time.sleep(600)
@@ -35,7 +35,7 @@ def test_snapshot_is_taken_before_the_hold_and_row_locks_after_it(
 ) -> None:
     for method in PLANS:
         scheduler_2.run(f"SET enable_{method} = {'on' if method == plan else 'off'}")
-    with StatementGate(dsn, "scheduler-2") as gate:
+    with Hold(dsn, "scheduler-2") as gate:
         scheduler_2.begin(RUNNING["3.0.6"])
         gate.wait_standing(timeout=10)
         scheduler_1.run("SELECT FROM dag_run FOR UPDATE NOWAIT")
@@ -52,7 +52,7 @@ def test_snapshot_is_taken_before_the_hold_and_row_locks_after_it(
 
 @pytest.mark.parametrize("version", RUNNING)
 def test_holds_the_statement_of_every_version(dsn: str, scheduler_2: Process, version: str) -> None:
-    with StatementGate(dsn, "scheduler-2") as gate:
+    with Hold(dsn, "scheduler-2") as gate:
         scheduler_2.begin(RUNNING[version])
         standing = gate.wait_standing(timeout=10)
         assert standing.process == "scheduler-2"
@@ -67,12 +67,12 @@ def test_a_scan_that_finds_no_row_of_dag_is_not_held(
     scheduler_2.run("SET enable_seqscan = off")
     asked = "SELECT * FROM dag WHERE dag_id = '{}'"
     found = scheduler_2.run("SELECT dag_id FROM dag LIMIT 1")[0]["dag_id"]
-    with StatementGate(dsn, "scheduler-2", statement="%FROM dag WHERE%") as gate:
+    with Hold(dsn, "scheduler-2", statement="%FROM dag WHERE%") as gate:
         scheduler_2.begin(asked.format("there is none of this name"))
         assert scheduler_2.ended(10)
         scheduler_2.begin(asked.format(found))
         gate.wait_standing(timeout=10)
-        with pytest.raises(GateError, match="did not come to the gate") as told:
+        with pytest.raises(HoldError, match="did not come to the gate") as told:
             gate.wait_standing(newer_than=now(scheduler_1) + 60, timeout=0.2)
         assert "finds no row of dag is not held" in str(told.value)
     assert scheduler_2.ended(10)
@@ -86,13 +86,13 @@ def test_a_scan_that_finds_no_row_of_dag_is_not_held(
 def test_lets_other_statements_of_the_process_pass(
     dsn: str, scheduler_2: Process, statement: str
 ) -> None:
-    with StatementGate(dsn, "scheduler-2"):
+    with Hold(dsn, "scheduler-2"):
         scheduler_2.begin(statement)
         assert scheduler_2.ended(10)
 
 
 def test_lets_other_processes_pass(dsn: str, scheduler_1: Process) -> None:
-    with StatementGate(dsn, "scheduler-2"):
+    with Hold(dsn, "scheduler-2"):
         scheduler_1.begin(RUNNING["3.0.6"])
         assert scheduler_1.ended(10)
     assert len(scheduler_1.rows) == 1
@@ -101,7 +101,7 @@ def test_lets_other_processes_pass(dsn: str, scheduler_1: Process) -> None:
 def test_a_glob_holds_all_that_it_names(
     dsn: str, scheduler_1: Process, scheduler_2: Process
 ) -> None:
-    with StatementGate(dsn, "scheduler-*") as gate:
+    with Hold(dsn, "scheduler-*") as gate:
         for process in (scheduler_1, scheduler_2):
             process.begin(RUNNING["3.3.2"])
             gate.wait_standing(timeout=10)
@@ -119,7 +119,7 @@ def test_a_statement_prepared_before_the_gate_was_installed_is_held(
     scheduler_2.run(f"PREPARE examine AS {RUNNING['3.0.6']}")
     for _ in range(7):
         scheduler_2.run("EXECUTE examine")
-    with StatementGate(dsn, "scheduler-2", statement="EXECUTE examine") as gate:
+    with Hold(dsn, "scheduler-2", statement="EXECUTE examine") as gate:
         scheduler_2.begin("EXECUTE examine")
         gate.wait_standing(timeout=10)
     assert scheduler_2.ended(10)
@@ -127,11 +127,11 @@ def test_a_statement_prepared_before_the_gate_was_installed_is_held(
 
 def test_lets_an_older_statement_past_and_holds_the_next(dsn: str, scheduler_2: Process) -> None:
     observer = Process(dsn, "observer")
-    with StatementGate(dsn, "scheduler-2") as gate:
+    with Hold(dsn, "scheduler-2") as gate:
         scheduler_2.begin(RUNNING["3.0.6"])
         older = gate.wait_standing(timeout=10)
         moment = now(observer)
-        with pytest.raises(GateError, match=r"did not come to the gate within 0\.3 s"):
+        with pytest.raises(HoldError, match=r"did not come to the gate within 0\.3 s"):
             gate.wait_standing(newer_than=moment, timeout=0.3)
         assert scheduler_2.ended(10)
         scheduler_2.begin(RUNNING["3.0.6"])
@@ -142,13 +142,13 @@ def test_lets_an_older_statement_past_and_holds_the_next(dsn: str, scheduler_2: 
 
 
 def test_tells_why_nobody_came(dsn: str, scheduler_2: Process) -> None:
-    with StatementGate(dsn, "scheduler-2") as gate:
+    with Hold(dsn, "scheduler-2") as gate:
         scheduler_2.run("SELECT 1")
-        with pytest.raises(GateError, match=r"within 0.1 s: scheduler-2 is idle for \d"):
+        with pytest.raises(HoldError, match=r"within 0.1 s: scheduler-2 is idle for \d"):
             gate.wait_standing(timeout=0.1)
     with (
-        StatementGate(dsn, "scheduler-9") as gate,
-        pytest.raises(GateError, match="no connection has that application_name"),
+        Hold(dsn, "scheduler-9") as gate,
+        pytest.raises(HoldError, match="no connection has that application_name"),
     ):
         gate.wait_standing(timeout=0.1)
 
@@ -173,7 +173,7 @@ def test_a_gate_that_lost_its_connection_is_open_and_says_so(
     dsn: str, scheduler_1: Process, scheduler_2: Process
 ) -> None:
     told: list[tuple[str, ...]] = []
-    gate = StatementGate(dsn, "scheduler-2", record=lambda *event: told.append(event))
+    gate = Hold(dsn, "scheduler-2", record=lambda *event: told.append(event))
     gate.close()
     scheduler_2.begin(RUNNING["3.0.6"])
     gate.wait_standing(timeout=10)
@@ -181,7 +181,7 @@ def test_a_gate_that_lost_its_connection_is_open_and_says_so(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'chaos'"
     )
     assert scheduler_2.ended(10)
-    with pytest.raises(GateError, match="opened itself"):
+    with pytest.raises(HoldError, match="opened itself"):
         gate.standing()
     gate.open()
     assert told[-1][0] == "opened"
@@ -190,7 +190,7 @@ def test_a_gate_that_lost_its_connection_is_open_and_says_so(
 
 def test_records_when_it_closes_is_reached_and_opens(dsn: str, scheduler_2: Process) -> None:
     told: list[tuple[str, ...]] = []
-    gate = StatementGate(dsn, "scheduler-2", record=lambda *event: told.append(event))
+    gate = Hold(dsn, "scheduler-2", record=lambda *event: told.append(event))
     for _ in range(2):
         gate.close()
     scheduler_2.begin(RUNNING["3.0.6"])
@@ -205,13 +205,13 @@ def test_records_when_it_closes_is_reached_and_opens(dsn: str, scheduler_2: Proc
 
 
 def test_an_open_gate_has_nobody_standing_at_it(dsn: str) -> None:
-    with pytest.raises(GateError, match="is open"):
-        StatementGate(dsn, "scheduler-2").standing()
+    with pytest.raises(HoldError, match="is open"):
+        Hold(dsn, "scheduler-2").standing()
 
 
 def test_opens_when_the_scenario_fails(dsn: str, scheduler_2: Process) -> None:
     def fail() -> None:
-        with StatementGate(dsn, "scheduler-2") as gate:
+        with Hold(dsn, "scheduler-2") as gate:
             scheduler_2.begin(RUNNING["3.0.6"])
             gate.wait_standing(timeout=10)
             raise ZeroDivisionError
@@ -222,7 +222,7 @@ def test_opens_when_the_scenario_fails(dsn: str, scheduler_2: Process) -> None:
 
 
 def test_removal_opens_the_gate_first(dsn: str, scheduler_2: Process) -> None:
-    with StatementGate(dsn, "scheduler-2") as gate:
+    with Hold(dsn, "scheduler-2") as gate:
         scheduler_2.begin(RUNNING["3.0.6"])
         gate.wait_standing(timeout=10)
         remove(dsn, timeout=10)
@@ -233,5 +233,5 @@ def test_the_owner_needs_no_privilege(dsn: str, scheduler_1: Process) -> None:
     (role,) = scheduler_1.run("SELECT rolsuper, rolbypassrls, rolcreaterole FROM pg_roles"
                               " WHERE rolname = current_user")  # fmt: skip
     assert not any(role.values())
-    with psycopg.connect(dsn) as connection, StatementGate(dsn, "scheduler-1"):
+    with psycopg.connect(dsn) as connection, Hold(dsn, "scheduler-1"):
         assert connection.execute("SELECT count(*) FROM chaos.rule").fetchone() == (1,)

@@ -10,8 +10,8 @@ from oracle.events import (
     DagRunEvent,
     Event,
     FaultEvent,
-    GateEvent,
     Header,
+    HoldEvent,
     LedgerEvent,
     NoteEvent,
     PodEvent,
@@ -33,7 +33,7 @@ EVENTS: list[Event] = [
     WorkerEvent(0.5, "pod-1", "uid-1", TI, 1, 1, Refusal(409, "invalid_state", "running", "no")),
     LedgerEvent(0.6, "start", TI, 1, "pod-1", 42),
     FaultEvent(0.7, "begin", "freeze", "scheduler-1", "SIGSTOP"),
-    GateEvent(0.8, "reached", "select", "scheduler-2", "before its row locks"),
+    HoldEvent(0.8, "reached", "select", "scheduler-2", "before its row locks"),
     NoteEvent(0.9, "the flood begins"),
     AssumptionEvent(1.0, "load-reached", True, "47", ">= 40"),
 ]

@@ -9,7 +9,7 @@ from harness.cards import Card
 from harness.evidence import bounded, steps
 from harness.outcome import link
 from harness.results import Lost, report_lost, shape
-from oracle.events import Event, FaultEvent, GateEvent, NoteEvent
+from oracle.events import Event, FaultEvent, HoldEvent, NoteEvent
 
 HEAD = "2026 head\n"
 TAIL = "2026 tail\n"
@@ -46,10 +46,10 @@ def test_a_file_within_its_bound_is_told_from_begin_to_end(tmp_path: Path) -> No
 def test_faults_and_gates_are_steps_that_last() -> None:
     happened: list[Event] = [
         FaultEvent(1.0, "begin", "network-latency", "scheduler-2", "50 ms"),
-        GateEvent(2.0, "closed", "running-dag-runs", "scheduler-1"),
+        HoldEvent(2.0, "closed", "running-dag-runs", "scheduler-1"),
         NoteEvent(2.5, "a stands"),
-        GateEvent(3.0, "reached", "running-dag-runs", "scheduler-1", "pid 7"),
-        GateEvent(4.0, "opened", "running-dag-runs", "scheduler-1"),
+        HoldEvent(3.0, "reached", "running-dag-runs", "scheduler-1", "pid 7"),
+        HoldEvent(4.0, "opened", "running-dag-runs", "scheduler-1"),
         FaultEvent(6.5, "end", "network-latency", "scheduler-2"),
     ]
     told = [(step.name, step.start, step.stop) for step in steps(happened, epoch=1_000.0)]

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from common.errors import UserError
-from oracle.events import End, Event, FaultEvent, GateEvent, NoteEvent, WorkerEvent
+from oracle.events import End, Event, FaultEvent, HoldEvent, NoteEvent, WorkerEvent
 from oracle.history import Writer, read
 from reports.__main__ import main
 from reports.timeline import collection, picture, write
@@ -85,7 +85,7 @@ CANARIES = "postgresql://airflow:canary-1@db/x password=canary-2 token: canary-3
 
 
 def _with_canaries(event: Event) -> Event:
-    if isinstance(event, GateEvent | FaultEvent):
+    if isinstance(event, HoldEvent | FaultEvent):
         return msgspec.structs.replace(event, detail=CANARIES)
     if isinstance(event, WorkerEvent) and event.refused:
         refused = msgspec.structs.replace(event.refused, message=CANARIES)
