@@ -15,7 +15,7 @@ from load.flood import Flood
 from load.profiles import Profile
 from load.report import FloodReport
 from reports.statistics import Sequential, percent
-from run.reasons import OwnReason
+from run.logs import OwnReason
 from run.run import Run
 
 log = logging.getLogger(__name__)

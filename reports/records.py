@@ -169,3 +169,30 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
 def environment(airflow: str, lab: str, schedulers: int) -> str:
     """Name an environment for people."""
     return f"Airflow {airflow}, {lab}, {schedulers} schedulers"
+
+
+class RunVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """A run folder's own `verdict.json`: its worst test, and the sums over all of them.
+
+    For people and for scripts of theirs; our reports read the tests' records.
+    """
+
+    airflow: str
+    version: str
+    lab: str
+    schedulers: int
+    seed: int
+    verdict: Verdict
+    violations: dict[str, int]
+    runs: int
+    task_instances: int
+    pods: int
+    refused_starts: int
+    double_executions: int
+    duplicate_pods: int
+    duplicate_tries: int
+    decisions: dict[str, int]
+    time_to_first_violation: float | None
+    assumptions: list[Assumption]
+    deciding_test: str
+    tests: list[TestRecord]
