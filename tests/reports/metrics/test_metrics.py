@@ -22,6 +22,9 @@ from reports.metrics import Gauge, Metrics, measure, metrics_of
 HISTORIES = Path(__file__).resolve().parents[2] / "oracle" / "histories" / "57618"
 
 
+HEADER = Header(1, "r", "3.3.2", "embedded", ["scheduler-1"], 1, 0.0)
+
+
 def run(t: float, new: str, dag: str = "deep-2") -> DagRunEvent:
     return DagRunEvent(t, "update", dag, "r", None, new, "scheduler-1")
 
@@ -42,7 +45,7 @@ def life(task: str, *times: float, dag: str = "deep-2", mapped: int = -1) -> Ite
 
 
 def measured(*events: Event) -> Metrics:
-    gauge = Gauge()
+    gauge = Gauge(HEADER)
     for event in sorted(events, key=lambda event: event.t):
         gauge.feed(event)
     return gauge.metrics()
@@ -128,7 +131,7 @@ def test_pods_are_timed_from_made_to_running() -> None:
 
 
 def test_memory_is_given_back_when_a_run_ends() -> None:
-    gauge = Gauge()
+    gauge = Gauge(HEADER)
     for event in CHAIN:
         gauge.feed(event)
     assert gauge._runs
