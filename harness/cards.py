@@ -112,7 +112,7 @@ def _doc(thing: object) -> str:
 def keep(session: Session, process: str, items: list[pytest.Item]) -> None:
     """Write down what a worker collected, for its controller."""
     root = session.pool().root
-    write_json(root / f"cards-{process}.json", msgspec.to_builtins([*cards(session, items)]))
+    write_json(root / f"cards-{process}.json", [*cards(session, items)])
 
 
 def kept(session: Session, process: str) -> list[Card]:

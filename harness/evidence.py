@@ -102,37 +102,31 @@ class Evidence:
 
     def _lab(self) -> TestStepResult:
         """Say which lab it was, and how long its boot took; a warm one was booted once."""
-        lab, begun = self._run.lab, int(self._epoch * 1000)
+        lab, at = self._run.lab, self._moment(0.0)
         total = sum(lab.boot.values())
-        step = _step(
-            f"lab: Airflow {lab.airflow.label}, {lab.kind}, booted in {total:.1f} s", begun
-        )
-        step.steps = [_step(f"{part}: {took:.1f} s", begun) for part, took in lab.boot.items()]
+        step = _step(f"lab: Airflow {lab.airflow.label}, {lab.kind}, booted in {total:.1f} s", at)
+        step.steps = [_step(f"{part}: {took:.1f} s", at) for part, took in lab.boot.items()]
         return step
 
     def _story(self) -> TestStepResult:
         """Give faults, holds and notes as steps in order, each with its time; the verdict last."""
-        over = max((event.t for event in self._happened), default=0.0)
-        made = [
-            *steps(self._happened, self._epoch),
-            *self._judged(int((self._epoch + over) * 1000)),
-        ]
-        return TestStepResult(
-            name="what happened",
-            status=Status.PASSED,
-            start=min(step.start for step in made),
-            stop=max(step.stop for step in made),
-            steps=made,
-        )
+        over = self._moment(max((event.t for event in self._happened), default=0.0))
+        made = [*steps(self._happened, self._epoch), *self._judged(over)]
+        whole = _step("what happened", min(step.start for step in made))
+        whole.stop, whole.steps = max(step.stop for step in made), made
+        return whole
 
     def _judged(self, at: int) -> Iterator[TestStepResult]:
         """Give the assumptions that failed, and the verdict."""
         for one in self._judgement.assumptions:
             if not one.met:
                 name = f"assumption not met: {one.name} was {one.value or 'not'}"
-                yield _step(name, int((self._epoch + one.t) * 1000), Status.BROKEN)
+                yield _step(name, self._moment(one.t), Status.BROKEN)
         verdict, broken = self._record.verdict, violations_text(self._record.violations)
         yield _step(f"judged: {verdict}{broken and f': {broken}'}", at, _STATUS[verdict])
+
+    def _moment(self, t: float) -> int:
+        return int((self._epoch + t) * 1000)
 
     def _draw(self) -> None:
         """Draw the run, for Allure and for later; a picture that fails costs no verdict."""

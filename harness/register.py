@@ -142,7 +142,7 @@ class Register:
 
     def _save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / FILE, msgspec.to_builtins(self._folders[folder]))
+        write_json(folder / FILE, self._folders[folder])
 
 
 def _ended(report: Any) -> Ended:

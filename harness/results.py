@@ -74,7 +74,8 @@ class Results:
             _tell_end(result, item.stash.get(ENDED, Ended("passed")))
             evidence.attach_captured(item.stash.get(CAPTURED, {}))
             if concluded := item.stash.get(CONCLUDED, None):
-                evidence.add(result, *concluded)
+                del item.stash[CONCLUDED]  # it holds what is drawn of a whole history
+                concluded.add(result)
         except Exception:
             log.exception("The report of %s is not complete", item.nodeid)
 
