@@ -13,8 +13,9 @@ from allure_commons.utils import md5
 from allure_pytest.utils import allure_full_name, allure_labels, allure_title_path
 
 from harness.markers import known_race
-from harness.outcome import Known, link
+from harness.outcome import Known
 from harness.session import Session
+from reports.allure.findings import issue_link
 from reports.records import environment
 from run.folder import write_json
 
@@ -69,14 +70,14 @@ def card(item: pytest.Item, session: Session) -> Card:
         description=_doc(getattr(item, "function", None)),
         parameters=sorted([*own, *where]),
         labels=[*_labels(item, known, where)],
-        issue=link(known.scenario.issue) if known else None,
+        issue=issue_link(known.scenario.issue) if known else None,
     )
 
 
 def _labels(item: pytest.Item, known: Known | None, where: Pairs) -> Iterator[tuple[str, str]]:
     """Give a test's labels; what it says itself, by a marker of Allure's, goes before."""
-    told = [(str(name), str(value)) for name, value in sorted(allure_labels(item), key=str)]
-    yield from told
+    own = [(str(name), str(value)) for name, value in sorted(allure_labels(item), key=str)]
+    yield from own
     place = environment(where[0][1], where[1][1], int(where[2][1]))
     path = Path(item.nodeid.split("::")[0])
     module = _doc(getattr(item, "module", None))
@@ -90,8 +91,8 @@ def _labels(item: pytest.Item, known: Known | None, where: Pairs) -> Iterator[tu
         "owner": OWNER,
         "package": ".".join(path.with_suffix("").parts),
     }
-    said = {name for name, _ in told}
-    yield from ((name, value) for name, value in defaults.items() if name not in said and value)
+    named = {name for name, _ in own}
+    yield from ((name, value) for name, value in defaults.items() if name not in named and value)
     yield from where
     yield "environment", place
     yield from (("tag", tag) for tag in _tags(item))

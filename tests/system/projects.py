@@ -7,7 +7,20 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
-_PACKAGES = ("chaos", "dags", "harness", "lab", "load", "oracle", "reports", "versions")
+_PACKAGES = (
+    "chaos",
+    "common",
+    "dags",
+    "harness",
+    "lab",
+    "load",
+    "oracle",
+    "recorder",
+    "reports",
+    "run",
+    "scenarios",
+    "versions",
+)
 
 _CONFTEST = '''
 from pathlib import Path

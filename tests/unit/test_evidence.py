@@ -7,9 +7,9 @@ from allure_commons import model2
 
 from harness.cards import Card
 from harness.evidence import bounded, steps
-from harness.outcome import link
 from harness.results import Lost, report_lost, shape
 from oracle.events import Event, FaultEvent, HoldEvent, NoteEvent
+from reports.allure.findings import issue_link
 
 HEAD = "2026 head\n"
 TAIL = "2026 tail\n"
@@ -104,4 +104,4 @@ def test_nothing_is_written_where_nothing_was_lost(tmp_path: Path) -> None:
     ],
 )
 def test_an_issue_is_named_as_people_name_it(issue: str, told: tuple[str, str] | None) -> None:
-    assert link(issue) == told
+    assert issue_link(issue) == told
