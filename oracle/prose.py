@@ -1,6 +1,6 @@
 """Puts events into words: who did what. One event, one line; noise has none."""
 
-from oracle.ends import told_end
+from oracle.ends import end_text
 from oracle.events import (
     ArchivedEvent,
     DagRunEvent,
@@ -139,7 +139,7 @@ def told_process(event: ProcessEvent) -> tuple[str, str] | None:
     """Say that a process ended, or is back; that it was there at the beginning is no news."""
     if event.op == "watched":
         return None
-    return event.process, told_end(event) if event.op == "ended" else "was started again"
+    return event.process, end_text(event) if event.op == "ended" else "was started again"
 
 
 def told_fault(fault: FaultEvent) -> str:
