@@ -22,7 +22,7 @@ from oracle.events import (
     WorkerEvent,
 )
 from oracle.invariants import Violation
-from oracle.prose import hold_text, told_fault, told_process
+from oracle.prose import fault_text, hold_text, process_text
 from oracle.verdict import Judgement
 from reports import timeline
 from reports.metrics import Gauge, Metrics
@@ -153,13 +153,13 @@ def steps(happened: Iterable[Event], epoch: float) -> list[TestStepResult]:
     for event in happened:
         key, op = ("", None), ""
         if isinstance(event, FaultEvent):
-            key, op, name = (event.name, event.process), event.op, told_fault(event)
+            key, op, name = (event.name, event.process), event.op, fault_text(event)
         elif isinstance(event, HoldEvent):
             key, op = (event.name, event.process), event.op
             name = f"{event.process} {hold_text(event)}"
         elif isinstance(event, NoteEvent):
             name = event.text
-        elif isinstance(event, ProcessEvent) and (text := told_process(event)):
+        elif isinstance(event, ProcessEvent) and (text := process_text(event)):
             name = " ".join(text)
         else:
             continue

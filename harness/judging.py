@@ -19,9 +19,9 @@ from harness.markers import known_race
 from harness.outcome import Unknown, ended, settle
 from harness.results import CAPTURED, ENDED
 from harness.session import SESSION
+from oracle import witness
 from oracle.history import HistoryError
 from oracle.verdict import Judgement
-from oracle.witness import tell
 from recorder.audit import AuditError
 from recorder.recorder import RecorderError
 from reports.metrics import METRICS
@@ -75,8 +75,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
         run.assume("test-completed", False, repr(error), "every step done")
         _conclude(pyfuncitem, run)
         raise
-    record, witness = _conclude(pyfuncitem, run)
-    settle(record, known_race(pyfuncitem), witness)
+    record, text = _conclude(pyfuncitem, run)
+    settle(record, known_race(pyfuncitem), text)
     return result
 
 
@@ -88,15 +88,15 @@ def _conclude(item: pytest.Function, run: Run) -> tuple[TestRecord, str]:
     except (Exception, pytest.fail.Exception) as error:
         raise Unknown(f"The run could not be concluded, the lab may be gone: {error}") from error
     record = _record(item, run, judgement)
-    witness = redact(tell(judgement))
+    text = redact(witness.text(judgement))
     write_json(run.folder / VERDICT, record)
-    (run.folder / "witness.txt").write_text(witness or "No promise was broken.\n")
+    (run.folder / "witness.txt").write_text(text or "No promise was broken.\n")
     if metrics := evidence.metrics():
         write_json(run.folder / METRICS, metrics)
-    evidence.conclude(judgement, record, witness)
+    evidence.conclude(judgement, record, text)
     item.stash[RECORD] = record
     item.stash[CONCLUDED] = evidence
-    return record, witness
+    return record, text
 
 
 def _record(item: pytest.Item, run: Run, judgement: Judgement) -> TestRecord:

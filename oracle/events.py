@@ -201,6 +201,11 @@ class HoldEvent(_Record, frozen=True, tag="hold", gc=False):
     detail: str = ""
 
 
+BEGINS = frozenset({"begin", "hold"})
+ENDS = frozenset({"end", "release"})
+"""What an event of a fault or a hold says where a disturbance begins, and where it ends."""
+
+
 class NoteEvent(_Record, frozen=True, tag="note", gc=False):
     """A remark for a person who reads the history; no invariant looks at it."""
 

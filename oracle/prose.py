@@ -1,6 +1,6 @@
 """Puts events into words: who did what. One event, one line; noise has none."""
 
-from oracle.ends import told_end
+from oracle.ends import end_text
 from oracle.events import (
     ArchivedEvent,
     DagRunEvent,
@@ -28,7 +28,7 @@ class Narrator:
         self._phases: dict[str, str] = {}
         self._tries: set[int] = set()
 
-    def tell(self, event: Event) -> tuple[str, str] | None:
+    def text(self, event: Event) -> tuple[str, str] | None:
         """Return who acted, and what was done; None for what adds nothing to the story."""
         told: tuple[str, str] | None = None
         if isinstance(event, TaskInstanceEvent):
@@ -48,9 +48,9 @@ class Narrator:
         elif isinstance(event, HoldEvent):
             told = (event.process, hold_text(event))
         elif isinstance(event, FaultEvent):
-            told = ("fault", f"{told_fault(event)} {event.op}s")
+            told = ("fault", f"{fault_text(event)} {event.op}s")
         elif isinstance(event, ProcessEvent):
-            told = told_process(event)
+            told = process_text(event)
         return told
 
     def _row(self, event: TaskInstanceEvent) -> str | None:
@@ -135,14 +135,14 @@ def hold_text(event: HoldEvent) -> str:
     return f"{what} ({event.detail})" if event.detail else what
 
 
-def told_process(event: ProcessEvent) -> tuple[str, str] | None:
+def process_text(event: ProcessEvent) -> tuple[str, str] | None:
     """Say that a process ended, or is back; that it was there at the beginning is no news."""
     if event.op == "watched":
         return None
-    return event.process, told_end(event) if event.op == "ended" else "was started again"
+    return event.process, end_text(event) if event.op == "ended" else "was started again"
 
 
-def told_fault(fault: FaultEvent) -> str:
+def fault_text(fault: FaultEvent) -> str:
     """Name a fault with whom it struck and how."""
     where = f" on {fault.process}" if fault.process else ""
     return f"{fault.name}{where}" + (f" ({fault.detail})" if fault.detail else "")
