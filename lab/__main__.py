@@ -19,10 +19,10 @@ from lab.base import ProcessEnd
 from lab.ending import reap, running, take_down
 from lab.environments.pins import newest
 from lab.environments.preparation import prepare
+from lab.environments.settings import ignored, variables
 from lab.kind import command as tools
 from lab.kind.helm import command as values
 from lab.life import open_lab, start
-from lab.overrides import ignored, variables
 from lab.spec import KUBELET_MODES, LabSpec, read_checkout, read_owner
 from lab.state import LabState
 from lab.supervised import SupervisedLab

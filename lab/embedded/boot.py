@@ -23,11 +23,16 @@ from common.files import last_words
 from common.spawn import end_all, signal_family, spawn, wait_exit
 from lab.base import ProcessEnd
 from lab.embedded import components
-from lab.embedded.components import Component
+from lab.embedded.components import (
+    NAMESPACE,
+    Component,
+    Endpoints,
+    write_passfile,
+    write_pod_template,
+)
 from lab.embedded.envtest import ASSETS_VARIABLE, EnvTest
 from lab.embedded.postgres import Postgres, free_port, port_is_free
 from lab.embedded.template import template_for
-from lab.environments.settings import NAMESPACE, Endpoints, write_passfile, write_pod_template
 from lab.kubeapi.kubeconfig import write_kubeconfig
 from lab.ready import Readiness
 from lab.spec import LabSpec

@@ -8,9 +8,9 @@ from psycopg.conninfo import make_conninfo
 from common.errors import UserError
 from common.spawn import is_same_process
 from lab.base import ProcessEnd
+from lab.embedded.components import NAMESPACE
 from lab.embedded.postgres import DATABASE, OWNER
 from lab.ending import ask
-from lab.environments.settings import NAMESPACE
 from lab.kubelet import delay
 from lab.ready import live_schedulers
 from lab.state import ProcessState
