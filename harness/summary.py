@@ -9,7 +9,7 @@ from typing import Any
 from harness.outcome import violations_text
 from harness.session import RUNS, Session
 from harness.table import Cell, Table
-from lab import leftovers
+from lab.undo import leftovers
 from reports.records import GRAVITY, Ended, RunVerdict, SessionRecord, TestRecord
 from reports.store import VERDICT, read_run
 from run.folder import attempts, point, write_json
@@ -35,7 +35,7 @@ def write(terminal: Any, session: Session, sessions: Sessions) -> None:
     for folder, group in judged.items():
         if group:
             _finish_folder(session, folder, group)
-    for line in leftovers.told():  # it matters most: what stays in somebody's database
+    for line in leftovers():  # it matters most: what stays in somebody's database
         terminal.write(f"{line}\n", red=True, bold=True)
     if not sessions:
         return

@@ -17,9 +17,9 @@ import yaml
 from psycopg.conninfo import conninfo_to_dict
 
 from common.errors import UserError
+from common.files import last_exception
 from common.redaction import redact, stream
 from lab.base import Lab
-from lab.embedded.last_words import last_exception
 
 # As a flood and the API's client say it; anything else is not the server's own failure.
 _ITS_OWN = "answered 5"

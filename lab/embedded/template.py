@@ -16,8 +16,7 @@ from common.errors import UserError
 from common.paths import cache_dir
 from lab.base import Airflow
 from lab.embedded.postgres import Postgres, release
-from lab.environments.drivers import database_urls
-from lab.environments.settings import clean_environment
+from lab.environments.settings import clean_environment, database_urls
 
 log = logging.getLogger(__name__)
 

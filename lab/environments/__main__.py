@@ -8,9 +8,8 @@ from datetime import date, datetime
 from common import pipe
 from common.errors import UserError
 from lab.environments import pins, store
-from lab.environments.pinning import pin
-from lab.environments.preparation import prepare
-from lab.environments.resolve import midnight
+from lab.environments.preparation import pin, prepare
+from lab.environments.releases import midnight
 
 EPILOG = """\
 examples:

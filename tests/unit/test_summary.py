@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.summary import first_witness, headline, is_shown, write, write_table, write_witness
-from lab import leftovers
+from lab.undo import forget_leftover, leftovers, write_leftover
 from reports.records import Ended, SessionRecord, TestRecord, Verdict
 
 
@@ -103,7 +103,7 @@ def test_a_session_without_a_cache_has_nothing_left_over(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path / "file" / "cache"))
-    assert leftovers.told() == []
+    assert leftovers() == []
 
 
 def test_a_release_that_scheduled_nothing_twice_is_told_by_the_promise_it_broke() -> None:
@@ -320,9 +320,7 @@ def test_what_stays_in_somebodys_database_is_told_with_its_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path))
-    leftovers.tell(
-        "lab", leftovers.removal("lab", "airflow at db", "host=db", ["oracle remove-audit"])
-    )
+    write_leftover("lab", "airflow at db", "host=db", ["oracle remove-audit"])
     terminal = Terminal()
     write(terminal, None, {})  # type: ignore[arg-type]
     assert "left in the database airflow at db" in terminal.written
@@ -330,5 +328,5 @@ def test_what_stays_in_somebodys_database_is_told_with_its_command(
     assert (
         "export HA_CHAOS_DSN=host=db; .venv/bin/python -m oracle remove-audit" in terminal.written
     )
-    leftovers.forget("lab")
-    assert leftovers.told() == []
+    forget_leftover("lab")
+    assert leftovers() == []
