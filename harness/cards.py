@@ -12,7 +12,7 @@ import pytest
 from allure_commons.utils import md5
 from allure_pytest.utils import allure_full_name, allure_labels, allure_title_path
 
-from harness.markers import known_race
+from harness.markers import known_race, scenario_of
 from harness.outcome import Known
 from harness.session import Session
 from reports.allure.findings import issue_link
@@ -30,11 +30,12 @@ Pairs = list[tuple[str, str]]
 class Card(msgspec.Struct, frozen=True, kw_only=True):
     """One collected test; `airflow` is what --airflow said, empty for a test without a lab.
 
-    The other fields are Allure's, of the same names.
+    `schedulers` are as many as it needs. The other fields are Allure's, of the same names.
     """
 
     test: str
     airflow: str
+    schedulers: int = 1
     name: str
     full_name: str
     title_path: list[str]
@@ -64,6 +65,7 @@ def card(item: pytest.Item, session: Session) -> Card:
     return Card(
         test=item.nodeid,
         airflow=airflow,
+        schedulers=scenario_of(item).schedulers if item.get_closest_marker("scenario") else 1,
         name=item.name,
         full_name=allure_full_name(item),
         title_path=list(allure_title_path(item)),

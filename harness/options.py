@@ -14,6 +14,7 @@ from harness.options_kind import KindOptions, add_kind_options, read_kind_option
 from lab.environments.pins import newest
 from lab.environments.request import describe
 from lab.pool import default_size
+from oracle.old_names import present_expression, present_test
 from reports.sessions import airflows
 from reports.statistics import Sequential
 
@@ -175,6 +176,13 @@ def read_options(config: pytest.Config) -> Options:
         until_clear=config.getoption("until_clear"),
         confidence=config.getoption("confidence"),
     )
+
+
+def use_present_names(config: pytest.Config) -> None:
+    """Let command lines of before select what they selected: `-k gated`, and node ids."""
+    config.option.keyword = present_expression(config.option.keyword)
+    config.option.deselect = [*map(present_test, config.option.deselect or ())]
+    config.args[:] = [present_test(str(argument)) for argument in config.args]
 
 
 def is_suite_session(config: pytest.Config) -> bool:

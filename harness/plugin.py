@@ -21,7 +21,7 @@ from harness.markers import (
     wants_cluster_alone,
 )
 from harness.observe import Observation, teller, unfit, why_left_alone
-from harness.options import add_options, is_suite_session
+from harness.options import add_options, is_suite_session, use_present_names
 from harness.options_cluster import deselect
 from harness.register import Register
 from harness.results import Results
@@ -29,7 +29,7 @@ from harness.session import SESSION, Session, slug
 from lab.base import Lab
 from lab.kind.cluster import Cluster
 from run.folder import attempt_folder
-from run.run import Run
+from run.run import Run, rehearse
 from scenarios.scenario import Scenario
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     if not is_suite_session(config) or config.option.help:
         return
+    use_present_names(config)
     session = Session.of(config)
     config.stash[SESSION] = session
     config.option.attach_capture = False
@@ -72,9 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell an xdist worker what its controller decided."""
+    """Give an xdist worker what its controller decided."""
     if session := node.config.stash.get(SESSION, None):
-        node.workerinput["ha_chaos"] = session.tell()
+        node.workerinput["ha_chaos"] = session.encoded
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -116,11 +117,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Tell the controller what it cannot see: what a worker collected, before it asks."""
+    """Write down for the controller what a worker collected; under xdist only workers collect."""
     shared = session.config.stash.get(SESSION, None)
-    told: dict[str, str] | None = getattr(session.config, "workerinput", None)
-    if shared is not None and told is not None:
-        cards.keep(shared, told["workerid"], session.items)
+    given: dict[str, str] | None = getattr(session.config, "workerinput", None)
+    if shared is not None and given is not None:
+        cards.keep(shared, given["workerid"], session.items)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -151,6 +152,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         pytest.skip(reason)
     spec = lab_spec(request.node, request.param, session.options)
     with pool.lease(spec, alone=wants_cluster_alone(request.node)) as leased:
+        rehearse(leased)
         _skip_what_it_lacks(request.node, leased)
         if session.options.cluster and (reason := unfit(request.node, leased)):
             pytest.skip(reason)

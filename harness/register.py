@@ -6,7 +6,7 @@ a worker that dies. A reader of a session that was killed sees what it left undo
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 from common.redaction import excerpt
 from harness import cards
 from harness.cards import Card
+from harness.options import Options
 from harness.preflight import looks_only
 from harness.results import Lost, report_lost
 from harness.session import RUNS, Session
@@ -67,6 +68,7 @@ class Register:
             self._begin(cards.kept(self._session, node.gateway.id))
 
     def _begin(self, collected: list[Card]) -> None:
+        _refuse_too_few_schedulers(collected, self._session.options)
         self._cards = {card.test: card for card in collected}
         by_folder: dict[Path, list[Card]] = defaultdict(list)
         for card in collected:
@@ -143,6 +145,19 @@ class Register:
     def _save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / FILE, self._folders[folder])
+
+
+def _refuse_too_few_schedulers(collected: Iterable[Card], options: Options) -> None:
+    """Raise UsageError where a test needs more of them, before a lab boots for any.
+
+    A deployment of somebody else's has as many as it has: there the test itself says so.
+    """
+    for card in collected if options.cluster is None else ():
+        if card.schedulers > options.schedulers:
+            raise pytest.UsageError(
+                f"{card.name} needs {card.schedulers} schedulers. Give --schedulers "
+                f'{card.schedulers} or more, or leave such tests out: -m "not scenario".'
+            )
 
 
 def _ended(report: Any) -> Ended:

@@ -51,6 +51,19 @@ class AssumptionFailed(Exception):
     """What a verdict rests on did not happen; the run's verdict is unknown."""
 
 
+_REHEARSED: set[Path] = set()
+
+
+def rehearse(lab: Lab) -> None:
+    """Find out, at a lab's first lease, whether it can be recorded, so that no flood is in vain.
+
+    Raises AuditError, naming the columns, where the release's tables are of no known model.
+    """
+    if lab.directory not in _REHEARSED:
+        audit.rehearse(lab.dsn())
+        _REHEARSED.add(lab.directory)
+
+
 class Reader(Protocol):
     """Goes along while the stored history is read and judged."""
 
