@@ -9,7 +9,7 @@ from recorder import database as recorder_database
 from recorder.clock import DatabaseClock
 from recorder.database import DatabaseReader
 from recorder.stream import Stream
-from tests.lab.recorder.tables import Connect, Recording, add_task, set_state
+from tests.recorder.tables import Connect, Recording, add_task, set_state
 
 
 def processes(dsn: str, names: dict[str, str], connect: Connect, process: str) -> set[str]:

@@ -24,7 +24,7 @@ from oracle.events import (
 )
 from recorder import audit
 from recorder.pooler import APPLICATION_NAME
-from tests.lab.recorder.tables import Connect, Recording, add_task, make_database, set_state
+from tests.recorder.tables import Connect, Recording, add_task, make_database, set_state
 
 WRITERS = 8
 TRANSACTIONS = 60

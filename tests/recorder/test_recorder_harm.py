@@ -9,8 +9,8 @@ from lab.embedded.postgres import SUPERUSER, Postgres
 from oracle.events import TaskInstanceEvent
 from recorder import audit
 from recorder.audit_tables import WATCHED
-from tests.lab.recorder.tables import Connect, Connection, Recording, add_task, set_state
-from tests.lab.recorder.test_recorder_audit import catalogs, rows
+from tests.recorder.tables import Connect, Connection, Recording, add_task, set_state
+from tests.recorder.test_recorder_audit import catalogs, rows
 
 ATTEMPTS = """
     ALTER TABLE task_instance RENAME map_index TO region_index;

@@ -21,8 +21,8 @@ from lab.cluster.keeper import Keeper
 from lab.embedded.postgres import OWNER, SUPERUSER, Postgres, binaries
 from lab.spec import LabState
 from recorder import audit
-from tests.lab.recorder.pgbouncer import PROGRAM, pgbouncer
-from tests.lab.recorder.test_recorder_audit import catalogs
+from tests.recorder.pgbouncer import PROGRAM, pgbouncer
+from tests.recorder.test_recorder_audit import catalogs
 from tests.labs import eventually
 
 

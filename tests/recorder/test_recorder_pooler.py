@@ -4,9 +4,9 @@ import psycopg
 import pytest
 
 from recorder import audit, pooler
-from tests.lab.recorder.pgbouncer import PROGRAM, pgbouncer
-from tests.lab.recorder.tables import Recording
-from tests.lab.recorder.test_recorder_audit import catalogs
+from tests.recorder.pgbouncer import PROGRAM, pgbouncer
+from tests.recorder.tables import Recording
+from tests.recorder.test_recorder_audit import catalogs
 
 needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed")
 
