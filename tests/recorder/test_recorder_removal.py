@@ -21,9 +21,9 @@ from lab.cluster.keeper import Keeper
 from lab.embedded.postgres import OWNER, SUPERUSER, Postgres, binaries
 from lab.spec import LabState
 from recorder import audit
+from tests.labs import eventually
 from tests.recorder.pgbouncer import PROGRAM, pgbouncer
 from tests.recorder.test_recorder_audit import catalogs
-from tests.labs import eventually
 
 
 @pytest.fixture
