@@ -7,7 +7,6 @@ writers, and a lost connection loses nothing: the next poll takes up where the l
 """
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +14,12 @@ import msgspec
 import psycopg
 import tenacity
 
+from common.waiting import Every
 from oracle.events import Event, RowModel
 from recorder import audit, tables
-from recorder.clock import DatabaseClock
 from recorder.connection import LOST, Connection, connect, while_lost
 from recorder.row import EVENTS, gap_of
-from recorder.stream import Stream
+from recorder.stream import DatabaseClock, Stream
 
 PERIOD = 0.1
 """Seconds between two polls; after a poll of `MANY` rows or more the next follows at once."""
@@ -78,12 +77,12 @@ class DatabaseReader:
         self._stream = stream
         self._names = names
         self._trims = trims
-        self._trimmed = time.monotonic()
         self._connection: Connection | None = None
         self._poll_statement = ""
         self._seen = ""
         self._polled = 0.0
-        self._measured = 0.0
+        self._trim = Every(TRIM_EVERY)
+        self._measure = Every(_MEASURE_EVERY)
         self._gaps: set[str] = set()
         self.model: RowModel = "row-per-task"
 
@@ -115,8 +114,8 @@ class DatabaseReader:
         connection = self._connection
         if connection is None or connection.closed:
             connection = self._connect()
-        if time.monotonic() - self._measured > _MEASURE_EVERY:
-            self._measure(connection)
+        if self._measure.due():
+            self._clock.measure(connection)
         started = self._clock.now()
         with connection.transaction():
             connection.execute(_BY_INDEX)
@@ -125,9 +124,8 @@ class DatabaseReader:
         self._stream.emit(events)
         self._seen = rows[0][0]
         self._polled = started
-        if self._trims and time.monotonic() - self._trimmed > TRIM_EVERY:
+        if self._trims and self._trim.due():
             connection.execute(_TRIM, {"seen": self._seen})
-            self._trimmed = time.monotonic()
         return len(events)
 
     def finish(self, patience: float) -> None:
@@ -196,17 +194,13 @@ class DatabaseReader:
     def _connect(self) -> Connection:
         self.close()
         connection = connect(self._dsn, autocommit=True)
-        self._measure(connection)
+        self._clock.measure(connection)
         tracked = connection.execute("SHOW track_commit_timestamp").fetchone() == ("on",)
         self._poll_statement = _POLL.format(committed=_COMMITTED[tracked])
         if not tracked:
             self._stream.note("commit times are not tracked here; row times stand in for them")
         self._connection = connection
         return connection
-
-    def _measure(self, connection: Connection) -> None:
-        self._clock.measure(connection)
-        self._measured = time.monotonic()
 
     def _reconnect(self, stop: threading.Event) -> None:
         """Try until the database answers again or `stop`; `finish` has the last word then."""

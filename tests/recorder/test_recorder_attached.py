@@ -6,9 +6,8 @@ import pytest
 from oracle.events import TaskInstanceEvent
 from recorder import audit
 from recorder import database as recorder_database
-from recorder.clock import DatabaseClock
 from recorder.database import DatabaseReader
-from recorder.stream import Stream
+from recorder.stream import DatabaseClock, Stream
 from tests.recorder.tables import Connect, Recording, add_task, set_state
 
 
