@@ -182,6 +182,11 @@ class LedgerEvent(_Record, frozen=True, tag="ledger", gc=False):
     pod: str
     pid: int
 
+    @property
+    def where(self) -> str:
+        """In which pod, and in which try."""
+        return f"pod {self.pod} (try {self.try_number})"
+
 
 class FaultEvent(_Record, frozen=True, tag="fault", gc=False):
     """A disturbance began or ended; `process` is None if it struck no single process."""

@@ -82,7 +82,7 @@ class CompletedWorkStands(Invariant):
         if before is None or before.reset is None:
             return ()
         fact = (
-            f"it completed in pod {before.end.pod} (try {before.end.try_number}), "
+            f"it completed in {before.end.where}, "
             f"{before.reset.process} set it NONE, and it completed again in pod {event.pod}"
         )
         return (self.violation(fact, event.ti, event.t, before.end, before.reset, event),)
@@ -101,7 +101,7 @@ class CompletedWorkStands(Invariant):
             if self._was_disturbed(done):
                 return ()
             fact = (
-                f"it completed in pod {done.end.pod} (try {done.end.try_number}), and "
+                f"it completed in {done.end.where}, and "
                 f"{event.process} set it {shown(old.state)} -> {shown(state)}"
             )
             return (self.violation(fact, event.ti, event.t, done.end, event),)

@@ -52,7 +52,7 @@ class ExecutedOnce(Invariant):
         self._open[event.ti] = [*others, event]
         if not others:
             return ()
-        fact = f"it began in {_where(event)} while it ran in {_where(others[0])}"
+        fact = f"it began in {event.where} while it ran in {others[0].where}"
         return (self.violation(fact, event.ti, event.t, others[0], event),)
 
     def _stop(self, event: LedgerEvent) -> Iterable[Violation]:
@@ -65,7 +65,7 @@ class ExecutedOnce(Invariant):
         self._completed[event.ti] = event
         if before is None:
             return ()
-        fact = f"it completed in {_where(event)} after it had completed in {_where(before)}"
+        fact = f"it completed in {event.where} after it had completed in {before.where}"
         return (self.violation(fact, event.ti, event.t, before, event),)
 
     def on_row(self, event: TaskInstanceEvent) -> None:
@@ -95,7 +95,3 @@ class ExecutedOnce(Invariant):
 
 def _same(one: LedgerEvent, other: LedgerEvent) -> bool:
     return one.pod == other.pod and one.pid == other.pid
-
-
-def _where(event: LedgerEvent) -> str:
-    return f"pod {event.pod} (try {event.try_number})"
