@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from common.errors import UserError
+from common.pipe import count, reporting
 from lab.kubelet import api, delay
 from lab.kubelet.kubelet import Kubelet
 from lab.kubelet.launcher import WORKER_MODULES, Launcher, environment
@@ -43,15 +44,12 @@ _SLEEP = "HA_CHAOS_SLEEP"
 _EXECUTION_API = "AIRFLOW__CORE__EXECUTION_API_SERVER_URL"
 
 
+@reporting
 def main(argv: list[str] | None = None) -> int:
     """Run the kubelet; return the exit code: 0 after SIGTERM, 2 for what the user must mend."""
     options = _parser().parse_args(argv)
     logging.basicConfig(format="%(asctime)s %(message)s", level=options.log_level)
-    try:
-        return asyncio.run(_run(options))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return asyncio.run(_run(options))
 
 
 async def _run(options: argparse.Namespace) -> int:
@@ -87,12 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--python", type=Path, default=Path(sys.executable), help="what `python` stands for")
     add("--logs", type=Path, required=True, metavar="DIR", help="pod NAME writes NAME.log here")
     add("--work", type=Path, default=Path(), metavar="DIR", help="the containers' directory")
-    add("--capacity", type=_count, default=_MAX_PODS, metavar="N", help=_CAPACITY_HELP)
+    add("--capacity", type=count, default=_MAX_PODS, metavar="N", help=_CAPACITY_HELP)
     add("--start-delay", type=_seconds, default=0.0, metavar="SECONDS", help=_DELAY_HELP)
     add("--preload", type=_names, default=WORKER_MODULES, metavar="M,M", help=_PRELOAD_HELP)
     add("--execution-api", default=os.environ.get(_EXECUTION_API), metavar="URL", help=_API_HELP)
     add("--simulated-seconds", type=_seconds, default=sleep, metavar="SECONDS", help=_SLEEP_HELP)
-    add("--simulated-concurrency", type=_count, default=10, metavar="N", help=_CALLS_HELP)
+    add("--simulated-concurrency", type=count, default=10, metavar="N", help=_CALLS_HELP)
     add("--log-level", choices=["DEBUG", "INFO", "WARNING"], default="INFO")
     return parser
 
@@ -111,13 +109,6 @@ _CALLS_HELP = "simulated: execution API calls at once (%(default)s)"
 
 def _default_kubeconfig() -> Path:
     return Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
 
 
 def _seconds(text: str) -> float:
