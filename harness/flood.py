@@ -131,8 +131,7 @@ class Floods:
         while flood.running and not enough():
             if self._history.violated.is_set() and not self._whole:
                 return
-            if time.monotonic() - self._told > 10:
-                self._progress = waiting.Every(10.0)
+            if self._progress.due():
                 seen = len(self._history.scheduled)
                 log.info("%d of %d task instances are scheduled", seen, self._wanted)
             self._history.look_for_faults()
