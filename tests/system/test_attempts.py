@@ -41,6 +41,7 @@ class Run:
         self.lab, self.folder, self.seed = lab, folder, seed
         self.violated = threading.Event()
         self.unmet = []
+        self.recorder = None
 
     def begin(self):
         """Attempts have folders of their own."""
@@ -49,6 +50,7 @@ class Run:
         kind = os.environ.get("FIRST", "invalid") if first else "valid"
         told = next(Path(os.environ["HISTORIES"]).glob(f"{kind}-*.ndjson"))
         shutil.copy(told, self.folder / "history.ndjson")
+        self.recorder = SimpleNamespace(header=read(self.folder / "history.ndjson")[0])
         if kind == "invalid":
             self.violated.set()
 
@@ -56,7 +58,7 @@ class Run:
         """Remember what was not met."""
         self.unmet.append(AssumptionEvent(0.0, name, met, str(value), str(wanted)))
 
-    def end(self):
+    def end(self, readers):
         """Judge the history, and what was assumed of it."""
         header, events = read(self.folder / "history.ndjson")
         judge = Judge(header)
