@@ -66,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(judging, "ha_chaos_judging")
     config.pluginmanager.register(Results(config, session), "ha_chaos_results")
     if not hasattr(config, "workerinput"):
-        register = Register(session, Path(given or session.results))
+        register = Register(session)
         config.stash[_REGISTER] = register
         config.pluginmanager.register(register, "ha_chaos_register")
 

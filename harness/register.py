@@ -4,7 +4,6 @@ The process that speaks for the session keeps it: under pytest-xdist the control
 a worker that dies. A reader of a session that was killed sees what it left undone.
 """
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -19,42 +18,26 @@ from harness import cards
 from harness.cards import Card
 from harness.options import Options
 from harness.preflight import looks_only
-from harness.results import Lost, report_lost
 from harness.session import RUNS, Session
 from lab.kind.helm.chart import DEFAULT_VERSION
 from reports.records import SCHEMA, Ended, SessionRecord, worst_end
 from reports.store import SESSION as FILE
 from run.folder import point, write_json
 
-DIED = "The xdist worker died while it ran this test."
-NEVER_RAN = "The session ended before this test ran."
-
 
 class Register:
     """The plugin that keeps session.json, one in each run folder of the session."""
 
-    def __init__(self, session: Session, results: Path) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._results = results
         self._cards: dict[str, Card] = {}
         self._folders: dict[Path, SessionRecord] = {}
         self._running: dict[str, Ended] = {}
-        self._begun: dict[str, float] = {}
 
     @property
     def sessions(self) -> dict[Path, SessionRecord]:
         """Return what session.json says, by run folder; nothing where no test was collected."""
         return self._folders
-
-    @property
-    def undone(self) -> dict[str, Ended | None]:
-        """Return the tests that crashed, and (None) those that never came to their end."""
-        return {
-            test: record.tests.get(test)
-            for record in self._folders.values()
-            for test in record.collected
-            if test not in record.tests or record.tests[test].outcome == "crashed"
-        }
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Begin, where this process collects for itself."""
@@ -99,10 +82,6 @@ class Register:
             collected=[card.test for card in group],
         )
 
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Note when a test began, for one that will not say so itself."""
-        self._begun[nodeid] = time.time()
-
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Take in how one phase of a test ended; the last phase ends the test."""
         ended = _ended(report)
@@ -123,7 +102,7 @@ class Register:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write the end down, and for Allure what no worker could tell.
+        """Write the end down.
 
         A session is not green for having run a test once more: pytest asks for the last attempt
         alone, and its exit status is corrected here.
@@ -136,11 +115,6 @@ class Register:
                 record, ended=_now(), exit_status=int(exitstatus)
             )
             self._save(folder)
-        lost = [
-            Lost(self._cards[test], NEVER_RAN if ended is None else DIED, self._begun.get(test))
-            for test, ended in self.undone.items()
-        ]
-        report_lost(self._results, lost)
 
     def _save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

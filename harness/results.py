@@ -1,22 +1,17 @@
 """Makes Allure's results say where a test ran, whom it is for, and why it ended as it did.
 
-Allure's own plugin writes one result a test when the test is over; what died with an xdist worker,
-or was never run, has none. The controller writes those: a report must not be greener for a crash.
+Only what must happen while a test is at hand: its steps, its files, and what its item knows.
+Allure's own plugin writes the result when the test is over. What died with an xdist worker, or was
+never run, has none: reports/allure makes it of session.json, and shapes all results for a report.
 """
 
 import logging
-import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
 import pytest
-from allure_commons.logger import AllureFileLogger
 from allure_commons.model2 import Label, Link, Parameter, Status, StatusDetails, TestResult
-from allure_commons.utils import md5, uuid4
+from allure_commons.utils import md5
 
 from common.redaction import redact
 from harness import evidence
@@ -71,7 +66,7 @@ class Results:
             return
         try:
             shape(result, card(item, self._session))
-            _tell_end(result, item.stash.get(ENDED, Ended("passed")))
+            _state_end(result, item.stash.get(ENDED, Ended("passed")))
             evidence.attach_captured(item.stash.get(CAPTURED, {}))
             if concluded := item.stash.get(CONCLUDED, None):
                 del item.stash[CONCLUDED]  # it holds what is drawn of a whole history
@@ -96,7 +91,7 @@ def shape(result: TestResult, of: Card) -> None:
         result.links = [*(one for one in result.links if one.url != url), Link("issue", url, name)]
 
 
-def _tell_end(result: TestResult, end: Ended) -> None:
+def _state_end(result: TestResult, end: Ended) -> None:
     """Say in one line why a test did not pass; the witness, or what was raised, is its trace.
 
     Allure takes the newest result of a test for the present one: a later attempt that passed is
@@ -109,50 +104,3 @@ def _tell_end(result: TestResult, end: Ended) -> None:
     details.message = redact(end.reason)
     details.trace = redact(details.trace) if details.trace else None
     result.statusDetails = details
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A test without a result, and why; `begun` in unix seconds, None if it never began."""
-
-    card: Card
-    message: str
-    begun: float | None
-
-
-def report_lost(folder: Path, lost: Sequence[Lost]) -> None:
-    """Write a broken result for each lost test that has no bad one in `folder`.
-
-    Of a test that died and was run again there is a good one, which must not be the newest.
-    """
-    known = _statuses(folder) if lost else {}
-    writer = AllureFileLogger(str(folder)) if lost else None
-    for each in lost:
-        found = known.get(each.card.history_id, set())
-        if writer is not None and not found & {*_STATUS.values()}:
-            now = int(time.time() * 1000)
-            begun = int(each.begun * 1000) if each.begun and not found else now
-            result = TestResult(
-                uuid=uuid4(),
-                status=Status.BROKEN,
-                statusDetails=StatusDetails(message=each.message),
-                start=begun,
-                stop=now,
-            )
-            shape(result, each.card)
-            result.labels.append(Label("framework", "pytest"))
-            writer.report_result(result)
-
-
-def _statuses(folder: Path) -> dict[str, set[str]]:
-    """Return the statuses of the results that there are, by history."""
-
-    class Result(msgspec.Struct):
-        historyId: str = ""  # noqa: N815 - Allure's name
-        status: str = ""
-
-    found: dict[str, set[str]] = defaultdict(set)
-    for path in folder.glob("*-result.json"):
-        result = msgspec.json.decode(path.read_bytes(), type=Result)
-        found[result.historyId].add(result.status)
-    return found

@@ -7,7 +7,7 @@ from allure_commons import model2
 
 from harness.cards import Card
 from harness.evidence import bounded, steps
-from harness.results import Lost, report_lost, shape
+from harness.results import shape
 from oracle.events import Event, FaultEvent, HoldEvent, NoteEvent
 from reports.allure.findings import issue_link
 
@@ -43,7 +43,7 @@ def test_a_file_within_its_bound_is_told_from_begin_to_end(tmp_path: Path) -> No
     assert left_out == path.stat().st_size - told.count("middle\n") * 7 - len(HEAD + TAIL)
 
 
-def test_faults_and_gates_are_steps_that_last() -> None:
+def test_faults_and_holds_are_steps_that_last() -> None:
     happened: list[Event] = [
         FaultEvent(1.0, "begin", "network-latency", "scheduler-2", "50 ms"),
         HoldEvent(2.0, "hold", "running-dag-runs", "scheduler-1"),
@@ -78,18 +78,6 @@ def test_history_goes_on_in_the_same_environment_and_in_no_other() -> None:
     other = [("airflow", "3.0.6"), ("lab", "embedded"), ("schedulers", "3")]
     assert a_card().history_id == a_card(airflow="/elsewhere/airflow.whl").history_id
     assert a_card().history_id != a_card(parameters=other).history_id
-
-
-def test_a_test_that_has_a_result_gets_no_second_one(tmp_path: Path) -> None:
-    lost = [Lost(a_card(), "The xdist worker died while it ran this test.", 12.0)]
-    report_lost(tmp_path, lost)
-    report_lost(tmp_path, lost)
-    assert len(list(tmp_path.glob("*-result.json"))) == 1
-
-
-def test_nothing_is_written_where_nothing_was_lost(tmp_path: Path) -> None:
-    report_lost(tmp_path / "results", [])
-    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_the_pods_of_the_witness_are_shown_before_those_that_failed(ended: Run) 
     judgement = ended.end(collected.readers)
     named = list(collected._pods)
     record = cast("TestRecord", SimpleNamespace())
-    collected.conclude(judgement, record, f"who did what to {named[-1]}")
+    collected.conclude(judgement, record, named[-1])
     assert collected._shown[:1] == named[-1:]
     assert set(collected._failed) <= set(collected._shown)
 
