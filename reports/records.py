@@ -7,6 +7,10 @@ A run folder is one Airflow's part of a session:
     <time>-<airflow>/tests/<test>/...            its history, witness, metrics, logs, timeline
 """
 
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -25,6 +29,61 @@ Verdict = Literal["valid", "invalid", "unknown"]
 
 GRAVITY: tuple[Verdict, ...] = ("invalid", "unknown", "valid")
 """The verdicts, the worst first."""
+
+_REPETITION = re.compile(r"(?:^|-)(\d+-\d+)$")
+_STAMP = re.compile(r"^\d{8}-\d{6}-")
+
+
+@dataclass(frozen=True)
+class TestName:
+    """What a test is called wherever it runs: its pytest id without Airflow and lab.
+
+    suites/test_duplicate_tries.py::test_held[57618-fan-out-embedded-3.0.6-2-5]
+        function test_held, parameters 57618-fan-out; repetition 2-5 (pytest-repeat: 2 of 5)
+    """
+
+    __test__ = False
+
+    path: str
+    function: str
+    parameters: str
+    repetition: str = ""
+
+    @property
+    def bare(self) -> str:
+        """The function and its parameters: the same in every repetition."""
+        return f"{self.function}[{self.parameters}]" if self.parameters else self.function
+
+    @property
+    def short(self) -> str:
+        """The name without its file."""
+        inside = "-".join(filter(None, (self.parameters, self.repetition)))
+        return f"{self.function}[{inside}]" if inside else self.function
+
+    @property
+    def full(self) -> str:
+        """The name with its file."""
+        return f"{self.path}::{self.short}"
+
+
+def name_of(test: str, lab: str, airflows: Collection[str]) -> TestName:
+    """Take the environment out of a pytest id; it may call the Airflow by any of `airflows`."""
+    path, _, name = test.rpartition("::")
+    function, _, inside = name.partition("[")
+    inside = inside.removesuffix("]")
+    names = sorted(filter(None, airflows), key=len, reverse=True)
+    for airflow in [*map(re.escape, names), r"[^-]+"]:
+        if found := re.search(rf"(?:^|(?<=-)){re.escape(lab)}-{airflow}(?:-|$)", inside):
+            inside = (inside[: found.start()] + inside[found.end() :]).strip("-")
+            break
+    repetition = _REPETITION.search(inside)
+    parameters = _REPETITION.sub("", inside)
+    return TestName(path, function, parameters, repetition[1] if repetition else "")
+
+
+def folder_airflow(folder: Path) -> str:
+    """Return the Airflow that a run folder is named after: `<date>-<time>-<airflow>`."""
+    return _STAMP.sub("", folder.name)
 
 
 class Assumption(msgspec.Struct, frozen=True):
@@ -111,6 +170,20 @@ class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @property
+    def name(self) -> TestName:
+        """What the test is called wherever it runs."""
+        run = Path(self.folder).parent.parent
+        return name_of(self.test, self.lab, {folder_airflow(run), self.airflow, self.version})
+
+    @property
+    def tells(self) -> bool:
+        """Whether the run says anything of its known race: it showed it, or was valid.
+
+        A run that broke another promise may have ended before the race could show.
+        """
+        return self.verdict == "valid" or self.shows_known
+
+    @property
     def environment(self) -> str:
         """Where it ran, in words: the same in every report."""
         return environment(self.airflow, self.lab, self.schedulers)
@@ -128,7 +201,7 @@ class Ended(msgspec.Struct, frozen=True):
 
     @property
     def red(self) -> bool:
-        """Whether a session in which a test ended so may not be told to be good."""
+        """Whether a session in which a test ended so may not be called good."""
         return self.outcome in ("broken", "failed", "crashed")
 
 

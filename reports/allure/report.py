@@ -7,14 +7,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from reports.allure import node
-from reports.allure.attempts import RESULTS, gather
-from reports.allure.staging import HISTORY, PAGES, SETTINGS, Settings, Staged, stage
-from reports.store import Shelf
-
-TITLE = "Airflow HA chaos"
+from reports.allure.pasts import RESULTS, gather
+from reports.allure.staging import PAGES, stage
+from reports.store import Runs
 
 _ANALYTICS = re.compile(
     r"\s*<script async src=\"https://www\.googletagmanager\.com/[^\"]*\"></script>"
@@ -54,20 +50,21 @@ class AllureReport:
     problems: tuple[str, ...]
 
 
-def build(shelf: Shelf, out: Path) -> AllureReport | None:
+def build(runs: Runs, out: Path) -> AllureReport | None:
     """Build one static report of all runs in `out`; None, and a line in the log, if it cannot be.
 
-    Nothing is kept between two builds: the history is that of the runs on the shelf.
+    Nothing is kept between two builds: the history is that of the runs.
     """
-    if lacking := node.missing():
-        log.warning("%s", lacking)
+    if problem := node.missing():
+        log.warning("%s", problem)
         return None
     with tempfile.TemporaryDirectory(prefix="ha-chaos-allure-") as temporary:
-        staged = stage(gather(shelf), Path(temporary))
+        folder = Path(temporary)
+        staged = stage(gather(runs), folder)
         log.info("Allure draws %d tests in %d environments.", staged.tests, len(staged.places))
-        ran = _draw(staged, Path(temporary), out)
-        if ran.code == 0 and (Path(temporary) / PAGES).exists():
-            shutil.copytree(Path(temporary) / PAGES, out / PAGES)
+        ran = node.run("generate", [RESULTS], folder, staged.configure(out.resolve()))
+        if ran.code == 0 and (folder / PAGES).exists():
+            shutil.copytree(folder / PAGES, out / PAGES)
     if ran.code != 0 or not (out / "awesome" / "index.html").exists():
         log.warning("No Allure report: Allure failed: %s", ran.last_words)
         return None
@@ -87,18 +84,6 @@ def build(shelf: Shelf, out: Path) -> AllureReport | None:
     )
 
 
-def _draw(staged: Staged, folder: Path, out: Path) -> node.Ran:
-    settings = Settings(
-        title=TITLE,
-        output=str(out.resolve()),
-        history=str(folder / HISTORY),
-        places=staged.places,
-        categories=staged.categories,
-    )
-    (folder / SETTINGS).write_bytes(msgspec.json.encode(settings))
-    return node.run("generate", [RESULTS], folder, folder / SETTINGS)
-
-
 def without_analytics(page: str) -> str:
-    """Take out the script by which every report of Allure's tells Google that it is looked at."""
+    """Take out the script by which every report of Allure's reports its readers to Google."""
     return _ANALYTICS.sub("", page)

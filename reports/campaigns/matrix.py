@@ -1,19 +1,42 @@
-"""`python -m reports matrix`: run versions against scenarios, and show the table."""
+"""`python -m reports matrix`: run versions against scenarios, and show the table.
+
+One question is put to a set of Airflows, a session each, and that can be interrupted at any time.
+The matrix has a folder of its own. `plan.json` says what is asked, so that what is added later is
+comparable; each Airflow has a folder in it, with the run folders of its sessions. An Airflow that
+is decided there is not asked again.
+"""
 
 import argparse
 import logging
-import os
-import random
 import shutil
 import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
+
+import msgspec
 
 from common.errors import UserError
 from common.paths import PROJECT
 from lab.environments import describe, pinned
-from reports.matrix import campaign, table
-from reports.sessions import ALL, PROFILES, Plan, airflows, ask, scenario_names
-from reports.store import read_shelf
+from reports.campaigns.sessions import (
+    ALL,
+    PROFILES,
+    Ask,
+    Plan,
+    add_place,
+    airflows,
+    ask,
+    folder_name,
+    plan_of,
+    positive,
+    scenario_names,
+)
+from reports.matrix.table import table
+from reports.store import Runs, read_runs
+from reports.terminal import coloured
+from run.folder import write_json
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +61,7 @@ examples:
 
 Exits 0 when the table is shown, whatever it says: `python -m reports gate` judges."""
 
+PLAN_FILE = "plan.json"
 INTO = PROJECT / "reports" / "runs" / "matrix"
 
 
@@ -61,7 +85,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--profile",
         choices=list(PROFILES),
         default="quick",
-        help="quick: the gated scenarios; floods: those and the floods that meet a known race; "
+        help="quick: the scenarios; floods: those and the floods that meet a known race; "
         "whole: everything (default: %(default)s)",
     )
     add_place(parser)
@@ -79,67 +103,116 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write it in Markdown, too")
 
 
-def add_place(parser: argparse.ArgumentParser) -> None:
-    """Declare where and with which seed sessions run; `bisect` takes the same."""
-    parser.add_argument("--lab", choices=["embedded", "kind"], default="embedded")
-    parser.add_argument("--schedulers", type=positive, default=2, metavar="N")
-    parser.add_argument(
-        "--seed", type=int, metavar="N", help="the same for all versions (default: random, kept)"
-    )
-
-
-def positive(text: str) -> int:
-    """Read a number of at least 1."""
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
-
-
 def run(options: argparse.Namespace) -> int:
     """Run what is asked for, and show the table; after Ctrl-C, that of what is there."""
     if options.source:
         _show(options.source, options.markdown)
         return 0
-    plan, wanted = _asked(options)
+    specs = airflows(options.airflow or [ALL])
+    for spec in specs:
+        describe(spec)
+    more = {name: getattr(options, name) for name in ("profile", "count", "workers")}
+    asked = plan_of(options, options.scenario, **more)
+    plan = planned(options.into, asked, seed_given=options.seed is not None)
+    log.info("Seed %d; the runs go into %s", plan.seed, options.into)
+    wanted = places(options.into, plan, specs)
     try:
-        campaign.run(plan, wanted, ask, again=options.again)
+        run_all(plan, wanted, ask, again=options.again)
     finally:
         _show([place for place in wanted.values() if place.exists()], options.markdown)
     return 0
 
 
-def _asked(options: argparse.Namespace) -> tuple[Plan, dict[str, Path]]:
-    specs = airflows(options.airflow or [ALL])
-    for spec in specs:
-        describe(spec)
-    plan = Plan(
-        seed=random.randrange(1_000_000) if options.seed is None else options.seed,
-        scenarios=tuple(dict.fromkeys(options.scenario)),
-        profile=options.profile,
-        lab=options.lab,
-        schedulers=options.schedulers,
-        count=options.count,
-        workers=options.workers,
-    )
-    plan = campaign.planned(options.into, plan, seed_given=options.seed is not None)
-    log.info("Seed %d; the runs go into %s", plan.seed, options.into)
-    return plan, campaign.places(options.into, plan, specs)
+def planned(folder: Path, asked: Plan, *, seed_given: bool) -> Plan:
+    """Return the question of the matrix in a folder, and write it down if it is a new one.
+
+    Raises UserError if the folder's matrix asks another one.
+    """
+    path = folder / PLAN_FILE
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, asdict(asked))
+        return asked
+    try:
+        there = msgspec.json.decode(path.read_bytes(), type=Plan)
+    except msgspec.MsgspecError as error:
+        problem = f"{path} is not the plan of a matrix: {error}"
+        raise UserError(problem, "Give --into FOLDER.") from None
+    there = replace(there, workers=asked.workers)
+    meant = asked if seed_given else replace(asked, seed=there.seed)
+    if meant != there:
+        before, now = asdict(there), asdict(meant)
+        differing = [name for name in before if before[name] != now[name]]
+        difference = ", ".join(f"{name} {before[name]}, not {now[name]}" for name in differing)
+        raise UserError(
+            f"{folder} holds a matrix that asks something else: {difference}.",
+            "Give another folder (--into FOLDER), or ask the same.",
+        )
+    return there
+
+
+def places(folder: Path, plan: Plan, wanted: Iterable[str]) -> dict[str, Path]:
+    """Return each Airflow's folder in the matrix's, by its spec.
+
+    What cannot be installed is logged, and left out.
+    """
+    found = {}
+    for spec in wanted:
+        try:
+            found[spec] = folder / folder_name(plan, spec)
+        except UserError as error:
+            log.info("%s is left out: %s", spec, error)
+    return found
+
+
+def run_all(plan: Plan, wanted: Mapping[str, Path], ask: Ask, *, again: bool) -> None:
+    """Ask every Airflow that is not decided yet; one that cannot be asked stops no other."""
+    for spec, place in wanted.items():
+        if not again and decided(place):
+            log.info("%s: decided already, in %s", spec, place)
+            continue
+        log.info("%s: asking", spec)
+        begun = time.monotonic()
+        try:
+            runs = ask(plan, spec, place)
+        except UserError as error:
+            log.info("%s: %s", spec, error)
+        else:
+            log.info("%s: %s (%.0f s)", spec, _summary(runs), time.monotonic() - begun)
+
+
+def decided(place: Path) -> bool:
+    """Tell whether an Airflow's last session ran to its end, and no question is unconfirmed."""
+    try:
+        runs = read_runs([place])
+    except UserError:
+        return False
+    last = runs.folders[-1]
+    cells = table(runs).cells.values()
+    whole = last.session is not None and last.session.ended is not None and not last.missing
+    return whole and bool(cells) and all(cell.status != "unconfirmed" for cell in cells)
+
+
+def _summary(runs: Runs) -> str:
+    """Say in a line what a session found."""
+    cells = table(runs).cells
+    parts = [f"{asked.name} {cell.text(bounds=False)}" for (_, asked), cell in cells.items()]
+    return "; ".join(parts) or "no test ended"
 
 
 def _show(sources: list[Path], file: Path | None) -> None:
     if not sources:
-        raise UserError("No Airflow was asked.", "See what is told above.")
-    shelf = read_shelf(sources)
-    for problem in shelf.problems:
+        raise UserError("No Airflow was asked.", "The reasons are above.")
+    runs = read_runs(sources)
+    for problem in runs.problems:
         log.info("%s", problem)
-    matrix = table(shelf)
+    matrix = table(runs)
     if not matrix.rows:
-        raise UserError("No test can be read from these runs.", "See what is told above.")
+        raise UserError("No test can be read from these runs.", "The reasons are above.")
     if file is not None:
         try:
             file.write_text(matrix.markdown())
         except OSError as error:
             raise UserError(f"{file} cannot be written: {error.strerror}") from error
-    tty = sys.stdout.isatty()
-    colour = tty and not os.environ.get("NO_COLOR")
-    print(matrix.text(colour=colour, width=shutil.get_terminal_size().columns if tty else 120))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 120
+    print(matrix.text(colour=coloured(sys.stdout), width=width))

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from reports import dashboard
-from reports.gate import read_policy
-from reports.store import read_shelf
+from reports.dashboard.assembly import build
+from reports.gate.policy import read_policy
+from reports.store import read_runs
 
 DESCRIPTION = """\
 Builds the dashboard of all runs: one folder of static pages, to be opened in a browser.
@@ -50,6 +50,6 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Build it; the page to open is the last line on stdout."""
     policy = read_policy(options.policy)
-    shelf = read_shelf(options.runs or [Path("reports/runs")])
-    print(dashboard.build(shelf, options.out, policy, allure=not options.no_allure))
+    runs = read_runs(options.runs or [Path("reports/runs")])
+    print(build(runs, options.out, policy, allure=not options.no_allure))
     return 0

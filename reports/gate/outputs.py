@@ -1,58 +1,125 @@
-"""The decision for a terminal: a table, and the answer in the last line."""
+"""The decision for its readers: a terminal, a pull request (Markdown), a CI server (JUnit)."""
 
-import os
 import shutil
-import textwrap
-from collections.abc import Iterator
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Sequence
 from typing import TextIO
+from xml.etree.ElementTree import Element, SubElement
 
-from reports.gate.decision import ORDER, Decision, Row, Standing, Status
+from rich.text import Text
 
-_COLOURS: dict[Status, str] = {
-    "fail": "\x1b[31m",
-    "unknown": "\x1b[33m",
-    "accepted": "\x1b[36m",
-    "pass": "\x1b[32m",
+from reports.gate.decision import Decision, Row, Standing, Status
+from reports.terminal import coloured, grid, rendered
+
+LONGEST = 60_000
+"""Characters; a comment on GitHub may have 65,536."""
+
+_CELL = 1_000
+_COLOURS: dict[Status | Standing, str] = {
+    **dict.fromkeys(("fail", "not safe"), "red"),
+    **dict.fromkeys(("unknown", "cannot tell"), "yellow"),
+    **dict.fromkeys(("accepted", "accepted risks"), "cyan"),
+    **dict.fromkeys(("pass", "safe"), "green"),
 }
-_SUM: dict[Standing, Status] = {
-    "safe": "pass",
-    "accepted risks": "accepted",
-    "not safe": "fail",
-    "cannot tell": "unknown",
-}
-_BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
-_NARROWEST, _WIDEST = 80, 160
-_STATUS, _CHECK = 9, 14
+_SIGNS: dict[Status, str] = {"fail": "✗", "unknown": "?", "accepted": "~", "pass": "✓"}
+_TAGS = {"fail": "failure", "unknown": "error", "accepted": "skipped"}
+_HEAD = "| | check | subject | finding |\n| --- | --- | --- | --- |"
 
 
 def write(decision: Decision, out: TextIO, quiet: bool = False) -> None:
-    """Print the findings, what decides last and next to the answer; quiet: the answer alone.
-
-    Colours only on a terminal, and not where NO_COLOR is set.
-    """
-    colour = out.isatty() and not os.environ.get("NO_COLOR")
-    width = min(_WIDEST, max(_NARROWEST, shutil.get_terminal_size((120, 24)).columns))
+    """Print the findings, what decides last and next to the answer; quiet: the answer alone."""
+    colour = coloured(out)
     if not quiet:
-        rows = sorted(decision.checks, key=lambda row: ORDER.index(row.status), reverse=True)
-        out.writelines(f"{line}\n" for line in _table(rows, width, colour))
-        out.write("\n")
-    sentence = decision.sentence
-    shown = f"{_BOLD}{_COLOURS[_SUM[decision.standing]]}{sentence}{_PLAIN}"
-    out.write(f"{shown if colour else sentence}\n")
+        table = grid(2)
+        for row in reversed(decision.in_order):
+            between = ": " if row.status == "pass" else "\n"
+            shown = Text(row.status, style=_COLOURS[row.status])
+            table.add_row(shown, row.check, Text(f"{row.subject}{between}{row.detail}"))
+        width = min(160, max(80, shutil.get_terminal_size((120, 24)).columns))
+        out.write(f"{rendered(table, colour=colour, width=width)}\n")
+    answer = grid(0)
+    answer.add_row(Text(decision.sentence, style=f"bold {_COLOURS[decision.standing]}"))
+    out.write(rendered(answer, colour=colour))
 
 
-def _table(rows: list[Row], width: int, colour: bool) -> Iterator[str]:
-    """Lay out the rows: a finding begins a line of its own, what passed is kept short."""
-    indent = " " * (_STATUS + _CHECK)
-    for row in rows:
-        status = row.status.ljust(_STATUS)
-        shown = f"{_COLOURS[row.status]}{status}{_PLAIN}" if colour else status
-        told = [row.subject, row.detail]
-        paragraphs = [": ".join(told)] if row.status == "pass" else told
-        lines = [line for text in paragraphs for line in _wrapped(text, width - len(indent))]
-        yield f"{shown}{row.check.ljust(_CHECK)}{lines[0]}"
-        yield from (f"{indent}{line}" for line in lines[1:])
+def markdown(decision: Decision) -> str:
+    """Return a summary that is short enough for a comment: what decides first, the rest folded."""
+    rows = decision.in_order
+    loud = [_line(row) for row in rows if row.status != "pass"]
+    quiet = [_line(row) for row in rows if row.status == "pass"]
+    parts = [f"## Release gate: {decision.sentence}\n"]
+    if decision.risks:
+        parts.append(f"Accepted risks: {', '.join(map(_cell, decision.risks))}.\n")
+    if loud:
+        parts.append(_table(loud, LONGEST * 2 // 3))
+    if quiet:
+        folded = _table(quiet, LONGEST // 4)
+        parts.append(f"<details><summary>{len(quiet)} passed</summary>\n\n{folded}\n</details>\n")
+    policy = decision.policy
+    parts.append(f"Policy `{policy.path}`, sha256 `{policy.sha256[:12]}`, {decision.today}.")
+    return "\n".join(parts) + "\n"
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
+def _table(lines: Sequence[str], most: int) -> str:
+    """Return a table of as many lines as there is room for, and say how many are left out."""
+    shown: list[str] = []
+    length = 0
+    for line in lines:
+        length += len(line) + 1
+        if length > most:
+            break
+        shown.append(line)
+    left = len(lines) - len(shown)
+    more = f"\n{left} more are in gate.json.\n" if left else ""
+    return "\n".join([_HEAD, *shown]) + f"\n{more}"
+
+
+def _line(row: Row) -> str:
+    sign = f"{_SIGNS[row.status]} {row.status}"
+    return f"| {sign} | {row.check} | {_cell(row.subject)} | {_cell(row.detail)} |"
+
+
+def _cell(text: str) -> str:
+    """Keep a text inside its cell, and no markup of its own in it."""
+    short = text if len(text) <= _CELL else f"{text[:_CELL]}…"
+    for sign in "\\`*_|[]#":
+        short = short.replace(sign, f"\\{sign}")
+    return short.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def junit(decision: Decision) -> str:
+    """Return JUnit XML: a violation is a failure, what cannot be told an error.
+
+    What is accepted counts as skipped: neither good nor bad, and seen.
+    """
+    root = Element("testsuites", {"name": "airflow-ha-chaos gate", **_counts(decision.checks)})
+    for check in dict.fromkeys(row.check for row in decision.checks):
+        rows = [row for row in decision.checks if row.check == check]
+        skipped = sum(row.status == "accepted" for row in rows)
+        counts = {**_counts(rows), "skipped": str(skipped)}
+        suite = SubElement(root, "testsuite", {"name": check, **counts})
+        for row in rows:
+            _case(suite, row)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _counts(rows: Sequence[Row]) -> dict[str, str]:
+    counted = Counter(row.status for row in rows)
+    return {
+        "tests": str(len(rows)),
+        "failures": str(counted["fail"]),
+        "errors": str(counted["unknown"]),
+        "time": "0",
+    }
+
+
+def _case(suite: Element, row: Row) -> None:
+    names = {"classname": f"gate.{row.check}", "name": row.subject, "time": "0"}
+    case = SubElement(suite, "testcase", names)
+    if row.status == "pass":
+        SubElement(case, "system-out").text = row.detail
+    else:
+        kind = {} if row.status == "accepted" else {"type": row.status}
+        SubElement(case, _TAGS[row.status], {"message": row.detail, **kind})
