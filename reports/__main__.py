@@ -1,4 +1,12 @@
-"""`python -m reports`: what people look at, and the gate that holds a release."""
+"""What people look at, and the gate that holds a release.
+
+examples:
+  python -m reports build
+  python -m reports timeline reports/runs/latest
+  python -m reports gate reports/runs --policy reports/policy.yaml
+  python -m reports matrix --airflow all
+  python -m reports bisect --scenario 57618 --good 3.3.2 --bad 3.0.6
+"""
 
 import argparse
 import importlib
@@ -21,21 +29,9 @@ COMMANDS = {
 }
 """The commands: in which package the module of that name is, and what it does."""
 
-EPILOG = """\
-examples:
-  python -m reports build
-  python -m reports timeline reports/runs/latest
-  python -m reports gate reports/runs --policy reports/policy.yaml
-  python -m reports matrix --airflow all
-  python -m reports bisect --scenario 57618 --good 3.3.2 --bad 3.0.6
-"""
-
 
 class Command(Protocol):
-    """A command's module."""
-
-    DESCRIPTION: str
-    EPILOG: str
+    """A command's module; its docstring is what --help says."""
 
     def add(self, parser: argparse.ArgumentParser) -> None:
         """Declare its arguments."""
@@ -50,14 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = next((word for word in given if word in COMMANDS), None)
     plain = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        prog="python -m reports", description=__doc__, epilog=EPILOG, formatter_class=plain
+        prog="python -m reports", description=__doc__, formatter_class=plain
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (package, summary) in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, formatter_class=plain)
         if chosen in (None, name):
             command = cast(Command, importlib.import_module(f"{package}.{name}"))
-            subparser.description, subparser.epilog = command.DESCRIPTION, command.EPILOG
+            subparser.description = command.__doc__
             subparser.set_defaults(run=command.run)
             command.add(subparser)
     options = parser.parse_args(given)

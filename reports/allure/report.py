@@ -4,7 +4,6 @@ import logging
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from reports.allure import node
@@ -34,25 +33,10 @@ document.addEventListener("load", ({ target }) => {
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class AllureReport:
-    """Where the report is (`awesome` is the tests, `dashboard` the charts), and what is in it.
+def build(runs: Runs, out: Path) -> Path | None:
+    """Build one static report of all runs in `out`; return its index.
 
-    `problems` says in a line each what could not be read or attached.
-    """
-
-    index: Path
-    awesome: Path
-    dashboard: Path
-    tests: int
-    environments: tuple[str, ...]
-    categories: tuple[str, ...]
-    problems: tuple[str, ...]
-
-
-def build(runs: Runs, out: Path) -> AllureReport | None:
-    """Build one static report of all runs in `out`; None, and a line in the log, if it cannot be.
-
+    Where it cannot be built, a line in the log says why, and there is None.
     Nothing is kept between two builds: the history is that of the runs.
     """
     if problem := node.missing():
@@ -73,15 +57,7 @@ def build(runs: Runs, out: Path) -> AllureReport | None:
         page.write_text(text.replace("</body>", _OPENER), encoding="utf-8")
     for problem in staged.problems:
         log.warning("Allure report: %s", problem)
-    return AllureReport(
-        index=out / "index.html",
-        awesome=out / "awesome" / "index.html",
-        dashboard=out / "dashboard" / "index.html",
-        tests=staged.tests,
-        environments=tuple(place.label for place in staged.places),
-        categories=tuple(category.name for category in staged.categories),
-        problems=tuple(staged.problems),
-    )
+    return out / "index.html"
 
 
 def without_analytics(page: str) -> str:

@@ -1,4 +1,24 @@
-"""`python -m reports bisect`: find the first release that has, or has not, a race."""
+"""Finds the first release in which a race is fixed, or broken where --good is older than --bad.
+
+Its scenario is run on releases between the two. With --patch instead of --good, finds which of
+several patches of one Airflow removes the race.
+
+Both ends are tried first. One run that shows the race decides a release; that it is clean takes
+as many runs as are asked for by --rate and --confidence. A release that cannot be installed, or
+that no run can judge, is skipped; the answer is then a range, if it is next to it.
+
+Releases are ordered by version. Airflow's lines overlap in time, and a fix that was carried back
+to an older line turns the answer twice: what is found is one of these places. The matrix shows all.
+
+Ctrl-C keeps what is there, also SIGKILL; the same command goes on from there.
+
+examples:
+  python -m reports bisect --scenario 57618 --good 3.3.2 --bad 3.0.6
+  python -m reports bisect --scenario 57618 --good 3.3.2 --bad 3.0.6 --pinned --dry-run
+  python -m reports bisect --scenario 57618 --bad 3.1.8 --patch guard=~/src/a --patch joins=b.whl
+
+Exits 0 with an answer, 2 when it cannot tell (skipped releases, ends that do not differ).
+"""
 
 import argparse
 import logging
@@ -21,28 +41,6 @@ from reports.statistics import Sequential
 log = logging.getLogger(__name__)
 
 CANNOT_TELL = 2
-
-DESCRIPTION = """\
-Finds the first release in which a race is fixed (or broken, where --good is older than --bad), by
-running its scenario on releases between the two; or says which of several patches of one
-Airflow removes it.
-
-Both ends are tried first. One run that shows the race decides a release; that it is clean takes
-as many runs as are asked for by --rate and --confidence. A release that cannot be installed, or
-that no run can judge, is skipped; the answer is then a range, if it is next to it.
-
-Releases are ordered by version. Airflow's lines overlap in time, and a fix that was carried back
-to an older line turns the answer twice: what is found is one of these places. The matrix shows all.
-
-Ctrl-C keeps what is there, also SIGKILL; the same command goes on from there."""
-
-EPILOG = """\
-examples:
-  python -m reports bisect --scenario 57618 --good 3.3.2 --bad 3.0.6
-  python -m reports bisect --scenario 57618 --good 3.3.2 --bad 3.0.6 --pinned --dry-run
-  python -m reports bisect --scenario 57618 --bad 3.1.8 --patch guard=~/src/a --patch joins=b.whl
-
-Exits 0 with an answer, 2 when it cannot tell (skipped releases, ends that do not differ)."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:

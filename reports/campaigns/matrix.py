@@ -1,9 +1,22 @@
-"""`python -m reports matrix`: run versions against scenarios, and show the table.
+"""Puts the same question to several versions of Airflow, and shows which race each of them has.
 
-One question is put to a set of Airflows, a session each, and that can be interrupted at any time.
-The matrix has a folder of its own. `plan.json` says what is asked, so that what is added later is
-comparable; each Airflow has a folder in it, with the run folders of its sessions. An Airflow that
-is decided there is not asked again.
+reproduced      a run showed the race
+clean           all runs could tell, and none showed it; with the rate that it can have at most
+unconfirmed     no run could tell, or one broke another promise, or a release that is known to be
+                affected did not show it
+not applicable  all runs were skipped, here
+
+The matrix has a folder of its own, with what is asked in plan.json, and a folder for each Airflow,
+with the run folders of its sessions. Ctrl-C keeps what is there; the same command goes on from
+there, for a version that is decided in the matrix's folder is not run again.
+
+examples:
+  python -m reports matrix --airflow all
+  python -m reports matrix --airflow 3.0.6 --airflow ~/src/airflow --scenario 57618 --count 10
+  python -m reports matrix --airflow all --profile floods --into reports/runs/floods
+  python -m reports matrix --from reports/runs --markdown matrix.md
+
+Exits 0 when the table is shown, whatever it says: `python -m reports gate` judges.
 """
 
 import argparse
@@ -39,27 +52,6 @@ from reports.terminal import coloured
 from run.folder import write_json
 
 log = logging.getLogger(__name__)
-
-DESCRIPTION = """\
-Puts the same question to several versions of Airflow, and shows which race each of them has.
-
-reproduced      a run showed the race
-clean           all runs could tell, and none showed it; with the rate that it can have at most
-unconfirmed     no run could tell, or one broke another promise, or a release that is known to be
-                affected did not show it
-not applicable  all runs were skipped, here
-
-Ctrl-C keeps what is there; the same command goes on from there, for a version that is decided in
-the matrix's folder is not run again."""
-
-EPILOG = """\
-examples:
-  python -m reports matrix --airflow all
-  python -m reports matrix --airflow 3.0.6 --airflow ~/src/airflow --scenario 57618 --count 10
-  python -m reports matrix --airflow all --profile floods --into reports/runs/floods
-  python -m reports matrix --from reports/runs --markdown matrix.md
-
-Exits 0 when the table is shown, whatever it says: `python -m reports gate` judges."""
 
 PLAN_FILE = "plan.json"
 INTO = PROJECT / "reports" / "runs" / "matrix"

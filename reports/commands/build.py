@@ -1,4 +1,15 @@
-"""`python -m reports build`: the dashboard of all runs."""
+"""The dashboard of all runs: one folder of static pages, to be opened in a browser.
+
+index.html says which Airflow versions are safe to run with several schedulers, which are not and
+why, with the race drawn. Beside it are the matrix, a page for every run with its witnesses and
+timelines, the gate's decision (gate.md, gate.json), and the Allure report where Node.js is there.
+The old report stays whole until the new one is.
+
+examples:
+  python -m reports build
+  python -m reports build reports/runs/latest --out /tmp/one-run
+  python -m reports build --no-allure
+"""
 
 import argparse
 from pathlib import Path
@@ -6,21 +17,6 @@ from pathlib import Path
 from reports.dashboard.assembly import build
 from reports.gate.policy import read_policy
 from reports.store import read_runs
-
-DESCRIPTION = """\
-Builds the dashboard of all runs: one folder of static pages, to be opened in a browser.
-
-index.html says which Airflow versions are safe to run with several schedulers, which are not and
-why, with the race drawn. Beside it are the matrix, a page for every run with its witnesses and
-timelines, the gate's decision (gate.md, gate.json), and the Allure report where Node.js is there.
-The old report stays whole until the new one is."""
-
-EPILOG = """\
-examples:
-  python -m reports build
-  python -m reports build reports/runs/latest --out /tmp/one-run
-  python -m reports build --no-allure
-"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,18 @@
-"""`python -m reports gate`: hold runs against a policy, and exit 0, 1 or 2."""
+"""Decides from what sessions left behind whether a release may go out.
+
+  0  safe: everything asked for was done, and no promise was broken; or safe but for N accepted
+     risks: none was broken but those that the policy accepts by name
+  1  not safe: a promise was broken, or it is slower than the last release beyond doubt
+  2  cannot tell: something is missing, unknown or unreadable, or the suite has lost its teeth
+
+A violation counts whatever ran later; an unknown verdict until the same test tells in the same
+environment; a skipped test for nothing. The policy says what is accepted, until when, and why.
+
+examples:
+  python -m reports gate reports/runs
+  python -m reports gate reports/runs --airflow 3.3.2 --out gate
+  python -m reports gate night1/ night2/ --policy my-policy.yaml --against 3.2.0
+"""
 
 import argparse
 import sys
@@ -12,25 +26,6 @@ from reports.store import read_runs
 from run.folder import write_json
 
 POLICY = Path("reports/policy.yaml")
-
-DESCRIPTION = """\
-Decides from what sessions left behind whether a release may go out.
-
-  0  safe: everything asked for was done, and no promise was broken; or safe but for N accepted
-     risks: none was broken but those that the policy accepts by name
-  1  not safe: a promise was broken, or it is slower than the last release beyond doubt
-  2  cannot tell: something is missing, unknown or unreadable, or the suite has lost its teeth
-"""
-
-EPILOG = """\
-examples:
-  python -m reports gate reports/runs
-  python -m reports gate reports/runs --airflow 3.3.2 --out gate
-  python -m reports gate night1/ night2/ --policy my-policy.yaml --against 3.2.0
-
-A violation counts whatever ran later; an unknown verdict until the same test tells in the same
-environment; a skipped test for nothing. The policy says what is accepted, until when, and why.
-"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:

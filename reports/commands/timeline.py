@@ -1,4 +1,14 @@
-"""`python -m reports timeline RUN...`: draw histories, and tell their witnesses."""
+"""Draws the history of each test: timeline.html, a page to explore that needs no network.
+
+Where a promise was broken, also witness.svg and witness.png, a picture of how that came about.
+
+examples:
+  python -m reports timeline reports/runs/latest
+  python -m reports timeline reports/runs/latest/tests/test_held-57618-start-task-embedded-3.0.6
+  python -m reports timeline somewhere/history.ndjson
+
+exit codes: 0, or 2 if any history could not be read.
+"""
 
 import argparse
 import sys
@@ -11,20 +21,6 @@ from reports.timeline.picture import PICTURE, paint
 from reports.timeline.source import HISTORY, open_source
 from reports.timeline.survey import survey
 from reports.timeline.terminal import tell
-
-DESCRIPTION = """\
-Draw the history of each test: timeline.html, a page to explore that needs no network, and, where
-a promise was broken, witness.svg and witness.png, a picture of how that came about.
-"""
-
-EPILOG = """\
-examples:
-  python -m reports timeline reports/runs/latest
-  python -m reports timeline reports/runs/latest/tests/test_gated-57618-start-task-embedded-3.0.6
-  python -m reports timeline somewhere/history.ndjson
-
-exit codes: 0, or 2 if any history could not be read.
-"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:

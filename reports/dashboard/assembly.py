@@ -102,12 +102,12 @@ def _draw(
 
 def _allure(runs: Runs, into: Path) -> AllureLink:
     try:
-        made = report.build(runs, into)
+        index = report.build(runs, into)
     except UserError as error:
         return AllureLink("", str(error))
-    if made is None:
+    if index is None:
         return AllureLink("", "it needs Node.js and npm, and they are not here.")
-    return AllureLink(f"allure/{made.index.relative_to(into)}", "")
+    return AllureLink(f"allure/{index.relative_to(into)}", "")
 
 
 def _hidden(data: Any) -> Any:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from reports.gate.decision import Row, row_of, shortened
+from reports.gate.decision import Check, Row, Status, row_of, shortened
 from reports.gate.evidence import Evidence, grouped, question, subject, where
 from reports.gate.policy import KnownBad, OracleHealth, within
 from reports.trials import Trial
 
-CHECK = "oracle health"
+CHECK: Check = "oracle health"
 
 
 def oracle_health(evidence: Evidence, wanted: OracleHealth) -> Iterator[Row]:
@@ -26,7 +26,7 @@ def oracle_health(evidence: Evidence, wanted: OracleHealth) -> Iterator[Row]:
         yield from (row for row in rows if row.status != "pass")
         if caught := [row for row in rows if row.status == "pass"]:
             places = sorted({row.subject.partition(" on ")[2] for row in caught})
-            status = "pass"
+            status: Status = "pass"
             detail = f"still caught, by {len(caught)} tests: {shortened(places, between='; ')}"
         else:
             status = "unknown"

@@ -1,9 +1,11 @@
 """The decision for its readers: a terminal, a pull request (Markdown), a CI server (JUnit)."""
 
+import re
 import shutil
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TextIO
 from xml.etree.ElementTree import Element, SubElement
 
@@ -46,8 +48,8 @@ def write(decision: Decision, out: TextIO, quiet: bool = False) -> None:
 def markdown(decision: Decision) -> str:
     """Return a summary that is short enough for a comment: what decides first, the rest folded."""
     rows = decision.in_order
-    loud = [_line(row) for row in rows if row.status != "pass"]
-    quiet = [_line(row) for row in rows if row.status == "pass"]
+    loud = [row for row in rows if row.status != "pass"]
+    quiet = [row for row in rows if row.status == "pass"]
     parts = [f"## Release gate: {decision.sentence}\n"]
     if decision.risks:
         parts.append(f"Accepted risks: {', '.join(map(_cell, decision.risks))}.\n")
@@ -61,31 +63,25 @@ def markdown(decision: Decision) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _table(lines: Sequence[str], most: int) -> str:
-    """Return a table of as many lines as there is room for, and say how many are left out."""
-    shown: list[str] = []
-    length = 0
-    for line in lines:
-        length += len(line) + 1
-        if length > most:
-            break
-        shown.append(line)
+def _table(rows: Sequence[Row], most: int) -> str:
+    """Return a table of as many rows as there is room for, and say how many are left out."""
+    lines = [
+        f"| {_SIGNS[row.status]} {row.status} | {row.check} | {_cell(row.subject)} "
+        f"| {_cell(row.detail)} |"
+        for row in rows
+    ]
+    lengths = accumulate(len(line) + 1 for line in lines)
+    shown = [line for line, length in zip(lines, lengths, strict=True) if length <= most]
     left = len(lines) - len(shown)
     more = f"\n{left} more are in gate.json.\n" if left else ""
     return "\n".join([_HEAD, *shown]) + f"\n{more}"
 
 
-def _line(row: Row) -> str:
-    sign = f"{_SIGNS[row.status]} {row.status}"
-    return f"| {sign} | {row.check} | {_cell(row.subject)} | {_cell(row.detail)} |"
-
-
 def _cell(text: str) -> str:
     """Keep a text inside its cell, and no markup of its own in it."""
     short = text if len(text) <= _CELL else f"{text[:_CELL]}…"
-    for sign in "\\`*_|[]#":
-        short = short.replace(sign, f"\\{sign}")
-    return short.replace("<", "&lt;").replace(">", "&gt;")
+    escaped = re.sub(r"([\\`*_|\[\]#])", r"\\\1", short)
+    return escaped.replace("<", "&lt;").replace(">", "&gt;")
 
 
 def junit(decision: Decision) -> str:

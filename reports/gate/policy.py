@@ -5,7 +5,7 @@ specifier good, and every acceptance must have an end, at most a year away.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from hashlib import sha256
@@ -276,7 +276,7 @@ def _faults(policy: Policy, today: date) -> Iterator[tuple[str, str]]:
         if alike in seen:
             yield place, f"{each.name} is accepted twice for Airflow {each.airflow}"
         seen.append(alike)
-    lists = {
+    lists: dict[str, Sequence[str]] = {
         "completeness.scenarios": policy.completeness.scenarios,
         "completeness.labs": policy.completeness.labs,
         "completeness.versions": policy.completeness.versions,

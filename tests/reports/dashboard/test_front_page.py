@@ -13,7 +13,7 @@ import pytest
 from reports.dashboard import assembly
 from reports.dashboard.versions import sentence
 from reports.gate.decision import Row
-from reports.gate.policy import Acceptance, Policy, Safety
+from reports.gate.policy import Acceptance, InvariantName, Policy, Safety, Specifier
 from reports.store import read_runs
 from tests.reports.dashboard.folders import CATCHES, CLEAN, LOST, POLICY, RACE, make_run
 
@@ -116,8 +116,8 @@ def test_a_build_of_ones_own_is_not_the_release_that_it_calls_itself(tmp_path: P
 def test_what_the_policy_accepts_is_no_promise_kept(tmp_path: Path) -> None:
     make_run(tmp_path / "runs", "3.3.2", CLEAN, LOST, task_instances=500)
     accepted = Acceptance(
-        invariants=["no-lost-task"],
-        airflow=">=3",
+        invariants=[InvariantName("no-lost-task")],
+        airflow=Specifier(">=3"),
         reason="a reason",
         owner="somebody",
         until=date.today() + timedelta(days=9),
