@@ -30,6 +30,7 @@ Verdict = Literal["valid", "invalid", "unknown"]
 GRAVITY: tuple[Verdict, ...] = ("invalid", "unknown", "valid")
 """The verdicts, the worst first."""
 
+_ISSUE = re.compile(r"https://github\.com/([^/]+/[^/]+)/issues/(\d+)$")
 _REPETITION = re.compile(r"(?:^|-)(\d+-\d+)$")
 _STAMP = re.compile(r"^\d{8}-\d{6}-")
 
@@ -111,12 +112,24 @@ class Known(msgspec.Struct, frozen=True):
     by_design: bool
     breaks: list[str]
 
+    @property
+    def link(self) -> tuple[str, str] | None:
+        """The issue's URL, and how people write it: apache/airflow#57618; None without a URL."""
+        if found := _ISSUE.match(self.issue):
+            return self.issue, f"{found[1]}#{found[2]}"
+        return (self.issue, self.issue) if self.issue.startswith("https://") else None
+
+    @property
+    def url(self) -> str:
+        """The issue's URL; empty where it was never filed."""
+        return self.issue if self.link else ""
+
 
 class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One test's `verdict.json`; its `folder` is filled in by the reader.
 
     `build` is a digest of the code that was tested, on which evidence may be added up: a label such
-    as 3.0.6 tells what was asked for. It is empty in records older than it. `packages` are the
+    as 3.0.6 says what was asked for. It is empty in records older than it. `packages` are the
     versions of Airflow's parts, SQLAlchemy and the database drivers, `drivers` those that were
     used, the synchronous one first.
     """
@@ -161,13 +174,16 @@ class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset(name for name, number in self.violations.items() if number)
 
     @property
+    def shown(self) -> Known | None:
+        """The known race that its test is about, if the run showed it."""
+        if self.verdict == "invalid" and self.known and self.broken & set(self.known.breaks):
+            return self.known
+        return None
+
+    @property
     def shows_known(self) -> bool:
         """Whether the run showed the known race that its test is about."""
-        return (
-            self.verdict == "invalid"
-            and self.known is not None
-            and bool(self.broken & set(self.known.breaks))
-        )
+        return self.shown is not None
 
     @property
     def name(self) -> TestName:
@@ -176,7 +192,7 @@ class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
         return name_of(self.test, self.lab, {folder_airflow(run), self.airflow, self.version})
 
     @property
-    def tells(self) -> bool:
+    def informative(self) -> bool:
         """Whether the run says anything of its known race: it showed it, or was valid.
 
         A run that broke another promise may have ended before the race could show.

@@ -13,12 +13,10 @@ import msgspec
 
 from common.redaction import excerpt
 from reports.allure.pasts import Past, ReportedTrial
-from reports.records import Known, TestRecord
+from reports.records import TestRecord
 
 LABEL = "finding"
 """The label that carries a finding's name."""
-
-_ISSUE = re.compile(r"https://github\.com/([^/]+/[^/]+)/issues/(\d+)$")
 
 NEW = "New violation"
 BEFORE = "Flaky: an older run of this build broke a promise"
@@ -60,11 +58,11 @@ def find(past: Past) -> Finding | None:
 
 
 def _violation(record: TestRecord) -> Finding:
-    what = violations(record)
-    if record.known is None or not record.known.affected or not record.shows_known:
+    what, known = violations(record), record.shown
+    if known is None or not known.affected:
         return Finding(NEW, what)
-    prefix = BY_DESIGN if record.known.by_design else KNOWN
-    return Finding(f"{prefix}{known_as(record.known)}", what)
+    name = known.link[1] if known.link else known.title
+    return Finding(f"{BY_DESIGN if known.by_design else KNOWN}{name}", what)
 
 
 def _without_violation(trial: ReportedTrial) -> Finding | None:
@@ -89,19 +87,6 @@ def _without_violation(trial: ReportedTrial) -> Finding | None:
 def violations(record: TestRecord) -> str:
     """Name the broken invariants, and how often each was."""
     return ", ".join(f"{name} {count}" for name, count in record.violations.items() if count)
-
-
-def known_as(known: Known) -> str:
-    """Name a known race as people do: apache/airflow#57618, else by its title."""
-    link = issue_link(known.issue)
-    return link[1] if link else known.title
-
-
-def issue_link(issue: str) -> tuple[str, str] | None:
-    """Return an issue's URL and its short name; None where it was never filed."""
-    if found := _ISSUE.match(issue):
-        return issue, f"{found[1]}#{found[2]}"
-    return (issue, issue) if issue.startswith("https://") else None
 
 
 def categories(findings: Iterable[Finding]) -> list[Category]:

@@ -14,7 +14,7 @@ it is kept out (tests/reports/allure/test_traps.py shows each):
 - a failure that is marked known or muted is not counted, and a result that cannot be read is
   passed over in silence: ours are staged without marks, and counted first;
 - on Node.js 20 the command crashes, with the exit code of a gate that failed: our configuration
-  brings what it lacks, and an answer without the names of rules is no answer.
+  adds what is missing, and an answer without the names of rules is no answer.
 
 Known races are left to the policy, which accepts by name and date.
 """
@@ -67,7 +67,7 @@ def evaluate(runs: Runs, minimum_tests: int) -> tuple[Answer, str] | None:
 def with_silent(answer: tuple[Answer, str], silent: Sequence[str]) -> tuple[Answer, str]:
     """Return Allure's answer, and that of the tests whose results do not say how they ended.
 
-    A broken promise is one whatever else cannot be told.
+    A broken promise is one, whatever else is unknown.
     """
     if not silent or answer[0] == "fail":
         return answer

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.redaction import excerpt, redact
-from reports.allure.findings import LABEL, Finding, issue_link
+from reports.allure.findings import LABEL, Finding
 from reports.allure.pasts import Raw, ReportedTrial
 from reports.records import Outcome
 
@@ -32,7 +32,7 @@ _NO_CONCERN = ("host", "thread", "framework", "language")
 
 
 def identity(text: str) -> str:
-    """Return Allure's hash of a name; it is no protection of anything."""
+    """Return Allure's hash of a name; it protects nothing."""
     return md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -199,8 +199,6 @@ def _links(trial: ReportedTrial) -> list[Any]:
     """Give the links that came with the result, and one to the known issue."""
     given = list((trial.result.raw.get("links") if trial.result else None) or ())
     known = trial.record.known if trial.record else None
-    if known and (link := issue_link(known.issue)):
-        url, name = link
-        if all(each.get("url") != url for each in given):
-            given.append({"type": "issue", "url": url, "name": name})
+    if known and known.link and all(each.get("url") != known.url for each in given):
+        given.append({"type": "issue", "url": known.url, "name": known.link[1]})
     return given

@@ -1,7 +1,7 @@
 """One step of a bisect: is the race in this Airflow? Asked again until that is clear.
 
 One run proves that it is. That it is not takes as many runs as the sequential test wants, each of
-which could tell, and at least one of every permutation. What cannot be told after some sessions
+which could tell, and at least one of every permutation. What is not clear after some sessions
 is skipped, as `git bisect skip` does.
 """
 
@@ -72,8 +72,8 @@ def decide(airflow: str, runner: Runner, rule: StopRule, known: Sequence[TestRec
             names = ", ".join(sorted(build or "one not recorded" for build in builds))
             reason = f"its runs are of {len(builds)} builds, {names}, which are not one Airflow"
             return tried("skipped", reason)
-        telling = [record for record in session if record.tells]
-        decision = test.feed(sum(record.shows_known for record in telling), len(telling))
+        informative = [record for record in session if record.informative]
+        decision = test.feed(sum(record.shows_known for record in informative), len(informative))
         if decision == "shown":
             return tried("reproduced")
         if decision == "clean" and not _undecided(records):
@@ -84,18 +84,18 @@ def decide(airflow: str, runner: Runner, rule: StopRule, known: Sequence[TestRec
             session = list(runner(airflow))
         except UserError as error:
             return tried("skipped", error.message)
-        told = any(record.tells for record in session) and decision == "open"
-        inconclusive = 0 if told else inconclusive + 1
+        learned = any(record.informative for record in session) and decision == "open"
+        inconclusive = 0 if learned else inconclusive + 1
 
 
 def _undecided(records: Sequence[TestRecord]) -> set[str]:
     """Return the tests of which no run could tell."""
-    return {record.test for record in records} - {r.test for r in records if r.tells}
+    return {record.test for record in records} - {r.test for r in records if r.informative}
 
 
 def _why(records: Sequence[TestRecord]) -> str:
     """Say, of the runs that could not tell, what most of them were about."""
-    inconclusive = [record for record in records if not record.tells]
+    inconclusive = [record for record in records if not record.informative]
     if not inconclusive:
         return "no test ended"
     reasons = Counter(

@@ -14,7 +14,7 @@ from reports.store import RunFolder
 from reports.trials import trials_of
 
 _QUIET = ("xfailed", "passed", "skipped")
-"""Ends that a test without a verdict may come to; what ended otherwise is told first."""
+"""Ends that a test without a verdict may come to; what ended otherwise comes first."""
 
 WITNESS = "witness.txt"
 WITNESS_LIMIT = 8000

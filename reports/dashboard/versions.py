@@ -170,8 +170,8 @@ def _groups(judged: Sequence[TestRecord]) -> list[list[TestRecord]]:
 
 
 def _cause(test: TestRecord) -> str:
-    if test.shows_known and test.known:
-        return test.known.scenario
+    if test.shown:
+        return test.shown.scenario
     return ",".join(sorted(test.broken)) + _function(test)
 
 
@@ -182,14 +182,14 @@ def _function(test: TestRecord) -> str:
 
 def _breach(group: Sequence[TestRecord], judged: Sequence[TestRecord], accepted: bool) -> Breach:
     test = group[-1]
-    known = test.known if test.shows_known else None
+    known = test.shown
     looked = [other for other in judged if _function(other) == _function(test)]
     if known:
         looked = [o for o in judged if o.known and o.known.scenario == known.scenario]
     return Breach(
         what=known.title if known else _promises(test),
         name=known.scenario if known else ", ".join(sorted(test.broken)),
-        issue=known.issue if known and known.issue.startswith("http") else "",
+        issue=known.url if known else "",
         note=_note(test, accepted),
         held=not accepted,
         shown=Rate(len(group), len(looked)),
@@ -203,7 +203,7 @@ def _promises(test: TestRecord) -> str:
 
 
 def _note(test: TestRecord, accepted: bool) -> str:
-    known = test.known if test.shows_known else None
+    known = test.shown
     design = "a limit of the design" if known and known.by_design else ""
     if accepted:
         return f"{design}{', ' if design else ''}accepted by name in the policy"
@@ -213,4 +213,4 @@ def _note(test: TestRecord, accepted: bool) -> str:
         met = all(assumption.met for assumption in test.assumptions)
         doubt = "" if met else ", in a run whose assumptions were not all met"
         return f"a new violation: no known issue explains it{doubt}"
-    return "" if known.issue.startswith("http") else known.issue
+    return "" if known.url else known.issue

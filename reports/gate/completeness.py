@@ -89,9 +89,9 @@ def _cut_short(run: RunFolder, evidence: Evidence) -> Iterator[Row]:
 
 
 def _open(evidence: Evidence) -> Iterator[Trial]:
-    """Go through what ended and cannot tell, as long as no later run of the same has told.
+    """Go through what ended and cannot tell, as long as no later run of the same has resolved it.
 
-    What never ended is told with its session, what cannot be read with its run.
+    What never ended is listed with its session, what cannot be read with its run.
     """
     for trial in evidence.gated:
         unread = trial.record is None and _unread(trial.run)
@@ -110,13 +110,13 @@ def _reported(evidence: Evidence) -> Iterator[Row]:
     """Say of each place how many of the tests that were collected are judged."""
     for here, trials in grouped(evidence.gated, place).items():
         tests = {trial.test for trial in trials}
-        told = {trial.test for trial in latest(trials)}
-        skipped = {trial.test for trial in trials if trial.skipped} - told
+        judged = {trial.test for trial in latest(trials)}
+        skipped = {trial.test for trial in trials if trial.skipped} - judged
         resolved = sum(t.verdict == "unknown" and evidence.answered(t) for t in trials)
-        parts = [f"{len(told)} of {len(tests)} tests told"]
+        parts = [f"{len(judged)} of {len(tests)} tests gave a verdict"]
         parts += [f"{len(skipped)} skipped"] if skipped else []
-        parts += [f"{resolved} that could not tell were run again and told"] if resolved else []
-        if told:
+        parts += [f"{resolved} gave one only when run again"] if resolved else []
+        if judged:
             yield _row(here, "; ".join(parts), trials[0].build, good=True)
 
 
@@ -124,35 +124,40 @@ def _mixed(evidence: Evidence) -> Iterator[Row]:
     """Name runs that bear one name and are of several builds: they are not one Airflow's."""
     by_name = grouped(evidence.gated, lambda t: (t.build.label, t.environment.lab))
     for (label, lab), trials in by_name.items():
-        told = Counter(trial.record.build or "one not told" for trial in trials if trial.record)
-        if len(told) > 1:
-            parts = [f"{name} ({tests} tests)" for name, tests in told.items()]
-            detail = f"its runs are of {len(told)} builds, {', '.join(parts)}. Gate each alone"
+        names = (trial.record.build for trial in trials if trial.record)
+        builds = Counter(name or "one not recorded" for name in names)
+        if len(builds) > 1:
+            parts = [f"{name} ({tests} tests)" for name, tests in builds.items()]
+            detail = f"its runs are of {len(builds)} builds, {', '.join(parts)}. Gate each alone"
             yield _row(f"Airflow {label}, {lab}", detail, trials[0].build)
 
 
 def _enough(build: Build, evidence: Evidence, wanted: Completeness) -> Iterator[Row]:
     """Tell whether a build met what every build must meet. A test run again counts once."""
     trials = evidence.of(build)
-    told = latest(trials)
+    judged = latest(trials)
     name = f"Airflow {build.label}"
-    total = sum(trial.record.task_instances for trial in told if trial.record)
+    total = sum(trial.record.task_instances for trial in judged if trial.record)
     enough = total >= wanted.task_instances
     detail = f"{total} task instances were judged, {wanted.task_instances} are wanted"
     hint = "" if enough else ". Run the whole suite: pytest suites/"
     yield _row(name, f"{detail}{hint}", build, good=enough)
     forced = {
         trial.record.known.scenario
-        for trial in told
+        for trial in judged
         if trial.record and trial.record.known and trial.record.known.must_show
     }
     for scenario in wanted.scenarios:
         good = scenario in forced
         detail = "was forced" if good else _why_not_forced(scenario, trials)
         yield _row(f"scenario {scenario} on {name}", detail, build, good=good)
-    labs = {trial.environment.lab for trial in told}
+    labs = {trial.environment.lab for trial in judged}
     for lab in wanted.labs:
-        detail = "was used" if lab in labs else f"no test told there: pytest suites/ --lab {lab}"
+        detail = (
+            "was used"
+            if lab in labs
+            else f"no test gave a verdict there: pytest suites/ --lab {lab}"
+        )
         yield _row(f"lab {lab} for {name}", detail, build, good=lab in labs)
 
 

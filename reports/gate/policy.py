@@ -115,9 +115,7 @@ class Acceptance(_Strict, frozen=True, kw_only=True):
             return frozenset()
         if self.scenario is None:
             return record.broken & set(self.invariants)
-        if record.known is None or not record.shows_known:
-            return frozenset()
-        return record.broken & {*record.known.breaks, *self.also}
+        return record.broken & {*record.shown.breaks, *self.also} if record.shown else frozenset()
 
     def lapsed(self, today: date) -> bool:
         """Tell whether its last day is over."""

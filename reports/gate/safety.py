@@ -34,7 +34,7 @@ def _violation(trials: list[Trial], accepted: list[Acceptance], today: date) -> 
     for trial in trials:
         assert trial.record is not None
         left = set(trial.record.broken)
-        counted.update({name: trial.record.violations[name] for name in left})
+        counted.update({name: n for name, n in trial.record.violations.items() if n})
         for each in accepted:
             if covered := each.covers(trial.record):
                 (lapsed if each.lapsed(today) else using)[each.name] = each
@@ -59,13 +59,13 @@ def _why_open(
     trial: Trial, open_names: set[str], counted: Counter[str], lapsed: Iterable[Acceptance]
 ) -> str:
     """Say why violations count, and where to look."""
-    known = trial.record.known if trial.record else None
+    known = trial.record.shown if trial.record else None
     parts = [
         f"the acceptance of {each.name} by {each.owner} lapsed on {each.until}" for each in lapsed
     ]
     if len(open_names) < len(counted):
         parts.append(f"not accepted: {', '.join(sorted(open_names))}")
-    if known and trial.record and trial.record.shows_known:
+    if known:
         parts.append(f"known as {known.scenario} ({known.issue})")
     elif not parts:
         parts.append("new: no acceptance names it")

@@ -115,7 +115,7 @@ def cell(variants: Mapping[Variant, Sequence[Trial]]) -> Cell:
 def _cell(variant: Variant, trials: Sequence[Trial]) -> Cell:
     """Judge the trials of one test."""
     records = [trial.record for trial in trials if trial.record]
-    telling = [record for record in records if record.tells]
+    telling = [record for record in records if record.informative]
     hits = sum(record.shows_known for record in telling)
     others = Counter(
         ", ".join(sorted(record.broken))

@@ -34,7 +34,7 @@ COMPLETENESS = (
         "a-build-beside-runs-that-tell-none",
         2,
         with_teeth(session(), lambda runs: runs.session(RELEASED)),
-        "2 builds, one not told",
+        "2 builds, one not recorded",
     ),
     Gated("one-build", 0, with_teeth(*[lambda runs: runs.session(RELEASED)] * 2)),
     Gated(
