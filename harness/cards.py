@@ -15,8 +15,7 @@ from allure_pytest.utils import allure_full_name, allure_labels, allure_title_pa
 from harness.markers import known_race, scenario_of
 from harness.outcome import Known
 from harness.session import Session
-from reports.allure.findings import issue_link
-from reports.records import environment
+from reports.records import environment, issue_link
 from run.folder import write_json
 
 OWNER = "area:Scheduler"

@@ -10,7 +10,6 @@ import pytest
 from allure_commons.model2 import Status, TestResult, TestStepResult
 
 from common.redaction import redact
-from harness.outcome import violations_text
 from oracle.events import (
     End,
     Event,
@@ -122,7 +121,7 @@ class Evidence:
             if not one.met:
                 name = f"assumption not met: {one.name} was {one.value or 'not'}"
                 yield _step(name, self._moment(one.t), Status.BROKEN)
-        verdict, broken = self._record.verdict, violations_text(self._record.violations)
+        verdict, broken = self._record.verdict, self._record.violations_text
         yield _step(f"judged: {verdict}{broken and f': {broken}'}", at, _STATUS[verdict])
 
     def _moment(self, t: float) -> int:

@@ -76,7 +76,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
         _conclude(pyfuncitem, run)
         raise
     record, text = _conclude(pyfuncitem, run)
-    settle(record, known_race(pyfuncitem), text)
+    settle(record, text)
     return result
 
 

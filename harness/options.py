@@ -15,7 +15,7 @@ from lab.environments.pins import newest
 from lab.environments.request import describe
 from lab.pool import default_size
 from oracle.old_names import present_expression, present_test
-from reports.sessions import airflows
+from reports.campaigns.sessions import airflows
 from reports.statistics import Sequential
 
 SUITES = PROJECT / "suites"

@@ -1,6 +1,5 @@
 """From a verdict to a test's outcome: what is red, what is green, and what is broken."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -39,7 +38,7 @@ class Known:
         )
 
 
-def settle(record: TestRecord, known: Known | None, witness: str) -> str:
+def settle(record: TestRecord, witness: str) -> str:
     """End the test as its verdict asks, or return a line for the summary when it is green.
 
     Raises pytest's failure for a broken promise of Airflow (or a known one that did not show
@@ -48,20 +47,20 @@ def settle(record: TestRecord, known: Known | None, witness: str) -> str:
     """
     if record.verdict == "unknown":
         raise Unknown("The verdict is unknown: " + "; ".join(record.reasons))
-    affected = known is not None and known.scenario.affects(record.version)
+    known = record.known if record.known and record.known.affected else None
+    called = known and (known.url or f'"{known.title}" ({known.issue})')
     if record.verdict == "invalid":
-        if not (known and affected and known.scenario.breaks & record.broken):
+        if known is None or not record.shown:
             pytest.fail(witness, pytrace=False)
         if record.expect_known:
-            return f"reproduced {known.scenario.name}"
-        text = f"Known as {known.scenario.known_as} (--expect-known accepts it).\n{witness}"
-        if known.scenario.by_design:
+            return f"reproduced {known.scenario}"
+        text = f"Known as {called} (--expect-known accepts it).\n{witness}"
+        if known.by_design:
             pytest.xfail(text)
         pytest.fail(text, pytrace=False)
-    if known and affected and record.expect_known and known.shows:
+    if known and record.expect_known and known.must_show:
         pytest.fail(
-            f"{known.scenario.known_as} is known to be in Airflow {record.version}, "
-            "and did not show itself: "
+            f"{called} is known to be in Airflow {record.version}, and did not show itself: "
             "either the scenario has lost its teeth, or this build has a fix.",
             pytrace=False,
         )
@@ -83,13 +82,8 @@ def ended(call: pytest.CallInfo[None], record: TestRecord | None) -> tuple[Outco
     if isinstance(error, pytest.skip.Exception):
         return "skipped", reason
     if record and record.verdict == "invalid":
-        reason = violations_text(record.violations)
+        reason = record.violations_text
     if isinstance(error, pytest.xfail.Exception):
         return "xfailed", reason
     checked = isinstance(error, pytest.fail.Exception | AssertionError)
     return ("failed" if checked and call.when == "call" else "broken"), reason
-
-
-def violations_text(violations: Mapping[str, int]) -> str:
-    """Name the broken promises with how often each was broken."""
-    return ", ".join(f"{name} {count}" for name, count in violations.items() if count)

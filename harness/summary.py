@@ -6,11 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.outcome import violations_text
 from harness.session import RUNS, Session
 from harness.table import Cell, Table
 from lab.undo import leftovers
-from reports.records import GRAVITY, Ended, RunVerdict, SessionRecord, TestRecord
+from reports.records import (
+    GRAVITY,
+    Ended,
+    RunVerdict,
+    SessionRecord,
+    TestRecord,
+    folder_airflow,
+    name_of,
+)
 from reports.store import VERDICT, read_run
 from run.folder import attempts, point, write_json
 
@@ -66,9 +73,10 @@ def table(sessions: Sessions, records: Iterable[TestRecord]) -> Table:
     heads = [each.airflow for each in sessions.values()]
     made = Table(heads if len(heads) > 1 else [""])
     for column, (folder, each) in enumerate(sessions.items()):
-        place = f"{each.lab}-{folder.name.removeprefix(each.session + '-')}"
+        airflows = {folder_airflow(folder), each.airflow}
         for test in each.collected:
-            made.put(column, short(test, place), _cell(each.tests.get(test), by_test.get(test)))
+            name = name_of(test, each.lab, airflows).short
+            made.put(column, name, _cell(each.tests.get(test), by_test.get(test)))
     return made
 
 
@@ -82,7 +90,7 @@ def _cell(ended: Ended | None, record: TestRecord | None) -> Cell:
     return Cell(
         record.verdict,
         f"{most}/{record.task_instances}",
-        violations_text(record.violations),
+        record.violations_text,
         " ".join("; ".join(record.reasons).split()) if record.verdict == "unknown" else "",
     )
 
@@ -92,12 +100,6 @@ def _says_more(ended: Ended, record: TestRecord) -> bool:
     if ended.outcome == "broken":
         return record.verdict == "valid"
     return ended.outcome == "crashed" and record.verdict != "invalid"
-
-
-def short(test: str, place: str) -> str:
-    """Return a test's name without its place, which the table's column says."""
-    name = test.split("::")[-1].replace(place, "", 1)
-    return name.replace("[-", "[").replace("-]", "]").replace("--", "-").replace("[]", "")
 
 
 def first_witness(records: Iterable[TestRecord]) -> tuple[TestRecord, str] | None:
@@ -151,8 +153,9 @@ def headline(group: Sequence[TestRecord], session: SessionRecord | None = None) 
     """
     ends = session.tests if session else {}
     showing = [record for record in group if _shows(record, ends.get(record.test))]
-    inconclusive = Counter(record.verdict for record in group if record.verdict == "unknown")
-    known = {record.test for record in group if record in showing or record.verdict == "unknown"}
+    unknown = [record for record in group if record.verdict == "unknown"]
+    inconclusive = Counter[str](record.verdict for record in unknown)
+    known = {record.test for record in (*showing, *unknown)}
     for test in session.collected if session else ():
         outcome = ends[test].outcome if test in ends else "not run"
         if outcome != "passed" and test not in known:

@@ -80,13 +80,6 @@ class Scenario:
     sessions: Mapping[str, str]
     permutations: Mapping[str, tuple[Step, ...]]
 
-    @property
-    def known_as(self) -> str:
-        """Return the link to the issue, or the title where there is none and a reason instead."""
-        if self.issue.startswith("https://"):
-            return self.issue
-        return f'"{self.title}" ({self.issue})'
-
     def affects(self, version: str) -> bool:
         """Tell whether a release is known to have this race."""
         return self.has.contains(version, prereleases=True)

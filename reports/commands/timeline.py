@@ -1,4 +1,14 @@
-"""`python -m reports timeline RUN...`: draw histories, and print their witnesses."""
+"""Draws the history of each test: timeline.html, a page to explore that needs no network.
+
+Where a promise was broken, also witness.svg and witness.png, a picture of how that came about.
+
+examples:
+  python -m reports timeline reports/runs/latest
+  python -m reports timeline reports/runs/latest/tests/test_held-57618-start-task-embedded-3.0.6
+  python -m reports timeline somewhere/history.ndjson
+
+exit codes: 0, or 2 if any history could not be read.
+"""
 
 import argparse
 import sys
@@ -26,20 +36,6 @@ _WIDEST = 20
 
 _UNBOUNDED = 500
 """Characters; a drawing that is wider than the terminal is not cut, nor is one in a pipe."""
-
-DESCRIPTION = """\
-Draw the history of each test: timeline.html, a page to explore that needs no network, and, where
-a promise was broken, witness.svg and witness.png, a picture of how that came about.
-"""
-
-EPILOG = """\
-examples:
-  python -m reports timeline reports/runs/latest
-  python -m reports timeline reports/runs/latest/tests/test_held-57618-start-task-embedded-3.0.6
-  python -m reports timeline somewhere/history.ndjson
-
-exit codes: 0, or 2 if any history could not be read.
-"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from reports.allure.attempts import gather
+from reports.allure.pasts import gather
 from reports.allure.staging import stage
-from reports.store import read_shelf
+from reports.store import read_runs
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
@@ -47,7 +47,7 @@ def lab(request: pytest.FixtureRequest) -> str:
 
 def allure_report(runs: Path, into: Path) -> list[dict[str, Any]]:
     """Return the results that the Allure report of some runs is made of, by name."""
-    stage(gather(read_shelf([runs])), into)
+    stage(gather(read_runs([runs])), into)
     found = [json.loads(path.read_text()) for path in into.rglob("*-result.json")]
     return sorted(found, key=lambda result: str(result["name"]))
 

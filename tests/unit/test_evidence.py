@@ -9,7 +9,7 @@ from harness.cards import Card
 from harness.evidence import bounded, steps
 from harness.results import shape
 from oracle.events import Event, FaultEvent, HoldEvent, NoteEvent
-from reports.allure.findings import issue_link
+from reports.records import issue_link
 
 HEAD = "2026 head\n"
 TAIL = "2026 tail\n"
