@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness import cards, judging, preflight, summary
+from harness import judging, preflight, summary
 from harness.faults import Faults
 from harness.flood import Floods
 from harness.judging import FAILED, RUN
@@ -23,7 +23,7 @@ from harness.markers import (
 from harness.observe import Observation, teller, unfit, why_left_alone
 from harness.options import add_options, is_suite_session, use_present_names
 from harness.options_cluster import deselect
-from harness.register import Register
+from harness.register import Register, hand_over
 from harness.results import Results
 from harness.session import SESSION, Session, slug
 from lab.base import Lab
@@ -64,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if given is None and not preflight.looks_only(config):
         config.option.allure_report_dir = str(session.results)
     config.pluginmanager.register(judging, "ha_chaos_judging")
-    config.pluginmanager.register(Results(config, session), "ha_chaos_results")
+    config.pluginmanager.register(Results(config), "ha_chaos_results")
     if not hasattr(config, "workerinput"):
         register = Register(session)
         config.stash[_REGISTER] = register
@@ -121,7 +121,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     shared = session.config.stash.get(SESSION, None)
     given: dict[str, str] | None = getattr(session.config, "workerinput", None)
     if shared is not None and given is not None:
-        cards.keep(shared, given["workerid"], session.items)
+        hand_over(shared, given["workerid"], session.items)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

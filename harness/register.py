@@ -14,8 +14,7 @@ import msgspec
 import pytest
 
 from common.redaction import excerpt
-from harness import cards
-from harness.cards import Card
+from harness.markers import scenario_of
 from harness.options import Options
 from harness.preflight import looks_only
 from harness.session import RUNS, Session
@@ -25,12 +24,44 @@ from reports.store import SESSION as FILE
 from run.folder import point, write_json
 
 
+class Collected(msgspec.Struct, frozen=True):
+    """A test that is to run; `airflow` is what --airflow said, empty for a test without a lab.
+
+    `schedulers` are as many as it needs.
+    """
+
+    test: str
+    airflow: str
+    schedulers: int
+
+
+def collected(items: Iterable[pytest.Item]) -> list[Collected]:
+    """Return the tests that are to run."""
+    return [
+        Collected(
+            item.nodeid,
+            str(getattr(getattr(item, "callspec", None), "params", {}).get("lab", "")),
+            scenario_of(item).schedulers if item.get_closest_marker("scenario") else 1,
+        )
+        for item in items
+    ]
+
+
+def hand_over(session: Session, worker: str, items: Iterable[pytest.Item]) -> None:
+    """Write down for the controller what an xdist worker collected: only workers collect there."""
+    write_json(_handed_over(session, worker), collected(items))
+
+
+def _handed_over(session: Session, worker: str) -> Path:
+    return session.pool().root / f"collected-{worker}.json"
+
+
 class Register:
     """The plugin that keeps session.json, one in each run folder of the session."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._cards: dict[str, Card] = {}
+        self._collected: dict[str, Collected] = {}
         self._folders: dict[Path, SessionRecord] = {}
         self._running: dict[str, Ended] = {}
 
@@ -42,20 +73,21 @@ class Register:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Begin, where this process collects for itself."""
         if not looks_only(session.config):
-            self._begin([*cards.cards(self._session, session.items)])
+            self._begin(collected(session.items))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
         """Begin with what the first worker collected; all of them collect the same."""
-        if not self._cards and ids:
-            self._begin(cards.kept(self._session, node.gateway.id))
+        if not self._collected and ids:
+            data = _handed_over(self._session, node.gateway.id).read_bytes()
+            self._begin(msgspec.json.decode(data, type=list[Collected]))
 
-    def _begin(self, collected: list[Card]) -> None:
-        _refuse_too_few_schedulers(collected, self._session.options)
-        self._cards = {card.test: card for card in collected}
-        by_folder: dict[Path, list[Card]] = defaultdict(list)
-        for card in collected:
-            by_folder[self._folder(card.test)].append(card)
+    def _begin(self, tests: list[Collected]) -> None:
+        _refuse_too_few_schedulers(tests, self._session.options)
+        self._collected = {each.test: each for each in tests}
+        by_folder: dict[Path, list[Collected]] = defaultdict(list)
+        for each in tests:
+            by_folder[self._folder(each.test)].append(each)
         for folder, group in by_folder.items():
             self._folders[folder] = self._record(group)
             self._save(folder)
@@ -63,10 +95,10 @@ class Register:
 
     def _folder(self, test: str) -> Path:
         """Return a test's run folder: that of its Airflow, or of the first where it has none."""
-        card = self._cards.get(test)
-        return self._session.folder((card and card.airflow) or self._session.options.airflow[0])
+        each = self._collected.get(test)
+        return self._session.folder((each and each.airflow) or self._session.options.airflow[0])
 
-    def _record(self, group: list[Card]) -> SessionRecord:
+    def _record(self, group: list[Collected]) -> SessionRecord:
         session, options = self._session, self._session.options
         chart = f"{options.kind.chart} {options.kind.chart_version or DEFAULT_VERSION}"
         return SessionRecord(
@@ -79,7 +111,7 @@ class Register:
             started=_now(),
             expect_known=options.expect_known,
             chart=chart if options.lab == "kind" else "",
-            collected=[card.test for card in group],
+            collected=[each.test for each in group],
         )
 
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -121,16 +153,17 @@ class Register:
         write_json(folder / FILE, self._folders[folder])
 
 
-def _refuse_too_few_schedulers(collected: Iterable[Card], options: Options) -> None:
+def _refuse_too_few_schedulers(tests: Iterable[Collected], options: Options) -> None:
     """Raise UsageError where a test needs more of them, before a lab boots for any.
 
     A deployment of somebody else's has as many as it has: there the test itself says so.
     """
-    for card in collected if options.cluster is None else ():
-        if card.schedulers > options.schedulers:
+    for each in tests if options.cluster is None else ():
+        if each.schedulers > options.schedulers:
             raise pytest.UsageError(
-                f"{card.name} needs {card.schedulers} schedulers. Give --schedulers "
-                f'{card.schedulers} or more, or leave such tests out: -m "not scenario".'
+                f"{each.test.rpartition('::')[2]} needs {each.schedulers} schedulers. "
+                f"Give --schedulers {each.schedulers} or more, "
+                "or leave such tests out: -m 'not scenario'."
             )
 
 

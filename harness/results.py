@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 from allure_commons.model2 import Label, Link, Parameter, Status, StatusDetails, TestResult
-from allure_commons.utils import md5
+from allure_pytest.utils import allure_labels
 
 from common.redaction import redact
 from harness import evidence
-from harness.cards import Card, card
 from harness.evidence import CONCLUDED
-from harness.session import Session
-from reports.records import Ended, worst_end
+from harness.markers import known_race
+from harness.outcome import Known
+from reports.records import Ended, issue_link, worst_end
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ _STATUS = {"failed": Status.FAILED, "broken": Status.BROKEN}
 
 # What Allure's plugin alone knows: in which process a test ran, and by what.
 _ALLURES_OWN = ("thread", "framework", "language")
+
+_REPETITION = "__pytest_repeat_step_number"
 
 ENDED = pytest.StashKey[Ended]()
 """How a test ended, as in session.json, and why in a line: the worst of its attempts."""
@@ -37,9 +39,8 @@ CAPTURED = pytest.StashKey[Mapping[str, str]]()
 class Results:
     """The plugin that completes the result of each test, once the test's lab is free again."""
 
-    def __init__(self, config: pytest.Config, session: Session) -> None:
+    def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._session = session
         self._item: pytest.Item | None = None
 
     @pytest.hookimpl(wrapper=True)
@@ -65,7 +66,7 @@ class Results:
         if result is None:
             return
         try:
-            shape(result, card(item, self._session))
+            shape(result, item)
             _state_end(result, item.stash.get(ENDED, Ended("passed")))
             evidence.attach_captured(item.stash.get(CAPTURED, {}))
             if concluded := item.stash.get(CONCLUDED, None):
@@ -75,20 +76,47 @@ class Results:
             log.exception("The report of %s is not complete", item.nodeid)
 
 
-def shape(result: TestResult, of: Card) -> None:
-    """Give a result its names, labels and parameters: the same in every session of a place."""
-    result.name = of.name
-    result.fullName = of.full_name
-    result.titlePath = of.title_path
-    result.testCaseId = md5(of.full_name)
-    result.historyId = of.history_id
-    result.description = of.description
-    result.parameters = [Parameter(name, value) for name, value in of.parameters]
+def shape(result: TestResult, item: pytest.Item) -> None:
+    """Give a result what only its item knows; by name and title path reports know the test.
+
+    The Airflow that the parameter `lab` names may be a path on this machine, and stays out.
+    """
+    known = known_race(item)
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    result.name = item.name
+    result.description = _doc(getattr(item, "function", None))
+    result.parameters = [
+        Parameter("repetition" if name == _REPETITION else name, str(value))
+        for name, value in sorted(params.items())
+        if name != "lab"
+    ]
     kept = [label for label in result.labels if label.name in _ALLURES_OWN]
-    result.labels = [Label(name, value) for name, value in of.labels] + kept
-    if of.issue:
-        url, name = of.issue
-        result.links = [*(one for one in result.links if one.url != url), Link("issue", url, name)]
+    result.labels = [*(Label(name, value) for name, value in _labels(item, known)), *kept]
+    if known and (link := issue_link(known.scenario.issue)):
+        others = [other for other in result.links if other.url != link[0]]
+        result.links = [*others, Link("issue", *link)]
+
+
+def _labels(item: pytest.Item, known: Known | None) -> Iterator[tuple[str, str]]:
+    """Give a test's labels; what it says itself, by a marker of Allure's, goes before."""
+    own = [(str(name), str(value)) for name, value in sorted(allure_labels(item), key=str)]
+    defaults = {
+        "feature": _doc(getattr(item, "module", None)),
+        "story": known.scenario.title if known else _doc(getattr(item, "function", None)),
+        "severity": "critical" if item.get_closest_marker("scenario") else "normal",
+    }
+    named = {name for name, _ in own}
+    yield from own
+    yield from ((name, value) for name, value in defaults.items() if name not in named and value)
+    for name in ("scenario", "issue", "flood", "needs"):
+        if marker := item.get_closest_marker(name):
+            yield from (("tag", f"{name}: {value}") for value in marker.args)
+
+
+def _doc(thing: object) -> str:
+    """Return the first paragraph of a docstring as one line."""
+    text = (getattr(thing, "__doc__", None) or "").strip()
+    return " ".join(text.split("\n\n")[0].split())
 
 
 def _state_end(result: TestResult, end: Ended) -> None:
