@@ -8,6 +8,9 @@ structs say what was *seen*; whether it was right is for the invariants to say.
 from typing import Literal
 
 import msgspec
+from msgspec import structs
+
+from oracle import old_names
 
 SCHEMA = 1
 """The version of this format; a reader refuses any other."""
@@ -189,10 +192,10 @@ class FaultEvent(_Record, frozen=True, tag="fault", gc=False):
     detail: str = ""
 
 
-class HoldEvent(_Record, frozen=True, tag="gate", gc=False):
-    """A gate was closed or opened, or a process was seen standing at it."""
+class HoldEvent(_Record, frozen=True, tag="hold", gc=False):
+    """A point was closed for a process, the process was held there, or it was released."""
 
-    op: Literal["closed", "reached", "opened"]
+    op: Literal["hold", "held", "release"]
     name: str
     process: str
     detail: str = ""
@@ -211,6 +214,11 @@ class AssumptionEvent(_Record, frozen=True, tag="assumption", gc=False):
     met: bool
     value: str = ""
     wanted: str = ""
+
+    def __post_init__(self) -> None:
+        """Take an old name for what it is called now."""
+        if self.name in old_names.ASSUMPTIONS:
+            structs.force_setattr(self, "name", old_names.ASSUMPTIONS[self.name])
 
 
 class WaitingEvent(_Record, frozen=True, tag="waiting", gc=False):

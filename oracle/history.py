@@ -7,10 +7,11 @@ it, is refused with a single line that says what is wrong and where.
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, NoReturn, Self
 
 import msgspec
 
+from oracle import old_names
 from oracle.events import SCHEMA, End, Event, Header
 
 LINE_LIMIT = 1 << 20
@@ -68,7 +69,7 @@ def _events(path: Path, file: BinaryIO) -> Iterator[Event]:
             try:
                 event = decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise HistoryError(_broken(path, number, line, error)) from None
+                event = _old_event(line) or _refuse(path, number, line, error)
             if isinstance(event, End):
                 _check_end(path, file, event, number - 2)
                 yield event
@@ -94,10 +95,19 @@ def _line(path: Path, file: BinaryIO, number: int) -> bytes:
     return line
 
 
-def _broken(path: Path, number: int, line: bytes, error: Exception) -> str:
+def _old_event(line: bytes) -> Event | None:
+    """Read an event in the words of before; only where it is none in the present ones."""
+    try:
+        fields = msgspec.json.decode(line, type=dict[str, object])
+        return msgspec.convert(old_names.present_event(fields), Event)  # type: ignore[arg-type]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _refuse(path: Path, number: int, line: bytes, error: Exception) -> NoReturn:
     if not line.endswith(b"\n"):
-        return f"history {path} is truncated: line {number} breaks off"
-    return f"history {path}, line {number} is no event: {error}"
+        raise HistoryError(f"history {path} is truncated: line {number} breaks off") from None
+    raise HistoryError(f"history {path}, line {number} is no event: {error}") from None
 
 
 class Writer:

@@ -46,7 +46,7 @@ class Narrator:
         elif isinstance(event, DagRunEvent):
             told = (event.process, _run(event))
         elif isinstance(event, HoldEvent):
-            told = (event.process, _gate(event))
+            told = (event.process, hold_text(event))
         elif isinstance(event, FaultEvent):
             told = ("fault", f"{told_fault(event)} {event.op}s")
         elif isinstance(event, ProcessEvent):
@@ -125,11 +125,12 @@ def _run(event: DagRunEvent) -> str:
     return f"{verb} run {event.run_id} of {event.dag_id}"
 
 
-def _gate(event: HoldEvent) -> str:
+def hold_text(event: HoldEvent) -> str:
+    """Say what became of the process: it will be held at a point, it is, or it goes on."""
     what = {
-        "closed": f"has a closed gate before it: {event.name}",
-        "reached": f"stands at the gate {event.name}",
-        "opened": f"is let through the gate {event.name}",
+        "hold": f"will be held at {event.name}",
+        "held": f"is held at {event.name}",
+        "release": f"is released from {event.name}",
     }[event.op]
     return f"{what} ({event.detail})" if event.detail else what
 

@@ -80,7 +80,7 @@ def piece_of(story: Story) -> list[Event]:
     piece = events[begin : end + 1]
     if not piece:
         return events[-LINES:]
-    piece = sorted([*_gates(story.disturbances, piece, first), *piece], key=lambda event: event.t)
+    piece = sorted([*_holds(story.disturbances, piece, first), *piece], key=lambda event: event.t)
     since = (FaultEvent, ProcessEvent)
     others = [e for e in story.disturbances if isinstance(e, since) and e.t >= piece[0].t]
     return sorted([*others, *piece], key=lambda event: event.t)
@@ -104,17 +104,17 @@ def _begins_a_try(event: Event) -> bool:
     )
 
 
-def _gates(disturbances: Iterable[Event], piece: Sequence[Event], first: Violation) -> list[Event]:
-    """Take the gate that a process of this piece stood at when the violation came about."""
+def _holds(disturbances: Iterable[Event], piece: Sequence[Event], first: Violation) -> list[Event]:
+    """Take the hold that a process of this piece was held by when the violation came about."""
     processes = {event.process for event in piece if isinstance(event, TaskInstanceEvent)}
-    stood: dict[str, list[Event]] = {}
+    held: dict[str, list[Event]] = {}
     for event in disturbances:
         if isinstance(event, HoldEvent) and event.process in processes and event.t <= first.t:
-            if event.op == "reached":
-                stood[event.process] = [event]
-            elif event.op == "opened" and event.process in stood:
-                stood[event.process].append(event)
-    return [event for events in stood.values() for event in events]
+            if event.op == "held":
+                held[event.process] = [event]
+            elif event.op == "release" and event.process in held:
+                held[event.process].append(event)
+    return [event for events in held.values() for event in events]
 
 
 def _faults_on(story: Story, start: float) -> list[FaultEvent]:

@@ -259,7 +259,7 @@ def _patiently(where: str | Connection, timeout: float, work: Callable[[Connecti
         )(once)
     except psycopg.errors.LockNotAvailable as error:
         raise AuditError(
-            f"Airflow's tables stayed locked for {timeout:.0f} s; is a process held at a gate?"
+            f"Airflow's tables stayed locked for {timeout:.0f} s; is a process being held?"
         ) from error
     except psycopg.Error as error:
         raise AuditError(

@@ -3,7 +3,7 @@
     audit rows  --poll-----.
     pods        --watch----+--> Stream --(in order of time)--> history.ndjson, listeners
     worker logs --read once-'      '---(at once)--> wait()
-    faults, gates  --note()-'
+    faults, holds  --note()-'
 
 A recorder that may have missed something says so (`gaps`); whoever judges must then not call the
 history valid.

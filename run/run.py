@@ -140,14 +140,14 @@ class Run:
                 self.violated.set()
 
     def allow_rules(self) -> None:
-        """Put the machinery of gates and delays into the database; `end` takes it out again.
+        """Put the machinery of holds and delays into the database; `end` takes it out again.
 
         Not there from the start, so that a run without them is undisturbed by them.
         """
         statement.install(self.lab.dsn())
 
     def record(self, op: str, name: str, process: str | None, detail: str) -> None:
-        """Write down what a fault or a gate did; passed to faults and gates as `record`."""
+        """Write down what a fault or a hold did; passed to faults and holds as `record`."""
         t = self.recorder.now()
         detail = redact(detail, self.secrets)
         if op in ("begin", "end"):

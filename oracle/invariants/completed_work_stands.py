@@ -37,7 +37,7 @@ class CompletedWorkStands(Invariant):
 
     Told by the code itself, as in executed-once, which forgives a second completion when the first
     could not be reported; here that is asked. Undisturbed is an execution if from its start on no
-    fault was on and no gate closed, and its worker was not killed from outside. A user may clear
+    fault and no hold was on, and its worker was not killed from outside. A user may clear
     it, or mark it once it has ended: then it is done with.
     """
 
@@ -123,8 +123,8 @@ class CompletedWorkStands(Invariant):
 
     def _disturb(self, event: FaultEvent | HoldEvent) -> None:
         which = (event.name, event.process)
-        if event.op in ("begin", "closed"):
+        if event.op in ("begin", "hold"):
             self._disturbances.add(which)
-        elif event.op in ("end", "opened"):
+        elif event.op in ("end", "release"):
             self._disturbances.discard(which)
             self._disturbed_until = event.t

@@ -23,7 +23,7 @@ class NoCrash(Invariant):
     """A scheduler, DAG processor, triggerer or API server goes on until somebody ends it.
 
     Whoever starts it again, as every deployment does, hides that: what it had in hand is reset or
-    adopted, and tried again. An end is excused while a fault or a gate strikes that process, and
+    adopted, and tried again. An end is excused while a fault or a hold strikes that process, and
     for `SETTLE_SECONDS` after; and where a signal from outside was the cause.
     """
 
@@ -53,9 +53,9 @@ class NoCrash(Invariant):
     def _disturb(self, event: FaultEvent | HoldEvent) -> None:
         key = (type(event).__name__, event.name, event.process)
         whom = WIDER.get(event.name) or event.process or EVERYBODY
-        if event.op in ("begin", "closed"):
+        if event.op in ("begin", "hold"):
             self._on[key] = whom
-        elif event.op in ("end", "opened"):
+        elif event.op in ("end", "release"):
             self._on.pop(key, None)
             self._over[whom] = event.t
 

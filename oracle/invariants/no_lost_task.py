@@ -36,7 +36,7 @@ class NoLostTask(Invariant):
     """Nothing is forgotten: what a fault delayed is done once the fault is healed.
 
     Judged at the end of a history, if nothing moved in it for the bound: neither a row nor a
-    fault or gate. As long as any task instance moves, another may rightly wait for its slot.
+    fault or hold. As long as any task instance moves, another may rightly wait for its slot.
 
     Not lost is what waits for a time or an event that a history does not know (a retry delay, a
     poke, a trigger), what a live worker or a pod on its way is busy with, a queued run behind such
@@ -118,9 +118,9 @@ class NoLostTask(Invariant):
 
     def _disturbance(self, event: FaultEvent | HoldEvent) -> None:
         which = (event.name, event.process)
-        if event.op in ("begin", "closed"):
+        if event.op in ("begin", "hold"):
             self._disturbances[which] = f"{event.name} was never ended"
-        elif event.op in ("end", "opened"):
+        elif event.op in ("end", "release"):
             self._disturbances.pop(which, None)
             self._moved = max(self._moved, event.t)
 

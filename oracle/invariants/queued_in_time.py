@@ -35,7 +35,7 @@ class QueuedInTime(Invariant):
 
     Judged only where the one who made the history states that a scheduler is free (`FREE`): full
     pools, limits and a slow flood make task instances wait too, and a history does not know them.
-    The statement holds until a fault or a gate strikes that scheduler, or not just one other. Its
+    The statement holds until a fault or a hold strikes that scheduler, or not just one other. Its
     own deeds show that it was at work before the bound and after it; where they do not, because
     it is slow, dead or has no run to begin, nothing is judged.
     """
@@ -87,7 +87,7 @@ class QueuedInTime(Invariant):
             self._begun.pop(process, None)
 
     def _disturb(self, event: FaultEvent | HoldEvent) -> None:
-        if event.op not in ("begin", "closed"):
+        if event.op not in ("begin", "hold"):
             return
         if event.process in self._schedulers:
             self._begun.pop(event.process, None)

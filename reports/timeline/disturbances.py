@@ -53,16 +53,16 @@ class Disturbances:
     def _gate(self, event: HoldEvent) -> None:
         where = (event.name, event.process)
         detail = redact(event.detail)
-        if event.op == "closed":
+        if event.op == "hold":
             self._statements[where] = detail
             text = f"gate {event.name} before {event.process}: {detail}"
             self._begin("gate", event, event.process, text)
             return
-        if event.op == "reached":
+        if event.op == "held":
             if ("held", event.name, event.process) not in self._open:
                 statement = self._statements.get(where, "")
                 point = " at " + statement if statement else ""
-                text = f"{event.process} stands at the gate {event.name} ({detail}){point}"
+                text = f"{event.process} is held at {event.name} ({detail}){point}"
                 self._begin("held", event, event.process, text)
             return
         self._end("held", event, event.process)
