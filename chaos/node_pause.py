@@ -67,7 +67,7 @@ class NodePause(Fault):
         """
         self._node.unpause()
         begun = time.monotonic()
-        while ill := self._ailment():
+        while ill := self._problem():
             if time.monotonic() - begun > _PATIENCE:
                 raise UserError(
                     f"The node {self._node.name} goes on, but {ill} after {_PATIENCE:.0f} s."
@@ -75,7 +75,7 @@ class NodePause(Fault):
             time.sleep(_STEP)
         return f"Ready {time.monotonic() - begun:.1f} s after it went on"
 
-    def _ailment(self) -> str:
+    def _problem(self) -> str:
         """Return what is still amiss, empty when nothing is."""
         try:
             node: Any = self._lab.kubernetes().read_node(self._node.name, _request_timeout=2)

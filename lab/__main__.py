@@ -125,7 +125,7 @@ def _status() -> int:
             _describe(lab)
             for end in lab.ends():
                 print(f"  {told_end(end)}")
-            print(f"  health      {'; '.join(lab.ailments()) or 'good'}")
+            print(f"  health      {'; '.join(lab.problems()) or 'good'}")
         else:
             print(f"  {state.phase if state else 'gone'} {state.doing if state else ''}")
     return 0

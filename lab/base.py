@@ -167,6 +167,6 @@ class Lab(Protocol):
         """Return which daemons ended by themselves, as far back as the lab knows, oldest first."""
         ...
 
-    def ailments(self) -> list[str]:
+    def problems(self) -> list[str]:
         """Return what is wrong with the lab, in words; empty when it is healthy."""
         ...

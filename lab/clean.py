@@ -36,8 +36,8 @@ def clean(lab: Lab, timeout: float = 30.0) -> None:
                 lab.api.delete_run(dag_id, run_id)
     except requests.RequestException as error:
         raise UserError(f"The lab's API server does not answer: {error}") from error
-    if ailments := lab.ailments():
-        raise UserError(f"The lab did not recover: {'; '.join(ailments)}.")
+    if problems := lab.problems():
+        raise UserError(f"The lab did not recover: {'; '.join(problems)}.")
 
 
 def _remove_pods(lab: Lab, deadline: float) -> None:

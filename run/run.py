@@ -104,11 +104,11 @@ class Run:
         self._judge = Judge(self._recorder.header)
         try:
             self._ends.begin()
-            ailments = self.lab.ailments()
+            problems = self.lab.problems()
         except BaseException:
             self.abandon()
             raise
-        self.assume("lab-healthy-before", not ailments, "; ".join(ailments) or "healthy", "healthy")
+        self.assume("lab-healthy-before", not problems, "; ".join(problems) or "healthy", "healthy")
 
     @property
     def recorder(self) -> Recorder:
@@ -196,8 +196,8 @@ class Run:
         for fault, fired in self.faults.items():
             value = "it struck" if fired else "it never struck"
             self.assume(f"fault-fired-{fault.name}-{fault.process}", fired, value, "it struck")
-        ailments = self._lasting_ailments()
-        self.assume(LAB_HEALTHY_AFTER, not ailments, "; ".join(ailments) or "healthy", "healthy")
+        problems = self._lasting_problems()
+        self.assume(LAB_HEALTHY_AFTER, not problems, "; ".join(problems) or "healthy", "healthy")
         seen_enough = self.violated.is_set() and self.aftermath.complete
         patience = 0.0 if seen_enough else _PATIENCE * self.lab.pace
         self._ends.stop()
@@ -222,12 +222,12 @@ class Run:
         if values.exists():
             self._tails.keep_text(self.folder, values.name, values.read_text())
 
-    def _lasting_ailments(self) -> list[str]:
+    def _lasting_problems(self) -> list[str]:
         """Return what the lab does not recover from soon: slowed heartbeats come late."""
         deadline = time.monotonic() + _RECOVERY * self.lab.pace
-        while (ailments := self.lab.ailments()) and time.monotonic() < deadline:
+        while (problems := self.lab.problems()) and time.monotonic() < deadline:
             time.sleep(0.5)
-        return ailments
+        return problems
 
     def _tidy(self) -> None:
         """Take out of the database what the run put there; the next run can live with a rest."""

@@ -134,7 +134,7 @@ class ClusterLab(ReleaseLab):
                 return path.read_text(errors="replace")
         return None
 
-    def ailments(self) -> list[str]:
+    def problems(self) -> list[str]:
         """Return what is wrong with the lab, in words; empty when it is healthy."""
         if (phase := self.state.phase) != "ready":
             return [f"the lab is {phase}"]

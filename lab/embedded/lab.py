@@ -114,7 +114,7 @@ class EmbeddedLab(SupervisedLab):
         """Return the log file of each component, by process name."""
         return {name: Path(each.log) for name, each in self.state.processes.items()}
 
-    def ailments(self) -> list[str]:
+    def problems(self) -> list[str]:
         """Return what is wrong with the lab, in words; empty when it is healthy."""
         state = self.state
         if state.phase != "ready":

@@ -144,7 +144,7 @@ class Cluster:
 
     def _wait_ready(self) -> None:
         begun = told = time.monotonic()
-        while ill := _ailments(self.kubeconfig):
+        while ill := _problems(self.kubeconfig):
             now = time.monotonic()
             if now - begun > _READY_LIMIT:
                 raise UserError(
@@ -224,7 +224,7 @@ def _progress(line: str) -> None:
         log.info("kind: %s", " ".join(word for word in words if word.isascii()))
 
 
-def _ailments(kubeconfig: Path) -> str:
+def _problems(kubeconfig: Path) -> str:
     """Return why the cluster cannot be used yet, empty when it can."""
     settings = client.Configuration()
     settings.retries = False

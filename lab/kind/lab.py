@@ -89,7 +89,7 @@ class KindLab(ReleaseLab):
         body = {"data": {names.START_DELAY: f"{seconds:g}"}}
         self.kubernetes().patch_namespaced_config_map(names.WORKER, self.namespace, body)
 
-    def ailments(self) -> list[str]:
+    def problems(self) -> list[str]:
         """Return what is wrong with the lab, in words; empty when it is healthy."""
         state = self.state
         if state.phase != "ready":

@@ -93,7 +93,7 @@ def ended(lab: KindLab, run_id: str) -> bool:
 
 
 def test_it_is_healthy_and_its_processes_are_its_pods(lab: KindLab) -> None:
-    assert lab.ailments() == []
+    assert lab.problems() == []
     assert len(lab.schedulers) == 2
     assert lab.process("scheduler-2") == lab.schedulers[1]
     assert all(sessions(lab, each) for each in lab.schedulers)
@@ -149,7 +149,7 @@ def test_a_restarted_database_keeps_its_data(lab: KindLab) -> None:
 
 
 def test_cleaned_it_has_no_runs_and_no_worker_pods(lab: KindLab) -> None:
-    until(lambda: not lab.ailments(), 120, "it recovers from what was done to it")
+    until(lambda: not lab.problems(), 120, "it recovers from what was done to it")
     lab.api.trigger("single", "to-be-cleaned")
     lab.delay_pods(60)
     lab.clean()

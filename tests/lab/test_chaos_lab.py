@@ -127,7 +127,7 @@ def test_a_restarted_database_drops_its_sessions_and_is_back(lab: AnyLab, how: s
     assert psutil.Process(after.pid).status() != psutil.STATUS_ZOMBIE
     with psycopg.connect(lab.dsn()) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
-    assert eventually(lambda: lab.ailments() == [], 60)
+    assert eventually(lambda: lab.problems() == [], 60)
 
 
 def test_a_killed_scheduler_is_dead_until_it_is_healed(lab: AnyLab) -> None:
@@ -135,9 +135,9 @@ def test_a_killed_scheduler_is_dead_until_it_is_healed(lab: AnyLab) -> None:
     told: list[tuple[str, ...]] = []
     with SchedulerKill(lab, "scheduler-2", record=lambda *event: told.append(event)):
         assert eventually(lambda: not process.is_running() or process.status() == "zombie", 5)
-        assert eventually(lambda: any("scheduler-2 ended" in one for one in lab.ailments()), 5)
+        assert eventually(lambda: any("scheduler-2 ended" in one for one in lab.problems()), 5)
     assert lab.state.processes["scheduler-2"].pid != process.pid
-    assert eventually(lambda: lab.ailments() == [], 60)
+    assert eventually(lambda: lab.problems() == [], 60)
     assert told == [
         ("begin", "scheduler-kill", "scheduler-2", "killed by SIGKILL"),
         ("end", "scheduler-kill", "scheduler-2", "started again"),
@@ -148,7 +148,7 @@ def test_a_scheduler_that_gives_up_by_itself_comes_back(lab: AnyLab) -> None:
     before = lab.state.processes["scheduler-1"].pid
     with LinkCut(lab, "scheduler-1", "reset"):
         assert eventually(lambda: lab.state.processes["scheduler-1"].pid != before, 60)
-    assert eventually(lambda: lab.ailments() == [], 60)
+    assert eventually(lambda: lab.problems() == [], 60)
 
 
 def test_another_way_to_restart_a_database_is_one_clear_line(lab: AnyLab) -> None:
@@ -156,7 +156,7 @@ def test_another_way_to_restart_a_database_is_one_clear_line(lab: AnyLab) -> Non
         DatabaseRestart(lab, "gently")
     with pytest.raises(UserError, match="fast or immediate, not 'gently'"):
         lab.restart_database("gently")
-    assert lab.ailments() == []
+    assert lab.problems() == []
 
 
 def test_a_role_that_is_not_there_is_told_with_those_that_are(lab: AnyLab) -> None:

@@ -44,7 +44,7 @@ def lab() -> Iterator[EmbeddedLab]:
 
 
 def test_a_booted_lab_is_healthy_and_its_boot_is_told_by_part(lab: EmbeddedLab) -> None:
-    assert lab.ailments() == []
+    assert lab.problems() == []
     assert set(lab.boot) == {"database", "proxy and Kubernetes API", "Airflow"}
 
 
@@ -91,11 +91,11 @@ def test_a_session_without_a_name_is_told_as_unnamed(lab: EmbeddedLab) -> None:
     ]
 
 
-def test_a_frozen_scheduler_is_an_ailment_until_it_goes_on(lab: EmbeddedLab) -> None:
+def test_a_frozen_scheduler_is_a_problem_until_it_goes_on(lab: EmbeddedLab) -> None:
     lab.pause("scheduler-1")
-    assert eventually(lambda: "scheduler-1 is frozen" in lab.ailments(), 5)
+    assert eventually(lambda: "scheduler-1 is frozen" in lab.problems(), 5)
     lab.resume("scheduler-1")
-    assert eventually(lambda: lab.ailments() == [], 40)
+    assert eventually(lambda: lab.problems() == [], 40)
 
 
 def test_a_run_ends_and_cleaning_removes_it(lab: EmbeddedLab) -> None:
@@ -108,11 +108,11 @@ def test_a_run_ends_and_cleaning_removes_it(lab: EmbeddedLab) -> None:
     assert client.list_namespaced_pod(lab.namespace).items == []
 
 
-def test_a_killed_scheduler_is_an_ailment_and_can_be_started_again(lab: EmbeddedLab) -> None:
+def test_a_killed_scheduler_is_a_problem_and_can_be_started_again(lab: EmbeddedLab) -> None:
     lab.kill("scheduler-2")
-    assert eventually(lambda: any("scheduler-2 ended" in a for a in lab.ailments()), 5)
+    assert eventually(lambda: any("scheduler-2 ended" in a for a in lab.problems()), 5)
     lab.start("scheduler-2")
-    assert eventually(lambda: lab.ailments() == [], 60)
+    assert eventually(lambda: lab.problems() == [], 60)
 
 
 def test_a_daemon_that_ends_by_itself_comes_back_and_its_end_is_kept(lab: EmbeddedLab) -> None:
@@ -123,7 +123,7 @@ def test_a_daemon_that_ends_by_itself_comes_back_and_its_end_is_kept(lab: Embedd
     [end] = lab.ends()
     assert (end.process, end.exit_code) == ("scheduler-2", -signal.SIGSEGV)
     assert time.time() - 10 < end.at <= end.again <= time.time()
-    assert eventually(lambda: lab.ailments() == [], 60)
+    assert eventually(lambda: lab.problems() == [], 60)
     assert lab.ends() == [end]
 
 

@@ -70,7 +70,7 @@ def test_a_lab_of_another_spec_replaces_the_warm_one(pool: Pool) -> None:
         first = lab.directory
     with pool.lease(LabSpec(prepare(VERSION), schedulers=3)) as lab:
         assert lab.schedulers == ("scheduler-1", "scheduler-2", "scheduler-3")
-        assert lab.ailments() == []
+        assert lab.problems() == []
     assert not first.exists()
 
 
@@ -81,4 +81,4 @@ def test_a_lab_that_ails_is_not_leased_again(pool: Pool) -> None:
         lab.kill("kubelet")
     with pool.lease(spec) as lab:
         assert lab.directory != first
-        assert lab.ailments() == []
+        assert lab.problems() == []

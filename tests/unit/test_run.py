@@ -66,7 +66,7 @@ class Ailing:
         self.asked += 1
         return []
 
-    def ailments(self) -> list[str]:
+    def problems(self) -> list[str]:
         """Fail, as where the database does not answer."""
         raise UserError("The database does not answer.")
 
