@@ -1,4 +1,4 @@
-"""`python -m chaos remove`: take gates and delays out of a database, whoever put them there."""
+"""`python -m chaos remove`: take holds and delays out of a database, whoever put them there."""
 
 import argparse
 import os

@@ -24,13 +24,25 @@ _NEEDED_BYTES = 500_000_000
 
 AnyLab = EmbeddedLab | KindLab | ClusterLab
 
+_LABS: dict[str, type[AnyLab]] = {"embedded": EmbeddedLab, "kind": KindLab, "cluster": ClusterLab}
+
 
 def open_lab(directory: Path) -> AnyLab:
     """Return the running lab of a folder; UserError when there is none."""
-    kind = read_spec(directory).kind
-    if kind == "embedded":
-        return EmbeddedLab(directory)
-    return ClusterLab(directory) if kind == "cluster" else KindLab(directory)
+    return _LABS[read_spec(directory).kind](directory)
+
+
+def missing(kind: str, power: str) -> str | None:
+    """Say why no lab of a kind has a power; None where it has it, or where only the lab knows.
+
+    Raises UserError for what is no power of any lab.
+    """
+    known = frozenset().union(*(lab.powers for lab in _LABS.values()))
+    if power not in known:
+        raise UserError(
+            f"No lab has the power {power!r}.", f"There are {', '.join(sorted(known))}."
+        )
+    return _LABS[kind].never(power)
 
 
 def start(spec: LabSpec, *, owner: tuple[int, float] | None) -> AnyLab:

@@ -3,14 +3,16 @@
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from common.errors import UserError
 from common.paths import labs_dir
 from common.spawn import is_same_process
 from lab import control
 from lab.api import AirflowAPI
+from lab.database import connect, unbound
 from lab.kube.names import WORKERS
 from lab.kubeclient import core_v1
 from lab.reaper import reap
@@ -33,6 +35,12 @@ class SupervisedLab:
     neighbours: tuple[str, ...] = ()
     not_covered: tuple[str, ...] = ()
     worker_pods: str = WORKERS
+    powers: ClassVar[frozenset[str]]
+    """What a lab of this kind can do to itself."""
+
+    cannot: ClassVar[Mapping[str, str]] = {}
+    """Why it cannot do the rest."""
+
     namespace: str
 
     def __init__(self, directory: Path) -> None:
@@ -66,6 +74,20 @@ class SupervisedLab:
     def kubernetes(self) -> Any:
         """Return a `kubernetes.client.CoreV1Api` for the lab's Kubernetes API."""
         return core_v1(self.kubeconfig)
+
+    @classmethod
+    def never(cls, power: str) -> str | None:
+        """Say why no lab of this kind has a power; None where it has, or only the lab knows."""
+        if power in cls.powers:
+            return None
+        return cls.cannot.get(power, f"the {cls.kind} lab cannot do that ({power})")
+
+    def missing(self, power: str) -> str | None:
+        """Return why the lab has not a power, None when it has it."""
+        if (reason := self.never(power)) or power != "hold":
+            return reason
+        with connect(self.dsn()) as connection:
+            return unbound(connection)
 
     def detach(self) -> None:
         """Let the lab outlive the process that started it."""

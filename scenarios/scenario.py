@@ -6,9 +6,9 @@ them.
 
     pause, resume      freeze a session between two transactions; let it go on
     freeze             freeze a session wherever it stands, with all the locks that it holds
-    close, open        a session's gate, in the statement that a scheduler locks its runs with, or
-                       in another one of chaos.holds.rule.STATEMENTS (`statement: critical-section`)
-    stands, passes     wait until it stands at its gate; let it past once
+    hold, release      hold a session in the statement that a scheduler locks its runs with, or in
+                       another one of chaos.holds.rule.STATEMENTS (`statement: critical-section`)
+    held, pass         wait until it is held there; let it pass once
     free               state that nothing disturbs a session from here on (oracle: queued-in-time)
     trigger            a DAG's run; a second one of a scenario has a name (`as: second`)
     until              wait for a run or for task instances; `of: second`, or `of: all` its runs
@@ -29,24 +29,24 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from chaos.holds.rule import STATEMENTS
 from common.errors import UserError
+from oracle import old_names
 
 _VERBS: dict[str, frozenset[str]] = {
     "pause": frozenset(),
     "freeze": frozenset(),
     "resume": frozenset(),
     "free": frozenset(),
-    "close": frozenset({"statement"}),
-    "open": frozenset(),
-    "stands": frozenset(),
-    "passes": frozenset(),
+    "hold": frozenset({"statement"}),
+    "release": frozenset(),
+    "held": frozenset(),
+    "pass": frozenset(),
     "trigger": frozenset({"as"}),
     "until": frozenset(),
     "wait": frozenset(),
     "settle": frozenset(),
 }
-_OF_A_SESSION = frozenset(
-    {"pause", "freeze", "resume", "free", "close", "open", "stands", "passes"}
-)
+_OF_A_SESSION = frozenset({"pause", "freeze", "resume", "free", "hold", "release", "held", "pass"})
+_POWERS = {"pause": "pause", "freeze": "pause", "hold": "hold"}
 _CONDITIONS = frozenset({"run", "task", "state", "count", "by", "of"})
 _LIMITS = frozenset({"at_most", "after_violation"})
 
@@ -81,6 +81,12 @@ class Scenario:
     permutations: Mapping[str, tuple[Step, ...]]
 
     @property
+    def powers(self) -> tuple[str, ...]:
+        """Return what a lab must be able to do for its steps."""
+        verbs = (step.verb for steps in self.permutations.values() for step in steps)
+        return tuple(sorted({_POWERS[verb] for verb in verbs if verb in _POWERS}))
+
+    @property
     def known_as(self) -> str:
         """Return the link to the issue, or the title where there is none and a reason instead."""
         if self.issue.startswith("https://"):
@@ -93,7 +99,7 @@ class Scenario:
 
 
 def load(path: Path) -> Scenario:
-    """Read one scenario; UserError with the file and the fault when it is not a good one."""
+    """Read one scenario; UserError with the file and what is wrong in it."""
     try:
         data = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
@@ -101,7 +107,7 @@ def load(path: Path) -> Scenario:
     try:
         return _scenario(data)
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path.name} is no scenario: {error!r}") from error
+        raise UserError(f"{path.name} is not a valid scenario: {error!r}") from error
     except (ValueError, InvalidSpecifier) as error:
         raise UserError(f"{path.name}: {error}") from error
 
@@ -147,12 +153,13 @@ def _settings(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     for section, options in sections.items():
         for option, value in options.items():
             if not isinstance(value, str | int | float):
-                raise ValueError(f"the setting {section}.{option} is no text and no number")
+                raise ValueError(f"the setting {section}.{option} must be text or a number")
             settings[f"AIRFLOW__{section}__{option}".upper()] = str(value)
     return settings
 
 
-def _step(name: str, what: dict[str, Any], sessions: Mapping[str, str]) -> Step:
+def _step(name: str, written: dict[str, Any], sessions: Mapping[str, str]) -> Step:
+    what = {old_names.STEPS.get(word, word): value for word, value in written.items()}
     verbs = [verb for verb in what if verb in _VERBS]
     if len(verbs) != 1:
         raise ValueError(f"step {name!r} needs exactly one of: {', '.join(_VERBS)}")

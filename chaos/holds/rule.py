@@ -2,7 +2,8 @@
 
 import psycopg
 
-from chaos.holds.installer import HOLDERS, LOCK_CLASS, connect, install
+from chaos.holds.installer import HOLDERS, LOCK_CLASS, install
+from lab.database import connect
 
 # The statement with which a scheduler locks the runs it examines, as SQLAlchemy writes it in
 # Airflow 3.0.4 to 3.4.0b2 (DagRun.get_running_dag_runs_to_examine; 3.2.0 dropped the join with
@@ -50,8 +51,8 @@ class Rule:
     def put(self, delay: float | None = None, jitter: float = 0.0, seed: int = 0) -> None:
         """Put the rule in force, in place of what this object put before.
 
-        `delay` and `jitter` are seconds; without `delay`, the statement is held. What stood at the
-        former rule goes free, and what comes after it meets the new one: there is no moment
+        `delay` and `jitter` are seconds; without `delay`, the statement is held. What the former
+        rule held goes free, and what comes after it meets the new one: there is no moment
         without a rule.
         """
         former = self.key
@@ -81,12 +82,12 @@ class Rule:
             (former,),
         )
 
-    def withdraw(self) -> bool:
-        """End the rule; False when it had ended before, because its connection was lost."""
+    def withdraw(self) -> str:
+        """End the rule; return that it had ended before, where its connection was lost."""
         try:
             self.connection.execute("DELETE FROM chaos.rule WHERE key = %s", (self.key,))
         except psycopg.OperationalError:
-            return False
+            return "it had ended before: its connection to the database was lost"
         finally:
             self.connection.close()
-        return True
+        return ""

@@ -26,6 +26,11 @@ class EmbeddedLab(SupervisedLab):
 
     kind = "embedded"
     namespace = NAMESPACE
+    powers = frozenset({"pause", "kill", "hold", "restart-database", "delay-pods", "proxy"})
+    cannot = dict.fromkeys(
+        ("node", "netem"),
+        "the embedded lab's processes run on this machine itself, not on a node",
+    )
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -59,16 +64,6 @@ class EmbeddedLab(SupervisedLab):
         A session without a name is told by its address, and here that says nothing.
         """
         return UNNAMED if client in _NOWHERE else client
-
-    def lacks(self, power: str) -> str | None:
-        """Return why the lab cannot do something, None when it can."""
-        if power in ("node", "netem"):
-            return "the embedded lab's processes run on this machine itself, not on a node"
-        return None
-
-    def node_of(self, process: str) -> str:
-        """Refuse: there are no nodes here."""
-        raise UserError(f"{process} is on no node: {self.lacks('node')}.")
 
     def dsn(self) -> str:
         """Return libpq conninfo of the metadata database, as its ordinary owner, past the proxy."""
