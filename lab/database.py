@@ -1,4 +1,4 @@
-"""The metadata database of a lab, as those speak to it who disturb it, and whether it can be held."""
+"""A lab's metadata database, as whoever disturbs it connects to it, and whether it can be held."""
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo

@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -74,6 +75,10 @@ class SupervisedLab:
     def kubernetes(self) -> Any:
         """Return a `kubernetes.client.CoreV1Api` for the lab's Kubernetes API."""
         return core_v1(self.kubeconfig)
+
+    @abstractmethod
+    def dsn(self) -> str:
+        """Return libpq conninfo of the metadata database, as its ordinary owner."""
 
     @classmethod
     def never(cls, power: str) -> str | None:
