@@ -46,7 +46,7 @@ class Fault(ABC, Generic[L]):
     made (`__post_init__`), and `L` says what of a lab it uses.
     """
 
-    process: str = EVERYBODY
+    process: str
     seconds: float = 0.0
 
     name: ClassVar[str]

@@ -253,5 +253,5 @@ def test_a_rule_without_its_controller_is_swept_by_the_next(dsn: str, scheduler_
             break
         time.sleep(0.05)
     assert [row["process"] for row in rows] == ["scheduler-2"]
-    assert rule.withdraw()
+    assert rule.withdraw() == ""
     assert scheduler_1.run("SELECT FROM chaos.rule") == []

@@ -183,7 +183,7 @@ def test_a_hold_that_lost_its_connection_is_over_and_says_so(
         hold.held()
     hold.release()
     assert told[-1][0] == "release"
-    assert "its connection was lost" in told[-1][3]
+    assert "its connection to the database was lost" in told[-1][3]
 
 
 def test_records_that_it_holds_whom_and_that_it_releases(dsn: str, scheduler_2: Process) -> None:
