@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from common.errors import UserError
@@ -27,6 +26,11 @@ WORKERS = "worker"
 
 def silent(op: str, name: str, process: str, detail: str) -> None:
     """Record nothing: for a fault whose history nobody keeps."""
+
+
+def jittered(amount: float, jitter: float, seed: int | None) -> str:
+    """Return an amount of time in the words of a report, give or take what the seed draws."""
+    return f"{amount:g} s" + (f" ± {jitter:g} s (seed {seed or 0})" if jitter else "")
 
 
 def require(valid: bool, message: str, hint: str = "") -> None:
@@ -167,12 +171,7 @@ class Injection(Generic[L]):
         self.begin()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         try:
             if error is None and self.begun:
                 time.sleep(self._over.left)

@@ -7,7 +7,7 @@ import psycopg
 from chaos.base import EVERYBODY, Fault, Injection, require
 from common.errors import UserError
 from lab.base import Lab
-from lab.database import connect
+from lab.database import connect, value
 
 HOWS = ("fast", "immediate")
 
@@ -56,8 +56,6 @@ def _started(lab: Lab) -> float:
     """Return when the server started, in unix seconds on its own clock."""
     try:
         with connect(lab.dsn()) as connection:
-            row = connection.execute(_STARTED).fetchone()
+            return float(value(connection, _STARTED))
     except psycopg.OperationalError as error:
         raise UserError(f"The database does not answer: {error}".strip()) from error
-    assert row is not None
-    return float(row[0])

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from chaos.base import require
+from chaos.base import jittered, require
 from chaos.database_link import LinkFault
 
 
@@ -29,8 +29,8 @@ class NetworkLatency(LinkFault):
     @property
     def detail(self) -> str:
         """What the fault does."""
-        jitter = f" ± {self.jitter:g} s (seed {self.seed or 0})" if self.jitter else ""
-        return f"{self.latency:g} s{jitter} each way on the database link"
+        latency = jittered(self.latency, self.jitter, self.seed)
+        return f"{latency} each way on the database link"
 
     @property
     def rule(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from chaos.base import Fault, Injection
 from common.errors import UserError
 from common.waiting import Deadline
 from lab.base import Lab
-from lab.database import connect
+from lab.database import connect, value
 
 _PATIENCE = 10.0
 _STEP = 0.02
@@ -58,8 +58,7 @@ class SchedulerPause(Fault[Lab]):
         """Ask twice: a statement that was on its way when the freeze came is still to arrive."""
         with connect(lab.dsn()) as connection:
             for _ in range(2):
-                row = connection.execute(_OPEN, (self.process,)).fetchone()
-                if row and row[0]:
+                if value(connection, _OPEN, self.process):
                     return True
                 time.sleep(_STEP)
         return False

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from chaos.base import Fault, Injection, require
+from chaos.base import Fault, Injection, jittered, require
 from chaos.holds.rule import RUNNING_DAG_RUNS, Rule, like
 from lab.base import Lab
-from lab.database import connect
+from lab.database import connect, value
 
 _DELAYED = """
 SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE %s AND wait_event = 'PgSleep'
@@ -39,8 +39,8 @@ class StatementDelay(Fault[Lab]):
     @property
     def detail(self) -> str:
         """What the fault does."""
-        jitter = f" ± {self.jitter:g} s (seed {self.seed or 0})" if self.jitter else ""
-        return f"{self.delay:g} s{jitter} inside each matching statement"
+        delay = jittered(self.delay, self.jitter, self.seed)
+        return f"{delay} inside each matching statement"
 
     def inject(self, at: Injection[Lab]) -> None:
         """Put the rule in force."""
@@ -50,8 +50,7 @@ class StatementDelay(Fault[Lab]):
     def fired(self, at: Injection[Lab]) -> bool:
         """Tell whether a statement of the process is being delayed now."""
         with connect(at.lab.dsn()) as connection:
-            row = connection.execute(_DELAYED, (like(self.process),)).fetchone()
-        return bool(row and row[0])
+            return bool(value(connection, _DELAYED, like(self.process)))
 
     def heal(self, at: Injection[Lab]) -> str:
         """Withdraw the rule; who is being delayed goes on within 50 ms."""

@@ -1,5 +1,7 @@
 """A lab's metadata database, as whoever disturbs it connects to it, and whether it can be held."""
 
+from typing import Any
+
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -59,5 +61,11 @@ def _connected(dsn: str) -> psycopg.Connection:
 
 def unbound(connection: psycopg.Connection) -> str | None:
     """Say why row-level security would not hold statements of this role, None when it will."""
-    row = connection.execute(_UNBOUND).fetchone()
-    return str(row[0]) if row and row[0] else None
+    reason: str | None = value(connection, _UNBOUND)
+    return reason
+
+
+def value(connection: psycopg.Connection, query: str, *parameters: object) -> Any:
+    """Return the one value that a query asks for, None where it finds no row."""
+    row = connection.execute(query, parameters).fetchone()
+    return row[0] if row else None

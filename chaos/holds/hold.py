@@ -1,9 +1,9 @@
 """A hold inside a statement: a process is kept between its snapshot and its row locks."""
 
 import logging
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 import psycopg
@@ -13,7 +13,7 @@ from chaos.base import Record, silent
 from chaos.holds.installer import OURS
 from chaos.holds.rule import RUNNING_DAG_RUNS, Rule, like
 from common.errors import UserError
-from common.waiting import Deadline
+from common.waiting import until
 from lab.database import connect
 
 log = logging.getLogger(__name__)
@@ -98,12 +98,8 @@ class Hold:
 
         Raises HoldError when the hold is released, or ended with its connection's loss.
         """
-        rule = self._in_force()
-        try:
-            with rule.connection.cursor(row_factory=class_row(Held)) as cursor:
-                return cursor.execute(_HELD, (rule.key,)).fetchall()
-        except psycopg.OperationalError as error:
-            raise self._lost() from error
+        with self._in_force() as rule, rule.connection.cursor(row_factory=class_row(Held)) as rows:
+            return rows.execute(_HELD, (rule.key,)).fetchall()
 
     def wait_held(
         self, newer_than: float | None = None, timeout: float = 30.0, interval: float = 0.02
@@ -115,40 +111,39 @@ class Hold:
         pass, and only that one: the next is held. Polls each `interval` seconds; raises HoldError
         after `timeout` seconds.
         """
-        deadline = Deadline(timeout)
-        while True:
-            found = self.held()
-            for held in found:
-                if newer_than is None or held.since > newer_than:
-                    self._record("held", self.name, held.process, f"pid {held.pid}")
-                    return held
-            if found:
-                self._let_pass()
-            if deadline.passed:
-                raise HoldError(
-                    f"{self.process} was not held within {timeout:g} s: {self._activity()}.",
-                    "Is it running, and is there work that makes it send that statement? One that "
-                    "finds no row of dag is not held.",
-                )
-            time.sleep(interval)
+        held = until(lambda: self._newer_than(newer_than), timeout, interval)
+        if held is None:
+            raise HoldError(
+                f"{self.process} was not held within {timeout:g} s: {self._activity()}.",
+                "Is it running, and is there work that makes it send that statement? One that "
+                "finds no row of dag is not held.",
+            )
+        self._record("held", self.name, held.process, f"pid {held.pid}")
+        return held
 
-    def _let_pass(self) -> None:
-        rule = self._in_force()
-        try:
-            rule.put()
-        except psycopg.OperationalError as error:
-            raise self._lost() from error
+    def _newer_than(self, moment: float | None) -> Held | None:
+        """Return who is held in a statement begun after a moment; let older ones pass."""
+        found = self.held()
+        for held in found:
+            if moment is None or held.since > moment:
+                return held
+        if found:
+            with self._in_force() as rule:
+                rule.put()
+        return None
 
-    def _in_force(self) -> Rule:
+    @contextmanager
+    def _in_force(self) -> Iterator[Rule]:
+        """Give the rule; HoldError where there is none, or where it ended with its connection."""
         if self._rule is None:
             raise HoldError(f"Nothing holds {self.process} now.", "Hold it first.")
-        return self._rule
-
-    def _lost(self) -> HoldError:
-        return HoldError(
-            f"{self.process} is held no longer: the connection to the database was lost.",
-            "Look at the database's log.",
-        )
+        try:
+            yield self._rule
+        except psycopg.OperationalError as error:
+            raise HoldError(
+                f"{self.process} is held no longer: the connection to the database was lost.",
+                "Look at the database's log.",
+            ) from error
 
     def _activity(self) -> str:
         """Say what the process' connections do, for the reader of an error."""
@@ -161,10 +156,5 @@ class Hold:
         self.hold()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         self.release()

@@ -16,7 +16,7 @@ from psycopg import errors
 
 from common.errors import UserError
 from common.waiting import Deadline
-from lab.database import connect, unbound
+from lab.database import connect, unbound, value
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,10 @@ HOLDERS = f"SELECT pid, objid FROM pg_locks WHERE {OURS} AND granted AND mode = 
 _SQL = Path(__file__).with_name("statement.sql").read_text()
 _OURS = "airflow-ha-chaos "
 _MARK = _OURS + hashlib.sha256(_SQL.encode()).hexdigest()[:12]
+
+_MARKED = """
+SELECT coalesce(obj_description(oid, 'pg_namespace'), '') FROM pg_namespace WHERE nspname = 'chaos'
+"""
 
 # A waiting ACCESS EXCLUSIVE lock makes every later statement on dag wait behind it: so it gives up
 # soon and tries again.
@@ -97,17 +101,13 @@ class NotOurs(UserError):
 
 def _mark(connection: psycopg.Connection) -> str | None:
     """Return the mark of our schema, None when there is none; NotOurs if it is not ours."""
-    row = connection.execute(
-        "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'chaos'"
-    ).fetchone()
-    if row is None:
-        return None
-    if not str(row[0]).startswith(_OURS):
+    mark: str | None = value(connection, _MARKED)
+    if mark is not None and not mark.startswith(_OURS):
         raise NotOurs(
             "The database has a schema `chaos` that is not ours.",
             "Rename it, or use another database.",
         )
-    return str(row[0])
+    return mark
 
 
 def _create(connection: psycopg.Connection) -> None:

@@ -3,7 +3,7 @@
 import psycopg
 
 from chaos.holds.installer import HOLDERS, LOCK_CLASS, install
-from lab.database import connect
+from lab.database import connect, value
 
 # The statement with which a scheduler locks the runs it examines, as SQLAlchemy writes it in
 # Airflow 3.0.4 to 3.4.0b2 (DagRun.get_running_dag_runs_to_examine; 3.2.0 dropped the join with
@@ -69,10 +69,9 @@ class Rule:
 
     def _lock_next(self) -> int:
         """Take a new key's lock; it is nobody else's, so there is no wait."""
-        row = self.connection.execute("SELECT nextval('chaos.key')::integer").fetchone()
-        assert row is not None
-        self.connection.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK_CLASS, row[0]))
-        return int(row[0])
+        key = int(value(self.connection, "SELECT nextval('chaos.key')::integer"))
+        self.connection.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK_CLASS, key))
+        return key
 
     def _sweep(self, former: int | None) -> None:
         """Delete the former rule, and those whose controllers died (a rule without a holder)."""
