@@ -11,7 +11,7 @@ from lab.base import ProcessEnd
 from lab.embedded.components import NAMESPACE
 from lab.embedded.postgres import DATABASE, OWNER
 from lab.ending import ask
-from lab.kubelet import delay
+from lab.kubelet.kubelet import write_start_delay
 from lab.ready import live_schedulers
 from lab.state import ProcessState
 from lab.supervised import SupervisedLab
@@ -102,7 +102,7 @@ class EmbeddedLab(SupervisedLab):
 
     def delay_pods(self, seconds: float) -> None:
         """Make each pod that starts from now on take `seconds` longer; the kubelet reads it."""
-        delay.write(self.directory / "airflow", self.spec.start_delay + seconds)
+        write_start_delay(self.directory / "airflow", self.spec.start_delay + seconds)
 
     def pod_log(self, name: str) -> str | None:
         """Return what a worker pod wrote, None where nothing is kept."""
