@@ -19,8 +19,8 @@ L = TypeVar("L", bound=Lab)
 Record = Callable[[str, str, str, str], None]
 """Writes an event of a fault or hold to the history: op, name, process, detail."""
 
-EVERYBODY = "*"
-WORKERS = "worker"
+ALL_PROCESSES = "*"
+ANY_WORKER = "worker"
 """Whom a fault disturbs that is not of one process."""
 
 
@@ -117,7 +117,7 @@ class Injection(Generic[L]):
 
     def __init__(self, fault: Fault[L], lab: L, record: Record, seed: int | None) -> None:
         changes: dict[str, Any] = {}
-        if fault.process not in (EVERYBODY, WORKERS):
+        if fault.process not in (ALL_PROCESSES, ANY_WORKER):
             changes["process"] = lab.process(fault.process)
         if getattr(fault, "seed", 0) is None:
             changes["seed"] = seed

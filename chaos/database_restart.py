@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from chaos.base import EVERYBODY, Fault, Injection, require
+from chaos.base import ALL_PROCESSES, Fault, Injection, require
 from common.errors import UserError
 from lab.base import Lab
 from lab.database import connect, value
@@ -23,7 +23,7 @@ class DatabaseRestart(Fault[Lab]):
     """
 
     how: str = "fast"
-    process: str = field(default=EVERYBODY, init=False)
+    process: str = field(default=ALL_PROCESSES, init=False)
 
     name = "database-restart"
     powers = ("restart-database",)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from chaos.base import WORKERS, Fault, Injection, require
+from chaos.base import ANY_WORKER, Fault, Injection, require
 from common.errors import UserError
 from lab.base import Lab
 
@@ -34,7 +34,7 @@ class PodDeletion(Fault[Lab]):
     interval: float = 5.0
     grace: int = 1
     seed: int | None = None
-    process: str = field(default=WORKERS, init=False)
+    process: str = field(default=ANY_WORKER, init=False)
 
     name = "pod-deletion"
 

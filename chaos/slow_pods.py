@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from kubernetes.client import ApiException
 
-from chaos.base import WORKERS, Fault, Injection, require
+from chaos.base import ANY_WORKER, Fault, Injection, require
 from common.errors import UserError
 from lab.base import Lab
 
@@ -19,7 +19,7 @@ class SlowPods(Fault[Lab]):
     """
 
     delay: float
-    process: str = field(default=WORKERS, init=False)
+    process: str = field(default=ANY_WORKER, init=False)
 
     name = "slow-pods"
     powers = ("delay-pods",)

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from harness.options import Options
 from lab.base import Airflow
-from lab.environments import describe, prepare
+from lab.environments.preparation import prepare
+from lab.environments.request import describe
 from lab.kind.provision import Provision, build_of, deployment
 from lab.spec import LabSpec
 

@@ -29,7 +29,7 @@ from harness.options_cluster import deselect
 from harness.register import Register
 from harness.results import Results
 from harness.session import SESSION, Session, slug
-from lab import life
+from lab import kinds
 from lab.base import Lab
 from lab.kind.cluster import Cluster
 from run.folder import attempt_folder
@@ -154,7 +154,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     pool = session.pool()
     kind = session.options.lab
     if (reason := why_left_alone(request.node, session.options)) or (
-        reason := missing(request.node, functools.partial(life.missing, kind))
+        reason := missing(request.node, functools.partial(kinds.missing, kind))
     ):
         pytest.skip(reason)
     spec = lab_spec(request.node, request.param, session.options)

@@ -15,7 +15,7 @@ from common.errors import UserError
 from harness.labs import wanted_lab
 from harness.options import Options
 from harness.session import Session
-from lab.environments import describe
+from lab.environments.request import describe
 from lab.kind.helm.values import layers_for
 
 _LOGGER = "lab"

@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.waiting import until
 from lab.base import Lab
 from lab.database import connect
-from lab.rows import PRESENT
+from lab.ready import PRESENT
 from oracle.events import DagRunEvent, Event, TaskInstanceEvent
 from oracle.invariants.queued_in_time import FREE
 from run.reasons import OwnReason

@@ -25,7 +25,6 @@ from urllib3.exceptions import HTTPError
 
 from common.errors import UserError
 from common.paths import PROJECT
-from lab import leftovers
 from lab.api import AirflowAPI
 from lab.cluster.config import single_context, write_kubeconfig
 from lab.cluster.database import (
@@ -43,9 +42,9 @@ from lab.cluster.keeper import Keeper
 from lab.kube.client import api_client, core_v1
 from lab.kube.names import own_workers
 from lab.kube.ways import Ways
-from lab.progress import Progress
-from lab.spec import Attachment, LabSpec, LabState
-from lab.undo import Undo
+from lab.spec import Attachment, LabSpec
+from lab.state import LabState, Progress
+from lab.undo import Undo, forget_leftover
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +58,8 @@ _FOLDER_LIMIT = 256_000_000
 
 class AttachBoot:
     """Attaches one lab; what it has outside this process are connections, and the undo list."""
+
+    end_seconds = 60.0
 
     def __init__(self, directory: Path, spec: LabSpec, state: LabState) -> None:
         assert spec.attachment is not None
@@ -138,7 +139,7 @@ class AttachBoot:
             reason = self._keeper.remove()
             self._keeper.close()
             if reason is None:
-                leftovers.forget(self.directory.name)
+                forget_leftover(self.directory.name)
                 return
             log.warning("Something of ours is still in the database: %s", reason)
         argv = undo_argv(self.directory, "clear")
@@ -184,6 +185,10 @@ class AttachBoot:
             self._clear()
         self._ways.close()
         shutil.rmtree(self.directory / "pods", ignore_errors=True)
+
+    @staticmethod
+    def clear(directory: Path, spec: LabSpec) -> None:
+        """Do nothing: what is in the deployment is on the undo list."""
 
 
 def find_database(client: object, release: Release) -> tuple[Database, Way]:

@@ -16,10 +16,10 @@ import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
 from common.errors import UserError
+from lab.base import image_build
 from lab.cluster.coverage import FOLLOWED, not_covered
 from lab.kube import names
 from lab.kube.client import core_v1
-from lab.reported import image_build
 
 _TIER = "tier=airflow,kubernetes_executor!=True"
 _URL_NAMES = ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__SQL_ALCHEMY_CONN")

@@ -20,14 +20,14 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from common.errors import UserError
-from lab import leftovers
 from lab.cluster.boot import find_database
 from lab.cluster.database import DSN_VARIABLE, URL_VARIABLE, Database, Way, parse_url
 from lab.cluster.discovery import discover
 from lab.kube import execs
 from lab.kube.client import api_client
 from lab.kube.portforward import PortForward
-from lab.spec import LabState
+from lab.state import LabState
+from lab.undo import forget_leftover, write_leftover
 
 _REMOVALS = (("chaos", "remove"), ("oracle", "remove-audit"))
 _TIMEOUT = 25.0
@@ -45,7 +45,7 @@ def clear(directory: Path) -> int:
     if failed:
         leave(directory, failed)
         return 1
-    leftovers.forget(directory.name)
+    forget_leftover(directory.name)
     return 0
 
 
@@ -61,7 +61,7 @@ def leave(directory: Path, modules: list[str]) -> None:
             f"POD one of -l {way.selector})"
         )
     dsn = replace(database, password="").conninfo(here)
-    leftovers.tell(directory.name, leftovers.removal(directory.name, where, dsn, modules))
+    write_leftover(directory.name, where, dsn, modules)
 
 
 def _remove(conninfo: str) -> list[str]:

@@ -12,7 +12,7 @@ from packaging.version import InvalidVersion, Version
 from common.errors import UserError
 from lab.environments import interpreter, pins
 from lab.environments.checkout import checkout_version, is_checkout
-from lab.environments.wheels import Wheel, airflow_wheel, airflow_wheels
+from lab.environments.recipe import Wheel, airflow_wheel, airflow_wheels
 
 Kind = Literal["version", "wheel", "checkout", "python"]
 
@@ -32,7 +32,7 @@ class Request:
 
     @property
     def pinned(self) -> bool:
-        """Tell whether this is a version that has a pin file."""
+        """Return whether this is a version that has a pin file."""
         return self.kind == "version" and self.path.is_file()
 
 
@@ -83,7 +83,7 @@ def _describe_folder(path: Path) -> Request:
         _require_supported(str(path), version)
         return Request("wheel", _label(path.name), version, path)
     raise UserError(
-        f"{path} is no checkout of Airflow 3, no virtual environment, and has no wheels.",
+        f"{path} is not a checkout of Airflow 3 or a virtual environment, and has no wheels.",
         "A checkout has airflow-core/src and task-sdk/src; an environment has bin/python.",
     )
 
@@ -114,7 +114,8 @@ def _require_supported(what: str, version: str) -> None:
         supported = Version(version) >= pins.OLDEST
     except InvalidVersion:
         raise UserError(
-            f"{what} states {version!r}, which is no version.", "Give one that was built whole."
+            f"{what} states {version!r}, which is not a valid version.",
+            "Give one that was built whole.",
         ) from None
     if not supported:
         raise UserError(

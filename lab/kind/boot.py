@@ -21,6 +21,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
+from lab.kind.cluster import Cluster
 from lab.kind.helm import pgbouncer
 from lab.kind.helm.chart import inspect
 from lab.kind.helm.release import Install
@@ -31,9 +32,9 @@ from lab.kube import manifests, names, namespaces
 from lab.kube.client import api_client
 from lab.kube.readiness import waiting
 from lab.kube.ways import Ways
-from lab.progress import Progress
 from lab.ready import Readiness
-from lab.spec import Deployment, LabSpec, LabState
+from lab.spec import Deployment, LabSpec
+from lab.state import LabState, Progress
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ _LOOK_EVERY = 1.0
 
 class DeployBoot:
     """Deploys one lab; what it made outside this process is a namespace and nothing else."""
+
+    end_seconds = 150.0  # a namespace goes when its last pod is gone
 
     def __init__(self, directory: Path, spec: LabSpec, state: LabState) -> None:
         assert spec.deployment is not None
@@ -138,7 +141,7 @@ class DeployBoot:
 
     def _waiting(self, timeout: float) -> Iterator[None]:
         core = kubernetes_client.CoreV1Api(self._client)
-        for _ in waiting(core, self.namespace, timeout, self._progress.tell):
+        for _ in waiting(core, self.namespace, timeout, self._progress.say):
             looked = time.monotonic()
             while time.monotonic() < looked + _LOOK_EVERY:
                 yield
@@ -177,7 +180,7 @@ class DeployBoot:
         while missing := readiness.missing():
             if time.monotonic() > deadline:
                 raise UserError(f"The lab was not ready after {timeout:.0f} s: {missing}.")
-            self._progress.tell(missing)
+            self._progress.say(missing)
             yield
 
     def _dsn(self) -> str:
@@ -207,6 +210,13 @@ class DeployBoot:
                 namespaces.remove(self.kubeconfig, self.namespace)
             except UserError as error:
                 log.warning("%s", error)
+
+    @staticmethod
+    def clear(directory: Path, spec: LabSpec) -> None:
+        """Remove the namespace of a lab whose supervisor was killed, where its cluster is up."""
+        kubeconfig, deployment = directory / "kubeconfig", spec.deployment
+        if deployment and kubeconfig.exists() and Cluster(deployment.cluster).nodes():
+            namespaces.remove(kubeconfig, names.namespace_of(directory))
 
 
 def _reason(error: ApiException) -> str:

@@ -7,12 +7,12 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound
 
 from common.errors import UserError
+from lab.base import image_build
 from lab.kind.cluster import Cluster
 from lab.kind.node import Node
 from lab.kind.place import alone
 from lab.kind.shell import run
 from lab.kind.tools import engine, find
-from lab.reported import image_build
 
 log = logging.getLogger(__name__)
 

@@ -1,18 +1,20 @@
 """A lab that is a release of the Helm chart in a namespace of a kind cluster."""
 
 import time
+from contextlib import AbstractContextManager
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
-from lab.clean import clean
+from lab.kind import lease
 from lab.kind.node import NO_NETEM, Node
 from lab.kind.release import DAEMONS, ReleaseLab
 from lab.kube import execs, names
 from lab.kube.client import api_client
 from lab.kube.pods import processes
 from lab.ready import live_schedulers
+from lab.spec import LabSpec
 
 _STEP = 0.2
 _BACK = 120.0
@@ -29,6 +31,14 @@ class KindLab(ReleaseLab):
     powers = frozenset(
         {"pause", "kill", "hold", "restart-database", "delay-pods", "proxy", "node", "netem"}
     )
+    clean_seconds = 90.0
+
+    @classmethod
+    def lease(cls, spec: LabSpec, timeout: float, *, alone: bool) -> AbstractContextManager[None]:
+        """Lend the kind cluster, in whatever session others want it."""
+        assert spec.deployment is not None
+        lend = lease.exclusive if alone else lease.shared
+        return lend(spec.deployment.cluster, timeout)
 
     def missing(self, power: str) -> str | None:
         """Return why the lab has not a power, None when it has it."""
@@ -119,4 +129,4 @@ class KindLab(ReleaseLab):
     def clean(self) -> None:
         """Return the lab to how it was deployed: no runs, no worker pods."""
         self.undo.run()
-        clean(self, timeout=90.0)
+        super().clean()

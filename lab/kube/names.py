@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab.base import WORKERS
+
 MANAGED_BY = {"app.kubernetes.io/managed-by": "airflow-ha-chaos"}
 RELEASE = "airflow"
 POSTGRES = "ha-chaos-postgres"
@@ -13,9 +15,6 @@ METADATA = "ha-chaos-metadata"
 LEDGER = "ha-chaos-ledger"
 WORKER = "ha-chaos-worker"
 START_DELAY = "start_delay"
-
-WORKERS = "kubernetes_executor=True"
-"""The label that KubernetesExecutor puts on every pod it makes (its pod_generator.py)."""
 
 
 def own_workers(release: str, neighbours: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from urllib3.exceptions import HTTPError
 
 from common.errors import UserError
 from lab.kube import names
-from lab.kubeclient import core_v1
+from lab.supervised import core_v1
 
 log = logging.getLogger(__name__)
 

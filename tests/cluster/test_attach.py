@@ -30,8 +30,8 @@ from lab.cluster.lab import REFUSAL, ClusterLab
 from lab.cluster.plan import client_of, plan, reported_version
 from lab.kube.portforward import PortForward
 from lab.life import start
-from lab.request import write_request
-from lab.spec import Attachment, LabSpec, LabState
+from lab.spec import Attachment, LabSpec, write_request
+from lab.state import LabState
 from recorder import audit
 
 POSTGRES_VARIABLE = "HA_CHAOS_TEST_POSTGRES"

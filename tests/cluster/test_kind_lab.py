@@ -20,14 +20,15 @@ from common.paths import PROJECT
 from common.spawn import is_same_process
 from harness.options_kind import AIRFLOW_IMAGE, POSTGRES_IMAGE
 from lab.base import Airflow
+from lab.ending import reap
 from lab.kind.lab import KindLab
 from lab.kind.provision import Provision, deployment
 from lab.kube import namespaces
 from lab.kube.pods import processes
 from lab.life import start
 from lab.pool import Owner
-from lab.reaper import reap
-from lab.spec import LabSpec, LabState
+from lab.spec import LabSpec
+from lab.state import LabState
 
 VERSION = os.environ.get("HA_CHAOS_TEST_AIRFLOW", "")
 CHARTS = os.environ.get("HA_CHAOS_CHARTS", "")
@@ -42,7 +43,7 @@ _OWNED = """
 import sys, time
 from lab.life import start
 from lab.pool import Owner
-from lab.request import read_spec
+from lab.spec import read_spec
 from pathlib import Path
 me = Owner.me()
 lab = start(read_spec(Path(sys.argv[1])), owner=(me.pid, me.born))

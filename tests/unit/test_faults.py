@@ -15,7 +15,7 @@ from chaos.pod_deletion import PodDeletion
 from chaos.scheduler_kill import SchedulerKill
 from chaos.slow_pods import SlowPods
 from common.errors import UserError
-from lab.life import missing
+from lab.kinds import missing
 
 
 def faults() -> dict[str, type[Fault[Any]]]:

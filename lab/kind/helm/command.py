@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from common.paths import PROJECT
-from lab.environments import newest
+from lab.environments.pins import newest
 from lab.kind.helm.values import DEFAULT_LAYERS, known_layers, merged
 
 if TYPE_CHECKING:

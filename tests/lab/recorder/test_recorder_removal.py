@@ -14,12 +14,12 @@ import yaml
 from chaos.holds import installer as statement
 from common.errors import UserError
 from common.paths import PROJECT
-from lab import leftovers
 from lab.cluster import undo
 from lab.cluster.database import Database, Way, check
 from lab.cluster.keeper import Keeper
 from lab.embedded.postgres import OWNER, SUPERUSER, Postgres, binaries
-from lab.spec import LabState
+from lab.state import LabState
+from lab.undo import leftovers
 from recorder import audit
 from tests.lab.recorder.pgbouncer import PROGRAM, pgbouncer
 from tests.lab.recorder.test_recorder_audit import catalogs
@@ -169,7 +169,7 @@ def test_what_stays_is_told_with_the_command_that_removes_it_until_it_is_gone(
     expire()
     monkeypatch.chdir(PROJECT)
     assert undo.main([str(lab), "clear"]) == 1
-    told = "\n".join(leftovers.told())
+    told = "\n".join(leftovers())
     assert postgres.password not in told
     command = told.partition("  ")[2].replace(".venv/bin/python", sys.executable)
     assert "oracle remove-audit" in command
@@ -177,7 +177,7 @@ def test_what_stays_is_told_with_the_command_that_removes_it_until_it_is_gone(
     done = subprocess.run(["sh", "-c", command], cwd=PROJECT, env=env, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert not audit.installed(as_superuser(postgres, dsn))
-    assert leftovers.told() == []
+    assert leftovers() == []
 
 
 @pytest.mark.parametrize("other", [False, True])
@@ -201,7 +201,7 @@ def test_a_new_password_is_taken_from_where_it_is_told_and_never_another_databas
     monkeypatch.setenv("HA_CHAOS_DATABASE_URL", url)
     assert undo.main([str(lab), "clear"]) == int(other)
     assert audit.installed(as_superuser(postgres, dsn)) == other
-    assert bool(leftovers.told()) == other
+    assert bool(leftovers()) == other
 
 
 def test_a_backup_fails_while_rules_stand_and_works_again_after(dsn: str) -> None:
