@@ -92,8 +92,8 @@ class Fault(ABC, Generic[L]):
         """
 
     @abstractmethod
-    def heal(self, at: "Injection[L]") -> str:
-        """Undo what `inject` did, also after half of it; return what is worth noting."""
+    def heal(self, at: "Injection[L]") -> str | None:
+        """Undo what `inject` did, also after half of it; return what is worth noting, if any."""
 
     def fired(self, at: "Injection[L]") -> bool:  # noqa: ARG002
         """Tell whether the fault is seen to strike somebody now; a fault that never does is none.
@@ -162,7 +162,7 @@ class Injection(Generic[L]):
         """Heal the fault; does nothing when it is healed. When healing fails, it may be retried."""
         if not self.begun:
             return
-        noted = self.fault.heal(self)
+        noted = self.fault.heal(self) or ""
         self.begun = False
         self._record("end", self.name, self.process, noted)
         log.info("The fault %s on %s is healed.", self.name, self.process)

@@ -40,10 +40,9 @@ class LinkFault(Fault[Lab]):
         """Tell whether the proxy has done it to the process since the fault began."""
         return self._struck(at.lab) > (at.kept or 0)
 
-    def heal(self, at: Injection[Lab]) -> str:
+    def heal(self, at: Injection[Lab]) -> None:
         """Let the links carry as before; what is on its way, or was held, arrives at once."""
         self._put(at.lab, {field: _NEUTRAL[field] for field in self.rule})
-        return ""
 
     def _struck(self, lab: Lab) -> int:
         """Return how often the proxy has done to the process what the fault does, ever."""

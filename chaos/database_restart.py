@@ -47,9 +47,8 @@ class DatabaseRestart(Fault[Lab]):
         """Tell whether the server is another one than before."""
         return bool(at.kept)
 
-    def heal(self, at: Injection[Lab]) -> str:  # noqa: ARG002
+    def heal(self, at: Injection[Lab]) -> None:
         """Do nothing: it is back."""
-        return ""
 
 
 def _started(lab: Lab) -> float:

@@ -50,14 +50,14 @@ class NodePause(Fault[NodeLab]):
         node: Node = at.kept
         return node.paused()
 
-    def heal(self, at: Injection[NodeLab]) -> str:
+    def heal(self, at: Injection[NodeLab]) -> str | None:
         """Let the node go on; returns when the API server answers and calls it Ready.
 
         Raises UserError when that takes over two minutes.
         """
         node: Node | None = at.kept
         if node is None:
-            return ""
+            return None
         node.unpause()
         deadline = Deadline(_PATIENCE)
         while problem := _problem(at.lab, node):

@@ -60,11 +60,11 @@ class PodDeletion(Fault[Lab]):
         """Tell whether a pod was deleted."""
         return bool(at.kept.deleted)
 
-    def heal(self, at: Injection[Lab]) -> str:
+    def heal(self, at: Injection[Lab]) -> str | None:
         """Delete no more; what is deleted stays so. Returns which pods went."""
         deletions: _Deletions | None = at.kept
         if deletions is None:
-            return ""
+            return None
         deletions.over.set()
         deletions.join(_JOIN)
         if deletions.is_alive():

@@ -83,12 +83,11 @@ class PodNetwork(Fault[NodeLab]):
         network: _Network = at.kept
         return network.struck()
 
-    def heal(self, at: Injection[NodeLab]) -> str:
+    def heal(self, at: Injection[NodeLab]) -> None:
         """Take away what was added; what is gone already, with its pod, needs nothing."""
         network: _Network | None = at.kept
         if network is not None:
             network.restore()
-        return ""
 
 
 @dataclass

@@ -63,7 +63,6 @@ class SchedulerPause(Fault[Lab]):
                 time.sleep(_STEP)
         return False
 
-    def heal(self, at: Injection[Lab]) -> str:
+    def heal(self, at: Injection[Lab]) -> None:
         """Let the process go on."""
         at.lab.resume(self.process)
-        return ""

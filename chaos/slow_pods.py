@@ -44,10 +44,9 @@ class SlowPods(Fault[Lab]):
         seen: dict[str, float] = at.kept
         return any(now - seen.setdefault(uid, now) >= 0.8 * self.delay for uid in _pending(at.lab))
 
-    def heal(self, at: Injection[Lab]) -> str:
+    def heal(self, at: Injection[Lab]) -> None:
         """Let pods start as before."""
         at.lab.delay_pods(0.0)
-        return ""
 
 
 def _pending(lab: Lab) -> set[str]:

@@ -52,8 +52,8 @@ class StatementDelay(Fault[Lab]):
         with connect(at.lab.dsn()) as connection:
             return bool(value(connection, _DELAYED, like(self.process)))
 
-    def heal(self, at: Injection[Lab]) -> str:
+    def heal(self, at: Injection[Lab]) -> str | None:
         """Withdraw the rule; who is being delayed goes on within 50 ms."""
         rule: Rule | None = at.kept
         at.kept = None
-        return rule.withdraw() if rule else ""
+        return rule.withdraw() if rule else None

@@ -48,10 +48,8 @@ def known_race(item: pytest.Item) -> Known | None:
     if item.get_closest_marker("scenario"):
         return Known(scenario_of(item))
     marker = item.get_closest_marker("issue")
-    if marker is None:
-        return None
-    scenario = scenarios().get(str(marker.args[0]))
-    return Known(scenario, marker.kwargs.get("shows", True)) if scenario else None
+    scenario = scenarios().get(str(marker.args[0])) if marker else None
+    return Known(scenario, marker.kwargs.get("shows", True)) if marker and scenario else None
 
 
 def flood_profile(item: pytest.Item) -> Profile:
@@ -78,10 +76,10 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
             **scenario.settings,
         }
         return wanted_lab(airflow, options, env, pod_start=scenario.pod_start)
-    if item.get_closest_marker("flood"):
-        env = flood_profile(item).environment()
-        return wanted_lab(airflow, options, env, simulated=True, layers=_layers(item))
-    return wanted_lab(airflow, options, {}, layers=_layers(item))
+    flood = bool(item.get_closest_marker("flood"))
+    env = flood_profile(item).environment() if flood else {}
+    layers = tuple(layer for power, layer in LAYERS.items() if power in _powers(item))
+    return wanted_lab(airflow, options, env, simulated=flood, layers=layers)
 
 
 def declared_faults(item: pytest.Item) -> list[Fault[Any]]:
@@ -115,11 +113,6 @@ def _powers(item: pytest.Item) -> dict[str, str]:
         scenario = scenario_of(item)
         found |= dict.fromkeys(scenario.powers, f"scenario {scenario.name} is not available")
     return found
-
-
-def _layers(item: pytest.Item) -> tuple[str, ...]:
-    """Return the values that what a test needs costs every pod: only its lab gets them."""
-    return tuple(layer for power, layer in LAYERS.items() if power in _powers(item))
 
 
 def wants_cluster_alone(item: pytest.Item) -> bool:

@@ -3,7 +3,7 @@
 import logging
 import secrets
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import allure
 
@@ -178,14 +178,13 @@ class Performer:
             until(lambda: self._run.aftermath.complete, after)
 
     def _ended(self) -> bool:
-        return all(map(self._has_ended, self._run_ids.values()))
+        left = set(self._run_ids.values())
 
-    def _has_ended(self, run_id: str) -> bool:
-        try:
-            self._run.recorder.wait(
-                lambda e: isinstance(e, DagRunEvent) and e.run_id == run_id and e.new in _ENDED,
-                0.0,
-            )
-        except TimeoutError:
-            return False
-        return True
+        def all_ended(event: Event) -> bool:
+            if isinstance(event, DagRunEvent) and event.new in _ENDED:
+                left.discard(event.run_id)
+            return not left
+
+        with suppress(TimeoutError):
+            self._run.recorder.wait(all_ended, 0.0)
+        return not left

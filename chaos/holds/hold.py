@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import psycopg
@@ -50,39 +50,31 @@ class Held:
     query: str
 
 
+@dataclass(eq=False)
 class Hold:
     """Holds each matching statement of a process after its snapshot, before its row locks.
 
     `process` is an application_name, in which `*` and `?` stand for any; `statement` is a LIKE
-    pattern of the statement's text. It lasts for as long as this object's connection to the
-    database lives: a controller that dies releases everybody.
+    pattern of the statement's text, and `name` what histories call it. It lasts for as long as
+    this object's connection to the database lives: a controller that dies releases everybody.
     """
 
-    def __init__(
-        self,
-        dsn: str,
-        process: str,
-        *,
-        statement: str = RUNNING_DAG_RUNS,
-        name: str = "statement",
-        record: Record = silent,
-    ) -> None:
-        self.name = name
-        self.process = process
-        self._dsn = dsn
-        self._statement = statement
-        self._record = record
-        self._rule: Rule | None = None
+    dsn: str
+    process: str
+    statement: str = field(default=RUNNING_DAG_RUNS, kw_only=True)
+    name: str = field(default="statement", kw_only=True)
+    record: Record = field(default=silent, kw_only=True)
+    _rule: Rule | None = field(default=None, init=False)
 
     def hold(self) -> None:
         """Hold every matching statement that begins from now on; does nothing when it does."""
         if self._rule is not None:
             return
-        rule = Rule(self._dsn, self.process, self._statement)
+        rule = Rule(self.dsn, self.process, self.statement)
         rule.put()
         self._rule = rule
         log.debug("%s is to be held at %s.", self.process, self.name)
-        self._record("hold", self.name, self.process, "after the snapshot, before row locks")
+        self.record("hold", self.name, self.process, "after the snapshot, before row locks")
 
     def release(self) -> None:
         """Let everyone go on, and hold nobody any more; does nothing when that is so."""
@@ -91,7 +83,7 @@ class Hold:
         rule, self._rule = self._rule, None
         noted = rule.withdraw()
         log.debug("%s is released at %s.", self.process, self.name)
-        self._record("release", self.name, self.process, noted)
+        self.record("release", self.name, self.process, noted)
 
     def held(self) -> list[Held]:
         """Return who is held now, the one whose statement began first at the front.
@@ -118,7 +110,7 @@ class Hold:
                 "Is it running, and is there work that makes it send that statement? One that "
                 "finds no row of dag is not held.",
             )
-        self._record("held", self.name, held.process, f"pid {held.pid}")
+        self.record("held", self.name, held.process, f"pid {held.pid}")
         return held
 
     def _newer_than(self, moment: float | None) -> Held | None:
@@ -147,7 +139,7 @@ class Hold:
 
     def _activity(self) -> str:
         """Say what the process' connections do, for the reader of an error."""
-        with connect(self._dsn) as connection:
+        with connect(self.dsn) as connection:
             rows = connection.execute(_ACTIVITY, (like(self.process),)).fetchall()
         lines = [f"{name} is {state} for {seconds:.1f} s" for name, state, seconds in rows]
         return "; ".join(lines) or "no connection has that application_name"

@@ -57,7 +57,9 @@ class Rule:
         """
         former = self.key
         with self.connection.transaction():
-            self.key = self._lock_next()
+            # Nobody else's key, so there is no wait for its lock.
+            self.key = int(value(self.connection, "SELECT nextval('chaos.key')::integer"))
+            self.connection.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK_CLASS, self.key))
             self._sweep(former)
             self.connection.execute(
                 "INSERT INTO chaos.rule (key, process, statement, delay, jitter, seed)"
@@ -66,12 +68,6 @@ class Rule:
             )
         if former is not None:
             self.connection.execute("SELECT pg_advisory_unlock(%s, %s)", (LOCK_CLASS, former))
-
-    def _lock_next(self) -> int:
-        """Take a new key's lock; it is nobody else's, so there is no wait."""
-        key = int(value(self.connection, "SELECT nextval('chaos.key')::integer"))
-        self.connection.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK_CLASS, key))
-        return key
 
     def _sweep(self, former: int | None) -> None:
         """Delete the former rule, and those whose controllers died (a rule without a holder)."""

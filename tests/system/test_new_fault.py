@@ -89,8 +89,8 @@ class BusyNeighbours(Fault[NiceLab]):
     def fired(self, at: Injection[NiceLab]) -> bool:
         return at.kept == 19
 
-    def heal(self, at: Injection[NiceLab]) -> str:
-        return ""
+    def heal(self, at: Injection[NiceLab]) -> None:
+        """Leave it: only who may do all can be less nice again."""
 '''
 
 METHOD = '''
@@ -184,10 +184,11 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return project / "reports" / "runs" / "latest" / "tests", done.stdout
 
 
-def kept(tests: Path, name: str) -> tuple[list[tuple[str, str, str | None, str]], list[str]]:
+def kept(tests: Path, name: str) -> tuple[list[tuple[str | None, ...]], list[str]]:
     """Return the faults of a test's history, and which of its assumptions were met."""
     [folder] = tests.glob(f"{name}-*")
     events = read(folder / "history.ndjson")[1]
+    found: list[tuple[str | None, ...]]
     found = [(e.op, e.name, e.process, e.detail) for e in events if isinstance(e, FaultEvent)]
     verdict = json.loads((folder / "verdict.json").read_text())
     return found, [each["name"] for each in verdict["assumptions"] if each["met"]]
