@@ -16,7 +16,7 @@ from allure_pytest.utils import allure_labels
 from common.redaction import redact
 from harness import evidence
 from harness.evidence import CONCLUDED
-from harness.markers import known_race
+from harness.markers import declared_faults, known_race
 from harness.outcome import Known
 from reports.records import Ended, issue_link, worst_end
 
@@ -111,6 +111,7 @@ def _labels(item: pytest.Item, known: Known | None) -> Iterator[tuple[str, str]]
     for name in ("scenario", "issue", "flood", "needs"):
         if marker := item.get_closest_marker(name):
             yield from (("tag", f"{name}: {value}") for value in marker.args)
+    yield from (("tag", f"fault: {fault.name}") for fault in declared_faults(item))
 
 
 def _doc(thing: object) -> str:

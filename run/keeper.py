@@ -22,6 +22,7 @@ import psycopg
 from chaos.holds import installer as statement
 from common.errors import UserError
 from common.redaction import first_line
+from lab.database import connect
 from recorder import audit
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Keeper:
             log.debug("The connection for the removal: %s", error)
 
     def remove(self) -> str | None:
-        """Take gates, delays and the recorder out; return why that failed, None when it did not."""
+        """Take holds, delays and the recorder out; return why that failed, None when it did not."""
         failures = [self._try(work) for work in (statement.remove_on, audit.remove_on)]
         return "; ".join(each for each in failures if each) or None
 
@@ -62,7 +63,7 @@ class Keeper:
 
     def _open(self) -> psycopg.Connection:
         if self._connection is None or self._connection.closed:
-            self._connection = statement.connect(self._dsn)
+            self._connection = connect(self._dsn)
         return self._connection
 
 

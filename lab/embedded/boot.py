@@ -28,7 +28,6 @@ from lab.embedded.components import (
     Component,
     Endpoints,
     write_passfile,
-    write_pod_template,
 )
 from lab.embedded.envtest import ASSETS_VARIABLE, EnvTest
 from lab.embedded.postgres import Postgres, free_port, port_is_free
@@ -106,7 +105,6 @@ class EmbeddedBoot:
         )
         self.state.endpoints = dict(vars(at))
         write_passfile(self.directory / "passfile", at)
-        write_pod_template(self.directory / "airflow" / "pod_template.yaml")
         return at
 
     def _start_kubernetes(self) -> str:

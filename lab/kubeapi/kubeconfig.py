@@ -4,6 +4,8 @@ from pathlib import Path
 
 import yaml
 
+from common.files import write_whole
+
 
 def write_kubeconfig(
     path: Path,
@@ -29,6 +31,4 @@ def write_kubeconfig(
         ],
         "current-context": "lab",
     }
-    path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    return path
+    return write_whole(path, yaml.safe_dump(config, sort_keys=False), mode=0o600)

@@ -13,12 +13,10 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.pipe import count, reporting
-from lab.kubelet import api, delay
-from lab.kubelet.kubelet import Kubelet
+from lab.kubelet import api, kubelet
+from lab.kubelet.kubelet import START_DELAY, Kubelet, Node, Runtime
 from lab.kubelet.launcher import WORKER_MODULES, Launcher, environment
-from lab.kubelet.runtime import Runtime
 from lab.kubelet.simulated import Simulation
-from lab.kubelet.worker import Node
 
 _DESCRIPTION = """\
 Run the pods of a namespace: bind every unbound pod to this node, run its container on this
@@ -99,7 +97,7 @@ _API_FILE = "where the API is: its current context (default: $KUBECONFIG or ~/.k
 _CAPACITY_HELP = "pods at once; more wait Pending, unbound (%(default)s)"
 _DELAY_HELP = (
     "how long each pod stays ContainerCreating, like a slow image pull; a number in the file "
-    f"`{delay.START_DELAY}` in --work counts instead, from the next pod on"
+    f"`{START_DELAY}` in --work counts instead, from the next pod on"
 )
 _PRELOAD_HELP = "fork: modules to import ahead, the first one required (an Airflow worker's)"
 _API_HELP = f"simulated: the execution API (default: ${_EXECUTION_API})"
@@ -138,7 +136,7 @@ async def _serve(options: argparse.Namespace) -> None:
             runtime=runtime,
             logs=options.logs.resolve(),
             capacity=asyncio.Semaphore(options.capacity),
-            start_delay=partial(delay.read, options.work.resolve(), options.start_delay),
+            start_delay=partial(kubelet.start_delay, options.work.resolve(), options.start_delay),
         )
         tasks.create_task(Kubelet(pods, node).run(lambda: print("ready", flush=True)))
         tasks.create_task(runtime.broken())

@@ -15,8 +15,8 @@ import psutil
 from common.errors import UserError
 from common.spawn import adopt_orphans
 from lab.kubelet import forkserver
+from lab.kubelet.kubelet import StartError
 from lab.kubelet.pods import Command
-from lab.kubelet.runtime import StartError
 
 _LOG = logging.getLogger(__name__)
 _END_SECONDS = 5
@@ -71,7 +71,7 @@ class _Message(msgspec.Struct):
 
 @dataclass
 class Process:
-    """A container that is a process group; see `runtime.Container`."""
+    """A container that is a process group; see `kubelet.Container`."""
 
     uid: str
     launcher: "Launcher"
@@ -89,7 +89,7 @@ class Process:
 
 
 class Launcher:
-    """Owns one fork server; see `runtime.Runtime`.
+    """Owns one fork server; see `kubelet.Runtime`.
 
     With `preload` a container `python -m MODULE ..` is a fork of it; every other container, and
     every one without `preload`, is a cold process. So is one that sets a variable which is read
@@ -112,7 +112,7 @@ class Launcher:
     async def open(self) -> None:
         """Start the fork server and wait until it has preloaded.
 
-        Raises UserError if it ends instead: its interpreter is none, or Airflow does not import.
+        Raises UserError if it ends instead: that is not an interpreter, or Airflow does not import.
         """
         adopt_orphans()
         ours, theirs = socket.socketpair()
@@ -144,7 +144,7 @@ class Launcher:
             cwd=self._work,
             env=self._env,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=sys.stderr.fileno(),  # what imports print is no answer of the kubelet's
+            stdout=sys.stderr.fileno(),  # what imports print is not an answer of the kubelet's
         )
 
     async def start(self, command: Command) -> Process:
@@ -160,7 +160,7 @@ class Launcher:
         return container
 
     def send(self, request: dict[str, object]) -> None:
-        """Tell the fork server something; it being gone is told by `broken`."""
+        """Send the fork server a request; `broken` ends when it is gone."""
         assert self._writer is not None, "opened first"
         self._writer.write(msgspec.json.encode(request) + b"\n")
 

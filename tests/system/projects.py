@@ -14,19 +14,9 @@ from reports.store import read_runs
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
 _PACKAGES = (
-    "chaos",
-    "common",
-    "dags",
-    "harness",
-    "lab",
-    "load",
-    "oracle",
-    "recorder",
-    "reports",
-    "run",
-    "scenarios",
-    "versions",
-)
+    "chaos", "common", "dags", "harness", "lab", "load", "oracle", "recorder", "reports", "run",
+    "scenarios", "versions",
+)  # fmt: skip
 
 _CONFTEST = '''
 from pathlib import Path
