@@ -77,7 +77,7 @@ class Evidence:
 
     def conclude(self, judgement: Judgement, record: TestRecord, witness: str) -> None:
         """Take in what the history proves."""
-        self._judgement, self._record = judgement, record
+        self._judgement, self.record = judgement, record
         pods = [pod for pod in self._pods if pod in witness]
         self._shown = [*islice(dict.fromkeys([*pods, *self._failed]), PODS)]
 
@@ -121,7 +121,7 @@ class Evidence:
             if not one.met:
                 name = f"assumption not met: {one.name} was {one.value or 'not'}"
                 yield _step(name, self._moment(one.t), Status.BROKEN)
-        verdict, broken = self._record.verdict, self._record.violations_text
+        verdict, broken = self.record.verdict, self.record.violations_text
         yield _step(f"judged: {verdict}{broken and f': {broken}'}", at, _STATUS[verdict])
 
     def _moment(self, t: float) -> int:
@@ -132,7 +132,7 @@ class Evidence:
         if self._surveyor not in self.readers:
             return
         try:
-            survey = self._surveyor.conclude(self._judgement, self._record)
+            survey = self._surveyor.conclude(self._judgement, self.record)
             page, picture = timeline.draw(self._run.folder, survey)
             allure.attach.file(page, "timeline", allure.attachment_type.HTML)
             if picture:

@@ -32,10 +32,9 @@ from run.run import AssumptionFailed, Run
 
 RUN = pytest.StashKey[Run]()
 FAILED = pytest.StashKey[bool]()
-RECORD = pytest.StashKey[TestRecord]()
 
 # What is known of one attempt at a test; a plugin may make another of the same item.
-_ATTEMPT: tuple[pytest.StashKey[Any], ...] = (RUN, FAILED, RECORD, CAPTURED, CONCLUDED)
+_ATTEMPT: tuple[pytest.StashKey[Any], ...] = (RUN, FAILED, CAPTURED, CONCLUDED)
 
 # These say in a line what is wrong; a traceback would only hide it.
 _IN_A_LINE = (Unknown, UserError, AuditError, RecorderError, HistoryError)
@@ -94,7 +93,6 @@ def _conclude(item: pytest.Function, run: Run) -> tuple[TestRecord, str]:
     if metrics := evidence.metrics():
         write_json(run.folder / METRICS, metrics)
     evidence.conclude(judgement, record, text)
-    item.stash[RECORD] = record
     item.stash[CONCLUDED] = evidence
     return record, text
 
@@ -143,7 +141,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         item.stash[FAILED] = True
     if call.excinfo and call.excinfo.errisinstance(_IN_A_LINE):
         report.longrepr = str(call.excinfo.value)
-    outcome, reason = ended(call, item.stash.get(RECORD, None))
+    evidence = item.stash.get(CONCLUDED, None)
+    outcome, reason = ended(call, evidence.record if evidence else None)
     worst = worst_end(item.stash.get(ENDED, Ended("passed")), Ended(outcome, reason=reason))
     item.stash[ENDED] = worst
     report.ha_chaos_ended = worst.outcome, worst.reason

@@ -9,6 +9,7 @@ import pytest
 
 from common.errors import UserError
 from common.paths import PROJECT
+from common.pipe import count
 from harness.options_cluster import ClusterOptions, add_cluster_options, read_cluster_options
 from harness.options_kind import KindOptions, add_kind_options, read_kind_options
 from lab.environments.pins import newest
@@ -83,11 +84,11 @@ def add_options(parser: pytest.Parser) -> None:
     ):  # fmt: skip
         group.addoption(name, action="store_true", help=text)
     for name, kind, default, metavar, text in (
-        ("--schedulers", _positive, 2, "N", "default: %(default)s"),
+        ("--schedulers", count, 2, "N", "default: %(default)s"),
         ("--seed", int, None, "N", "repeat a run's load and choices (default: random)"),
-        ("--labs", _positive, default_size(), "N", "how many labs may run at once (default: one "
+        ("--labs", count, default_size(), "N", "how many labs may run at once (default: one "
          "for two cores, here %(default)s)"),
-        ("--flood-runs", _positive, None, "N", "DAG runs of each flood (default: as its profile "
+        ("--flood-runs", count, None, "N", "DAG runs of each flood (default: as its profile "
          "says; a third with real pods)"),
         ("--flood-workers", int, 0, "N", "Locust processes that share a flood, under a master "
          "(default: one process)"),
@@ -100,13 +101,6 @@ def add_options(parser: pytest.Parser) -> None:
         group.addoption(name, type=kind, default=default, metavar=metavar, help=text)
     add_kind_options(parser)
     add_cluster_options(parser)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
 
 
 def _share(text: str) -> float:

@@ -23,7 +23,7 @@ from harness.markers import (
     scenario_of,
     wants_cluster_alone,
 )
-from harness.observe import Observation, teller, unfit, why_left_alone
+from harness.observe import Observation, missing_for, printer, why_left_alone
 from harness.options import add_options, is_suite_session, use_present_names
 from harness.options_cluster import deselect
 from harness.register import Register, hand_over
@@ -163,7 +163,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         rehearse(leased)
         reason = missing(request.node, leased.missing)
         if not reason and session.options.cluster:
-            reason = unfit(request.node, leased)
+            reason = missing_for(request.node, leased)
         if reason:
             pytest.skip(reason)
         yield leased
@@ -232,7 +232,7 @@ def observation(request: pytest.FixtureRequest, history: Run) -> Observation:
     """The observation that --observe asks for."""
     cluster = request.config.stash[SESSION].options.cluster
     assert cluster is not None
-    return Observation(history, cluster.observe or 0.0, teller(request.config))
+    return Observation(history, cluster.observe or 0.0, printer(request.config))
 
 
 @pytest.hookimpl(trylast=True)

@@ -63,7 +63,7 @@ class Register:
         self._session = session
         self._collected: dict[str, Collected] = {}
         self._folders: dict[Path, SessionRecord] = {}
-        self._running: dict[str, Ended] = {}
+        self._seconds: dict[str, float] = {}
 
     @property
     def sessions(self) -> dict[Path, SessionRecord]:
@@ -115,14 +115,14 @@ class Register:
         )
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """Take in how one phase of a test ended; the last phase ends the test."""
-        ended = _ended(report)
-        before = self._running.get(report.nodeid, Ended("passed"))
-        worst = worst_end(before, ended)
-        seconds = before.seconds + ended.seconds
-        self._running[report.nodeid] = msgspec.structs.replace(worst, seconds=seconds)
-        if report.when == "teardown" or ended.outcome == "crashed":
-            self._end(report.nodeid, self._running.pop(report.nodeid))
+        """Take in how a test ended: its last phase says so, or xdist, of a worker that died."""
+        if report.when == "call":
+            self._seconds[report.nodeid] = round(report.duration, 3)
+        elif report.when != "setup":
+            outcome, reason = getattr(report, "ha_chaos_ended", (report.outcome, ""))
+            if report.when != "teardown":  # xdist's own report has no phase
+                outcome, reason = "crashed", excerpt(str(report.longrepr))
+            self._end(report.nodeid, Ended(outcome, self._seconds.pop(report.nodeid, 0.0), reason))
 
     def _end(self, test: str, ended: Ended) -> None:
         """Write down how a test ended; one that is run again keeps its worst end."""
@@ -165,15 +165,6 @@ def _refuse_too_few_schedulers(tests: Iterable[Collected], options: Options) -> 
                 f"Give --schedulers {each.schedulers} or more, "
                 "or leave such tests out: -m 'not scenario'."
             )
-
-
-def _ended(report: Any) -> Ended:
-    """Read one phase's end from its report; what xdist says of a dead worker has no phase."""
-    if report.when not in ("setup", "call", "teardown"):
-        return Ended("crashed", reason=excerpt(str(report.longrepr)))
-    seconds = round(report.duration, 3) if report.when == "call" else 0.0
-    outcome, reason = getattr(report, "ha_chaos_ended", (report.outcome, ""))
-    return Ended(outcome, seconds, reason)
 
 
 def _now() -> str:

@@ -31,7 +31,7 @@ def collect(*arguments: str) -> tuple[int, str]:
         (("--airflow", "2.10.5"), "older than 3.0"),
         (("--airflow", "/no/such/place"), "There is no '/no/such/place'"),
         (("--airflow", "README.md"), "neither a wheel nor a Python"),
-        (("--schedulers", "0"), "must be 1 or more"),
+        (("--schedulers", "0"), "at least 1"),
         (("--schedulers", "two"), "invalid"),
         (("--lab", "moon"), "invalid choice: 'moon'"),
         (("--keep-lab", "perhaps"), "invalid choice: 'perhaps'"),

@@ -1,9 +1,9 @@
 """What a judgement makes of a test: red, green or broken, for the right reason only."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from harness.markers import scenarios
 from harness.outcome import Known, Unknown, ended, settle
