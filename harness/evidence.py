@@ -150,7 +150,8 @@ def steps(happened: Iterable[Event], epoch: float) -> list[TestStepResult]:
     made: list[TestStepResult] = []
     begun: dict[tuple[str, str | None], TestStepResult] = {}
     for event in happened:
-        key, op = ("", None), ""
+        key: tuple[str, str | None] = ("", None)
+        op = ""
         if isinstance(event, FaultEvent):
             key, op, name = (event.name, event.process), event.op, fault_text(event)
         elif isinstance(event, HoldEvent):

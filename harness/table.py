@@ -51,9 +51,13 @@ class Table:
     def render(self, width: int | None, *, colour: bool) -> str:
         """Return the table, and why what is not known is not; `width` None for no terminal."""
         width = width or _UNLIMITED
-        output, colours = StringIO(), "standard" if colour else None
+        output = StringIO()
         console = Console(
-            file=output, width=width, height=1, force_terminal=colour, color_system=colours
+            file=output,
+            width=width,
+            height=1,
+            force_terminal=colour,
+            color_system="standard" if colour else None,
         )
         for columns in self._blocks(width):
             console.print(self._block(columns))

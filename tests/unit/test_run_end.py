@@ -1,19 +1,20 @@
 """A run's history is read once at its end, for its judge and for all who go along."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from harness import evidence
 from harness.evidence import Evidence
 from lab.base import Lab
-from oracle.events import Event
+from oracle.events import Event, Header
+from oracle.history import read
 from oracle.invariants import Violation
 from oracle.verdict import Judge
-from reports.metrics import Metrics, measure
+from recorder import audit
+from reports.metrics import Gauge, Metrics, measure
 from reports.records import TestRecord
 from run import run as runs
 from run.run import Run
@@ -43,7 +44,7 @@ def ended(tmp_path: Path, history: Path, monkeypatch: pytest.MonkeyPatch) -> Run
     )
     run = Run(cast("Lab", lab), tmp_path / "test", "test", 1)
     run.folder.mkdir()
-    header = runs.read(history)[0]
+    header = read(history)[0]
     run._recorder = cast(
         "Any",
         SimpleNamespace(
@@ -74,11 +75,18 @@ def test_one_pass_feeds_the_judge_and_all_who_go_along(
 ) -> None:
     passes: list[Path] = []
     judged: list[Event] = []
-    read, feed = runs.read, Judge.feed
-    monkeypatch.setattr(runs, "read", lambda path: passes.append(path) or read(path))
-    monkeypatch.setattr(
-        Judge, "feed", lambda self, event: judged.append(event) or feed(self, event)
-    )
+    feed = Judge.feed
+
+    def read_once(path: Path) -> tuple[Header, Iterator[Event]]:
+        passes.append(path)
+        return read(path)
+
+    def feed_once(judge: Judge, event: Event) -> list[Violation]:
+        judged.append(event)
+        return feed(judge, event)
+
+    monkeypatch.setattr("run.run.read", read_once)
+    monkeypatch.setattr(Judge, "feed", feed_once)
     reader = Counted()
     collected = Evidence(ended, drawn=True)
     judgement = ended.end([reader, *collected.readers])
@@ -103,7 +111,7 @@ def test_figures_of_a_gauge_that_failed_are_none(
     def fail(*_: object) -> Metrics:
         raise ArithmeticError("a crash of ours")
 
-    monkeypatch.setattr(evidence.Gauge, "feed", fail)
+    monkeypatch.setattr(Gauge, "feed", fail)
     collected = Evidence(ended, drawn=False)
     ended.end(collected.readers)
     assert collected.metrics() is None
@@ -127,11 +135,11 @@ def test_a_lab_is_asked_once_whether_it_can_be_recorded(
     def rehearse(dsn: str) -> None:
         asked.append(dsn)
         if len(asked) == 1:
-            raise runs.audit.AuditError("it has no task_instance.map_index")
+            raise audit.AuditError("it has no task_instance.map_index")
 
-    monkeypatch.setattr(runs.audit, "rehearse", rehearse)
+    monkeypatch.setattr(audit, "rehearse", rehearse)
     lab = cast("Lab", SimpleNamespace(directory=tmp_path, dsn=lambda: "host=db"))
-    with pytest.raises(runs.audit.AuditError, match="map_index"):
+    with pytest.raises(audit.AuditError, match="map_index"):
         runs.rehearse(lab)
     runs.rehearse(lab)
     runs.rehearse(lab)
