@@ -7,20 +7,26 @@ writers, and a lost connection loses nothing: the next poll takes up where the l
 """
 
 import threading
-import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import psycopg
 import tenacity
 
-from oracle.events import Event, RowModel
-from recorder import audit
-from recorder.clock import DatabaseClock
-from recorder.pooler import APPLICATION_NAME
-from recorder.row import EVENTS, gap_of
-from recorder.stream import Stream
+from common.waiting import Every
+from oracle.events import (
+    DagRunEvent,
+    Event,
+    LedgerEvent,
+    Row,
+    RowModel,
+    TaskInstanceEvent,
+    TaskInstanceKey,
+)
+from recorder import audit, tables
+from recorder.connection import LOST, Connection, connect, while_lost
+from recorder.stream import DatabaseClock, Stream
 
 PERIOD = 0.1
 """Seconds between two polls; after a poll of `MANY` rows or more the next follows at once."""
@@ -52,8 +58,66 @@ _BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
 
 _TRIM = "DELETE FROM oracle.audit WHERE xid < pg_snapshot_xmin(%(seen)s::pg_snapshot)"
 
-_LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 Names = Callable[[str], str]
+
+
+# What the audit's rows hold: as the triggers, and the user's code, write them.
+
+
+class _Named(msgspec.Struct, kw_only=True):
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+    region: str = ""
+
+    @property
+    def ti(self) -> TaskInstanceKey:
+        return TaskInstanceKey(self.dag_id, self.run_id, self.task_id, self.map_index, self.region)
+
+
+class _TaskInstanceBody(_Named, kw_only=True):
+    op: Literal["insert", "update", "delete"]
+    old: Row | None
+    new: Row | None
+
+    def event(self, t: float, process: str, xid: int) -> Event:
+        return TaskInstanceEvent(t, self.op, self.ti, self.old, self.new, process, xid)
+
+
+class _LedgerBody(_Named, kw_only=True):
+    op: Literal["start", "end", "fail"]
+    try_number: int
+    pod: str = ""
+    pid: int = 0
+
+    def event(self, t: float, _process: str, _xid: int) -> Event:
+        return LedgerEvent(t, self.op, self.ti, self.try_number, self.pod, self.pid)
+
+
+class _RunBody(msgspec.Struct):
+    op: Literal["insert", "update", "delete"]
+    dag_id: str
+    run_id: str
+    old: dict[str, str | None] | None
+    new: dict[str, str | None] | None
+
+    def event(self, t: float, process: str, xid: int) -> Event:
+        old, new = ((state or {}).get("state") for state in (self.old, self.new))
+        return DagRunEvent(t, self.op, self.dag_id, self.run_id, old, new, process, xid)
+
+
+class _GapBody(msgspec.Struct):
+    table: str
+    reason: str
+
+
+_BODIES: dict[str, Callable[[str], _TaskInstanceBody | _LedgerBody | _RunBody | _GapBody]] = {
+    "ti": msgspec.json.Decoder(_TaskInstanceBody).decode,
+    "run": msgspec.json.Decoder(_RunBody).decode,
+    "ledger": msgspec.json.Decoder(_LedgerBody).decode,
+    "gap": msgspec.json.Decoder(_GapBody).decode,
+}
 
 
 class DatabaseReader:
@@ -79,12 +143,12 @@ class DatabaseReader:
         self._stream = stream
         self._names = names
         self._trims = trims
-        self._trimmed = time.monotonic()
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._connection: Connection | None = None
         self._poll_statement = ""
         self._seen = ""
         self._polled = 0.0
-        self._measured = 0.0
+        self._trim = Every(TRIM_EVERY)
+        self._measure = Every(_MEASURE_EVERY)
         self._gaps: set[str] = set()
         self.model: RowModel = "row-per-task"
 
@@ -94,7 +158,7 @@ class DatabaseReader:
             connection = self._connect()
             if reason := audit.fault(connection):
                 raise audit.AuditError(reason)
-            self.model = audit.model(connection)
+            self.model = tables.model(connection)
             row = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
         except psycopg.Error as error:
             raise audit.AuditError(f"the database cannot be read: {error}") from error
@@ -106,7 +170,7 @@ class DatabaseReader:
         while not stop.is_set():
             try:
                 many = self.poll() >= MANY
-            except _LOST:
+            except LOST:
                 self._reconnect(stop)
             else:
                 stop.wait(0 if many else PERIOD)
@@ -116,8 +180,8 @@ class DatabaseReader:
         connection = self._connection
         if connection is None or connection.closed:
             connection = self._connect()
-        if time.monotonic() - self._measured > _MEASURE_EVERY:
-            self._measure(connection)
+        if self._measure.due():
+            self._clock.measure(connection)
         started = self._clock.now()
         with connection.transaction():
             connection.execute(_BY_INDEX)
@@ -126,9 +190,8 @@ class DatabaseReader:
         self._stream.emit(events)
         self._seen = rows[0][0]
         self._polled = started
-        if self._trims and time.monotonic() - self._trimmed > TRIM_EVERY:
+        if self._trims and self._trim.due():
             connection.execute(_TRIM, {"seen": self._seen})
-            self._trimmed = time.monotonic()
         return len(events)
 
     def finish(self, patience: float) -> None:
@@ -141,7 +204,7 @@ class DatabaseReader:
                 self._gap(f"the tables or the audit changed under the recorder: {reason}")
 
         try:
-            self._retry(stop=tenacity.stop_after_delay(patience))(last)
+            while_lost(stop=tenacity.stop_after_delay(patience))(last)
         except psycopg.Error as error:
             self._stream.gap(
                 f"the database could not be read to the end; changes since t={self._polled:.1f} s "
@@ -170,13 +233,7 @@ class DatabaseReader:
         return self._row(task_instance_id) is not None
 
     def _row(self, task_instance_id: str, condition: str = "") -> tuple[Any, ...] | None:
-        with psycopg.connect(
-            self._dsn,
-            application_name=APPLICATION_NAME,
-            connect_timeout=5,
-            tcp_user_timeout=10_000,
-            prepare_threshold=None,
-        ) as connection:
+        with connect(self._dsn) as connection:
             return connection.execute(
                 f"SELECT state FROM task_instance WHERE id = %s{condition}", (task_instance_id,)
             ).fetchone()
@@ -184,12 +241,12 @@ class DatabaseReader:
     def _event(self, row: tuple[Any, ...]) -> Event | None:
         _, seq, xid, unix, process, kind, body = row
         try:
-            if kind == "gap":
-                gap = gap_of(body)
-                self._gap(f"the tables changed under the recorder, {gap.table}: {gap.reason}")
+            decoded = _BODIES[kind](body)
+            if isinstance(decoded, _GapBody):
+                gap = f"{decoded.table}: {decoded.reason}"
+                self._gap(f"the tables changed under the recorder, {gap}")
                 return None
-            t = self._clock.since_epoch(unix)
-            return EVENTS[kind](t, self._names(process), int(xid), body)
+            return decoded.event(self._clock.since_epoch(unix), self._names(process), int(xid))
         except (KeyError, msgspec.ValidationError) as error:
             self._stream.gap(f"row {seq} of the audit, kind {kind}, cannot be understood: {error}")
             return None
@@ -200,17 +257,10 @@ class DatabaseReader:
             self._gaps.add(text)
             self._stream.gap(text)
 
-    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+    def _connect(self) -> Connection:
         self.close()
-        connection = psycopg.connect(
-            self._dsn,
-            application_name=APPLICATION_NAME,
-            autocommit=True,
-            connect_timeout=5,
-            tcp_user_timeout=10_000,
-            prepare_threshold=None,
-        )
-        self._measure(connection)
+        connection = connect(self._dsn, autocommit=True)
+        self._clock.measure(connection)
         tracked = connection.execute("SHOW track_commit_timestamp").fetchone() == ("on",)
         self._poll_statement = _POLL.format(committed=_COMMITTED[tracked])
         if not tracked:
@@ -218,30 +268,17 @@ class DatabaseReader:
         self._connection = connection
         return connection
 
-    def _measure(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-        self._clock.measure(connection)
-        self._measured = time.monotonic()
-
     def _reconnect(self, stop: threading.Event) -> None:
         """Try until the database answers again or `stop`; `finish` has the last word then."""
         lost = self._clock.now()
         self.close()
         try:
-            self._retry(
+            while_lost(
                 stop=tenacity.stop_when_event_set(stop), sleep=tenacity.sleep_using_event(stop)
             )(self._connect)
-        except _LOST:
+        except LOST:
             return
         self._stream.note(
             f"the recorder was without the database for {self._clock.now() - lost:.1f} s; "
             "nothing is lost by that, the audit kept it"
-        )
-
-    @staticmethod
-    def _retry(**more: Any) -> tenacity.Retrying:
-        return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_LOST),
-            wait=tenacity.wait_exponential(multiplier=0.05, max=0.5),
-            reraise=True,
-            **more,
         )

@@ -1,15 +1,19 @@
 """What every invariant looks like, and what it reports."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, get_args
 
 import msgspec
 
 from oracle.events import (
+    BEGINS,
+    ENDS,
     DagRunEvent,
     Event,
+    FaultEvent,
     Header,
+    HoldEvent,
     LedgerEvent,
     PodEvent,
     ProcessEvent,
@@ -45,28 +49,28 @@ class Violation:
     events: tuple[Event, ...] = ()
 
 
-class Invariant(Protocol):
+Found = Iterable[Violation] | None
+"""What an event shows broken; most show nothing."""
+
+
+class Invariant:
     """A promise of Airflow, judged from a history alone, one event at a time.
 
-    It is told only the events it `sees`, live or from a file alike, so it must not need the
-    future to stay quiet: what is legal by any released Airflow never is a violation. Without an
-    event of its `evidence` there was nothing to judge, which is not the same as nothing wrong.
+    It sees the kinds of events that it has a method for: `on_ti`, `on_pod` .., named after the
+    `kind` that a history gives them, takes the next such event, and may return what it shows
+    broken. It sees them live or from a file alike, so it must not need the future to stay quiet:
+    what is legal by any released Airflow never is a violation. Without an event of its `evidence`
+    there was nothing to judge, which is not the same as nothing wrong.
     """
 
     name: ClassVar[str]
     promise: ClassVar[str]
-    sees: ClassVar[tuple[type, ...]]
-    evidence: ClassVar[tuple[type[msgspec.Struct], ...]]
+    evidence: ClassVar[type[msgspec.Struct]]
     needs_a_clean_history: ClassVar[bool] = False
     """Whether it has nothing to say of a history that another invariant found wanting."""
-    roles: Roles
 
     def __init__(self, header: Header) -> None:
-        self.roles = Roles(header.schedulers)
-
-    def feed(self, event: Event) -> Iterable[Violation]:
-        """Take the next event; report what it shows broken."""
-        ...
+        self._roles = Roles(header.schedulers)
 
     def finish(self) -> Iterable[Violation]:
         """Report what only the end of the history shows broken."""
@@ -82,11 +86,38 @@ class Invariant(Protocol):
 
     @classmethod
     def units(cls) -> str:
-        """Say what it judges, in a plural: by the first of its evidence."""
-        return UNITS[cls.evidence[0]]
+        """Say what it judges, in a plural."""
+        return UNITS[cls.evidence]
+
+    def handlers(self) -> Iterator[tuple[type, Callable[[Any], Found]]]:
+        """Give the kinds of events that it sees, each with its method."""
+        for kind in get_args(Event):
+            if method := getattr(self, f"on_{kind.__struct_config__.tag}", None):
+                yield kind, method
+
+    def is_scheduler(self, process: str) -> bool:
+        """Tell whether a process is a scheduler."""
+        return self._roles.of(process) == "scheduler"
 
     def violation(
         self, fact: str, ti: TaskInstanceKey | None, t: float, *events: Event
     ) -> Violation:
         """Put the promise and the fact that breaks it into one sentence."""
         return Violation(self.name, f"{self.promise}, but {fact}", ti, t, events)
+
+
+class Disturbances:
+    """Follows faults and holds: which are on, and when one ended last (-inf if none has)."""
+
+    def __init__(self) -> None:
+        self.on: dict[tuple[type, str, str | None], FaultEvent | HoldEvent] = {}
+        self.last_end = float("-inf")
+
+    def feed(self, event: FaultEvent | HoldEvent) -> None:
+        """Follow one."""
+        which = (type(event), event.name, event.process)
+        if event.op in BEGINS:
+            self.on[which] = event
+        elif event.op in ENDS:
+            self.on.pop(which, None)
+            self.last_end = event.t
