@@ -219,8 +219,8 @@ async def run(options: argparse.Namespace) -> None:
     control = await asyncio.start_server(
         Control(proxy).serve, *options.control, limit=REQUEST_LIMIT
     )
-    said = {"listen": _bound(links), "control": f"http://{_bound(control)}"}
-    print(json.dumps(said), flush=True)
+    addresses = {"listen": _bound(links), "control": f"http://{_bound(control)}"}
+    print(json.dumps(addresses), flush=True)
     await done.wait()
     links.close()
     control.close()

@@ -55,7 +55,7 @@ class EmbeddedLab(SupervisedLab):
     def name_of(self, client: str) -> str:
         """Return the process of a database session, or that it is `unnamed`.
 
-        A session without a name is told by its address, and here that says nothing.
+        A session without a name is known by its address, and here that says nothing.
         """
         return UNNAMED if client in _NOWHERE else client
 

@@ -178,7 +178,7 @@ class Postgres:
             check=False,
         )
         if done.returncode:
-            reason = last_line(done.stderr, "initdb said nothing")
+            reason = last_line(done.stderr)
             raise UserError(f"PostgreSQL could not be initialised: {reason}", f"See {self.data}.")
 
     def _own(self, path: Path) -> None:
@@ -206,7 +206,7 @@ class Postgres:
         until(lambda: self._ended() or self._answers(), timeout, interval=0.05)
         if self._ended() or not self._answers():
             self.stop()
-            last = last_line(log.read_text(errors="replace"), "it wrote nothing")
+            last = last_line(log.read_text(errors="replace"))
             raise UserError(
                 f"PostgreSQL did not start on port {self.port}: {last}", f"Its log: {log}"
             )

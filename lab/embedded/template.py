@@ -58,7 +58,7 @@ def _migrate(airflow: Airflow, directory: Path) -> None:
         shutil.rmtree(home, ignore_errors=True)
         shutil.rmtree(directory / "tmp", ignore_errors=True)
     if done.returncode:
-        last = last_line(done.stderr + done.stdout, "no output")
+        last = last_line(done.stderr + done.stdout)
         raise UserError(
             f"Airflow {airflow.label} could not migrate its database: {last}",
             "Try that Airflow by hand: PYTHON -m airflow db migrate.",

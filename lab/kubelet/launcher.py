@@ -104,7 +104,7 @@ class Launcher:
         self._running: dict[str, Process] = {}
         self._hello: asyncio.Future[_Message] = asyncio.get_running_loop().create_future()
         self._gone = asyncio.Event()
-        self._cold_said = False
+        self._warned = False
         self._server: asyncio.subprocess.Process
         self._writer: asyncio.StreamWriter | None = None
         self._listening: asyncio.Task[None]
@@ -193,13 +193,13 @@ class Launcher:
             return False
         for name, value in command.env.items():
             if name.startswith(_READ_AT_START) and self._env.get(name) != value:
-                self._say_cold(command, name)
+                self._warn_cold(command, name)
                 return False
         return True
 
-    def _say_cold(self, command: Command, name: str) -> None:
-        if not self._cold_said:
-            self._cold_said = True
+    def _warn_cold(self, command: Command, name: str) -> None:
+        if not self._warned:
+            self._warned = True
             _LOG.warning(
                 "Pod %s sets %s unlike the kubelet's own environment, so it and those like it "
                 "start cold (seconds of CPU each).",
