@@ -30,8 +30,7 @@ from lab.embedded.components import (
     write_passfile,
 )
 from lab.embedded.envtest import ASSETS_VARIABLE, EnvTest
-from lab.embedded.postgres import Postgres, free_port, port_is_free
-from lab.embedded.template import template_for
+from lab.embedded.postgres import Postgres, free_port, port_is_free, template_for
 from lab.kubeapi.kubeconfig import write_kubeconfig
 from lab.ready import Readiness
 from lab.spec import LabSpec

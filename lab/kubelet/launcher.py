@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import msgspec
 import psutil
 
 from common.errors import UserError
-from common.spawn import adopt_orphans
+from common.spawn import adopt_orphans, signal_all
 from lab.kubelet import forkserver
 from lab.kubelet.kubelet import StartError
 from lab.kubelet.pods import Command
@@ -249,8 +250,4 @@ def environment(mode: str) -> dict[str, str]:
 
 def _kill_descendants() -> None:
     """Kill what outlived a fork server that was killed: this process adopted the orphans."""
-    for process in psutil.Process().children(recursive=True):
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
+    signal_all(psutil.Process().children(recursive=True), signal.SIGKILL)
