@@ -198,15 +198,15 @@ def _describe(lab: SupervisedLab) -> None:
         print(f"  {name:<14} pid {process.pid:<8} {process.log}{ended}")
 
 
-def _ended(end: ProcessEnd, secrets: Iterable[str]) -> str:
+def ended(end: ProcessEnd, known: Iterable[str]) -> str:
     """Say that a daemon ended by itself, when, and how."""
     at = datetime.fromtimestamp(end.at).strftime("%H:%M:%S")
-    how = f" ({redact(end.last_words, secrets)})" if end.last_words else ""
+    how = f" ({redact(end.last_words, known)})" if end.last_words else ""
     back = "and was started again" if end.again else "and is not back"
     return f"{end.process} ENDED by itself with {end.exit_code} at {at}, {back}{how}"
 
 
-def _secrets(lab: SupervisedLab) -> list[str]:
+def secrets(lab: SupervisedLab) -> list[str]:
     """Return what the last line of a log is not to show: what this lab made for itself alone."""
     password = str(conninfo_to_dict(lab.dsn()).get("password") or "")
     return [each for each in (password, str(lab.endpoints.get("secret", ""))) if each]
@@ -224,7 +224,7 @@ def _status() -> int:
             lab = open_lab(each.directory)
             _describe(lab)
             for end in lab.ends():
-                print(f"  {_ended(end, _secrets(lab))}")
+                print(f"  {ended(end, secrets(lab))}")
             print(f"  health      {'; '.join(lab.problems()) or 'good'}")
         else:
             print(f"  {state.phase if state else 'gone'} {state.doing if state else ''}")

@@ -139,7 +139,7 @@ def _what_it_is(at: Endpoints, dags: Path) -> dict[str, str]:
         "AIRFLOW__WEBSERVER__SECRET_KEY": at.secret,
         "AIRFLOW__API_AUTH__JWT_SECRET": at.secret,
         "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE": str(_POD_TEMPLATE),
-        # Nothing is told to anybody about a test run.
+        # Nobody is to hear of a test run.
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
 

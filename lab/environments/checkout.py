@@ -31,7 +31,7 @@ SOURCES = (Path("airflow-core/src"), Path("task-sdk/src"))
 """The folders of a checkout that Airflow is imported from; the first has the core."""
 
 ASSETS = (Path("airflow/ui/dist"), Path("airflow/api_fastapi/auth/managers/simple/ui/dist"))
-"""What a release builds into its wheel and a checkout lacks: the pages of the web UI."""
+"""What a release builds into its wheel and a checkout does not have: the pages of the web UI."""
 
 COMPILE_LIMIT = 300.0
 """Seconds for the bytecode of a checkout's sources; it takes 3 s."""

@@ -12,7 +12,7 @@ from common.files import write_whole
 from lab.base import Airflow
 from lab.environments import checkout, pins, store
 from lab.environments.interpreter import About, StartError, probe, read_about, start, write_about
-from lab.environments.recipe import FORM, Recipe, airflow_wheel, airflow_wheels
+from lab.environments.recipe import FORM, Recipe, airflow_wheels
 from lab.environments.releases import day_after_release, resolve, resolve_as_released, written
 from lab.environments.request import Request, describe
 
@@ -67,7 +67,7 @@ def _from_version(request: Request) -> Airflow:
 
 def _from_wheels(request: Request) -> Airflow:
     path = request.path
-    given = airflow_wheels(path) if path.is_dir() else airflow_wheel(path)
+    given = airflow_wheels(path)
     base = _base_pins(request.version)
     packages = pins.locked_packages(base)
     used = [wheel for wheel in given if wheel.name in packages]

@@ -6,9 +6,8 @@ edits another environment in place then edits ours too.
 
 import hashlib
 import logging
-import zipfile
 from dataclasses import dataclass
-from email.parser import HeaderParser
+from importlib import metadata
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -138,48 +137,45 @@ class Wheel:
         """Return whether it is Airflow itself, and not one of its parts."""
         return self.name in (CORE, META)
 
+    @property
+    def is_wanted(self) -> bool:
+        """Return whether it is Airflow itself, or one of its providers."""
+        return self.airflow or self.name.startswith(PROVIDER)
+
 
 def read_wheel(path: Path) -> Wheel:
     """Return what the wheel says of itself; raises UserError if it is not one."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
-            text = archive.read(names[0]).decode()
-        headers = HeaderParser().parsestr(text)
-        name, version = str(headers["Name"]), str(headers["Version"])
-    except (OSError, zipfile.BadZipFile, IndexError, UnicodeDecodeError):
-        raise UserError(f"{path.name} is not a readable wheel.", _HINT) from None
-    requires = tuple(str(line) for line in headers.get_all("Requires-Dist") or ())
-    return Wheel(path, canonicalize_name(name), version, requires)
+    found = next(iter(metadata.distributions(path=[str(path)])), None)
+    if found is None or not found.metadata["Name"]:
+        raise UserError(f"{path.name} is not a readable wheel.", _HINT)
+    name = canonicalize_name(found.metadata["Name"])
+    return Wheel(path, name, found.version, tuple(found.requires or ()))
 
 
-def airflow_wheel(path: Path) -> list[Wheel]:
-    """Return the one wheel as a list; raises UserError unless it is Airflow's or a provider's."""
-    wheel = read_wheel(path)
-    if not wheel.airflow and not wheel.name.startswith(PROVIDER):
-        raise UserError(
-            f"{path.name} is {wheel.name} {wheel.version}, which is not Airflow's wheel, nor a "
-            "provider's.",
-            _HINT,
-        )
-    return [wheel]
-
-
-def airflow_wheels(folder: Path) -> list[Wheel]:
-    """Return the wheels of Airflow and its providers in a folder, the core first.
+def airflow_wheels(path: Path) -> list[Wheel]:
+    """Return the wheels of Airflow and its providers: one file, or those in a folder, core first.
 
     Raises UserError with neither a core nor a provider, or with two versions of the same package.
     """
-    found: dict[str, Wheel] = {}
-    for path in sorted(folder.glob("apache_airflow*.whl")):
+    if not path.is_dir():
         wheel = read_wheel(path)
+        if not wheel.is_wanted:
+            raise UserError(
+                f"{path.name} is {wheel.name} {wheel.version}, which is not Airflow's wheel, nor "
+                "a provider's.",
+                _HINT,
+            )
+        return [wheel]
+    found: dict[str, Wheel] = {}
+    for file in sorted(path.glob("apache_airflow*.whl")):
+        wheel = read_wheel(file)
         if wheel.name in found:
             raise UserError(
-                f"{folder} has {found[wheel.name].path.name} and {path.name}.",
+                f"{path} has {found[wheel.name].path.name} and {file.name}.",
                 "Leave one wheel of each package in it.",
             )
         found[wheel.name] = wheel
-    if not any(wheel.airflow or wheel.name.startswith(PROVIDER) for wheel in found.values()):
-        raise UserError(f"{folder} has no wheel of Airflow.", _HINT)
+    if not any(wheel.is_wanted for wheel in found.values()):
+        raise UserError(f"{path} has no wheel of Airflow.", _HINT)
     order = (CORE, META)
     return sorted(found.values(), key=lambda each: (each.name not in order, each.name != CORE))

@@ -162,9 +162,8 @@ def altered(site_packages: Path, besides: frozenset[str] = frozenset()) -> list[
     A file of which a RECORD has no digest (RECORD itself) is not looked at. Of one that several
     have, as fastapi and fastapi-cli both have bin/fastapi, any may be right: the last one wins.
     """
-    records = {
-        path: dict(_digests(path)) for path in sorted(site_packages.glob("*.dist-info/RECORD"))
-    }
+    paths = sorted(site_packages.glob("*.dist-info/RECORD"))
+    records = {path: dict(_digests(path)) for path in paths}
     right: dict[str, set[str]] = defaultdict(set)
     for digests in records.values():
         for file, digest in digests.items():

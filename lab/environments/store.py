@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable
@@ -76,14 +77,8 @@ def folders() -> list[Path]:
 
 def folder_size(path: Path) -> int:
     """Return the bytes of disk under `path`."""
-    total = 0
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                total += folder_size(Path(entry))
-            else:
-                total += entry.stat(follow_symlinks=False).st_size
-    return total
+    found = (each.lstat() for each in path.rglob("*"))
+    return sum(status.st_size for status in found if not stat.S_ISDIR(status.st_mode))
 
 
 def _build(path: Path, build: Callable[[Path], None]) -> None:

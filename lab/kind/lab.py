@@ -4,7 +4,6 @@ import time
 from contextlib import AbstractContextManager
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
 from lab.kind import lease
@@ -53,17 +52,6 @@ class KindLab(ReleaseLab):
     def node(self, process: str) -> Node:
         """Return the node that runs a process; what is done to it is in the lab's undo list."""
         return Node(self._pod(process).node, self.undo)
-
-    def dsn(self) -> str:
-        """Return libpq conninfo of the metadata database, as its ordinary owner, past the proxy."""
-        return make_conninfo(
-            host="127.0.0.1",
-            port=self.endpoints["postgres"],
-            user="airflow",
-            dbname="airflow",
-            password=self.endpoints["password"],
-            application_name="ha-chaos",
-        )
 
     def pause(self, process: str) -> None:
         """Freeze one process by the freezer of its container's cgroup, through the node."""

@@ -1,4 +1,4 @@
-"""The file that tells Kubernetes clients where a lab's API server is."""
+"""The file that says to Kubernetes clients where a lab's API server is."""
 
 from pathlib import Path
 

@@ -27,7 +27,7 @@ modes:
   process    the container's command as a process of its own, `python` being --python; faithful
   fork       `python -m MODULE ..` as a fork of a process that has Airflow imported: a worker
              costs 0.15 s of CPU instead of 3. Other commands run as with `process`
-  simulated  no process: only the calls by which a worker tells Airflow that its task started
+  simulated  no process: only the calls by which a worker reports to Airflow that its task started
              and, after --simulated-seconds, succeeded
 
 Containers get this process' environment and their pod's own variables. Prints "ready" once no

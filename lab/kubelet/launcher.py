@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import msgspec
 import psutil
 
 from common.errors import UserError
-from common.spawn import adopt_orphans
+from common.spawn import adopt_orphans, signal_all
 from lab.kubelet import forkserver
 from lab.kubelet.kubelet import StartError
 from lab.kubelet.pods import Command
@@ -104,7 +105,7 @@ class Launcher:
         self._running: dict[str, Process] = {}
         self._hello: asyncio.Future[_Message] = asyncio.get_running_loop().create_future()
         self._gone = asyncio.Event()
-        self._cold_said = False
+        self._warned = False
         self._server: asyncio.subprocess.Process
         self._writer: asyncio.StreamWriter | None = None
         self._listening: asyncio.Task[None]
@@ -193,13 +194,13 @@ class Launcher:
             return False
         for name, value in command.env.items():
             if name.startswith(_READ_AT_START) and self._env.get(name) != value:
-                self._say_cold(command, name)
+                self._warn_cold(command, name)
                 return False
         return True
 
-    def _say_cold(self, command: Command, name: str) -> None:
-        if not self._cold_said:
-            self._cold_said = True
+    def _warn_cold(self, command: Command, name: str) -> None:
+        if not self._warned:
+            self._warned = True
             _LOG.warning(
                 "Pod %s sets %s unlike the kubelet's own environment, so it and those like it "
                 "start cold (seconds of CPU each).",
@@ -249,8 +250,4 @@ def environment(mode: str) -> dict[str, str]:
 
 def _kill_descendants() -> None:
     """Kill what outlived a fork server that was killed: this process adopted the orphans."""
-    for process in psutil.Process().children(recursive=True):
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
+    signal_all(psutil.Process().children(recursive=True), signal.SIGKILL)

@@ -10,7 +10,6 @@ from oracle.events import (
     AssumptionEvent,
     FaultEvent,
     Header,
-    HoldEvent,
     PodEvent,
     ProcessEvent,
     TaskInstanceEvent,
@@ -66,7 +65,7 @@ class NoLiveOrphan(Invariant):
         """Follow which processes were watched, and which of them ended."""
         (self._watched if event.op == "watched" else self._ended).add(event.process)
 
-    def on_disturbance(self, event: FaultEvent | HoldEvent) -> None:
+    def on_fault(self, event: FaultEvent) -> None:
         """Take who is killed for ended."""
         if event.name == KILL and event.process:
             self._ended.add(event.process)
@@ -77,7 +76,7 @@ class NoLiveOrphan(Invariant):
             return self._alive(event.owner, event, event.t - SETTLE_SECONDS)
         return None
 
-    def on_row(self, event: TaskInstanceEvent) -> Iterator[Violation]:
+    def on_ti(self, event: TaskInstanceEvent) -> Iterator[Violation]:
         """Remember what was reset young; report it where its scheduler queues something."""
         new, before = event.new, self._queued.get(event.ti)
         if new is not None and new.state == QUEUED:

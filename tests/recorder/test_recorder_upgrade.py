@@ -12,8 +12,7 @@ import pytest
 from packaging.version import Version
 
 from lab.base import Airflow
-from lab.embedded.postgres import Postgres
-from lab.embedded.template import template_for
+from lab.embedded.postgres import Postgres, template_for
 from lab.environments import pins
 from lab.environments.preparation import prepare
 from lab.environments.settings import clean_environment, database_urls

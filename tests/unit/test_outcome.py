@@ -1,7 +1,5 @@
 """What a judgement makes of a test: red, green or broken, for the right reason only."""
 
-from pathlib import Path
-
 import pytest
 from msgspec.structs import replace
 
@@ -10,8 +8,8 @@ from harness.outcome import Known, Unknown, ended, settle
 from oracle.history import read
 from oracle.verdict import Judge, Judgement
 from reports.records import Ended, TestRecord, worst_end
+from tests.oracle.telling import HISTORIES
 
-HISTORIES = Path(__file__).resolve().parent.parent / "oracle" / "histories"
 KNOWN = Known(scenarios()["57618"])
 
 

@@ -18,13 +18,12 @@ from reports.metrics import Gauge, Metrics, measure
 from reports.records import TestRecord
 from run import run as runs
 from run.run import Run
-
-HISTORIES = Path(__file__).resolve().parent.parent / "oracle" / "histories" / "single-live-pod"
+from tests.oracle.telling import HISTORIES
 
 
 @pytest.fixture
 def history() -> Path:
-    return next(HISTORIES.glob("invalid-*.ndjson"))
+    return next((HISTORIES / "single-live-pod").glob("invalid-*.ndjson"))
 
 
 @pytest.fixture
