@@ -1,4 +1,4 @@
-"""Follows the audit in the metadata database: no committed change is missed, none is told twice.
+"""Follows the audit in the metadata database: no committed change is missed, or reported twice.
 
 Rows become visible when their transaction commits, not in the order of any counter, so a reader
 that asks for "all above the last number" loses rows. This one asks by snapshots: what is visible
