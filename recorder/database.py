@@ -1,4 +1,4 @@
-"""Follows the audit in the metadata database: no committed change is missed, none is told twice.
+"""Follows the audit in the metadata database: no committed change is missed, or reported twice.
 
 Rows become visible when their transaction commits, not in the order of any counter, so a reader
 that asks for "all above the last number" loses rows. This one asks by snapshots: what is visible
@@ -229,8 +229,14 @@ class DatabaseReader:
         return (True, row[0]) if row else (False, None)
 
     def has_row(self, task_instance_id: str) -> bool:
-        """Tell whether a row of this id is there, an archived attempt's too; likewise."""
-        return self._row(task_instance_id) is not None
+        """Tell whether a row of this id is there, an archived attempt's too; likewise.
+
+        Where the database cannot say, it is: what we see is taken for ours.
+        """
+        try:
+            return self._row(task_instance_id) is not None
+        except psycopg.Error:
+            return True
 
     def _row(self, task_instance_id: str, condition: str = "") -> tuple[Any, ...] | None:
         with connect(self._dsn) as connection:

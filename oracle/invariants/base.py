@@ -49,7 +49,7 @@ class Violation:
     events: tuple[Event, ...] = ()
 
 
-Found = Iterable[Violation] | None
+Violations = Iterable[Violation] | None
 """What an event shows broken; most show nothing."""
 
 
@@ -89,7 +89,7 @@ class Invariant:
         """Say what it judges, in a plural."""
         return UNITS[cls.evidence]
 
-    def handlers(self) -> Iterator[tuple[type, Callable[[Any], Found]]]:
+    def handlers(self) -> Iterator[tuple[type, Callable[[Any], Violations]]]:
         """Give the kinds of events that it sees, each with its method."""
         for kind in get_args(Event):
             if method := getattr(self, f"on_{kind.__struct_config__.tag}", None):

@@ -15,7 +15,7 @@ from oracle.events import (
     TaskInstanceEvent,
     TaskInstanceKey,
 )
-from oracle.invariants.base import Found, Invariant, Violation
+from oracle.invariants.base import Invariant, Violation, Violations
 from oracle.states import QUEUED
 
 YOUNG_SECONDS = 10.0
@@ -70,7 +70,7 @@ class NoLiveOrphan(Invariant):
         if event.name == KILL and event.process:
             self._ended.add(event.process)
 
-    def on_pod(self, event: PodEvent) -> Found:
+    def on_pod(self, event: PodEvent) -> Violations:
         """Report what was reset young, where its scheduler makes a pod."""
         if event.op == "added" and event.owner is not None:
             return self._alive(event.owner, event, event.t - SETTLE_SECONDS)
