@@ -1,12 +1,9 @@
-"""Floods: generated DAG runs, made by Locust through the REST API.
-
-Locust runs as a subprocess, for importing it patches the standard library; it dies with the
-process that started it.
-"""
+"""A flood as the suite sees it: a Locust beside it, which dies with whoever started it."""
 
 import logging
 import math
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -76,6 +73,7 @@ class Flood:
         self.log_path = directory / f"{name}.log"
         self.run_time = run_time or runs / rate + DRAIN_SECONDS
         self.patience = patience
+        self._port: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._report: FloodReport | None = None
 
@@ -122,15 +120,25 @@ class Flood:
             "seed": asked.seed,
             "run-prefix": asked.run_prefix,
             "patience": self.patience,
-            "flood-workers": asked.workers,
             "report": self.report_path,
         }
         if asked.workers:
-            options |= {"master-bind-host": "127.0.0.1", "master-bind-port": 0}
-            options |= {"expect-workers": asked.workers}
+            port = self._reserved_port()
+            options |= {"processes": asked.workers, "master-bind-host": "127.0.0.1"}
+            options |= {"master-bind-port": port, "master-port": port}
         pairs = [f"--{name}={value}" for name, value in options.items()]
-        role = ["--master"] if asked.workers else []
-        return [sys.executable, "-m", "locust", "--headless", "--only-summary", *role, *pairs]
+        return [sys.executable, "-m", "locust", "--headless", "--only-summary", *pairs]
+
+    def _reserved_port(self) -> int:
+        """Return a port for master and workers, who must know it before there is a master.
+
+        Bound as it is here, the kernel gives it to nobody who asks for any port; Locust, who asks
+        for this one, may have it (both have SO_REUSEADDR, and only one listens).
+        """
+        self._port = socket.socket()
+        self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._port.bind(("127.0.0.1", 0))
+        return int(self._port.getsockname()[1])
 
     @property
     def _grace(self) -> float:
@@ -202,6 +210,8 @@ class Flood:
             if wait_exit(self._process, STOP_SECONDS) is None:
                 self._process.kill()
                 self._process.wait()
+        if self._port is not None:
+            self._port.close()
 
 
 def _check(asked: Asked, base_url: str) -> None:

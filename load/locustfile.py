@@ -156,7 +156,7 @@ class Onlooker(AirflowUser):
             gevent.sleep(REFRESH_SECONDS)
 
     def poll(self, routes: tuple[str, ...], values: dict[str, str]) -> None:
-        """Ask by the newest route that this Airflow has; which one it lacks is learnt once."""
+        """Ask by the newest route that this Airflow has; which one is absent is learnt once."""
         for route in routes:
             if route in self.tally.absent:
                 continue
@@ -164,7 +164,7 @@ class Onlooker(AirflowUser):
                 return
             if not self.call("GET", route, values, accept=_is_absent).absent:
                 return
-            self.tally.lacks(route)
+            self.tally.found_absent(route)
 
     def values(self, dag_id: str) -> dict[str, str]:
         """Return what stands in for the names in a route: a DAG and its newest run, if any."""

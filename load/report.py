@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from common.errors import UserError
+from common.files import write_whole
 from load.plan import Asked
 
 FLOOR = 0.9
@@ -72,9 +73,7 @@ class FloodReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def save(self, path: Path) -> None:
         """Write the report as JSON, whole or not at all."""
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(self)))
-        partial.rename(path)
+        write_whole(path, msgspec.json.format(msgspec.json.encode(self)))
 
     @classmethod
     def load(cls, path: Path) -> "FloodReport":
