@@ -6,9 +6,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import urlsplit
 
 from common.errors import UserError
@@ -25,53 +24,34 @@ ROOT = Path(__file__).resolve().parent.parent
 log = logging.getLogger(__name__)
 
 
-class Flood:
-    """`runs` DAG runs, triggered at `rate` runs a second and watched until they end.
+class Flood(AbstractContextManager["Flood"]):
+    """DAG runs as they are `asked` for, triggered and watched until they end.
 
-    `users` people look at the UI meanwhile, unless `ui` is off. The same seed asks for the same
-    DAGs and pages in the same order; run ids are `run_prefix`-`seed`-n, so a prefix is for one
-    flood of a lab. The flood ends by itself when its last run has ended, or `run_time` seconds
-    after its start. `patience` is how many seconds the API server may take for a first answer.
-    `workers` Locust processes share the work, under a master of their own, where one process is
-    too slow for the load; what is asked for stays the same.
+    Run ids are `run_prefix`-`seed`-n, so a prefix is for one flood of a lab. The flood ends by
+    itself when its last run has ended, or `run_time` seconds after its start. `patience` is how
+    many seconds the API server may take for a first answer.
 
-    In `directory` it leaves `NAME.json` (the report), `NAME-runs.ndjson` (a line a run, as it
-    happens), `NAME_*.csv` (Locust's statistics) and `NAME.log`. Start it from a thread that
-    outlives it: the kernel ends it with that thread.
+    In `directory` it leaves `flood.json` (the report), `flood-runs.ndjson` (a line a run, as it
+    happens), `flood_*.csv` (Locust's statistics) and `flood.log`. Start it from a thread that
+    outlives it: the kernel ends it with that thread. Raises UserError for what can be no flood.
     """
 
     def __init__(
         self,
         base_url: str,
         directory: Path,
-        dag_ids: Sequence[str],
+        asked: Asked,
         *,
-        runs: int,
-        rate: float,
-        seed: int,
-        users: int = 2,
-        ui: bool = True,
-        run_prefix: str = "flood",
         run_time: float | None = None,
         patience: float = 30.0,
-        name: str = "flood",
-        workers: int = 0,
     ) -> None:
-        self.asked = Asked(
-            dag_ids=tuple(dag_ids),
-            runs=runs,
-            rate=rate,
-            users=users if ui else 0,
-            seed=seed,
-            run_prefix=run_prefix,
-            workers=workers,
-        )
-        _check(self.asked, base_url)
+        _check(asked, base_url)
+        self.asked = asked
         self.base_url = base_url.rstrip("/")
-        self.report_path = directory / f"{name}.json"
-        self.runs_path = directory / f"{name}-runs.ndjson"
-        self.log_path = directory / f"{name}.log"
-        self.run_time = run_time or runs / rate + DRAIN_SECONDS
+        self.report_path = directory / "flood.json"
+        self.runs_path = directory / "flood-runs.ndjson"
+        self.log_path = directory / "flood.log"
+        self.run_time = run_time or asked.runs / asked.rate + DRAIN_SECONDS
         self.patience = patience
         self._port: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -81,12 +61,7 @@ class Flood:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end()
 
     def start(self) -> None:
@@ -100,10 +75,8 @@ class Flood:
         env["PYTHONPATH"] = str(ROOT)
         directory = self.report_path.parent
         self._process = spawn(self._command(), env=env, cwd=directory, log=self.log_path)
-        log.info(
-            "Flood: %d runs of %d DAGs at %g a second", self.asked.runs, len(self.asked.dag_ids),
-            self.asked.rate,
-        )  # fmt: skip
+        runs, dags, rate = self.asked.runs, len(self.asked.dag_ids), self.asked.rate
+        log.info("Flood: %d runs of %d DAGs at %g a second", runs, dags, rate)
 
     def _command(self) -> list[str | Path]:
         asked, stem = self.asked, self.report_path.with_suffix("")
@@ -115,13 +88,11 @@ class Flood:
             "run-time": f"{math.ceil(self.run_time)}s",
             "csv": stem,
             "dags": ",".join(asked.dag_ids),
-            "runs": asked.runs,
-            "rate": asked.rate,
-            "seed": asked.seed,
-            "run-prefix": asked.run_prefix,
             "patience": self.patience,
             "report": self.report_path,
         }
+        for name in ("runs", "rate", "seed", "run_prefix"):
+            options[name.replace("_", "-")] = getattr(asked, name)
         if asked.workers:
             port = self._reserved_port()
             options |= {"processes": asked.workers, "master-bind-host": "127.0.0.1"}
@@ -192,16 +163,14 @@ class Flood:
         """Read the report; Locust that was stopped before it began has none, and no load."""
         if self.report_path.exists():
             return FloodReport.load(self.report_path)
-        if self._process is None or not early:
-            code = (
-                "was never started"
-                if self._process is None
-                else (f"ended with {self._process.returncode}")
+        if self._process is None:
+            raise UserError("Locust was never started and left no report.")
+        if not early:
+            code = self._process.returncode
+            raise UserError(
+                f"Locust ended with {code} and left no report.", f"See {self.log_path}."
             )
-            raise UserError(f"Locust {code} and left no report.", f"See {self.log_path}.")
-        report = FloodReport(asked=self.asked)
-        report.save(self.report_path)
-        return report
+        return FloodReport(asked=self.asked).save(self.report_path)
 
     def _end(self) -> None:
         """End Locust: SIGTERM lets it write its report; what is there 10 s later is killed."""
