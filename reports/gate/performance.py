@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from reports.gate.decision import Row, Status
 from reports.gate.evidence import Build, Evidence
 from reports.gate.policy import Performance, Tolerance
-from reports.performance import Change, compare
+from reports.performance import FigureChange, compare
 from reports.records import TestRecord, environment
 from reports.statistics import Interval
 
@@ -59,7 +59,7 @@ def _nothing(build: Build, why: str, wanted: Performance) -> Row:
     return _row(build, f"Airflow {build.label}", status, f"not compared: {why}")
 
 
-def _why_none(changes: list[Change], base: Build) -> str:
+def _why_none(changes: list[FigureChange], base: Build) -> str:
     reasons = sorted({f"{each.test}: {each.reason}" for each in changes})
     what = reasons[0] if reasons else "no figures were left"
     more = f", and {len(reasons) - 1} others" if len(reasons) > 1 else ""
@@ -96,7 +96,7 @@ def _last_release(build: Build, valid: _Valid, against: str) -> Build | None:
     return max(before, key=lambda other: other.age, default=None)
 
 
-def _judged(change: Change, build: Build, base: Build, wanted: Performance) -> Row:
+def _judged(change: FigureChange, build: Build, base: Build, wanted: Performance) -> Row:
     assert change.ratio is not None
     low, high = _slowdown(change.ratio, change.bigger_is_better)
     allowed = _tolerance(change.metric, wanted.tolerance)
