@@ -22,7 +22,7 @@ from oracle.events import (
     WorkerEvent,
 )
 from oracle.history import read
-from oracle.prose import hold_text, told_fault, told_process
+from oracle.prose import fault_text, hold_text, process_text
 from oracle.verdict import Judgement
 from run.run import Run
 
@@ -103,12 +103,12 @@ def steps(happened: Iterable[Event], epoch: float) -> list[TestStepResult]:
     begun: dict[tuple[str, str], TestStepResult] = {}
     for event in happened:
         if isinstance(event, FaultEvent):
-            key, name = (event.name, event.process or ""), told_fault(event)
+            key, name = (event.name, event.process or ""), fault_text(event)
         elif isinstance(event, HoldEvent):
             key, name = (event.name, event.process), f"{event.process} {hold_text(event)}"
         elif isinstance(event, NoteEvent):
             key, name = ("", ""), event.text
-        elif isinstance(event, ProcessEvent) and (told := told_process(event)):
+        elif isinstance(event, ProcessEvent) and (told := process_text(event)):
             key, name = ("", ""), " ".join(told)
         else:
             continue

@@ -182,6 +182,11 @@ class LedgerEvent(_Record, frozen=True, tag="ledger", gc=False):
     pod: str
     pid: int
 
+    @property
+    def where(self) -> str:
+        """In which pod, and in which try."""
+        return f"pod {self.pod} (try {self.try_number})"
+
 
 class FaultEvent(_Record, frozen=True, tag="fault", gc=False):
     """A disturbance began or ended; `process` is None if it struck no single process."""
@@ -199,6 +204,11 @@ class HoldEvent(_Record, frozen=True, tag="hold", gc=False):
     name: str
     process: str
     detail: str = ""
+
+
+BEGINS = frozenset({"begin", "hold"})
+ENDS = frozenset({"end", "release"})
+"""What an event of a fault or a hold says where a disturbance begins, and where it ends."""
 
 
 class NoteEvent(_Record, frozen=True, tag="note", gc=False):

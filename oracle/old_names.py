@@ -17,6 +17,9 @@ ASSUMPTIONS = {"gate-reached": "hold-reached"}
 STEPS = {"close": "hold", "stands": "held", "passes": "pass", "open": "release"}
 """The verbs of a scenario's steps."""
 
+COMMANDS = {"remove-audit": ("recorder", "remove"), "try-audit": ("recorder", "try")}
+"""What `python -m oracle` did before: the module, and its command, that does it now."""
+
 TESTS = {"test_gated": "test_held"}
 
 _TESTS = re.compile(rf"\b({'|'.join(TESTS)})(?![a-z0-9_])")

@@ -15,7 +15,7 @@ from oracle.events import (
 from oracle.invariants import Violation
 from oracle.invariants.no_crash import NoCrash
 from oracle.memory import Story
-from oracle.prose import Narrator, told_fault
+from oracle.prose import Narrator, fault_text
 from oracle.verdict import Judgement
 
 LINES = 11
@@ -29,7 +29,7 @@ BY_SILENCE = frozenset({"no-lost-task"})
 (its code completed, its pod ended) is what explains it."""
 
 
-def tell(judgement: Judgement) -> str:
+def text(judgement: Judgement) -> str:
     """Tell one task instance's violation: the one that breaks most promises in fewest events.
 
     Gives an empty string if the history has no violation.
@@ -59,7 +59,7 @@ def _story(story: Story) -> Iterable[str]:
     told = piece_of(story)
     lasting = _faults_on(story, told[0].t)
     for fault in lasting:
-        yield f"  while {told_fault(fault)}"
+        yield f"  while {fault_text(fault)}"
     violations = sorted(story.violations, key=lambda v: v.t)
     yield from _timeline(told, {violation.t for violation in violations}, LINES - len(lasting))
     yield f"{violations[0].invariant}: {violations[0].message}."
@@ -130,7 +130,7 @@ def _timeline(events: Sequence[Event], broke_at: set[float], most: int) -> Itera
     narrator = Narrator()
     lines: list[tuple[int, float, str, str]] = []
     for event in events:
-        if told := narrator.tell(event):
+        if told := narrator.text(event):
             lines.append((-1 if event.t in broke_at else rank(event), event.t, *told))
     left_out = len(lines) - most
     if left_out > 0:

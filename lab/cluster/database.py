@@ -2,7 +2,6 @@
 
 import ipaddress
 import os
-import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -11,16 +10,15 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import psycopg
 from kubernetes.client.exceptions import ApiException
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
+from common.database import DSN_VARIABLE
 from common.errors import UserError
 from common.paths import PROJECT
 
 URL_VARIABLE = "HA_CHAOS_DATABASE_URL"
-DSN_VARIABLE = "HA_CHAOS_DSN"
 
 _PORT = 5432
-_DRIVER = re.compile(r"^(postgres(?:ql)?)\+\w+://")
 _TRYING = 60.0
 _KEPT = frozenset(
     {"sslmode", "sslrootcert", "sslcert", "sslkey", "options", "target_session_attrs", "host"}
@@ -103,25 +101,6 @@ def parse_url(url: str) -> Database:
         password=unquote(parts.password or ""),
         more=tuple(sorted(more.items())),
     )
-
-
-def conninfo_of(text: str) -> str:
-    """Return what libpq can read of `DSN_VARIABLE`; SQLAlchemy's URLs name a driver, too.
-
-    Raises UserError, without any part of the text: it holds a password.
-    """
-    if not text:
-        raise UserError(f"{DSN_VARIABLE} is not set.", "It names the database.")
-    text = _DRIVER.sub(r"\1://", text)
-    try:
-        conninfo_to_dict(text)
-    except psycopg.Error:
-        raise UserError(
-            f"{DSN_VARIABLE} cannot be read.",
-            "Give postgresql://USER:PASSWORD@HOST/DATABASE with /, #, ? and @ of the password "
-            "escaped (%2F ..), or libpq's conninfo.",
-        ) from None
-    return text
 
 
 def way_to(core: Any, namespace: str, host: str, port: int) -> Way:

@@ -5,8 +5,8 @@ import selectors
 import subprocess
 import sys
 
+from common.database import DSN_VARIABLE
 from common.paths import PROJECT
-from lab.cluster.database import DSN_VARIABLE
 
 _ANSWER = 25.0
 _END = 5.0

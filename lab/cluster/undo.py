@@ -19,10 +19,11 @@ import psycopg
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
+from common.database import DSN_VARIABLE
 from common.errors import UserError
 from lab import leftovers
 from lab.cluster.boot import find_database
-from lab.cluster.database import DSN_VARIABLE, URL_VARIABLE, Database, Way, parse_url
+from lab.cluster.database import URL_VARIABLE, Database, Way, parse_url
 from lab.cluster.discovery import discover
 from lab.kube import execs
 from lab.kube.client import api_client

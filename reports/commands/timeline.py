@@ -96,7 +96,7 @@ def _draw(history: Path) -> None:
 
 def witness_text(found: Survey) -> Group:
     """Return the witness in at most LINES lines, and the drawing under it; empty without one."""
-    prose = redact(witness.tell(found.judgement)).splitlines()
+    prose = redact(witness.text(found.judgement)).splitlines()
     story = chosen(found.judgement)
     drawing = [Text(), drawn(stage(story))] if story else []
     return Group(*(Text(line) for line in prose[:LINES]), *drawing)

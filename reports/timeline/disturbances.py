@@ -5,7 +5,7 @@ from typing import Literal
 
 from common.redaction import redact
 from oracle.events import Event, FaultEvent, HoldEvent
-from oracle.prose import told_fault
+from oracle.prose import fault_text
 
 BARS = 2_000
 """Bars that are drawn; a storm of faults beyond that would hide what it disturbs."""
@@ -46,7 +46,7 @@ class Disturbances:
         """Take an event; all but faults and holds are no matter."""
         if isinstance(event, FaultEvent):
             if event.op == "begin":
-                self._begin("fault", event, redact(told_fault(event)))
+                self._begin("fault", event, redact(fault_text(event)))
             else:
                 self._end("fault", event)
         elif isinstance(event, HoldEvent):

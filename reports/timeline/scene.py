@@ -53,7 +53,7 @@ def chosen(judgement: Judgement) -> Story | None:
 def deeds(story: Story) -> list[Deed]:
     """Return the deeds that lead to the broken promise, the lesser ones left out if need be."""
     narrator = Narrator()
-    acts = [(event, *words) for event in piece_of(story) if (words := narrator.tell(event))]
+    acts = [(event, *words) for event in piece_of(story) if (words := narrator.text(event))]
     last = {violation.t: -1 for violation in story.violations}
     for place, (event, _, _) in enumerate(acts):
         if event.t in last:

@@ -7,8 +7,9 @@ import pytest
 from oracle.events import LAB_HEALTHY_AFTER, AssumptionEvent, End
 from oracle.history import read
 from oracle.verdict import Judge, Judgement
+from tests.oracle.telling import HISTORIES
 
-LOST = sorted((Path(__file__).parent / "histories" / "no-lost-task").glob("invalid-*.ndjson"))
+LOST = sorted((HISTORIES / "no-lost-task").glob("invalid-*.ndjson"))
 
 
 def judged(path: Path, *, healthy: bool) -> Judgement:

@@ -17,9 +17,9 @@ from reports.commands.timeline import LINES, witness_text
 from reports.timeline.picture import draw
 from reports.timeline.scene import DEEDS, ROW, Scene, chosen, stage
 from reports.timeline.survey import Survey, surveyed
+from tests.oracle.telling import HISTORIES
 
-ORACLES = Path(__file__).parents[2] / "oracle" / "histories"
-INVALID = sorted(ORACLES.glob("*/invalid-*.ndjson"))
+INVALID = sorted(HISTORIES.glob("*/invalid-*.ndjson"))
 
 
 @pytest.fixture(scope="module")

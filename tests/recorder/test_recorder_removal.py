@@ -1,0 +1,241 @@
+"""What we put into a database goes, though the password has expired or we were killed."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import psycopg
+import pytest
+import yaml
+
+from chaos.holds import installer as statement
+from common.errors import UserError
+from common.paths import PROJECT
+from lab import leftovers
+from lab.cluster import undo
+from lab.cluster.database import Database, Way, check
+from lab.cluster.keeper import Keeper
+from lab.embedded.postgres import OWNER, SUPERUSER, Postgres, binaries
+from lab.spec import LabState
+from recorder import audit
+from tests.labs import eventually
+from tests.recorder.pgbouncer import PROGRAM, pgbouncer
+from tests.recorder.test_recorder_audit import catalogs
+
+
+@pytest.fixture
+def expire(postgres: Postgres) -> Iterator[Callable[[], None]]:
+    """Return what makes the owner's password another than everybody knows; mends it at the end."""
+
+    def change(password: str) -> None:
+        with psycopg.connect(postgres.dsn(SUPERUSER, SUPERUSER), autocommit=True) as connection:
+            connection.execute(f"ALTER ROLE {OWNER} PASSWORD '{password}'".encode())
+
+    yield lambda: change("another")
+    change(postgres.password)
+
+
+def as_superuser(postgres: Postgres, dsn: str) -> str:
+    return postgres.dsn(SUPERUSER, str(psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]))
+
+
+def test_a_password_that_expired_does_not_keep_the_removal_from_working(
+    postgres: Postgres, dsn: str, expire: Callable[[], None]
+) -> None:
+    before = catalogs(dsn)
+    keeper = Keeper(dsn)
+    audit.install(dsn)
+    statement.install(dsn)
+    assert eventually(lambda: sessions(postgres, dsn) > 0)
+    expire()
+    with pytest.raises(audit.AuditError, match="password authentication failed"):
+        audit.remove(dsn)
+    assert keeper.remove() is None
+    assert catalogs(as_superuser(postgres, dsn)) == before
+    keeper.close()
+
+
+def sessions(postgres: Postgres, dsn: str) -> int:
+    with psycopg.connect(as_superuser(postgres, dsn)) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE application_name = 'chaos' AND datname = current_database()"
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_process_that_was_killed_leaves_nothing(
+    postgres: Postgres, dsn: str, expire: Callable[[], None]
+) -> None:
+    script = (
+        "import os, sys, time; from lab.cluster.keeper import Keeper; Keeper(os.environ['DSN']); "
+        "sys.stdin.read()"
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=PROJECT,
+        env={**os.environ, "DSN": dsn},
+        stdin=subprocess.PIPE,
+    )
+    assert eventually(lambda: sessions(postgres, dsn) > 0)
+    audit.install(dsn)
+    statement.install(dsn)
+    expire()
+    owner.kill()
+    owner.wait()
+    assert eventually(lambda: not audit.installed(as_superuser(postgres, dsn)))
+    assert eventually(lambda: sessions(postgres, dsn) == 0)
+    assert statement.unavailable(as_superuser(postgres, dsn))
+
+
+def test_a_lost_connection_is_made_anew(postgres: Postgres, dsn: str) -> None:
+    keeper = Keeper(dsn)
+    assert eventually(lambda: sessions(postgres, dsn) > 0)
+    with psycopg.connect(as_superuser(postgres, dsn), autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'chaos' AND datname = current_database()"
+        )
+    audit.install(dsn)
+    outcomes = [keeper.remove(), keeper.remove()]
+    assert outcomes[-1] is None, "the first may be what notices the loss"
+    assert not audit.installed(dsn)
+    keeper.close()
+
+
+def test_why_it_cannot_be_removed_is_one_line(dsn: str) -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute("CREATE SCHEMA oracle")
+    keeper = Keeper(dsn)
+    assert "schema `oracle` that is not ours" in (keeper.remove() or "")
+    keeper.close()
+
+
+def test_a_schema_chaos_of_somebody_else_is_nothing_that_is_left(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA chaos")
+        keeper = Keeper(dsn)
+        assert keeper.remove() is None
+        keeper.close()
+        command = [sys.executable, "-m", "chaos", "remove"]
+        env = {**os.environ, "HA_CHAOS_DSN": dsn}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+        row = connection.execute("SELECT to_regnamespace('chaos') IS NOT NULL").fetchone()
+    assert row == (True,)
+
+
+def attached(folder: Path, database: Database) -> None:
+    """Write what an attached lab's folder holds; its cluster does not answer any more."""
+    state = LabState(phase="ready")
+    state.endpoints = {
+        "namespace": "n",
+        "release": "r",
+        "database": asdict(database),
+        "way": asdict(Way(database.host, database.port)),
+        "postgres": None,
+    }
+    state.save(folder)
+    cluster = {"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    config = {"current-context": "c", "clusters": [cluster], "contexts": [context]}
+    (folder / "kubeconfig").write_text(
+        yaml.safe_dump(config | {"users": [{"name": "u", "user": {}}]})
+    )
+
+
+def database_of(dsn: str) -> Database:
+    said = psycopg.conninfo.conninfo_to_dict(dsn)
+    name, user, password = (str(said[key]) for key in ("dbname", "user", "password"))
+    return Database(str(said["host"]), int(str(said["port"])), name, user, password)
+
+
+def test_what_stays_is_told_with_the_command_that_removes_it_until_it_is_gone(
+    postgres: Postgres,
+    dsn: str,
+    tmp_path: Path,
+    expire: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path / "cache"))
+    lab = tmp_path / "3.0.6-abcd"
+    lab.mkdir()
+    attached(lab, database_of(dsn))
+    audit.install(dsn)
+    expire()
+    monkeypatch.chdir(PROJECT)
+    assert undo.main([str(lab), "clear"]) == 1
+    told = "\n".join(leftovers.told())
+    assert postgres.password not in told
+    command = told.partition("  ")[2].replace(".venv/bin/python", sys.executable)
+    assert "oracle remove-audit" in command
+    env = {**os.environ, "PGPASSWORD": "another"}
+    done = subprocess.run(["sh", "-c", command], cwd=PROJECT, env=env, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert not audit.installed(as_superuser(postgres, dsn))
+    assert leftovers.told() == []
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_new_password_is_taken_from_where_it_is_told_and_never_another_database(
+    postgres: Postgres,
+    dsn: str,
+    tmp_path: Path,
+    expire: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    other: bool,
+) -> None:
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(PROJECT)
+    lab = tmp_path / "3.0.6-abcd"
+    lab.mkdir()
+    stored = database_of(dsn)
+    attached(lab, replace(stored, name="gone") if other else stored)
+    audit.install(dsn)
+    expire()
+    url = f"postgresql://{OWNER}:another@{stored.host}:{stored.port}/{stored.name}"
+    monkeypatch.setenv("HA_CHAOS_DATABASE_URL", url)
+    assert undo.main([str(lab), "clear"]) == int(other)
+    assert audit.installed(as_superuser(postgres, dsn)) == other
+    assert bool(leftovers.told()) == other
+
+
+def test_a_backup_fails_while_rules_stand_and_works_again_after(dsn: str) -> None:
+    def dump(*more: str) -> int:
+        command = [str(binaries() / "pg_dump"), "-d", dsn, "-f", os.devnull, *more]
+        return subprocess.run(command, capture_output=True, check=False).returncode
+
+    assert dump() == 0
+    audit.install(dsn)
+    assert dump() == 0, "the recorder alone hinders no backup"
+    statement.install(dsn)
+    assert dump() != 0
+    assert dump("--enable-row-security") == 0
+    statement.remove(dsn)
+    assert dump() == 0
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed")
+def test_attaching_through_a_transaction_pooler_is_refused_before_anything_is_done(
+    dsn: str,
+) -> None:
+    before = catalogs(dsn)
+    with (
+        pgbouncer(dsn, "transaction") as through,
+        pytest.raises(UserError, match="shares its sessions by the transaction") as caught,
+    ):
+        check(through, "airflow at pooler")
+    assert "Nothing was changed" in (caught.value.hint or "")
+    assert catalogs(dsn) == before
+
+
+def test_attaching_to_a_release_with_other_columns_is_refused_by_their_names(dsn: str) -> None:
+    assert check(dsn, "airflow at db") == OWNER
+    with psycopg.connect(dsn) as connection:
+        connection.execute("ALTER TABLE task_instance RENAME map_index TO elsewhere")
+    with pytest.raises(UserError, match=r"it has no task_instance\.map_index"):
+        check(dsn, "airflow at db")
