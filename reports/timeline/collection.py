@@ -124,8 +124,8 @@ class Collector:
         elif isinstance(event, NoteEvent):
             self._note(event.t, event.text)
         elif isinstance(event, ProcessEvent):
-            if told := process_text(event):
-                self._note(event.t, " ".join(told))
+            if words := process_text(event):
+                self._note(event.t, " ".join(words))
         else:
             self._collection.disturbances.feed(event)
 

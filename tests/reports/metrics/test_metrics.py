@@ -20,7 +20,6 @@ from reports import records
 from reports.metrics import Gauge, Metrics, measure, metrics_of
 from tests.oracle.telling import HISTORIES
 
-
 HEADER = Header(1, "r", "3.3.2", "embedded", ["scheduler-1"], 1, 0.0)
 
 
