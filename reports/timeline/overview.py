@@ -25,7 +25,7 @@ class Lanes:
 
 def stacks(survey: Survey) -> Columns:
     """Return, for each bin up to the end, the states on top of one another."""
-    step, counts = survey.collection.step, survey.collection.in_state()
+    step, counts = survey.summary.step, survey.summary.in_state()
     order = [*palette.STATES, *sorted(set(counts) - set(palette.STATES))]
     rows: list[Sequence[object]] = []
     floor: list[int] = [0] * max((len(c) for c in counts.values()), default=0)
@@ -44,19 +44,18 @@ def stacks(survey: Survey) -> Columns:
 
 def lanes(survey: Survey) -> Lanes:
     """Lay out violations, faults, holds and every scheduler's decisions, one lane each."""
-    collection = survey.collection
-    bars = collection.disturbances.bars
+    bars, decisions = survey.disturbances.bars, survey.summary.decisions
     named = [
         *(["promises broken"] if survey.marks else []),
         *dict.fromkeys(bar.lane for bar in bars),
-        *(f"{name} decides" for name in collection.decisions),
+        *(f"{name} decides" for name in decisions),
     ]
     floor = {name: len(named) - place - 1 for place, name in enumerate(named)}
     quads = [_disturbance(bar, floor[bar.lane], survey.end) for bar in bars]
-    most = max((max(bins) for bins in collection.decisions.values()), default=0)
+    most = max((max(bins) for bins in decisions.values()), default=0)
     quads += [
-        _decisions(name, floor[f"{name} decides"], (place, number, most), collection.step)
-        for name, bins in collection.decisions.items()
+        _decisions(name, floor[f"{name} decides"], (place, number, most), survey.summary.step)
+        for name, bins in decisions.items()
         for place, number in enumerate(bins)
         if number
     ]
@@ -86,7 +85,7 @@ def _decisions(name: str, floor: int, at: tuple[int, int, int], step: float) -> 
 
 
 def _violations(survey: Survey, y: float) -> Columns:
-    index = {ti: place for place, ti in enumerate(survey.collection.tracks)}
+    index = {ti: place for place, ti in enumerate(survey.tracks)}
     rows = [
         (
             *(mark.t, y, mark.invariant, mark.message, f"at {mark.t:.3f} s"),
