@@ -21,7 +21,7 @@ from pathlib import Path
 from common.errors import UserError
 from reports.performance import bare_name
 from reports.records import TestRecord
-from reports.statistics import Rate, compare_outcomes, quantile
+from reports.statistics import Rate, compare_outcomes, figure
 from reports.store import read_run, read_shelf
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -66,14 +66,14 @@ def figures(group: Sequence[TestRecord]) -> str:
     twice = sum(test.duplicate_tries for test in group)
     instances = sum(test.task_instances for test in group)
     first = [t for test in group if (t := test.time_to_first_violation) is not None]
-    median = quantile(first, 0.5)
+    median = f"{figure(first, 'p50'):.2f} s" if first else "never"
     return (
         f"{shown.text()} runs, {len(group) - len(known)} unknown; "
         f"{Rate(twice, max(twice, instances)).text()} task instances twice, "
         f"{1000 * twice / max(1, instances):.1f} in 1,000; "
         f"{sum(test.duplicate_pods for test in group)} with two pods, "
         f"{sum(test.refused_starts for test in group)} starts refused; "
-        f"first after {'never' if median is None else f'{median:.2f} s'}"
+        f"first after {median}"
     )
 
 

@@ -14,7 +14,6 @@ from common.errors import UserError
 from common.spawn import spawn, wait_exit
 from load.plan import Asked
 from load.report import FloodReport
-from load.tally import lines
 
 DRAIN_SECONDS = 300.0
 STOP_SECONDS = 10.0
@@ -120,16 +119,6 @@ class Flood(AbstractContextManager["Flood"]):
     def running(self) -> bool:
         """Whether the flood goes on."""
         return self._process is not None and self._process.poll() is None
-
-    @property
-    def triggered(self) -> int:
-        """How many runs exist by now."""
-        return sum(line.op == "triggered" for line in lines(self.runs_path))
-
-    @property
-    def finished(self) -> int:
-        """How many runs have ended by now."""
-        return sum(line.op == "finished" for line in lines(self.runs_path))
 
     def wait(self, timeout: float | None = None) -> FloodReport:
         """Let the flood end by itself, or stop it after `timeout` seconds; return its report.

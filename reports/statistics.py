@@ -146,11 +146,6 @@ class Comparison:
         return f"{a} and {b} cannot be told apart: {counts}, {_chance(self.p)}"
 
 
-def compare(a: Rate, b: Rate) -> Comparison:
-    """Compare runs that have nothing but their test in common: Fisher's exact test, two-sided."""
-    return Comparison(a, b, _chance_of([(a, b)]))
-
-
 def compare_outcomes(a: Outcomes, b: Outcomes) -> Comparison:
     """Compare the runs of two versions, those of the same test and seed with each other.
 
@@ -327,16 +322,14 @@ def bootstrap_ratio(
     return Interval(estimate / reach, estimate, estimate * reach)
 
 
-def quantile(values: Sequence[float], share: float) -> float | None:
-    """Return the smallest value that at least `share` of the values do not exceed."""
-    return float(np.quantile(values, share, method="inverted_cdf")) if len(values) else None
-
-
 _SHARES = {"p50": 0.5, "p95": 0.95}
 
 
 def figure(values: Sequence[float] | _Numbers, statistic: Statistic, **how: Any) -> Any:
-    """Return a statistic of values; `how` are the weights, or the axis, as numpy has them."""
+    """Return a statistic of values; `how` are the weights, or the axis, as numpy has them.
+
+    A percentile is the smallest value that at least so many of the values do not exceed.
+    """
     if statistic == "mean":
         return np.average(values, **how)
     return np.quantile(values, _SHARES[statistic], method="inverted_cdf", **how)

@@ -94,27 +94,17 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A violation as it is drawn: when, whose, which promise, and its text (redacted)."""
-
-    t: float
-    ti: TaskInstanceKey | None
-    invariant: str
-    message: str
-
-
-@dataclass(frozen=True)
 class Survey:
     """What was found in a history; `end` is the time of its last event, seconds.
 
-    `left_out` counts the task instances of which there is no track, only the summary. `record` is
-    the test's verdict.json, None where there is none. `breaks_off` says how a history ends that is
-    not whole.
+    `marks` are the violations that are drawn, each once, in order, without secrets. `left_out`
+    counts the task instances of which there is no track, only the summary. `record` is the test's
+    verdict.json, None where there is none. `breaks_off` says how a history ends that is not whole.
     """
 
     header: Header
     judgement: Judgement
-    marks: tuple[Mark, ...]
+    marks: tuple[Violation, ...]
     end: float
     summary: Summary
     disturbances: Disturbances
@@ -125,9 +115,9 @@ class Survey:
     breaks_off: str
 
     @property
-    def violating(self) -> dict[TaskInstanceKey, list[Mark]]:
+    def violating(self) -> dict[TaskInstanceKey, list[Violation]]:
         """Return the task instances that have a violation, with their violations in order."""
-        found: dict[TaskInstanceKey, list[Mark]] = {}
+        found: dict[TaskInstanceKey, list[Violation]] = {}
         for mark in self.marks:
             if mark.ti is not None:
                 found.setdefault(mark.ti, []).append(mark)
@@ -186,7 +176,8 @@ class Surveyor:
             self._take(change)
         violations = (*self._violations, *judgement.violations)
         unique = {(v.t, v.ti, v.invariant): v for v in violations}
-        marks = tuple(sorted(map(_mark, unique.values()), key=lambda mark: mark.t))
+        shown_once = sorted(unique.values(), key=lambda violation: violation.t)
+        marks = tuple(replace(v, message=redact(v.message), events=()) for v in shown_once)
         violating = {mark.ti for mark in marks}
         end = max(self._end, SHORTEST, *(mark.t for mark in marks))
         self._summary.reach(end)
@@ -321,7 +312,3 @@ def _record(path: Path) -> TestRecord | None:
     except (OSError, msgspec.MsgspecError):
         return None
     return record if record.schema == SCHEMA else None
-
-
-def _mark(violation: Violation) -> Mark:
-    return Mark(violation.t, violation.ti, violation.invariant, redact(violation.message))
