@@ -138,6 +138,7 @@ class AirflowUser(FastHttpUser):
 
 def _read(response: Any) -> Answer:
     kind = (response.headers or {}).get("content-type", "")
-    error = getattr(response.error, "original", None) or response.error
+    error = getattr(response, "error", None)
+    error = getattr(error, "original", None) or error
     html = "text/html" in kind
     return Answer(response.status_code, response.content or b"", html, type(error).__name__)

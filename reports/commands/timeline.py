@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -98,7 +98,7 @@ def witness_text(found: Survey) -> Group:
     """Return the witness in at most LINES lines, and the drawing under it; empty without one."""
     prose = redact(witness.text(found.judgement)).splitlines()
     story = chosen(found.judgement)
-    drawing = [Text(), drawn(stage(story))] if story else []
+    drawing: list[RenderableType] = [Text(), drawn(stage(story))] if story else []
     return Group(*(Text(line) for line in prose[:LINES]), *drawing)
 
 
