@@ -1,9 +1,9 @@
 """How often a race shows: runs the suite repeatedly, gives exact intervals, compares versions.
 
-    .venv/bin/python -m benchmarks.rates gated --count 20 3.0.4 3.0.6 3.1.1 3.1.8 3.2.0 3.3.2
+    .venv/bin/python -m benchmarks.rates held --count 20 3.0.4 3.0.6 3.1.1 3.1.8 3.2.0 3.3.2
     .venv/bin/python -m benchmarks.rates floods --seed 1 3.0.6 3.3.2
     .venv/bin/python -m benchmarks.rates clean --count 20 3.3.2
-    .venv/bin/python -m benchmarks.rates gated --read reports/runs
+    .venv/bin/python -m benchmarks.rates held --read reports/runs
 
 Each is one pytest session a version, as a user would run it; the figures are read from the records
 that it leaves. With --read nothing is run: the runs that are there are counted. What the versions
@@ -19,6 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from common.errors import UserError
+from oracle.old_names import present_expression, present_test
 from reports.performance import bare_name
 from reports.records import TestRecord
 from reports.statistics import Rate, compare_outcomes, figure
@@ -27,11 +28,11 @@ from reports.store import read_run, read_shelf
 PROJECT = Path(__file__).resolve().parent.parent
 LATEST = PROJECT / "reports" / "runs" / "latest"
 CHOICES = {
-    "gated": ["-k", "gated"],
+    "held": ["-k", "held"],
     "floods": ["-k", "flood", "--whole-flood"],
     "clean": ["-k", "without_chaos"],
 }
-_WORDS = {"gated": "test_gated", "floods": "test_flood", "clean": "without_chaos"}
+_WORDS = {"held": "test_held", "floods": "test_flood", "clean": "without_chaos"}
 
 
 def session(what: str, version: str, count: int, seed: int | None) -> tuple[TestRecord, ...]:
@@ -46,7 +47,7 @@ def session(what: str, version: str, count: int, seed: int | None) -> tuple[Test
 def kept(what: str, paths: Sequence[Path], versions: Sequence[str]) -> Iterable[TestRecord]:
     """Return the records of runs that are there already."""
     for test in read_shelf(paths).tests:
-        if _WORDS[what] in test.test and (not versions or test.airflow in versions):
+        if _WORDS[what] in present_test(test.test) and (not versions or test.airflow in versions):
             yield test
 
 
@@ -91,7 +92,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=CHOICES)
+    parser.add_argument("what", choices=CHOICES, type=present_expression)
     parser.add_argument("--count", type=int, default=1, help="runs of each test (%(default)s)")
     parser.add_argument("--seed", type=int, help="of all versions alike (default: random)")
     parser.add_argument("--read", nargs="+", type=Path, metavar="RUNS", help="count, run nothing")
