@@ -15,6 +15,10 @@ from typing import Literal
 
 import msgspec
 
+from common.paths import PROJECT
+
+SCENARIOS = PROJECT / "suites" / "scenarios"
+
 SCHEMA = 1
 """The version of these records; a reader refuses any other, and says so."""
 
@@ -94,6 +98,11 @@ class Assumption(msgspec.Struct, frozen=True):
     met: bool
     value: str = ""
     wanted: str = ""
+
+
+def scenario_names() -> list[str]:
+    """Return the names of the suites' scenarios: of the races that tests can force."""
+    return sorted(path.stem for path in SCENARIOS.glob("*.yaml"))
 
 
 class Known(msgspec.Struct, frozen=True):

@@ -33,9 +33,10 @@ from lab.environments import describe, pinned
 from lab.environments.releases import newest_below
 from reports.campaigns.patches import compare_patches
 from reports.campaigns.search import most_steps, search
-from reports.campaigns.sessions import add_place, command, plan_of, scenario_names
+from reports.campaigns.sessions import add_place, command, plan_of
 from reports.campaigns.state import BISECTS, SCHEMA, Sessions, State, open_state, save
 from reports.campaigns.step import StopRule
+from reports.records import scenario_names
 from reports.statistics import Sequential
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """The traps of Allure 3.18's quality gate: what it does by itself, and what ours makes of it.
 
 Every test runs the real command on the same results twice: plainly, as its documentation shows,
-and through reports.allure.quality_gate.
+and through reports.gate.allure.
 """
 
 import json
@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from reports import performance
-from reports.allure import node, quality_gate
+from reports.allure import node
+from reports.gate import allure as quality_gate
 from reports.records import Ended
 from tests.reports.allure.made_runs import FILE, RACE, RunsBuilder, needs_allure
 
