@@ -8,7 +8,7 @@ from typing import Any
 
 from common.redaction import excerpt, redact
 from reports.allure.findings import LABEL, Finding
-from reports.allure.pasts import Raw, ReportedTrial
+from reports.allure.pasts import RANKS, Raw, ReportedTrial
 from reports.records import Outcome
 
 ENVIRONMENT = "environment"
@@ -23,10 +23,6 @@ _STATUS: dict[Outcome, str] = {
     "xfailed": "skipped",
     "crashed": "broken",
 }
-UNKNOWN = "unknown"
-"""Allure's word for a result that does not say how its test ended."""
-
-_RANKS = ("skipped", "passed", UNKNOWN, "broken", "failed")
 _OURS = ("airflow", "lab", "schedulers")
 _NO_CONCERN = ("host", "thread", "framework", "language")
 
@@ -68,11 +64,9 @@ def status(trial: ReportedTrial) -> str:
     if trial.verdict == "invalid" and not by_design:
         return "failed"
     said = [_STATUS[trial.ended.outcome]] if trial.ended else []
-    if trial.result:
-        given = trial.result.raw.get("status")
-        said.append(str(given) if given in _RANKS else UNKNOWN)
+    said += [trial.result.status] if trial.result else []
     if said:
-        return max(said, key=_RANKS.index)
+        return max(said, key=RANKS.index)
     return "passed" if record is not None and record.verdict == "valid" else "broken"
 
 

@@ -14,7 +14,7 @@ import msgspec
 from common.redaction import excerpt, redact
 from reports.allure import attachments, history, results
 from reports.allure.findings import BEFORE, Category, Finding, categories, find
-from reports.allure.pasts import RESULTS, Gathered, Past, Raw, ReportedTrial
+from reports.allure.pasts import RESULTS, UNKNOWN, Gathered, Past, Raw, ReportedTrial
 
 TITLE = "Airflow HA chaos"
 HISTORY = "history.jsonl"
@@ -101,7 +101,7 @@ def stage(gathered: Gathered, into: Path, *, strict: bool = False) -> Staged:
             raw["status"] = "failed" if _is_unknown_violation(past, finding) else raw["status"]
         else:
             _Attachments(past.newest, into / RESULTS, staged).stage(raw)
-        if raw["status"] == results.UNKNOWN:
+        if raw["status"] == UNKNOWN:
             staged.silent.append(past.newest.name.full)
         path = into / RESULTS / f"{raw['uuid']}-result.json"
         path.write_bytes(msgspec.json.encode(raw))
