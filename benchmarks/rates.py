@@ -31,7 +31,7 @@ CHOICES = {
     "floods": ["-k", "flood", "--whole-flood"],
     "clean": ["-k", "without_chaos"],
 }
-_WORDS = {"gated": "test_gated", "floods": "test_flood", "clean": "without_chaos"}
+_WORDS = {"gated": "test_held", "floods": "test_flood", "clean": "without_chaos"}
 
 
 def session(what: str, version: str, count: int, seed: int | None) -> tuple[TestRecord, ...]:

@@ -98,7 +98,7 @@ def _judged(change: Change, build: Build, base: Build, wanted: Performance) -> R
         return _row(build, subject, "fail", f"{text}: slower beyond doubt, {limit}. {hint}")
     if high > allowed:
         return _row(
-            build, subject, wanted.undecided, f"{text}: undecided, {limit}. More runs tell more"
+            build, subject, wanted.undecided, f"{text}: undecided, {limit}. More runs would decide"
         )
     return _row(build, subject, "pass", f"{text}: {limit}")
 

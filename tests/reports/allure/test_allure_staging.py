@@ -23,7 +23,7 @@ def runs(tmp_path: Path) -> RunsBuilder:
 def staged(
     runs: RunsBuilder, into: Path, *, strict: bool = False
 ) -> tuple[Staged, list[dict[str, Any]]]:
-    done = stage(gather(runs.shelf), into, strict=strict)
+    done = stage(gather(runs.found), into, strict=strict)
     return done, [json.loads(path.read_text()) for path in (into / RESULTS).glob("*-result.json")]
 
 
@@ -137,7 +137,7 @@ def test_no_later_run_of_the_same_build_undoes_a_violation(
 def test_another_build_is_not_flaky_for_it(runs: RunsBuilder) -> None:
     runs.session(1, airflow="3.0.6").test("test_held[a]", "invalid")
     runs.session(2, airflow="3.3.2").test("test_held[a]")
-    findings = [find(past) for past in gather(runs.shelf).pasts]
+    findings = [find(past) for past in gather(runs.found).pasts]
     assert [finding and finding.name for finding in findings] == ["New violation", None]
 
 

@@ -40,7 +40,7 @@ def plainly(runs: RunsBuilder, rules: dict[str, Any], command: str = "quality-ga
 
 
 def ours(runs: RunsBuilder, minimum_tests: int = 0) -> Sequence[str]:
-    answer = quality_gate.evaluate(runs.shelf, minimum_tests)
+    answer = quality_gate.evaluate(runs.found, minimum_tests)
     assert answer is not None
     return answer
 
@@ -101,7 +101,7 @@ def test_delta_rules_pass_without_history(runs: RunsBuilder) -> None:
     metric(runs, 100.0)
     delta = {"key": "lag", "value": 5}
     assert plainly(runs, {"metricMaxDelta": delta, "metricMaxDeltaPercent": delta}).code == 0
-    changes = performance.compare([], list(runs.shelf.tests))
+    changes = performance.compare([], list(runs.found.tests))
     assert all(change.ratio is None for change in changes)
 
 
