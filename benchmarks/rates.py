@@ -19,11 +19,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from common.errors import UserError
-from oracle.old_names import present_expression, present_test
-from reports.performance import bare_name
+from oracle.old_names import present_expression
 from reports.records import TestRecord
 from reports.statistics import Rate, compare_outcomes, figure
-from reports.store import read_run, read_shelf
+from reports.store import read_run, read_runs
 
 PROJECT = Path(__file__).resolve().parent.parent
 LATEST = PROJECT / "reports" / "runs" / "latest"
@@ -46,8 +45,8 @@ def session(what: str, version: str, count: int, seed: int | None) -> tuple[Test
 
 def kept(what: str, paths: Sequence[Path], versions: Sequence[str]) -> Iterable[TestRecord]:
     """Return the records of runs that are there already."""
-    for test in read_shelf(paths).tests:
-        if _WORDS[what] in present_test(test.test) and (not versions or test.airflow in versions):
+    for test in read_runs(paths).tests:
+        if _WORDS[what] in test.test and (not versions or test.airflow in versions):
             yield test
 
 
@@ -55,7 +54,7 @@ def report(version: str, tests: Iterable[TestRecord]) -> None:
     """Print one line a test: runs, and task instances scheduled twice in a thousand."""
     groups: defaultdict[str, list[TestRecord]] = defaultdict(list)
     for test in tests:
-        groups[bare_name(test)].append(test)
+        groups[test.name.bare].append(test)
     for name, group in sorted(groups.items()):
         print(f"{version:<7} {name:<50} {figures(group)}", flush=True)
 
@@ -81,7 +80,7 @@ def figures(group: Sequence[TestRecord]) -> str:
 def outcomes(tests: Iterable[TestRecord]) -> list[tuple[tuple[str, str, int], int, bool]]:
     """Return what can be compared with another version's runs."""
     return [
-        ((bare_name(test), test.lab, test.schedulers), test.seed, test.verdict == "invalid")
+        ((test.name.bare, test.lab, test.schedulers), test.seed, test.verdict == "invalid")
         for test in tests
         if test.verdict != "unknown"
     ]

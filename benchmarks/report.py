@@ -24,9 +24,9 @@ SIZES = (1, 50, 200)
 DRAWN = shutil.ignore_patterns("timeline.html", "witness.svg", "witness.png")
 
 _PREPARE = """
-from reports import dashboard
-from reports.gate import read_policy
-from reports.store import read_shelf
+from reports.dashboard.assembly import build
+from reports.gate.policy import read_policy
+from reports.store import read_runs
 runs, out, policy = folders
 """
 
@@ -52,7 +52,7 @@ def repeat(runs: Sequence[Path], number: int, into: Path) -> None:
 
 def measure(runs: Path, out: Path, policy: Path, *, allure: bool) -> Measured:
     """Build a report in a process of its own."""
-    build = f"dashboard.build(read_shelf([runs]), out, read_policy(policy), allure={allure})"
+    build = f"build(read_runs([runs]), out, read_policy(policy), allure={allure})"
     seconds, memory = measured(_PREPARE, build, runs, out, policy)
     files = [path for path in out.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files) / 1e6

@@ -13,7 +13,7 @@ from harness.options_cluster import ClusterOptions, add_cluster_options, read_cl
 from harness.options_kind import KindOptions, add_kind_options, read_kind_options
 from lab.environments import describe, newest
 from lab.pool import default_size
-from reports.sessions import airflows
+from reports.campaigns.sessions import airflows
 from reports.statistics import Sequential
 
 SUITES = PROJECT / "suites"

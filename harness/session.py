@@ -18,7 +18,7 @@ from common.paths import PROJECT, session_dir
 from harness.options import Options, read_options
 from lab.environments import describe
 from lab.pool import Owner, Pool
-from reports.sessions import RUNS_VARIABLE
+from reports.campaigns.sessions import RUNS_VARIABLE
 
 SESSION: "pytest.StashKey[Session]" = pytest.StashKey()
 """Where a configuration keeps its session; not there when only the project's own tests run."""

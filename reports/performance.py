@@ -9,13 +9,11 @@ of that: take turns between the releases, as `--airflow A --airflow B --count N`
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from reports.metrics import Metrics, metrics_of
-from reports.naming import folder_airflow, split
 from reports.records import TestRecord
 from reports.statistics import Interval, Statistic, bootstrap_ratio, figure
 
@@ -106,7 +104,7 @@ def _by_load(tests: Iterable[TestRecord]) -> _Groups:
         metrics = metrics_of(test)
         if metrics is not None and metrics.whole:
             load = Load(
-                bare_name(test), test.lab, test.schedulers, test.workers, metrics.task_instances
+                test.name.bare, test.lab, test.schedulers, test.workers, metrics.task_instances
             )
             found[load].append(metrics)
     return found
@@ -148,13 +146,3 @@ def _change(
 def _figure(runs: Sequence[Sequence[float]], statistic: Statistic) -> float | None:
     values = [value for run in runs for value in run]
     return float(figure(values, statistic)) if values else None
-
-
-def bare_name(test: TestRecord) -> str:
-    """Return what a test is called on every Airflow and lab, whichever repetition it is.
-
-    `test_gated[57618-fan-out-kind-3.0.6-2-20]` is `test_gated[57618-fan-out]`.
-    """
-    names = (folder_airflow(Path(test.folder).parent.parent.name), test.airflow, test.version)
-    function, parameters = split(test.test, test.lab, names)
-    return f"{function}[{parameters}]" if parameters else function

@@ -1,11 +1,20 @@
-"""`python -m reports timeline RUN...`: draw histories, and print their witnesses."""
+"""Draws the history of each test: timeline.html, a page to explore that needs no network.
+
+Where a promise was broken, also witness.svg and witness.png, a picture of how that came about.
+
+examples:
+  python -m reports timeline reports/runs/latest
+  python -m reports timeline reports/runs/latest/tests/test_held-57618-start-task-embedded-3.0.6
+  python -m reports timeline somewhere/history.ndjson
+
+exit codes: 0, or 2 if any history could not be read.
+"""
 
 import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +24,7 @@ from oracle import witness
 from oracle.events import TaskInstanceEvent
 from reports import timeline
 from reports.metrics import HISTORY
+from reports.terminal import coloured, rendered
 from reports.timeline.scene import PlacedDeed, Scene, chosen, shortened, stage
 from reports.timeline.survey import Survey, surveyed
 
@@ -23,23 +33,6 @@ LINES = 15
 
 _WIDEST = 20
 """Characters of a column's head."""
-
-_UNBOUNDED = 500
-"""Characters; a drawing that is wider than the terminal is not cut, nor is one in a pipe."""
-
-DESCRIPTION = """\
-Draw the history of each test: timeline.html, a page to explore that needs no network, and, where
-a promise was broken, witness.svg and witness.png, a picture of how that came about.
-"""
-
-EPILOG = """\
-examples:
-  python -m reports timeline reports/runs/latest
-  python -m reports timeline reports/runs/latest/tests/test_held-57618-start-task-embedded-3.0.6
-  python -m reports timeline somewhere/history.ndjson
-
-exit codes: 0, or 2 if any history could not be read.
-"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -87,19 +80,20 @@ def _draw(history: Path) -> None:
     print(f"{found.header.run}: {found.verdict}")
     if found.breaks_off:
         print(f"The history breaks off: {found.breaks_off}.")
-    Console(highlight=False, width=_UNBOUNDED).print(witness_text(found), end="")
+    for line in witness_lines(found, colour=coloured(sys.stdout)):
+        print(line)
     print(f"timeline: {page}")
     if picture:
         print(f"picture:  {picture}")
     print()
 
 
-def witness_text(found: Survey) -> Group:
+def witness_lines(found: Survey, *, colour: bool = False) -> list[str]:
     """Return the witness in at most LINES lines, and the drawing under it; empty without one."""
-    prose = redact(witness.text(found.judgement)).splitlines()
+    prose = redact(witness.text(found.judgement)).splitlines()[:LINES]
     story = chosen(found.judgement)
-    drawing: list[RenderableType] = [Text(), drawn(stage(story))] if story else []
-    return Group(*(Text(line) for line in prose[:LINES]), *drawing)
+    drawing = rendered(drawn(stage(story)), colour=colour).splitlines() if story else []
+    return [*prose, *([""] if drawing else []), *drawing]
 
 
 def drawn(scene: Scene) -> Table:

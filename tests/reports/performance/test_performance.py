@@ -9,7 +9,7 @@ import pytest
 
 from reports import records
 from reports.metrics import Metrics
-from reports.performance import FigureChange, bare_name, compare
+from reports.performance import FigureChange, compare
 
 ID = "suites/test_duplicate_tries.py::test_flood_without_chaos[embedded-3.3.2]"
 
@@ -151,4 +151,4 @@ def test_a_test_has_one_name_on_every_airflow(
     folder: str, test: str, lab: str, airflow: str, name: str
 ) -> None:
     where = Path(folder or f"20261122-1-{airflow}") / "tests" / "it"
-    assert bare_name(record(where, test=f"s.py::{test}", lab=lab, airflow=airflow)) == name
+    assert record(where, test=f"s.py::{test}", lab=lab, airflow=airflow).name.bare == name

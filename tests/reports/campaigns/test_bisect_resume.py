@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from reports.__main__ import main
-from reports.bisect.state import BISECTS
-from tests.reports.bisect.killed import bisect
+from reports.campaigns.state import BISECTS
+from tests.reports.campaigns.killed import bisect
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -18,7 +18,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 @pytest.mark.parametrize("session", [1, 2, 4, 7])
 def test_a_killed_bisect_goes_on_with_what_it_has(session: int, tmp_path: Path) -> None:
     killed = subprocess.run(
-        [sys.executable, "-m", "tests.reports.bisect.killed", str(tmp_path), str(session)],
+        [sys.executable, "-m", "tests.reports.campaigns.killed", str(tmp_path), str(session)],
         cwd=PROJECT,
         check=False,
         timeout=60,
@@ -42,6 +42,36 @@ def test_a_bisect_that_is_done_runs_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "asked").read_text() == asked
     steps = json.loads((tmp_path / "57618.json").read_text())["steps"]
     assert {name: step["verdict"] for name, step in steps.items()}["3.2.0"] == "clean"
+
+
+STATE_OF_BEFORE = """\
+{
+  "schema": 2,
+  "plan": {
+    "seed": 7, "scenarios": ["57618"], "profile": "quick", "lab": "embedded", "schedulers": 2,
+    "count": 1, "workers": 0
+  },
+  "patience": {"rate": 0.8, "confidence": 0.95, "sessions": 3},
+  "ends": ["3.0.6", "3.3.2"],
+  "releases": {"pinned": ["3.0.6", "3.2.0", "3.3.2"]},
+  "steps": {
+    "3.3.2": {
+      "airflow": "3.3.2", "verdict": "clean", "hits": 0, "trials": 2, "runs": 2, "reason": ""
+    }
+  }
+}
+"""
+
+
+def test_a_state_of_before_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "57618.json").write_text(STATE_OF_BEFORE)
+    bisect(tmp_path)
+    assert "3.3.2" not in (tmp_path / "asked").read_text().split()
+    kept = json.loads((tmp_path / "57618.json").read_text())
+    before = json.loads(STATE_OF_BEFORE)
+    assert kept.keys() == before.keys()
+    assert kept["steps"]["3.3.2"] == before["steps"]["3.3.2"]
+    assert kept["patience"] == before["patience"]
 
 
 def test_the_plan_names_the_releases_and_runs_nothing(
@@ -80,11 +110,11 @@ def test_a_state_of_another_question_is_not_mixed_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bisect(tmp_path)
-    monkeypatch.setattr("reports.commands.bisect.BISECTS", tmp_path)
+    monkeypatch.setattr("reports.campaigns.bisect.BISECTS", tmp_path)
     same = ["bisect", "--scenario", "57618", "--bad", "3.0.6", "--good", "3.3.2", "--name", "57618"]
     assert main([*same, "--pinned", "--dry-run"]) == 0
     assert main([*same, "--pinned", "--dry-run", "--seed", "8"]) == 2
-    assert "asks otherwise" in capsys.readouterr().err
+    assert "asks something else" in capsys.readouterr().err
     (tmp_path / "57618.json").write_text('{"schema": 1')
     assert main([*same, "--pinned", "--dry-run"]) == 2
-    assert "is no bisect" in capsys.readouterr().err
+    assert "is not a bisect" in capsys.readouterr().err
