@@ -33,7 +33,12 @@ def add_options(parser: LocustArgumentParser) -> None:
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def begin(environment: Environment, runner: Runner, **_: Any) -> None:
-    """Give the users what they share; a master first gets its workers together."""
+    """Give the users what they share; a master first gets its workers together.
+
+    Timers go by gevent's clock, which stood still while everything was imported: on a busy machine
+    a flood's time would be over before it began.
+    """
+    gevent.get_hub().loop.update_now()
     options: Any = environment.parsed_options
     AirflowUser.asked = asked = _asked(options)
     AirflowUser.patience = AirflowUser.network_timeout = options.patience

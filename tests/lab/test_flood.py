@@ -247,7 +247,11 @@ def test_a_flood_that_is_stopped_has_a_report_and_leaves_no_process(tmp_path: Pa
     with peer(failing) as url:
         asked = flood(url, tmp_path, run_time=60)
         with asked:
-            time.sleep(2.5)
+            deadline = time.monotonic() + 30
+            while "All users spawned" not in asked.log_path.read_text():
+                assert time.monotonic() < deadline, "the flood did not begin"
+                time.sleep(0.1)
+            time.sleep(1.5)
             assert asked.running
             report = asked.stop()
             assert asked.stop() == report

@@ -122,7 +122,7 @@ def test_the_terminal_draws_who_reached_for_the_row(found: Survey) -> None:
     (line,) = [line for line in told.splitlines() if "x unique-try" in line]
     assert re.search(r"SCHEDULED 2  <- +\* ", line)
     assert told.isascii()
-    assert not re.search(r"\s$", told, re.MULTILINE)
+    assert not re.search(r" $", told, re.MULTILINE)
 
 
 def test_a_terminal_shows_the_broken_promise_in_colour(found: Survey) -> None:
