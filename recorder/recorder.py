@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from msgspec import structs
 
 from common.redaction import excerpt
@@ -45,7 +44,7 @@ _LONG = 2000
 """Characters; what the harness notes may be longer than a line of a log."""
 
 _JOIN = 10.0
-"""Seconds that each source gets to come to its end; what it has not told by then is a gap."""
+"""Seconds that each source gets to come to its end; what it has not reported by then is a gap."""
 
 _TICK = 0.1
 _NOTED = FaultEvent | HoldEvent | NoteEvent | AssumptionEvent | ProcessEvent
@@ -85,7 +84,7 @@ class Recorder:
         self._stream = Stream(self._clock.now, [*listeners, self._waiting.feed])
         self._database = DatabaseReader(dsn, self._clock, self._stream, names, trims=trims)
         self._workers = WorkerReader(pod_log, self._database.state_now, self._stream)
-        sharing = Sharing(release, shared, self._has_row)
+        sharing = Sharing(release, shared, self._database.has_row)
         self._pods = PodReader(
             core_v1, namespace, self._clock, self._stream, self._workers.ended, sharing
         )
@@ -152,13 +151,6 @@ class Recorder:
         self._threads.clear()
         self._conclude()
         return self._stream.close()
-
-    def _has_row(self, task_instance_id: str) -> bool:
-        """Tell whether the database has a row; where it cannot say, what we see is ours."""
-        try:
-            return self._database.has_row(task_instance_id)
-        except psycopg.Error:
-            return True
 
     def _conclude(self) -> None:
         self._stream.settle(float("inf"))

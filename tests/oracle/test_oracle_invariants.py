@@ -1,11 +1,13 @@
 """Each invariant fires on the histories that break its promise, and on no other."""
 
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
 from oracle.__main__ import check
-from oracle.invariants import INVARIANTS
+from oracle.events import Event, Header
+from oracle.invariants import INVARIANTS, Invariant
 from tests.oracle.telling import HISTORIES
 
 NAMES = [kind.name for kind in INVARIANTS]
@@ -48,3 +50,16 @@ def test_every_violation_has_a_witness(path: Path) -> None:
 def test_every_invariant_has_histories_of_both_outcomes(name: str, outcome: str) -> None:
     told = [path for path in TOLD if ids(path).startswith(f"{name}/{outcome}-")]
     assert len(told) >= AT_LEAST
+
+
+@pytest.mark.parametrize("kind", INVARIANTS, ids=lambda kind: kind.name)
+def test_every_method_for_an_event_is_called_and_takes_such_an_event(kind: type[Invariant]) -> None:
+    events = {each.__struct_config__.tag: each for each in get_args(Event)}
+    methods = {name.removeprefix("on_") for name in dir(kind) if name.startswith("on_")}
+    assert methods <= events.keys()
+    called = dict(kind(Header(1, "r", "3.0.6", "embedded", [], 0, 0.0)).handlers())
+    assert set(called) == {events[name] for name in methods}
+    for event, method in called.items():
+        (taken,) = [each for name, each in get_type_hints(method).items() if name != "return"]
+        assert event in (get_args(taken) or (taken,))
+    assert kind.evidence in called

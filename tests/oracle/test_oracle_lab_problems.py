@@ -24,7 +24,7 @@ def judged(path: Path, *, healthy: bool) -> Judgement:
 
 
 @pytest.mark.parametrize("path", LOST, ids=lambda path: path.stem)
-def test_a_lost_task_in_an_ailing_lab_is_unknown(path: Path) -> None:
+def test_a_lost_task_in_a_lab_with_problems_is_unknown(path: Path) -> None:
     judgement = judged(path, healthy=False)
     assert judgement.verdict == "unknown"
     assert "kubelet ended" in judgement.not_judged["no-lost-task"]
