@@ -2,5 +2,5 @@
 
 `sessions` starts pytest as a user would and reads the run folders that it leaves. `matrix` asks
 each version once. `bisect` has `search` choose what to try next, and `state` try it and remember,
-until `step` finds that the runs are proof; `patches` compares several fixes of one version.
+until `step` finds that the runs are proof.
 """

@@ -31,8 +31,7 @@ from packaging.version import Version
 from common.errors import UserError
 from lab.environments import describe, pinned
 from lab.environments.releases import newest_below
-from reports.campaigns.patches import compare_patches
-from reports.campaigns.search import most_steps, search
+from reports.campaigns.search import compare_patches, most_steps, search
 from reports.campaigns.sessions import add_place, command, plan_of
 from reports.campaigns.state import BISECTS, SCHEMA, Sessions, State, open_state, save
 from reports.campaigns.step import StopRule
