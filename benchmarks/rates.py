@@ -1,9 +1,9 @@
 """How often a race shows: runs the suite repeatedly, gives exact intervals, compares versions.
 
-    .venv/bin/python -m benchmarks.rates gated --count 20 3.0.4 3.0.6 3.1.1 3.1.8 3.2.0 3.3.2
+    .venv/bin/python -m benchmarks.rates held --count 20 3.0.4 3.0.6 3.1.1 3.1.8 3.2.0 3.3.2
     .venv/bin/python -m benchmarks.rates floods --seed 1 3.0.6 3.3.2
     .venv/bin/python -m benchmarks.rates clean --count 20 3.3.2
-    .venv/bin/python -m benchmarks.rates gated --read reports/runs
+    .venv/bin/python -m benchmarks.rates held --read reports/runs
 
 Each is one pytest session a version, as a user would run it; the figures are read from the records
 that it leaves. With --read nothing is run: the runs that are there are counted. What the versions
@@ -19,19 +19,19 @@ from itertools import pairwise
 from pathlib import Path
 
 from common.errors import UserError
-from reports.performance import bare_name
+from oracle.old_names import present_expression
 from reports.records import TestRecord
-from reports.statistics import Rate, compare_outcomes, quantile
+from reports.statistics import Rate, compare_outcomes, figure
 from reports.store import read_run, read_runs
 
 PROJECT = Path(__file__).resolve().parent.parent
 LATEST = PROJECT / "reports" / "runs" / "latest"
 CHOICES = {
-    "gated": ["-k", "gated"],
+    "held": ["-k", "held"],
     "floods": ["-k", "flood", "--whole-flood"],
     "clean": ["-k", "without_chaos"],
 }
-_WORDS = {"gated": "test_gated", "floods": "test_flood", "clean": "without_chaos"}
+_WORDS = {"held": "test_held", "floods": "test_flood", "clean": "without_chaos"}
 
 
 def session(what: str, version: str, count: int, seed: int | None) -> tuple[TestRecord, ...]:
@@ -54,7 +54,7 @@ def report(version: str, tests: Iterable[TestRecord]) -> None:
     """Print one line a test: runs, and task instances scheduled twice in a thousand."""
     groups: defaultdict[str, list[TestRecord]] = defaultdict(list)
     for test in tests:
-        groups[bare_name(test)].append(test)
+        groups[test.name.bare].append(test)
     for name, group in sorted(groups.items()):
         print(f"{version:<7} {name:<50} {figures(group)}", flush=True)
 
@@ -66,21 +66,21 @@ def figures(group: Sequence[TestRecord]) -> str:
     twice = sum(test.duplicate_tries for test in group)
     instances = sum(test.task_instances for test in group)
     first = [t for test in group if (t := test.time_to_first_violation) is not None]
-    median = quantile(first, 0.5)
+    median = f"{figure(first, 'p50'):.2f} s" if first else "never"
     return (
         f"{shown.text()} runs, {len(group) - len(known)} unknown; "
         f"{Rate(twice, max(twice, instances)).text()} task instances twice, "
         f"{1000 * twice / max(1, instances):.1f} in 1,000; "
         f"{sum(test.duplicate_pods for test in group)} with two pods, "
         f"{sum(test.refused_starts for test in group)} starts refused; "
-        f"first after {'never' if median is None else f'{median:.2f} s'}"
+        f"first after {median}"
     )
 
 
 def outcomes(tests: Iterable[TestRecord]) -> list[tuple[tuple[str, str, int], int, bool]]:
     """Return what can be compared with another version's runs."""
     return [
-        ((bare_name(test), test.lab, test.schedulers), test.seed, test.verdict == "invalid")
+        ((test.name.bare, test.lab, test.schedulers), test.seed, test.verdict == "invalid")
         for test in tests
         if test.verdict != "unknown"
     ]
@@ -91,7 +91,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=CHOICES)
+    parser.add_argument("what", choices=CHOICES, type=present_expression)
     parser.add_argument("--count", type=int, default=1, help="runs of each test (%(default)s)")
     parser.add_argument("--seed", type=int, help="of all versions alike (default: random)")
     parser.add_argument("--read", nargs="+", type=Path, metavar="RUNS", help="count, run nothing")

@@ -9,10 +9,8 @@ Files are hard links, and the folders are gone in the end.
 """
 
 import argparse
-import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,21 +18,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks import measured
+
 SIZES = (1, 50, 200)
 DRAWN = shutil.ignore_patterns("timeline.html", "witness.svg", "witness.png")
 
-_BUILD = """
-import json, resource, sys, time
-from pathlib import Path
+_PREPARE = """
 from reports.dashboard.assembly import build
 from reports.gate.policy import read_policy
 from reports.store import read_runs
-runs, out, policy, allure = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
-begun = time.perf_counter()
-build(read_runs([runs]), out, read_policy(policy), allure=allure == "allure")
-seconds = time.perf_counter() - begun
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-print(json.dumps({"seconds": seconds, "memory": memory}))
+runs, out, policy = folders
 """
 
 
@@ -57,13 +50,13 @@ def repeat(runs: Sequence[Path], number: int, into: Path) -> None:
         shutil.copytree(run, into / name, copy_function=os.link, ignore=DRAWN)
 
 
-def measure(runs: Path, out: Path, policy: Path, allure: str) -> Measured:
+def measure(runs: Path, out: Path, policy: Path, *, allure: bool) -> Measured:
     """Build a report in a process of its own."""
-    command = [sys.executable, "-c", _BUILD, *map(str, (runs, out, policy)), allure]
-    told = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    build = f"build(read_runs([runs]), out, read_policy(policy), allure={allure})"
+    seconds, memory = measured(_PREPARE, build, runs, out, policy)
     files = [path for path in out.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files) / 1e6
-    return Measured(told["seconds"], told["memory"], size, len(files))
+    return Measured(seconds, memory, size, len(files))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,14 +73,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"there is no run in {options.runs}")
     runs = sorted(runs, key=_weight, reverse=True)
     for number in options.sizes:
-        for allure in ("alone", "allure"):
+        for allure in (False, True):
             # Beside the runs: hard links do not cross file systems.
             with tempfile.TemporaryDirectory(dir=options.runs.resolve().parent) as temporary:
                 shelf, out = Path(temporary, "runs"), Path(temporary, "site")
                 repeat(runs, number, shelf)
-                found = measure(shelf, out, options.policy, allure)
+                found = measure(shelf, out, options.policy, allure=allure)
+            which = "allure" if allure else "alone"
             print(
-                f"{number:4} runs, {allure:6}: {found.seconds:6.1f} s, {found.megabytes:6.1f} MB "
+                f"{number:4} runs, {which:6}: {found.seconds:6.1f} s, {found.megabytes:6.1f} MB "
                 f"in {found.files} files, {found.memory} MB of memory",
                 flush=True,
             )

@@ -15,14 +15,13 @@ from pathlib import Path
 
 from oracle.history import HistoryError
 from reports.metrics import HISTORY, measure
-from reports.statistics import quantile
+from reports.statistics import figure
 from reports.store import VERDICT
 
 
 def p50_p95(values: list[float]) -> str:
     """Return the median and the 95th percentile."""
-    median, most = quantile(values, 0.5), quantile(values, 0.95)
-    return "-" if median is None or most is None else f"{median:.2f} / {most:.2f}"
+    return f"{figure(values, 'p50'):.2f} / {figure(values, 'p95'):.2f}" if values else "-"
 
 
 def row(folder: Path) -> list[str]:

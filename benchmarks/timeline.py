@@ -11,8 +11,6 @@ a process of its own; the browser is a headless Chromium, if there is one.
 import argparse
 import gzip
 import heapq
-import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from benchmarks import measured
 from oracle.events import (
     AssumptionEvent,
     End,
@@ -34,23 +33,14 @@ from oracle.events import (
     TaskInstanceEvent,
 )
 from oracle.history import Writer, read
+from reports.metrics import HISTORY
+from reports.timeline import PAGE
 from tests.reports.timeline.browser import chromium, opened, started
 
 SIZES = (45, 1_000, 10_000)
 HISTORIES = Path(__file__).parent.parent / "tests/reports/timeline/histories"
 STRIDE = 0.4
 """Seconds between the beginnings of two repetitions: floods overlap."""
-
-_BUILD = """
-import json, resource, sys, time
-from pathlib import Path
-from reports.timeline import write
-begun = time.perf_counter()
-path = write(Path(sys.argv[1]))
-seconds = time.perf_counter() - begun
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-print(json.dumps({"seconds": seconds, "memory": memory, "size": path.stat().st_size}))
-"""
 
 
 def multiply(path: Path, task_instances: int) -> None:
@@ -81,7 +71,7 @@ def _size(events: Sequence[Event]) -> int:
 
 
 def _copy(events: Sequence[Event], number: int, *, with_the_rest: bool) -> Iterator[Event]:
-    """Repeat events under new names, later; faults, gates and assumptions only on demand."""
+    """Repeat events under new names, later; faults, holds and assumptions only on demand."""
     for event in events:
         if with_the_rest or not isinstance(event, FaultEvent | HoldEvent | AssumptionEvent):
             yield _renamed(event, f"-{number:04}", number * STRIDE)
@@ -123,18 +113,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _row(folder: Path, size: int) -> str:
-    history = folder / "history.ndjson"
+    history = folder / HISTORY
     history.unlink(missing_ok=True)
     multiply(history, size)
-    command = [sys.executable, "-c", _BUILD, str(folder)]
-    built = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    page = folder / PAGE
+    seconds, memory = measured(
+        "from reports.timeline.page import publish; from reports.timeline.survey import surveyed",
+        "publish(surveyed(folders[0]), folders[1])",
+        *(folder, page),
+    )
     cells = [
         f"{size:,}",
         f"{history.stat().st_size / 1e6:.1f} MB",
-        f"{built['seconds']:.1f} s",
-        f"{built['memory']} MB",
-        f"{built['size'] / 1e6:.2f} MB",
-        *_browsed(folder / "timeline.html"),
+        f"{seconds:.1f} s",
+        f"{memory} MB",
+        f"{page.stat().st_size / 1e6:.2f} MB",
+        *_browsed(page),
     ]
     return "| " + " | ".join(cells) + " |"
 

@@ -7,9 +7,9 @@ Standard library only: Airflow's DAG processor and every worker read this file b
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["work", "branch", "skip", "flaky", "reschedule", "defer"]
 Edge = tuple[str, str]
@@ -251,28 +251,21 @@ class Settings:
 
         An empty or missing variable means its default. Raises ShapeError for a bad value.
         """
-        retries = environ.get("HA_CHAOS_RETRIES")
         try:
             wanted = dags(environ.get("HA_CHAOS_SHAPES") or DEFAULT_SHAPES)
         except ShapeError as error:
             raise ShapeError(f"HA_CHAOS_SHAPES: {error}") from None
-        return cls(
-            dags=wanted,
-            sleep=_number(environ, "HA_CHAOS_SLEEP", cls.sleep),
-            retries=int(_number(environ, "HA_CHAOS_RETRIES", 0, whole=True)) if retries else None,
-            retry_delay=_number(environ, "HA_CHAOS_RETRY_DELAY", cls.retry_delay),
-            poke_interval=_number(environ, "HA_CHAOS_POKE_INTERVAL", cls.poke_interval),
-            max_active_tasks=int(
-                _number(environ, "HA_CHAOS_MAX_ACTIVE_TASKS", cls.max_active_tasks, 1, whole=True)
-            ),
-            seed=int(_number(environ, "HA_CHAOS_SEED", cls.seed, whole=True)),
-        )
+        names = {each.name: f"HA_CHAOS_{each.name.upper()}" for each in fields(cls)}
+        given = {each: name for each, name in names.items() if each != "dags" and environ.get(name)}
+        return cls(wanted, **{each: _number(environ, each, name) for each, name in given.items()})
 
 
-def _number(
-    environ: Mapping[str, str], name: str, default: float, least: int = 0, *, whole: bool = False
-) -> float:
-    text = environ.get(name) or str(default)
+_WHOLE = {"retries": 0, "max_active_tasks": 1, "seed": 0}
+"""The settings that are whole numbers, with the least of each."""
+
+
+def _number(environ: Mapping[str, str], setting: str, name: str) -> Any:
+    text, whole, least = environ[name], setting in _WHOLE, _WHOLE.get(setting, 0)
     try:
         value = int(text) if whole else float(text)
     except ValueError:

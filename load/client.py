@@ -3,7 +3,6 @@
 Importing this imports Locust, which patches the standard library: only the locustfile may.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,6 +11,7 @@ import msgspec
 from gevent.lock import Semaphore
 from locust import FastHttpUser
 
+from common.waiting import Deadline
 from lab.api import Login, reason
 from load.plan import Asked
 from load.tally import Tally
@@ -21,7 +21,7 @@ NO_SUCH_ROUTE = (b'"API route not found"', b'"Not Found"')
 
 
 class Answer(NamedTuple):
-    """What the API server said; status 0 means that it said nothing.
+    """What the API server said; status 0 means that it said nothing, `silence` why.
 
     For a path under no route the server has the UI's own page, with a 200: `html`.
     """
@@ -29,6 +29,7 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     html: bool
+    silence: str = ""
 
     @property
     def ok(self) -> bool:
@@ -38,8 +39,15 @@ class Answer(NamedTuple):
     @property
     def words(self) -> str:
         """What went wrong, in the server's own words, its status first."""
-        told = "a page of the UI" if self.html else reason(self.body)
-        return f"{self.status}: {told}"
+        return f"{self.status}: {'a page of the UI' if self.html else reason(self.body)}"
+
+    @property
+    def complaint(self) -> str:
+        """What is counted as an error: the beginning of what the server said."""
+        if not self.status:
+            return f"no answer: {self.silence}"
+        said = "a page of the UI" if self.html else self.body[:160].decode(errors="replace")
+        return f"{self.status}: {said}"
 
     @property
     def absent(self) -> bool:
@@ -89,20 +97,21 @@ class AirflowUser(FastHttpUser):
     def _call(self, method: str, route: str, path: str, body: Any, accept: Accept) -> Answer:
         headers = {"Authorization": f"Bearer {self.token()}"}
         name = route.partition("?")[0]
-        with self.client.request(
-            method, path, name=name, headers=headers, json=body, catch_response=True
-        ) as response:
+        return self._ask(method, path, accept, name=name, headers=headers, json=body)
+
+    def _ask(self, method: str, path: str, accept: Accept, **request: Any) -> Answer:
+        with self.client.request(method, path, catch_response=True, **request) as response:
             answer = _read(response)
             if answer.ok or accept(answer):
                 response.success()
             else:
-                response.failure(Complaint(_complaint(answer, response)))
+                response.failure(Complaint(answer.complaint))
         return answer
 
     def token(self) -> str:
         """Return the token that all users share; ends the flood where none is to be had."""
         with self.login:
-            deadline = time.monotonic() + self.patience
+            deadline = Deadline(self.patience)
             while self.tally.token is None and self.tally.error is None:
                 self._log_in(deadline)
         if self.tally.token is None:
@@ -110,33 +119,25 @@ class AirflowUser(FastHttpUser):
             raise gevent.GreenletExit
         return self.tally.token
 
-    def _log_in(self, deadline: float) -> None:
+    def _log_in(self, deadline: Deadline) -> None:
         """Try once, and give up past the deadline."""
         who = Login.from_environment()
         if who.token:
             self.tally.token = who.token
             return
         method, body = who.request()
-        with self.client.request(method, "/auth/token", json=body, catch_response=True) as response:
-            answer = _read(response)
-            if answer.ok:
-                self.tally.token = msgspec.json.decode(answer.body)["access_token"]
-                return
-            response.failure(Complaint(_complaint(answer, response)))
-        if self.tally.hopeless(answer.status) or time.monotonic() + RETRY_SECONDS >= deadline:
-            self.tally.error = f"no token from /auth/token ({_complaint(answer, response)})"
+        answer = self._ask(method, "/auth/token", lambda _: False, json=body)
+        if answer.ok:
+            self.tally.token = msgspec.json.decode(answer.body)["access_token"]
+        elif self.tally.hopeless(answer.status) or deadline.left <= RETRY_SECONDS:
+            self.tally.error = f"no token from /auth/token ({answer.complaint})"
         else:
             gevent.sleep(RETRY_SECONDS)
 
 
 def _read(response: Any) -> Answer:
     kind = (response.headers or {}).get("content-type", "")
-    return Answer(response.status_code, response.content or b"", "text/html" in kind)
-
-
-def _complaint(answer: Answer, response: Any) -> str:
-    if not answer.status:
-        error = getattr(response.error, "original", None) or response.error
-        return f"no answer: {type(error).__name__}"
-    words = "a page of the UI" if answer.html else answer.body[:160].decode(errors="replace")
-    return f"{answer.status}: {words}"
+    error = getattr(response, "error", None)
+    error = getattr(error, "original", None) or error
+    html = "text/html" in kind
+    return Answer(response.status_code, response.content or b"", html, type(error).__name__)

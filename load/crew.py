@@ -1,36 +1,54 @@
 """Floods by several Locust processes: a master that keeps the books, workers that share the runs.
 
-    Flood --> master --spawns--> worker 0: runs 0, N, 2N..
-                ^                worker 1: runs 1, N+1, ..
+    Flood --> master --forks--> worker 0: runs 0, N, 2N..
+                ^               worker 1: runs 1, N+1, ..
                 '-- what was triggered and ended, as it happens (Locust's own connection)
 
-The master tells the time of everything, so the merged journal is on one clock. A worker that is
-lost takes its runs along: nobody else asks for them, and the report says so.
+Locust's `--processes` makes the workers and shares the users out. The master tells the time of
+everything, so the merged journal is on one clock. A worker that is lost takes its runs along:
+nobody else asks for them, and the report says so. For that, Locust knows too little of its workers:
+it learns of one that ended by its silence, seconds later, goes on with the others, and waits for
+ever for one that ended before the flood began.
 """
 
-import subprocess
-import sys
-import time
+import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gevent
+import psutil
 from locust.env import Environment
 from locust.runners import STATE_MISSING, MasterRunner
 
 from common.spawn import die_with_parent
+from common.waiting import until
 from load.flood import WORKERS_SECONDS
 from load.plan import Order
 from load.tally import Tally
 
 MESSAGE = "flood"
-_LEAVE_SECONDS = 3.0
 _POLL_SECONDS = 0.1
-_LOCUSTFILE = Path(__file__).resolve().parent / "locustfile.py"
-_HANDED_ON = ("dags", "runs", "rate", "seed", "run_prefix", "patience", "flood_workers")
 
 Tell = Callable[[dict[str, Any]], None]
+
+_exit_codes: dict[int, int | None] = {}
+"""Of the workers, by pid, in the order in which they were made; None while one is there."""
+
+
+def _look_after_children() -> None:
+    """Watch a child that was just made: its exit can be seen by whoever watches by then."""
+    for child in psutil.Process().children():
+        if child.pid not in _exit_codes:
+            _exit_codes[child.pid] = None
+            watcher = gevent.get_hub().loop.child(child.pid, ref=False)
+            watcher.start(_note_exit, watcher)
+
+
+def _note_exit(watcher: Any) -> None:
+    _exit_codes[watcher.pid] = os.waitstatus_to_exitcode(watcher.rstatus)
+
+
+os.register_at_fork(after_in_parent=_look_after_children, after_in_child=die_with_parent)
 
 
 class WorkerTally(Tally):
@@ -40,10 +58,10 @@ class WorkerTally(Tally):
         super().__init__(None)
         self._tell = tell
 
-    def lacks(self, route: str) -> None:
+    def found_absent(self, route: str) -> None:
         """Note that this Airflow has no such route."""
-        super().lacks(route)
-        self._tell({"op": "lacks", "route": route})
+        super().found_absent(route)
+        self._tell({"op": "absent", "route": route})
 
     def leave(self) -> None:
         """Tell that this worker's share is done, or why it cannot be."""
@@ -59,27 +77,24 @@ class Crew:
     def __init__(self, environment: Environment, runner: MasterRunner) -> None:
         self._environment = environment
         self._runner = runner
-        self._size: int = environment.parsed_options.flood_workers  # type: ignore[union-attr]
-        self._processes = [_start(environment, runner.server.port) for _ in range(self._size)]
+        self._size: int = environment.parsed_options.processes  # type: ignore[union-attr]
         self._left: set[str] = set()
         self._over = False
 
     def gather(self) -> str | None:
         """Wait until every worker is there; return what is wrong if they do not come."""
-        deadline = time.monotonic() + WORKERS_SECONDS
-        while len(self._runner.clients.ready) < self._size:
-            if lost := self.lost():
-                return f"{lost} before the flood began"
-            if time.monotonic() > deadline:
-                came = len(self._runner.clients.ready)
-                return f"{came} of {self._size} workers came within {WORKERS_SECONDS:g} seconds"
-            gevent.sleep(_POLL_SECONDS)
+        clients = self._runner.clients
+        until(lambda: self.lost() or len(clients.ready) == self._size, WORKERS_SECONDS)
+        if lost := self.lost():
+            return f"{lost} before the flood began"
+        if (came := len(clients.ready)) < self._size:
+            return f"{came} of {self._size} workers came within {WORKERS_SECONDS:g} seconds"
         return None
 
     def lost(self) -> str | None:
         """Say which worker is gone or out of touch; None while all are well."""
-        for number, process in enumerate(self._processes, 1):
-            if (code := process.poll()) is not None:
+        for number, code in enumerate(_exit_codes.values(), 1):
+            if code is not None:
                 return f"worker {number} of {self._size} ended with {code}"
         if any(client.state == STATE_MISSING for client in self._runner.clients.values()):
             return f"one of {self._size} workers does not answer any more"
@@ -95,23 +110,22 @@ class Crew:
             self._cease(tally)
 
         self._runner.register_message(MESSAGE, hear)
-        events = self._environment.events
-        events.test_stopping.add_listener(cease)  # type: ignore[no-untyped-call]
-        events.quit.add_listener(self.dismiss)  # type: ignore[no-untyped-call]
+        stopping = self._environment.events.test_stopping
+        stopping.add_listener(cease)  # type: ignore[no-untyped-call]
         gevent.spawn(self._watch, tally)
 
-    def _hear(self, tally: Tally, worker: str, told: dict[str, Any]) -> None:
-        match told["op"]:
+    def _hear(self, tally: Tally, worker: str, said: dict[str, Any]) -> None:
+        match said["op"]:
             case "triggered":
-                tally.triggered(Order(*told["order"]))
+                tally.triggered(Order(*said["order"]))
             case "finished":
-                order = Order(*told["order"])
-                tally.finished(order.dag_id, order.run_id, told["state"])
-            case "lacks":
-                tally.lacks(told["route"])
+                order = Order(*said["order"])
+                tally.finished(order.dag_id, order.run_id, said["state"])
+            case "absent":
+                tally.found_absent(said["route"])
             case "leave":
                 self._left.add(worker)
-                tally.error = tally.error or told["error"]
+                tally.error = tally.error or said["error"]
                 if tally.error or len(self._left) == self._size:
                     self._end()
 
@@ -136,26 +150,3 @@ class Crew:
         """End the flood; from a greenlet of its own, for the runner's own end with it."""
         if not self._over:
             gevent.spawn(self._runner.quit)
-
-    def dismiss(self, **_: Any) -> None:
-        """See every worker out; who is there after a moment is killed."""
-        deadline = time.monotonic() + _LEAVE_SECONDS
-        while time.monotonic() < deadline and any(p.poll() is None for p in self._processes):
-            gevent.sleep(_POLL_SECONDS)
-        for process in self._processes:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-
-
-def _start(environment: Environment, port: int) -> "subprocess.Popen[bytes]":
-    """Start one worker with the master's own options; it says what it says where the master does.
-
-    Its exit code is 0 also where requests failed: they are in the report.
-    """
-    options: Any = environment.parsed_options
-    handed = {name.replace("_", "-"): getattr(options, name) for name in _HANDED_ON}
-    pairs = {"locustfile": _LOCUSTFILE, "host": environment.host, "master-port": port, **handed}
-    command = [sys.executable, "-m", "locust", "--worker", "--master-host=127.0.0.1"]
-    command += ["--exit-code-on-error=0", *(f"--{name}={value}" for name, value in pairs.items())]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)

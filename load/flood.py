@@ -1,24 +1,19 @@
-"""Floods: generated DAG runs, made by Locust through the REST API.
-
-Locust runs as a subprocess, for importing it patches the standard library; it dies with the
-process that started it.
-"""
+"""A flood as the suite sees it: a Locust beside it, which dies with whoever started it."""
 
 import logging
 import math
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import urlsplit
 
 from common.errors import UserError
 from common.spawn import spawn, wait_exit
 from load.plan import Asked
 from load.report import FloodReport
-from load.tally import lines
 
 DRAIN_SECONDS = 300.0
 STOP_SECONDS = 10.0
@@ -28,54 +23,36 @@ ROOT = Path(__file__).resolve().parent.parent
 log = logging.getLogger(__name__)
 
 
-class Flood:
-    """`runs` DAG runs, triggered at `rate` runs a second and watched until they end.
+class Flood(AbstractContextManager["Flood"]):
+    """DAG runs as they are `asked` for, triggered and watched until they end.
 
-    `users` people look at the UI meanwhile, unless `ui` is off. The same seed asks for the same
-    DAGs and pages in the same order; run ids are `run_prefix`-`seed`-n, so a prefix is for one
-    flood of a lab. The flood ends by itself when its last run has ended, or `run_time` seconds
-    after its start. `patience` is how many seconds the API server may take for a first answer.
-    `workers` Locust processes share the work, under a master of their own, where one process is
-    too slow for the load; what is asked for stays the same.
+    Run ids are `run_prefix`-`seed`-n, so a prefix is for one flood of a lab. The flood ends by
+    itself when its last run has ended, or `run_time` seconds after its start. `patience` is how
+    many seconds the API server may take for a first answer.
 
-    In `directory` it leaves `NAME.json` (the report), `NAME-runs.ndjson` (a line a run, as it
-    happens), `NAME_*.csv` (Locust's statistics) and `NAME.log`. Start it from a thread that
-    outlives it: the kernel ends it with that thread.
+    In `directory` it leaves `flood.json` (the report), `flood-runs.ndjson` (a line a run, as it
+    happens), `flood_*.csv` (Locust's statistics) and `flood.log`. Start it from a thread that
+    outlives it: the kernel ends it with that thread. Raises UserError for what can be no flood.
     """
 
     def __init__(
         self,
         base_url: str,
         directory: Path,
-        dag_ids: Sequence[str],
+        asked: Asked,
         *,
-        runs: int,
-        rate: float,
-        seed: int,
-        users: int = 2,
-        ui: bool = True,
-        run_prefix: str = "flood",
         run_time: float | None = None,
         patience: float = 30.0,
-        name: str = "flood",
-        workers: int = 0,
     ) -> None:
-        self.asked = Asked(
-            dag_ids=tuple(dag_ids),
-            runs=runs,
-            rate=rate,
-            users=users if ui else 0,
-            seed=seed,
-            run_prefix=run_prefix,
-            workers=workers,
-        )
-        _check(self.asked, base_url)
+        _check(asked, base_url)
+        self.asked = asked
         self.base_url = base_url.rstrip("/")
-        self.report_path = directory / f"{name}.json"
-        self.runs_path = directory / f"{name}-runs.ndjson"
-        self.log_path = directory / f"{name}.log"
-        self.run_time = run_time or runs / rate + DRAIN_SECONDS
+        self.report_path = directory / "flood.json"
+        self.runs_path = directory / "flood-runs.ndjson"
+        self.log_path = directory / "flood.log"
+        self.run_time = run_time or asked.runs / asked.rate + DRAIN_SECONDS
         self.patience = patience
+        self._port: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._report: FloodReport | None = None
 
@@ -83,12 +60,7 @@ class Flood:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end()
 
     def start(self) -> None:
@@ -102,10 +74,8 @@ class Flood:
         env["PYTHONPATH"] = str(ROOT)
         directory = self.report_path.parent
         self._process = spawn(self._command(), env=env, cwd=directory, log=self.log_path)
-        log.info(
-            "Flood: %d runs of %d DAGs at %g a second", self.asked.runs, len(self.asked.dag_ids),
-            self.asked.rate,
-        )  # fmt: skip
+        runs, dags, rate = self.asked.runs, len(self.asked.dag_ids), self.asked.rate
+        log.info("Flood: %d runs of %d DAGs at %g a second", runs, dags, rate)
 
     def _command(self) -> list[str | Path]:
         asked, stem = self.asked, self.report_path.with_suffix("")
@@ -117,20 +87,28 @@ class Flood:
             "run-time": f"{math.ceil(self.run_time)}s",
             "csv": stem,
             "dags": ",".join(asked.dag_ids),
-            "runs": asked.runs,
-            "rate": asked.rate,
-            "seed": asked.seed,
-            "run-prefix": asked.run_prefix,
             "patience": self.patience,
-            "flood-workers": asked.workers,
             "report": self.report_path,
         }
+        for name in ("runs", "rate", "seed", "run_prefix"):
+            options[name.replace("_", "-")] = getattr(asked, name)
         if asked.workers:
-            options |= {"master-bind-host": "127.0.0.1", "master-bind-port": 0}
-            options |= {"expect-workers": asked.workers}
+            port = self._reserved_port()
+            options |= {"processes": asked.workers, "master-bind-host": "127.0.0.1"}
+            options |= {"master-bind-port": port, "master-port": port}
         pairs = [f"--{name}={value}" for name, value in options.items()]
-        role = ["--master"] if asked.workers else []
-        return [sys.executable, "-m", "locust", "--headless", "--only-summary", *role, *pairs]
+        return [sys.executable, "-m", "locust", "--headless", "--only-summary", *pairs]
+
+    def _reserved_port(self) -> int:
+        """Return a port for master and workers, who must know it before there is a master.
+
+        Bound as it is here, the kernel gives it to nobody who asks for any port; Locust, who asks
+        for this one, may have it (both have SO_REUSEADDR, and only one listens).
+        """
+        self._port = socket.socket()
+        self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._port.bind(("127.0.0.1", 0))
+        return int(self._port.getsockname()[1])
 
     @property
     def _grace(self) -> float:
@@ -141,16 +119,6 @@ class Flood:
     def running(self) -> bool:
         """Whether the flood goes on."""
         return self._process is not None and self._process.poll() is None
-
-    @property
-    def triggered(self) -> int:
-        """How many runs exist by now."""
-        return sum(line.op == "triggered" for line in lines(self.runs_path))
-
-    @property
-    def finished(self) -> int:
-        """How many runs have ended by now."""
-        return sum(line.op == "finished" for line in lines(self.runs_path))
 
     def wait(self, timeout: float | None = None) -> FloodReport:
         """Let the flood end by itself, or stop it after `timeout` seconds; return its report.
@@ -184,16 +152,14 @@ class Flood:
         """Read the report; Locust that was stopped before it began has none, and no load."""
         if self.report_path.exists():
             return FloodReport.load(self.report_path)
-        if self._process is None or not early:
-            code = (
-                "was never started"
-                if self._process is None
-                else (f"ended with {self._process.returncode}")
+        if self._process is None:
+            raise UserError("Locust was never started and left no report.")
+        if not early:
+            code = self._process.returncode
+            raise UserError(
+                f"Locust ended with {code} and left no report.", f"See {self.log_path}."
             )
-            raise UserError(f"Locust {code} and left no report.", f"See {self.log_path}.")
-        report = FloodReport(asked=self.asked)
-        report.save(self.report_path)
-        return report
+        return FloodReport(asked=self.asked).save(self.report_path)
 
     def _end(self) -> None:
         """End Locust: SIGTERM lets it write its report; what is there 10 s later is killed."""
@@ -202,6 +168,8 @@ class Flood:
             if wait_exit(self._process, STOP_SECONDS) is None:
                 self._process.kill()
                 self._process.wait()
+        if self._port is not None:
+            self._port.close()
 
 
 def _check(asked: Asked, base_url: str) -> None:

@@ -28,13 +28,17 @@ def add_options(parser: LocustArgumentParser) -> None:
     add("--seed", type=int, default=0, help="decides the order of DAGs and pages")
     add("--run-prefix", default="flood", help="begins the run ids: PREFIX-SEED-N")
     add("--patience", type=float, default=30.0, help="seconds that a first answer may take")
-    add("--flood-workers", type=int, default=0, help="Locust processes that share the runs")
     add("--report", default="flood.json", help="where the report goes; runs go beside it")
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def begin(environment: Environment, runner: Runner, **_: Any) -> None:
-    """Give the users what they share; a master first gets its workers together."""
+    """Give the users what they share; a master first gets its workers together.
+
+    Timers go by gevent's clock, which stood still while everything was imported: on a busy machine
+    a flood's time would be over before it began.
+    """
+    gevent.get_hub().loop.update_now()
     options: Any = environment.parsed_options
     AirflowUser.asked = asked = _asked(options)
     AirflowUser.patience = AirflowUser.network_timeout = options.patience
@@ -53,15 +57,15 @@ def begin(environment: Environment, runner: Runner, **_: Any) -> None:
 
 
 def _asked(options: Any) -> Asked:
-    operators = max(1, options.flood_workers)
+    workers = options.processes or 0
     return Asked(
         dag_ids=tuple(filter(None, options.dags.split(","))),
         runs=options.runs,
         rate=options.rate,
-        users=max(0, (options.num_users or 1) - operators),
+        users=max(0, (options.num_users or 1) - max(1, workers)),
         seed=options.seed,
         run_prefix=options.run_prefix,
-        workers=options.flood_workers,
+        workers=workers,
     )
 
 
@@ -71,7 +75,6 @@ def _gathered(environment: Environment, runner: MasterRunner) -> Crew:
     if complaint := crew.gather():
         options: Any = environment.parsed_options
         FloodReport(asked=AirflowUser.asked, lost=complaint).save(Path(options.report))
-        crew.dismiss()
         raise SystemExit(complaint)
     return crew
 

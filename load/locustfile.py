@@ -16,6 +16,7 @@ from gevent.pool import Pool
 from locust import constant, task
 from locust.exception import StopUser
 
+from common.waiting import Deadline
 from load import hooks as hooks
 from load.client import RETRY_SECONDS, AirflowUser, Answer
 from load.plan import Order, share, visits
@@ -62,7 +63,7 @@ class Operator(AirflowUser):
         A 409 to a repeated request means that an earlier one had made the run. A DAG that is
         not there may not have been parsed yet: it has `patience` seconds.
         """
-        deadline = time.monotonic() + self.patience
+        deadline = Deadline(self.patience)
         for attempt in itertools.count():
             answer = self.call(
                 "POST",
@@ -77,9 +78,7 @@ class Operator(AirflowUser):
             if self.tally.hopeless(answer.status):
                 self.give_up(answer)
                 return
-            if not (
-                _is_no_answer(answer) or (answer.status == 404 and time.monotonic() < deadline)
-            ):
+            if not (_is_no_answer(answer) or (answer.status == 404 and not deadline.passed)):
                 return
             gevent.sleep(RETRY_SECONDS)
 
@@ -156,7 +155,7 @@ class Onlooker(AirflowUser):
             gevent.sleep(REFRESH_SECONDS)
 
     def poll(self, routes: tuple[str, ...], values: dict[str, str]) -> None:
-        """Ask by the newest route that this Airflow has; which one it lacks is learnt once."""
+        """Ask by the newest route that this Airflow has; which one is absent is learnt once."""
         for route in routes:
             if route in self.tally.absent:
                 continue
@@ -164,7 +163,7 @@ class Onlooker(AirflowUser):
                 return
             if not self.call("GET", route, values, accept=_is_absent).absent:
                 return
-            self.tally.lacks(route)
+            self.tally.found_absent(route)
 
     def values(self, dag_id: str) -> dict[str, str]:
         """Return what stands in for the names in a route: a DAG and its newest run, if any."""

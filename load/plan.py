@@ -9,8 +9,9 @@ import msgspec
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A flood as it was asked for: `rate` in runs a second, `users` people at the UI.
+    """A flood as it was asked for: `rate` in runs a second, `users` people who look at the UI.
 
+    The same seed asks for the same DAGs and pages in the same order.
     `workers` are the Locust processes that share it, 0 where one process does it all: who does
     the work changes nothing about what is asked for.
     """
@@ -18,9 +19,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     dag_ids: tuple[str, ...]
     runs: int
     rate: float
-    users: int
+    users: int = 2
     seed: int
-    run_prefix: str
+    run_prefix: str = "flood"
     workers: int = 0
 
     @property

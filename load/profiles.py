@@ -31,7 +31,6 @@ class Profile:
     runs: int
     rate: float
     users: int = 2
-    ui: bool = True
     sleep: float = 0.0
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -42,18 +41,22 @@ class Profile:
         except ShapeError as error:
             raise UserError(f"The flood {self.name!r} cannot be made: {error}") from None
 
+    def asked(self, seed: int, workers: int = 0) -> Asked:
+        """Return what its flood asks for."""
+        return Asked(
+            dag_ids=tuple(self.dags()),
+            runs=self.runs,
+            rate=self.rate,
+            users=self.users,
+            seed=seed,
+            run_prefix=self.name,
+            workers=workers,
+        )
+
     def task_instances(self, seed: int = 0) -> int:
         """Return how many task instances the flood's runs have, if all of them come to be."""
         shapes = self.dags()
-        asked = Asked(
-            dag_ids=tuple(shapes),
-            runs=self.runs,
-            rate=self.rate,
-            users=0,
-            seed=seed,
-            run_prefix=self.name,
-        )
-        return sum(shapes[order.dag_id].task_instances for order in orders(asked))
+        return sum(shapes[order.dag_id].task_instances for order in orders(self.asked(seed)))
 
     def for_pods(self) -> "Profile":
         """Return the flood for workers that are real pods: a third of the runs, a third as fast.
@@ -76,19 +79,7 @@ class Profile:
         workers: int = 0,
     ) -> Flood:
         """Return the flood, not yet started, against an API server that has its DAGs."""
-        return Flood(
-            base_url,
-            directory,
-            tuple(self.dags()),
-            runs=self.runs,
-            rate=self.rate,
-            seed=seed,
-            users=self.users,
-            ui=self.ui,
-            run_prefix=self.name,
-            run_time=run_time,
-            workers=workers,
-        )
+        return Flood(base_url, directory, self.asked(seed, workers), run_time=run_time)
 
 
 PROFILES: Mapping[str, Profile] = {

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from common.errors import UserError
+from common.files import write_whole
 from load.plan import Asked
 
 FLOOR = 0.9
@@ -70,11 +71,10 @@ class FloodReport(msgspec.Struct, frozen=True, kw_only=True):
         """Return the seconds from the first run that was triggered to the last."""
         return (self.triggered - 1) / self.runs_per_second if self.runs_per_second else 0.0
 
-    def save(self, path: Path) -> None:
-        """Write the report as JSON, whole or not at all."""
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(self)))
-        partial.rename(path)
+    def save(self, path: Path) -> "FloodReport":
+        """Write the report as JSON, whole or not at all; return it."""
+        write_whole(path, msgspec.json.format(msgspec.json.encode(self)))
+        return self
 
     @classmethod
     def load(cls, path: Path) -> "FloodReport":

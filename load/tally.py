@@ -99,7 +99,7 @@ class Tally:
             self.ended[state] += 1
             self._write("finished", order, state)
 
-    def lacks(self, route: str) -> None:
+    def found_absent(self, route: str) -> None:
         """Note that this Airflow has no such route."""
         self.absent.add(route)
 

@@ -105,7 +105,7 @@ class Gauge:
         self._last = 0.0
         self._lag: list[float] = []
         self._steps: dict[str, list[float]] = {QUEUED: [], RUNNING: []}
-        self._pods = _Pods()
+        self._pods = _PodStarts()
 
     def feed(self, event: Event, violations: Sequence[Violation] = ()) -> None:  # noqa: ARG002
         """Take the next event; what a judge found in it is no matter here."""
@@ -134,7 +134,7 @@ class Gauge:
             queueing=_rounded(self._steps[QUEUED]),
             start=_rounded(self._steps[RUNNING]),
             pod_start=_rounded(self._pods.start),
-            pods=self._pods.made,
+            pods=len(self._pods.made),
             pods_per_second=round(self._pods.rate, 3),
         )
 
@@ -222,30 +222,28 @@ def _shape(dag_id: str) -> Shape | None:
     return None
 
 
-class _Pods:
+@dataclass
+class _PodStarts:
     """How fast pods are made, and how long each takes until it runs."""
 
-    def __init__(self) -> None:
-        self.start: list[float] = []
-        self.made = 0
-        self._waiting: dict[str, float] = {}
-        self._times: tuple[float, float] | None = None
+    start: list[float] = field(default_factory=list)
+    made: list[float] = field(default_factory=list)
+    waiting: dict[str, float] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
         """How many pods were made in each second from the first to the last."""
-        first, last = self._times or (0.0, 0.0)
-        return self.made / (last - first) if last > first else 0.0
+        lasted = self.made[-1] - self.made[0] if self.made else 0.0
+        return len(self.made) / lasted if lasted > 0 else 0.0
 
     def feed(self, event: PodEvent) -> None:
         if event.op == "added":
-            self.made += 1
-            self._waiting[event.uid] = event.t
-            self._times = (self._times[0] if self._times else event.t, event.t)
-        elif event.phase == "Running" and event.uid in self._waiting:
-            self.start.append(event.t - self._waiting.pop(event.uid))
+            self.made.append(event.t)
+            self.waiting[event.uid] = event.t
+        elif event.phase == "Running" and event.uid in self.waiting:
+            self.start.append(event.t - self.waiting.pop(event.uid))
         elif event.op == "deleted":
-            self._waiting.pop(event.uid, None)
+            self.waiting.pop(event.uid, None)
 
 
 def _rounded(values: list[float]) -> list[float]:

@@ -15,7 +15,7 @@ import msgspec
 
 from reports.metrics import Metrics, metrics_of
 from reports.records import TestRecord
-from reports.statistics import Interval, Statistic, bootstrap_ratio, quantile
+from reports.statistics import Interval, Statistic, bootstrap_ratio, figure
 
 LEAST_RUNS = 3
 """With two runs an interval says no more than "anything"."""
@@ -31,10 +31,10 @@ class Load(NamedTuple):
     task_instances: int
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class FigureChange(msgspec.Struct, frozen=True, kw_only=True):
     """One figure of two releases; `base` and `new` in `unit`, None where there was no run.
 
-    `ratio` is new / base with its interval, None where it cannot be told: `reason` says why.
+    `ratio` is new / base with its interval, None where it is not known: `reason` says why.
     `bigger_is_better` tells which way is the good one.
     """
 
@@ -51,20 +51,6 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     ratio: Interval | None
     reason: str = ""
     bigger_is_better: bool = False
-
-    @property
-    def worse(self) -> bool:
-        """Whether it has become worse beyond doubt, at the confidence that was asked for."""
-        if self.ratio is None:
-            return False
-        return self.ratio.high < 1 if self.bigger_is_better else self.ratio.low > 1
-
-    @property
-    def better(self) -> bool:
-        """Whether it has become better beyond doubt."""
-        if self.ratio is None:
-            return False
-        return self.ratio.low > 1 if self.bigger_is_better else self.ratio.high < 1
 
     def text(self) -> str:
         """Say it: "lag p95: 0.61 s, was 0.55 s (x 1.11, 0.98 to 1.25)"."""
@@ -95,11 +81,11 @@ _Groups = Mapping[Load, Sequence[Metrics]]
 
 def compare(
     base: Iterable[TestRecord], new: Iterable[TestRecord], confidence: float = 0.95
-) -> list[Change]:
+) -> list[FigureChange]:
     """Return how `new` differs from `base`: four figures for every load that both have run.
 
     Each interval holds at `confidence` by itself: of twenty figures at 95 %, expect one to be
-    off. Loads that only one of the two has run are told too, as what cannot be told.
+    off. Loads that only one of the two has run are in it too, without a ratio.
     """
     before, after = _by_load(base), _by_load(new)
     loads = sorted(before.keys() | after.keys())
@@ -118,7 +104,7 @@ def _by_load(tests: Iterable[TestRecord]) -> _Groups:
         metrics = metrics_of(test)
         if metrics is not None and metrics.whole:
             load = Load(
-                bare_name(test), test.lab, test.schedulers, test.workers, metrics.task_instances
+                test.name.bare, test.lab, test.schedulers, test.workers, metrics.task_instances
             )
             found[load].append(metrics)
     return found
@@ -130,7 +116,7 @@ def _change(
     base: Sequence[Metrics],
     new: Sequence[Metrics],
     confidence: float,
-) -> Change:
+) -> FigureChange:
     before = [measure.samples(metrics) for metrics in base]
     after = [measure.samples(metrics) for metrics in new]
     few = min(len(base), len(new)) < LEAST_RUNS
@@ -140,7 +126,7 @@ def _change(
         reason = f"{len(base)} and {len(new)} whole runs, {LEAST_RUNS} of each are needed"
     elif ratio is None:
         reason = "nothing was measured"
-    return Change(
+    return FigureChange(
         metric=measure.name,
         unit=measure.unit,
         test=load.test,
@@ -159,14 +145,4 @@ def _change(
 
 def _figure(runs: Sequence[Sequence[float]], statistic: Statistic) -> float | None:
     values = [value for run in runs for value in run]
-    if statistic == "mean":
-        return sum(values) / len(values) if values else None
-    return quantile(values, 0.5 if statistic == "p50" else 0.95)
-
-
-def bare_name(test: TestRecord) -> str:
-    """Return what a test is called on every Airflow and lab, whichever repetition it is.
-
-    `test_gated[57618-fan-out-kind-3.0.6-2-20]` is `test_gated[57618-fan-out]`.
-    """
-    return test.name.bare
+    return float(figure(values, statistic)) if values else None

@@ -15,6 +15,10 @@ from typing import Literal
 
 import msgspec
 
+from common.paths import PROJECT
+
+SCENARIOS = PROJECT / "suites" / "scenarios"
+
 SCHEMA = 1
 """The version of these records; a reader refuses any other, and says so."""
 
@@ -101,6 +105,11 @@ def issue_link(issue: str) -> tuple[str, str] | None:
     if found := _ISSUE.match(issue):
         return issue, f"{found[1]}#{found[2]}"
     return (issue, issue) if issue.startswith("https://") else None
+
+
+def scenario_names() -> list[str]:
+    """Return the names of the suites' scenarios: of the races that tests can force."""
+    return sorted(path.stem for path in SCENARIOS.glob("*.yaml"))
 
 
 class Known(msgspec.Struct, frozen=True):

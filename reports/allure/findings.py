@@ -68,7 +68,7 @@ def _violation(record: TestRecord) -> Finding:
 def _without_violation(trial: ReportedTrial) -> Finding | None:
     """Judge by its end and verdict; by Allure's status where no session says how it ended."""
     record = trial.record
-    status = str(trial.result.raw.get("status")) if trial.result else None
+    status = trial.result.status if trial.result else None
     outcome = trial.ended.outcome if trial.ended else status
     reason = excerpt(trial.ended.reason) if trial.ended else ""
     if trial.ended and outcome == "crashed":

@@ -17,7 +17,11 @@ from reports.store import RunFolder, Runs
 from reports.trials import Trial, trials_of
 
 RESULTS = "allure-results"
-_STATUSES = ("skipped", "passed", "broken", "failed")
+UNKNOWN = "unknown"
+"""Allure's word for a result that does not say how its test ended."""
+
+RANKS = ("skipped", "passed", UNKNOWN, "broken", "failed")
+"""Allure's statuses, the worst last."""
 
 Raw = dict[str, Any]
 """An Allure result as its JSON says it: <uuid>-result.json."""
@@ -39,10 +43,10 @@ class AllureResult:
         return present_test("::".join([path, *parts[file + 1 :], str(self.raw.get("name", ""))]))
 
     @property
-    def rank(self) -> int:
-        """How bad its status is; one that is not known is no good one."""
+    def status(self) -> str:
+        """How its test ended, in Allure's words."""
         status = self.raw.get("status")
-        return _STATUSES.index(status if status in _STATUSES else "broken")
+        return status if status in RANKS else UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +118,7 @@ def _trials(folders: Sequence[RunFolder], problems: list[str]) -> Iterator[Repor
     results: dict[str, AllureResult] = {}
     for each in _results(folders, problems):
         before = results.get(each.test)
-        if before is None or each.rank >= before.rank:
+        if before is None or RANKS.index(each.status) >= RANKS.index(before.status):
             results[each.test] = each
     listed = {trial.test for run in folders for trial in trials_of(run)}
     for run in folders:

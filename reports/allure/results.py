@@ -1,14 +1,16 @@
 """Shapes a test's result for Allure: its names, where it ran, what was found, whom it concerns."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from hashlib import md5
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from common.redaction import excerpt, redact
 from reports.allure.findings import LABEL, Finding
-from reports.allure.pasts import Raw, ReportedTrial
+from reports.allure.pasts import RANKS, Past, Raw, ReportedTrial
 from reports.records import Outcome
 
 ENVIRONMENT = "environment"
@@ -23,10 +25,10 @@ _STATUS: dict[Outcome, str] = {
     "xfailed": "skipped",
     "crashed": "broken",
 }
-UNKNOWN = "unknown"
-"""Allure's word for a result that does not say how its test ended."""
+PRESENT = "present"
+"""Marks the key of a result that the report shows as the present: it counts in the trend of its
+session, and must not stand a second time in the history of its test."""
 
-_RANKS = ("skipped", "passed", UNKNOWN, "broken", "failed")
 _OURS = ("airflow", "lab", "schedulers")
 _NO_CONCERN = ("host", "thread", "framework", "language")
 
@@ -68,11 +70,9 @@ def status(trial: ReportedTrial) -> str:
     if trial.verdict == "invalid" and not by_design:
         return "failed"
     said = [_STATUS[trial.ended.outcome]] if trial.ended else []
-    if trial.result:
-        given = trial.result.raw.get("status")
-        said.append(str(given) if given in _RANKS else UNKNOWN)
+    said += [trial.result.status] if trial.result else []
     if said:
-        return max(said, key=_RANKS.index)
+        return max(said, key=RANKS.index)
     return "passed" if record is not None and record.verdict == "valid" else "broken"
 
 
@@ -202,3 +202,48 @@ def _links(trial: ReportedTrial) -> list[Any]:
     if known and known.link and all(each.get("url") != known.url for each in given):
         given.append({"type": "issue", "url": known.url, "name": known.link[1]})
     return given
+
+
+def history(pasts: Sequence[Past]) -> Iterator[Raw]:
+    """Go through the sessions, the oldest first, in the format of Allure's history.jsonl.
+
+    Allure appends one line for each report that it makes. Ours is made anew from the stored runs
+    whenever the report is built: building twice, or leaving a run out, changes nothing else.
+    """
+    by_session: dict[str, list[tuple[ReportedTrial, bool]]] = defaultdict(list)
+    for past in pasts:
+        for trial in past.trials:
+            by_session[trial.run.session_name].append((trial, trial is past.newest))
+    for session in sorted(by_session, key=lambda name: by_session[name][0][0].run.started):
+        trials = by_session[session]
+        items = [_of_history(trial, present) for trial, present in trials]
+        yield {
+            "uuid": str(uuid5(NAMESPACE_URL, session)),
+            "name": session,
+            "timestamp": began(trials[0][0]),
+            "knownTestCaseIds": sorted({identity(test_case(trial)) for trial, _ in trials}),
+            "testResults": {item["historyId"]: item for item in items},
+            "metrics": {},
+            "url": "",
+        }
+
+
+def _of_history(trial: ReportedTrial, present: bool) -> Raw:
+    start, stop = times(trial)
+    key = history_id(trial)
+    reason = trial.ended.reason if trial.ended else ""
+    return {
+        "id": identity(uuid(trial)),
+        "name": trial.name.short,
+        "fullName": trial.name.full,
+        "environment": trial.environment.name,
+        "status": status(trial),
+        **({"message": excerpt(reason)} if reason else {}),
+        "start": start,
+        "stop": stop,
+        "duration": stop - start,
+        "labels": [],
+        "url": "",
+        "historyId": f"{key}.{PRESENT}" if present else key,
+        "reportLinks": [],
+    }

@@ -2,25 +2,42 @@
 
 Staged are only the newest results of every test in every environment; what is older is history.
 So the work grows with the number of tests, not with that of the runs.
+
+Whoever wrote an attachment has redacted it already. A report is what leaves the house, so every
+text goes through it again. Binary files and pages are copied: the latter are drawn by us from
+redacted histories, and what looks like a secret there (`token=` in a script) is part of a program.
 """
 
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from common.redaction import excerpt, redact
-from reports.allure import attachments, history, results
+from reports.allure import results
 from reports.allure.findings import BEFORE, Category, Finding, categories, find
-from reports.allure.pasts import RESULTS, Gathered, Past, Raw, ReportedTrial
+from reports.allure.pasts import RESULTS, UNKNOWN, Gathered, Past, Raw, ReportedTrial
 
 TITLE = "Airflow HA chaos"
 HISTORY = "history.jsonl"
 SETTINGS = "settings.json"
 PAGES = "pages"
 """The folder of the pages that results link; it stands beside Allure's own in the report."""
+
+LONGEST = 4 * 1024 * 1024
+"""Bytes; a longer text keeps its head and its tail, for no browser shows it in one piece."""
+
+END = 512 * 1024
+"""Bytes of the head, and of the tail, of a text that is too long."""
+
+_SNIFFED = 8192
+"""Bytes; a file that has no zero among the first of them is text, whatever it is called."""
+
+_PAGES = (".html", ".svg")
 
 _LONGEST_NAME = 64
 """Characters; Allure refuses a longer name of an environment."""
@@ -101,12 +118,15 @@ def stage(gathered: Gathered, into: Path, *, strict: bool = False) -> Staged:
             raw["status"] = "failed" if _is_unknown_violation(past, finding) else raw["status"]
         else:
             _Attachments(past.newest, into / RESULTS, staged).stage(raw)
-        if raw["status"] == results.UNKNOWN:
+        if raw["status"] == UNKNOWN:
             staged.silent.append(past.newest.name.full)
         path = into / RESULTS / f"{raw['uuid']}-result.json"
         path.write_bytes(msgspec.json.encode(raw))
         staged.tests += 1
-    history.write(gathered.pasts, into / HISTORY)
+    with (into / HISTORY).open("wb") as file:
+        file.writelines(
+            msgspec.json.encode(each) + b"\n" for each in results.history(gathered.pasts)
+        )
     return staged
 
 
@@ -181,7 +201,7 @@ class _Attachments:
         folder = self._into.parent / PAGES if page else self._into
         try:
             folder.mkdir(exist_ok=True)
-            whole = attachments.take(source, folder / target, kind)
+            whole = take(source, folder / target, kind)
         except OSError as error:
             self._staged.problems.append(f"{source} cannot be attached: {error.strerror}")
             return not page
@@ -189,3 +209,47 @@ class _Attachments:
         if page:
             self._pages.append((str(attachment.get("name", "page")), f"../{PAGES}/{target}"))
         return not page
+
+
+def take(source: Path, target: Path, kind: str = "") -> bool:
+    """Copy an attachment; tell whether all of it was taken.
+
+    `kind` is its media type, where that is known. Never holds more than LONGEST in memory.
+    """
+    if not is_text(source, kind):
+        shutil.copyfile(source, target)
+        return True
+    size = source.stat().st_size
+    with source.open("rb") as file, target.open("w", encoding="utf-8") as staged:
+        if size <= LONGEST:
+            staged.write(redact(file.read().decode(errors="replace")))
+            return True
+        head, tail = _head(file), _tail(file, size)
+        left_out = size - len(head) - len(tail)
+        where = "/".join(source.parts[-3:])
+        staged.write(redact(head.decode(errors="replace")))
+        staged.write(f"\n... {left_out / 1e6:.1f} MB are left out here; the whole is {where} ...\n")
+        staged.write(redact(tail.decode(errors="replace")))
+    return False
+
+
+def is_text(source: Path, kind: str) -> bool:
+    """Tell whether an attachment is text that people read; its name may say anything."""
+    if kind in ("text/html", "image/svg+xml") or source.suffix.lower() in _PAGES:
+        return False
+    with source.open("rb") as file:
+        return b"\0" not in file.read(_SNIFFED)
+
+
+def _head(file: BinaryIO) -> bytes:
+    """Read the beginning, up to the end of a line: half a secret is not seen to be one."""
+    head = file.read(END)
+    return head[: head.rfind(b"\n") + 1]
+
+
+def _tail(file: BinaryIO, size: int) -> bytes:
+    """Read the end, from the beginning of a line on."""
+    file.seek(size - END)
+    tail = file.read(END)
+    begin = tail.find(b"\n") + 1
+    return tail[begin:] if begin else b""

@@ -32,11 +32,11 @@ from common.errors import UserError
 from lab.environments.pins import pinned
 from lab.environments.releases import newest_below
 from lab.environments.request import describe
-from reports.campaigns.patches import compare_patches
-from reports.campaigns.search import most_steps, search
-from reports.campaigns.sessions import add_place, command, plan_of, scenario_names
+from reports.campaigns.search import compare_patches, most_steps, search
+from reports.campaigns.sessions import add_place, command, plan_of
 from reports.campaigns.state import BISECTS, SCHEMA, Sessions, State, open_state, save
 from reports.campaigns.step import StopRule
+from reports.records import scenario_names
 from reports.statistics import Sequential
 
 log = logging.getLogger(__name__)

@@ -45,9 +45,9 @@ from reports.campaigns.sessions import (
     folder_name,
     plan_of,
     positive,
-    scenario_names,
 )
 from reports.matrix.table import table
+from reports.records import scenario_names
 from reports.store import Runs, read_runs
 from reports.terminal import coloured
 from run.folder import write_json

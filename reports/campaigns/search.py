@@ -1,12 +1,14 @@
-"""The search for the release in which a race came or went.
+"""The search for the release in which a race came or went, or for the patch that removes it.
 
 Releases are ordered by version, the older end first. Somewhere between two neighbours the answer
 turns, and each step halves what is left. Airflow's lines overlap in time (3.0.6 came out after
 3.1.0 was begun), and a fix that was carried back to an older line turns the answer more than once:
 the search then finds one of these places, and says so where it has seen more.
+
+Of patches each is tried alone, on a base that must show the race.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -119,3 +121,66 @@ def _oddities(releases: Sequence[str], steps: dict[str, Tried]) -> tuple[str, ..
         return ()
     seen = "; ".join(f"{a.airflow} {a.verdict}, {b.airflow} {b.verdict}" for a, b in turns)
     return (f"The answer turns {len(turns)} times, as with a fix carried back: {seen}.",)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The base's step, and each patch's, by its name."""
+
+    base: Tried
+    patches: Mapping[str, Tried]
+
+    @property
+    def clear(self) -> bool:
+        """Whether every patch could be judged."""
+        return not self._those("skipped")
+
+    def text(self) -> str:
+        """Say which of them matter, in one statement."""
+        steps = [self.base, *self.patches.values()]
+        tried = f"{len(steps)} tried in {sum(step.runs for step in steps)} runs"
+        return f"{self._answer()}; {self.base.airflow} alone shows it {_rate(self.base)}, {tried}."
+
+    def _answer(self) -> str:
+        removing, left = self._those("clean"), self._those("reproduced")
+        parts = []
+        if len(removing) > 1 and len(removing) == len(self.patches):
+            parts.append(f"Each alone removes the race: {self._names(removing)}")
+        elif removing:
+            one = f"{'Only ' * bool(left and self.clear)}{self._names(removing)} removes the race"
+            parts.append(
+                one if len(removing) == 1 else f"{self._names(removing)} each remove the race"
+            )
+        elif len(left) > 1:
+            none = "Neither" if len(left) == 2 else "None"
+            parts.append(f"{none} removes the race alone: it shows with {self._names(left)}")
+        if left and (removing or len(left) == 1):
+            verb = "does" if len(left) == 1 else "do"
+            parts.append(f"{self._names(left)} {verb} not{'' if removing else ' remove the race'}")
+        parts += [f"{name} cannot be judged ({step.reason})" for name, step in self._unclear()]
+        return ", ".join(parts)
+
+    def _unclear(self) -> list[tuple[str, Tried]]:
+        return [(name, self.patches[name]) for name in self._those("skipped")]
+
+    def _names(self, names: Sequence[str]) -> str:
+        return " and ".join(f"{name} ({_rate(self.patches[name])})" for name in names)
+
+    def _those(self, verdict: str) -> list[str]:
+        return [name for name, step in self.patches.items() if step.verdict == verdict]
+
+
+def _rate(step: Tried) -> str:
+    return step.rate.text().replace(" (", ", ").removesuffix(")")
+
+
+def compare_patches(base: str, patches: Mapping[str, str], judge: Judge) -> Compared:
+    """Try the base and each patch, by name; UserError when the base does not show the race."""
+    first = judge(base)
+    if first.verdict != "reproduced":
+        why = first.reason or f"it does not show the race: {first.rate.text()}"
+        raise UserError(
+            f"--bad {base} cannot serve as the base: {why}.",
+            "Give one that shows the race, as each patch is compared with it.",
+        )
+    return Compared(first, {name: judge(spec) for name, spec in patches.items()})

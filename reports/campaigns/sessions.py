@@ -25,11 +25,10 @@ from common.spawn import end_all, spawn
 from lab.environments.pins import pinned
 from lab.environments.preparation import prepare
 from lab.environments.request import describe
+from reports.records import scenario_names
 from reports.store import Runs, read_runs
 
 log = logging.getLogger(__name__)
-
-SCENARIOS = PROJECT / "suites" / "scenarios"
 
 Ask = Callable[["Plan", str, Path], Runs]
 """Puts the question to an Airflow, in a session that leaves its runs in a folder; see `ask`."""
@@ -82,11 +81,6 @@ def airflows(given: Iterable[str]) -> tuple[str, ...]:
     """Return each Airflow of a command line once; `all` stands for the pinned versions."""
     wide = (each for spec in given for each in (pinned() if spec == ALL else [spec]))
     return tuple(dict.fromkeys(wide))
-
-
-def scenario_names() -> list[str]:
-    """Return the names of the suites' scenarios."""
-    return sorted(path.stem for path in SCENARIOS.glob("*.yaml"))
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:

@@ -93,17 +93,17 @@ class Sessions:
 
     def judge(self, airflow: str) -> Tried:
         """Return what becomes of an Airflow; one that is not known takes a session or more."""
-        steps = self._state.steps
         release = describe(airflow).kind == "version"
-        if not release or airflow not in steps:
+        known = self._state.steps.get(airflow) if release else None
+        if known is None:
             try:
                 key = self._named(self._state.plan, airflow)
             except UserError as error:
                 return self._keep(airflow, Tried(airflow, "skipped", reason=error.message))
-            name = airflow if release else key
-            if name not in steps:
-                return self._keep(name, self._decide(airflow, self._path.with_suffix("") / key))
-        known = steps[airflow if release else key]
+            known = None if release else self._state.steps.get(key)
+            if known is None:
+                tried = self._decide(airflow, self._path.with_suffix("") / key)
+                return self._keep(airflow if release else key, tried)
         log.info("%s (known)", known.text())
         return known
 

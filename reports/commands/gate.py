@@ -5,7 +5,7 @@
   1  not safe: a promise was broken, or it is slower than the last release beyond doubt
   2  cannot tell: something is missing, unknown or unreadable, or the suite has lost its teeth
 
-A violation counts whatever ran later; an unknown verdict until the same test tells in the same
+A violation counts whatever ran later; an unknown verdict until the same test gives one in the same
 environment; a skipped test for nothing. The policy says what is accepted, until when, and why.
 
 examples:

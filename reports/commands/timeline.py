@@ -15,7 +15,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +24,7 @@ from oracle import witness
 from oracle.events import TaskInstanceEvent
 from reports import timeline
 from reports.metrics import HISTORY
+from reports.terminal import coloured, rendered
 from reports.timeline.scene import PlacedDeed, Scene, chosen, shortened, stage
 from reports.timeline.survey import Survey, surveyed
 
@@ -33,9 +33,6 @@ LINES = 15
 
 _WIDEST = 20
 """Characters of a column's head."""
-
-_UNBOUNDED = 500
-"""Characters; a drawing that is wider than the terminal is not cut, nor is one in a pipe."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -83,19 +80,20 @@ def _draw(history: Path) -> None:
     print(f"{found.header.run}: {found.verdict}")
     if found.breaks_off:
         print(f"The history breaks off: {found.breaks_off}.")
-    Console(highlight=False, width=_UNBOUNDED).print(witness_text(found), end="")
+    for line in witness_lines(found, colour=coloured(sys.stdout)):
+        print(line)
     print(f"timeline: {page}")
     if picture:
         print(f"picture:  {picture}")
     print()
 
 
-def witness_text(found: Survey) -> Group:
+def witness_lines(found: Survey, *, colour: bool = False) -> list[str]:
     """Return the witness in at most LINES lines, and the drawing under it; empty without one."""
-    prose = redact(witness.text(found.judgement)).splitlines()
+    prose = redact(witness.text(found.judgement)).splitlines()[:LINES]
     story = chosen(found.judgement)
-    drawing = [Text(), drawn(stage(story))] if story else []
-    return Group(*(Text(line) for line in prose[:LINES]), *drawing)
+    drawing = rendered(drawn(stage(story)), colour=colour).splitlines() if story else []
+    return [*prose, *([""] if drawing else []), *drawing]
 
 
 def drawn(scene: Scene) -> Table:

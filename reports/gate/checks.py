@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
-from reports.allure.quality_gate import evaluate
+from reports.gate.allure import evaluate
 from reports.gate.completeness import completeness
 from reports.gate.decision import Decision, Row
 from reports.gate.evidence import gather

@@ -153,11 +153,8 @@ def _enough(build: Build, evidence: Evidence, wanted: Completeness) -> Iterator[
         yield _row(f"scenario {scenario} on {name}", detail, build, good=good)
     labs = {trial.environment.lab for trial in judged}
     for lab in wanted.labs:
-        detail = (
-            "was used"
-            if lab in labs
-            else f"no test gave a verdict there: pytest suites/ --lab {lab}"
-        )
+        hint = f"no test gave a verdict there: pytest suites/ --lab {lab}"
+        detail = "was used" if lab in labs else hint
         yield _row(f"lab {lab} for {name}", detail, build, good=lab in labs)
 
 

@@ -85,7 +85,7 @@ def _cell(text: str) -> str:
 
 
 def junit(decision: Decision) -> str:
-    """Return JUnit XML: a violation is a failure, what cannot be told an error.
+    """Return JUnit XML: a violation is a failure, what is unknown an error.
 
     What is accepted counts as skipped: neither good nor bad, and seen.
     """

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from reports.gate.decision import Row, Status, row_of
 from reports.gate.evidence import Evidence
 from reports.gate.policy import Performance, Tolerance
-from reports.performance import Change, compare
+from reports.performance import FigureChange, compare
 from reports.records import TestRecord, environment
 from reports.statistics import Interval
 from reports.trials import Build
@@ -45,7 +45,7 @@ def _nothing(build: Build, why: str, wanted: Performance) -> Row:
     return _row(build, f"Airflow {build.label}", status, f"not compared: {why}")
 
 
-def _why_none(changes: list[Change], base: Build) -> str:
+def _why_none(changes: list[FigureChange], base: Build) -> str:
     reasons = sorted({f"{each.test}: {each.reason}" for each in changes})
     what = reasons[0] if reasons else "no figures were left"
     more = f", and {len(reasons) - 1} others" if len(reasons) > 1 else ""
@@ -82,7 +82,7 @@ def _last_release(build: Build, valid: _Valid, against: str) -> Build | None:
     return max(before, key=lambda other: other.age, default=None)
 
 
-def _judged(change: Change, build: Build, base: Build, wanted: Performance) -> Row:
+def _judged(change: FigureChange, build: Build, base: Build, wanted: Performance) -> Row:
     assert change.ratio is not None
     low, high = _slowdown(change.ratio, change.bigger_is_better)
     allowed = _tolerance(change.metric, wanted.tolerance)
@@ -98,7 +98,7 @@ def _judged(change: Change, build: Build, base: Build, wanted: Performance) -> R
         return _row(build, subject, "fail", f"{text}: slower beyond doubt, {limit}. {hint}")
     if high > allowed:
         return _row(
-            build, subject, wanted.undecided, f"{text}: undecided, {limit}. More runs tell more"
+            build, subject, wanted.undecided, f"{text}: undecided, {limit}. More runs would decide"
         )
     return _row(build, subject, "pass", f"{text}: {limit}")
 

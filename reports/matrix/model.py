@@ -43,7 +43,7 @@ class Matrix:
         return tuple(question for question in self.columns if not question.is_scenario)
 
     def row_name(self, row: Environment) -> str:
-        """Return how a row is headed: no more than tells it from the others."""
+        """Return how a row is headed: no more than sets it apart from the others."""
         parts = [row.build.label]
         if len({other.lab for other in self.rows}) > 1:
             parts.append(row.lab)

@@ -68,7 +68,7 @@ def comparisons(matrix: Matrix) -> Iterator[str]:
                     compared = compare_outcomes(a.outcomes, b.outcomes)
                     names = matrix.row_name(older), matrix.row_name(newer)
                     text = f"{compared.text(*names)}; {compared.paired} with the same test and seed"
-                    more = "" if compared.differs() else "; more runs (--count) would tell"
+                    more = "" if compared.differs() else "; more runs (--count) would decide"
                     yield f"{question.name}: {text}{more}."
 
 

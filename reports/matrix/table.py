@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 
-from reports.campaigns.sessions import scenario_names
 from reports.matrix.cells import Question, Variant, cell, variant
 from reports.matrix.model import Matrix
 from reports.matrix.notes import comparisons, notes
+from reports.records import scenario_names
 from reports.store import Runs
 from reports.trials import Environment, Trial, all_trials
 

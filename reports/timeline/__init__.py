@@ -3,10 +3,10 @@
     history --> Survey --+--> page.py: timeline.html (figures.py, overview.py; assets/ in a browser)
     (survey.py)          +--> picture.py: witness.svg, witness.png (scene.py)
 
-A `Surveyor` goes along while somebody judges the events, and collects what is drawn (collection.py:
-a track for each task instance, bars for what disturbed them, counts over time for everything).
-What is drawn is made of its `Survey` alone. The plotting libraries take seconds to import: who only
-collects, or draws nothing, spares them.
+A `Surveyor` goes along while somebody judges the events, and collects what is drawn: a track for
+each task instance (tracks.py), bars for what disturbed them (disturbances.py), counts over time for
+everything. What is drawn is made of its `Survey` alone. The plotting libraries take seconds to
+import: who only collects, or draws nothing, spares them.
 """
 
 from pathlib import Path

@@ -26,7 +26,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from reports.timeline import palette
-from reports.timeline.overview import Lanes, lanes, stacks
+from reports.timeline.overview import QUAD, Lanes, lanes, stacks
 from reports.timeline.survey import Survey
 
 BORDER: Final = 150
@@ -77,47 +77,37 @@ def _figure(name: str, height: int, **options: Any) -> figure:
     return drawn
 
 
+def _add(drawn: figure, glyph: str, source: ColumnDataSource, **style: Any) -> Any:
+    """Add a glyph that finds its edges, or its place, in columns of these names."""
+    places = {name: name for name in _PLACES[glyph]}
+    return getattr(drawn, glyph)(**places, source=source, **style)
+
+
+_PLACES: Final = {
+    "quad": ("left", "right", "top", "bottom"),
+    "scatter": ("x", "y"),
+    "segment": ("y0", "y1"),
+    "text": ("x", "y", "text"),
+}
+
+
 def _detail(survey: Survey) -> figure:
     box, pan = BoxZoomTool(dimensions="width"), PanTool(dimensions="width")
     drawn = _figure("detail", 320, x_range=Range1d(0, survey.end), y_range=Range1d(0, 1))
     drawn.xaxis.axis_label = "seconds since the history began"
     drawn.yaxis.ticker = drawn.ygrid.ticker = FixedTicker(ticks=[], name="ticker")
     drawn.yaxis.name = "lanes"
-    sources = {name: ColumnDataSource(data={}, name=name) for name in _COLUMNS}
-    for name, source in sources.items():
-        source.data = {column_: [] for column_ in _COLUMNS[name]}
-    edges = {"left": "left", "right": "right", "top": "top", "bottom": "bottom"}
-    spans = drawn.quad(**edges, source=sources["spans"], fill_color="color", line_color="edge")
+    sources = {
+        name: ColumnDataSource(data={column_: [] for column_ in columns}, name=name)
+        for name, columns in _COLUMNS.items()
+    }
+    spans = _add(drawn, "quad", sources["spans"], fill_color="color", line_color="edge")
     spans.glyph.line_width = 1
-    bars = drawn.quad(
-        **edges,
-        source=sources["bars"],
-        fill_color="color",
-        fill_alpha=0.25,
-        line_color="color",
-        hatch_pattern="right_diagonal_line",
-        hatch_color="color",
-        hatch_alpha=0.35,
-    )
-    drawn.text(
-        x="x",
-        y="y",
-        text="text",
-        text_color="color",
-        source=sources["labels"],
-        text_font_size="11px",
-        text_baseline="middle",
-        x_offset=9,
-    )
-    marks = drawn.scatter(
-        x="x",
-        y="y",
-        marker="marker",
-        fill_color="color",
-        line_color="#FFFFFF",
-        size="size",
-        source=sources["marks"],
-    )
+    bars = _add(drawn, "quad", sources["bars"], fill_alpha=0.25, hatch_alpha=0.35, **_HATCHED)
+    written = {"text_font_size": "11px", "text_baseline": "middle", "x_offset": 9}
+    _add(drawn, "text", sources["labels"], text_color="color", **written)
+    edge = {"fill_color": "color", "line_color": "#FFFFFF"}
+    marks = _add(drawn, "scatter", sources["marks"], marker="marker", size="size", **edge)
     broken = _broken(drawn, sources)
     drawn.add_tools(
         *(box, pan, ZoomInTool(dimensions="width"), ZoomOutTool(dimensions="width")),
@@ -129,10 +119,13 @@ def _detail(survey: Survey) -> figure:
     return drawn
 
 
-_QUAD = ("left", "right", "top", "bottom", "color", "who", "what", "when", "more")
+_HATCHED: Final = {
+    **dict.fromkeys(("fill_color", "line_color", "hatch_color"), "color"),
+    "hatch_pattern": "right_diagonal_line",
+}
 _COLUMNS: Final = {
-    "spans": (*_QUAD, "edge", "ti"),
-    "bars": _QUAD,
+    "spans": (*QUAD, "edge", "ti"),
+    "bars": QUAD,
     "labels": ("x", "y", "text", "color"),
     "marks": ("x", "y", "marker", "color", "size", "who", "what", "when", "more"),
     "broken": ("x", "y", "who", "what", "when", "more", "ti"),
@@ -144,51 +137,21 @@ _COLUMNS: Final = {
 
 def _broken(drawn: figure, sources: dict[str, ColumnDataSource]) -> Any:
     """Add the violations: a line through all lanes, a mark, and the promise's name."""
-    drawn.segment(
-        x0="x",
-        x1="x",
-        y0="y0",
-        y1="y1",
-        source=sources["lines"],
-        line_color=palette.VIOLATION,
-        line_width=2,
-        line_dash="dashed",
-        name="line",
-    )
-    drawn.text(
-        x="x",
-        y="y",
-        text="text",
-        source=sources["promises"],
-        text_color=palette.VIOLATION,
-        text_font_style="bold",
-        text_font_size="12px",
-        text_baseline="middle",
-        text_align="align",
-        x_offset="offset",
-        name="promise",
-    )
-    return drawn.scatter(
-        x="x",
-        y="y",
-        marker="x",
-        size=13,
-        line_width=4,
-        line_color=palette.VIOLATION,
-        source=sources["broken"],
-    )
+    red: dict[str, Any] = {"line_color": palette.VIOLATION}
+    dashed = {"line_width": 2, "line_dash": "dashed", "name": "line"}
+    _add(drawn, "segment", sources["lines"], x0="x", x1="x", **red, **dashed)
+    written = {"text_font_style": "bold", "text_font_size": "12px", "text_baseline": "middle"}
+    side = {"text_align": "align", "x_offset": "offset", "name": "promise"}
+    _add(drawn, "text", sources["promises"], text_color=palette.VIOLATION, **written, **side)
+    return _add(drawn, "scatter", sources["broken"], marker="x", size=13, line_width=4, **red)
 
 
 def _states(survey: Survey, whole: Range1d) -> figure:
     drawn = _figure("states", 190, x_range=whole, title="The whole run, by state")
     drawn.y_range.start = 0
     drawn.yaxis[0].formatter.use_scientific = False
-    quads = drawn.quad(
-        **{edge: edge for edge in ("left", "right", "top", "bottom")},
-        fill_color="color",
-        line_color="color",
-        source=ColumnDataSource(stacks(survey.collection, survey.end), name="stacks"),
-    )
+    source = ColumnDataSource(stacks(survey), name="stacks")
+    quads = _add(drawn, "quad", source, fill_color="color", line_color="color")
     drawn.xaxis.visible = False
     drawn.add_tools(HoverTool(renderers=[quads], tooltips=TIP))
     drawn.toolbar_location = None
@@ -203,23 +166,11 @@ def _happenings(drawn_lanes: Lanes, whole: Range1d) -> figure:
     drawn.yaxis.ticker = drawn.ygrid.ticker = FixedTicker(ticks=ticks)
     drawn.yaxis.major_label_overrides = dict(zip(ticks, drawn_lanes.names, strict=True))
     drawn.xaxis.axis_label = "seconds since the history began"
-    edges = {edge: edge for edge in ("left", "right", "top", "bottom")}
-    quads = drawn.quad(
-        **edges,
-        fill_color="color",
-        line_color=None,
-        source=ColumnDataSource(drawn_lanes.quads, name="binned"),
-    )
-    points = drawn.scatter(
-        x="x",
-        y="y",
-        marker="x",
-        size=10,
-        line_width=2.5,
-        line_color=palette.VIOLATION,
-        source=ColumnDataSource(drawn_lanes.violations, name="violations"),
-        name="point",
-    )
+    binned = ColumnDataSource(drawn_lanes.quads, name="binned")
+    quads = _add(drawn, "quad", binned, fill_color="color", line_color=None)
+    cross = {"marker": "x", "size": 10, "line_width": 2.5, "line_color": palette.VIOLATION}
+    violations = ColumnDataSource(drawn_lanes.violations, name="violations")
+    points = _add(drawn, "scatter", violations, name="point", **cross)
     points.nonselection_glyph = None
     drawn.add_tools(HoverTool(renderers=[quads, points], tooltips=TIP), TapTool(renderers=[points]))
     drawn.toolbar_location = None

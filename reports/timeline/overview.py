@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.timeline import palette
-from reports.timeline.collection import Collection
 from reports.timeline.disturbances import Bar
 from reports.timeline.scene import shortened
 from reports.timeline.survey import Survey
@@ -24,16 +23,16 @@ class Lanes:
     violations: Columns
 
 
-def stacks(collection: Collection, end: float) -> Columns:
+def stacks(survey: Survey) -> Columns:
     """Return, for each bin up to the end, the states on top of one another."""
-    counts = collection.in_state()
+    step, counts = survey.summary.step, survey.summary.in_state()
     order = [*palette.STATES, *sorted(set(counts) - set(palette.STATES))]
     rows: list[Sequence[object]] = []
     floor: list[int] = [0] * max((len(c) for c in counts.values()), default=0)
     for state in (state for state in order if state in counts):
         for place, number in enumerate(counts[state]):
-            left, right = place * collection.step, min((place + 1) * collection.step, end)
-            if number > 0 and left < end:
+            left, right = place * step, min((place + 1) * step, survey.end)
+            if number > 0 and left < right:
                 top = floor[place] + number
                 what = f"{number} task instance{'s' if number > 1 else ''}"
                 colour = palette.of("row", state)
@@ -45,21 +44,21 @@ def stacks(collection: Collection, end: float) -> Columns:
 
 def lanes(survey: Survey) -> Lanes:
     """Lay out violations, faults, holds and every scheduler's decisions, one lane each."""
-    collection = survey.collection
-    bars = collection.disturbances.bars
+    bars, decisions = survey.disturbances.bars, survey.summary.decisions
     named = [
         *(["promises broken"] if survey.marks else []),
         *dict.fromkeys(bar.lane for bar in bars),
-        *(f"{name} decides" for name in collection.decisions),
+        *(f"{name} decides" for name in decisions),
     ]
     floor = {name: len(named) - place - 1 for place, name in enumerate(named)}
     quads = [_disturbance(bar, floor[bar.lane], survey.end) for bar in bars]
-    most = max((max(bins) for bins in collection.decisions.values()), default=0)
-    for name, bins in collection.decisions.items():
-        for place, number in enumerate(bins):
-            if number:
-                at = (place, number, most)
-                quads.append(_decisions(name, floor[f"{name} decides"], at, collection.step))
+    most = max((max(bins) for bins in decisions.values()), default=0)
+    quads += [
+        _decisions(name, floor[f"{name} decides"], (place, number, most), survey.summary.step)
+        for name, bins in decisions.items()
+        for place, number in enumerate(bins)
+        if number
+    ]
     return Lanes(
         names=tuple(shortened(name.removesuffix(" decides"), name) for name in named),
         quads=_columns(QUAD, quads),
@@ -86,7 +85,7 @@ def _decisions(name: str, floor: int, at: tuple[int, int, int], step: float) -> 
 
 
 def _violations(survey: Survey, y: float) -> Columns:
-    index = {ti: place for place, ti in enumerate(survey.collection.tracks)}
+    index = {ti: place for place, ti in enumerate(survey.tracks)}
     rows = [
         (
             *(mark.t, y, mark.invariant, mark.message, f"at {mark.t:.3f} s"),

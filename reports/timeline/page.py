@@ -46,7 +46,7 @@ def publish(found: Survey, path: Path) -> Path:
 
 def render(found: Survey) -> str:
     """Give the page's HTML."""
-    tracks = list(found.collection.tracks.values())
+    tracks = list(found.tracks.values())
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     return environment.from_string(_asset("page.html.j2")).render(
         title=redact(f"{found.header.run}: {found.verdict}"),
@@ -78,13 +78,13 @@ def parcels(values: Sequence[object], size: int = PARCEL) -> Iterable[str]:
 
 def _facts(found: Survey) -> dict[str, object]:
     """Give what the script needs at once: names, violations, disturbances, colours."""
-    index = {ti: place for place, ti in enumerate(found.collection.tracks)}
+    index = {ti: place for place, ti in enumerate(found.tracks)}
     story = chosen(found.judgement)
     return {
         "end": found.end,
         "parcel": PARCEL,
         "schedulers": found.header.schedulers,
-        "names": [track.name for track in found.collection.tracks.values()],
+        "names": [track.name for track in found.tracks.values()],
         "violations": [
             (mark.t, index.get(mark.ti, -1) if mark.ti else -1, mark.invariant, mark.message)
             for mark in found.marks
@@ -92,9 +92,9 @@ def _facts(found: Survey) -> dict[str, object]:
         "chosen": index.get(story.ti, -1) if story else -1,
         "bars": [
             (bar.kind, bar.name, bar.process, bar.text, bar.begin, bar.end)
-            for bar in found.collection.disturbances.bars
+            for bar in found.disturbances.bars
         ],
-        "notes": found.collection.notes,
+        "notes": found.notes,
         "colours": _colours(),
     }
 
@@ -114,7 +114,7 @@ def _colours() -> dict[str, dict[str, tuple[str, str]]]:
 
 
 def _legend(found: Survey) -> list[tuple[str, str]]:
-    states = found.collection.states
+    states = found.summary.states
     return [(state, palette.of("row", state)) for state in palette.STATES if state in states]
 
 
@@ -146,14 +146,14 @@ def _banners(found: Survey) -> Iterator[str]:
     """Say what the page does not show."""
     if found.breaks_off:
         yield f"The history breaks off: {found.breaks_off}."
-    if left_out := found.collection.left_out:
+    if left_out := found.left_out:
         yield (
             f"{_many(left_out, 'task instance')} without a violation are only in the "
             "summary; there are too many for one page."
         )
     if found.violations > len(found.marks):
         yield f"{found.violations - len(found.marks)} more violations are only counted."
-    if left_out := found.collection.disturbances.left_out:
+    if left_out := found.disturbances.left_out:
         yield f"{left_out} more faults and holds are not drawn."
 
 

@@ -27,6 +27,9 @@ MARKS = 300
 safe = lru_cache(maxsize=10_000)(redact)
 """`redact`, which is asked about the same words again and again; it is most of the work here."""
 
+Words = tuple[str, str]
+"""Who did what."""
+
 TrackEvent = TaskInstanceEvent | PodEvent | WorkerEvent | LedgerEvent | DagRunEvent
 
 
@@ -72,23 +75,21 @@ class Tracker:
 
     def feed(self, event: TrackEvent) -> None:
         """Take an event of this task instance, or of its DAG run."""
-        told = self._narrator.text(event)
+        words = self._narrator.text(event)
         if isinstance(event, TaskInstanceEvent):
             self._row(event)
-            if told:
-                self._mark(event.process, _row_kind(event), event.t, told, _row_more(event))
-            if told and event.new and event.new.state == RUNNING:
+            self._mark(event.process, _row_kind(event), event.t, words, _row_more(event))
+            if words and event.new and event.new.state == RUNNING:
                 self._let_start(event)
         elif isinstance(event, PodEvent):
             self._pod(event)
-            if told:
-                self._mark(f"pod:{event.name}", "pod", event.t, told, _pod_more(event))
+            self._mark(f"pod:{event.name}", "pod", event.t, words, _pod_more(event))
         elif isinstance(event, WorkerEvent):
-            self._worker(event, told)
+            self._worker(event, words)
         elif isinstance(event, LedgerEvent):
-            self._code(event, told)
-        elif told:
-            self._mark(event.process, "run", event.t, told, f"xid {event.xid}")
+            self._code(event, words)
+        else:
+            self._mark(event.process, "run", event.t, words, f"xid {event.xid}")
 
     def _row(self, event: TaskInstanceEvent) -> None:
         new = event.new
@@ -122,24 +123,22 @@ class Tracker:
             self._begin(lane, "pod", event.phase, event.t, _pod_more(event))
         if event.phase == "Running":
             if worker not in self._open and not event.deleting:
-                tries = "" if event.try_number is None else f"try {event.try_number}"
-                self._begin(worker, "worker", "worker", event.t, tries)
+                self._begin(worker, "worker", "worker", event.t, _try(event))
         else:
             self._end(worker, event.t)
 
-    def _worker(self, event: WorkerEvent, told: tuple[str, str] | None) -> None:
+    def _worker(self, event: WorkerEvent, words: Words | None) -> None:
         lane = f"worker:{event.pod}"
         letter = self._letter(event.pod)
-        told = told or (f"pod {letter}", f"had its worker exit with {event.exit_code}")
+        words = words or (f"pod {letter}", f"had its worker exit with {event.exit_code}")
         kind = "refused" if event.refused else "exit"
-        self._mark(lane, kind, event.t, told, _worker_more(event))
+        self._mark(lane, kind, event.t, words, _worker_more(event))
         self._end(lane, event.t)
 
-    def _code(self, event: LedgerEvent, told: tuple[str, str] | None) -> None:
+    def _code(self, event: LedgerEvent, words: Words | None) -> None:
         self._letter(event.pod)
         lane = f"code:{event.pod}"
-        if told:
-            self._mark(lane, "code", event.t, told, f"pid {event.pid}, {safe(event.pod)}")
+        self._mark(lane, "code", event.t, words, f"pid {event.pid}, {safe(event.pod)}")
         if event.op == "start":
             self._begin(lane, "code", "user code", event.t, f"try {event.try_number}")
         else:
@@ -161,40 +160,46 @@ class Tracker:
         if span is not None:
             span.end = max(span.begin, _round(t))
 
-    def _mark(self, lane: str, kind: str, t: float, told: tuple[str, str], more: str) -> None:
+    def _mark(self, lane: str, kind: str, t: float, words: Words | None, more: str) -> None:
+        if words is None:
+            return
         if len(self.track.marks) >= MARKS:
             self.track.left_out += 1
             return
-        who, what = told
-        mark = TrackMark(lane, kind, _round(t), who, safe(what), more)
-        self.track.marks.append(mark)
+        who, what = words
+        self.track.marks.append(TrackMark(lane, kind, _round(t), who, safe(what), more))
 
 
 def _round(t: float) -> float:
     return round(t, 6)
 
 
+def _listed(*parts: str | None) -> str:
+    return ", ".join(safe(part) for part in parts if part)
+
+
+def _try(event: PodEvent | WorkerEvent) -> str:
+    return "" if event.try_number is None else f"try {event.try_number}"
+
+
 def _row_kind(event: TaskInstanceEvent) -> str:
-    """Tell what kind of change a row's change is, for the shape of its mark."""
+    """Return what kind of change a row's change is, for the shape of its mark."""
     raised = event.old and event.new and event.new.try_number != event.old.try_number
     return "try" if raised else "row"
 
 
 def _row_more(event: TaskInstanceEvent) -> str:
     row = event.new or event.old
-    job = f", job {row.queued_by_job_id}" if row and row.queued_by_job_id is not None else ""
-    return f"try {row.try_number if row else 0}, {safe(event.process)}, xid {event.xid}{job}"
+    job = f"job {row.queued_by_job_id}" if row and row.queued_by_job_id is not None else ""
+    return _listed(f"try {row.try_number if row else 0}", event.process, f"xid {event.xid}", job)
 
 
 def _pod_more(event: PodEvent) -> str:
-    tries = "" if event.try_number is None else f"try {event.try_number}, "
-    owner = f", owner {safe(event.owner)}" if event.owner else ""
-    reason = f", {event.reason}" if event.reason else ""
-    return f"{tries}{safe(event.name)}{owner}{safe(reason)}"
+    owner = f"owner {event.owner}" if event.owner else ""
+    return _listed(_try(event), event.name, owner, event.reason)
 
 
 def _worker_more(event: WorkerEvent) -> str:
-    tries = "" if event.try_number is None else f"try {event.try_number}, "
     message = f": {event.refused.message}" if event.refused and event.refused.message else ""
-    code = "" if event.exit_code is None else f", exit code {event.exit_code}"
-    return f"{tries}{safe(event.pod)}{code}{safe(message)}"
+    code = "" if event.exit_code is None else f"exit code {event.exit_code}"
+    return _listed(_try(event), event.pod, code) + safe(message)

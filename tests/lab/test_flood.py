@@ -22,6 +22,7 @@ import pytest
 
 from common.errors import UserError
 from load.flood import Flood
+from load.plan import Asked
 from load.report import FloodReport
 from load.tally import GIVE_UP_SECONDS, lines
 
@@ -84,8 +85,10 @@ def silent() -> Iterator[str]:
 
 
 def flood(url: str, directory: Path, **options: Any) -> Flood:
-    asked: dict[str, Any] = {"runs": 2, "rate": 50.0, "seed": 1, "run_time": 20, "patience": 2.0}
-    return Flood(url, directory, ["wide"], **{**asked, **options})
+    times = {"run_time": 20, "patience": 2.0}
+    times |= {name: options.pop(name) for name in times.keys() & options.keys()}
+    asked = Asked(**{"dag_ids": ("wide",), "runs": 2, "rate": 50.0, "seed": 1, **options})
+    return Flood(url, directory, asked, **times)
 
 
 def gone(pid: int) -> bool:
@@ -174,7 +177,7 @@ def test_a_server_that_takes_runs_and_then_fails_is_waited_for(tmp_path: Path) -
         else:
             request.answer(500, "{}")
 
-    with peer(reply) as url, flood(url, tmp_path, ui=False, run_time=11) as asked:
+    with peer(reply) as url, flood(url, tmp_path, users=0, run_time=11) as asked:
         report = asked.wait()
     assert (report.triggered, report.error) == (1, None)
     assert report.seconds > GIVE_UP_SECONDS + 2
@@ -197,7 +200,7 @@ def test_routes_that_this_airflow_lacks_are_no_failures(tmp_path: Path) -> None:
 
 
 def test_without_ui_users_nothing_of_the_ui_is_asked_for(tmp_path: Path) -> None:
-    with peer(failing) as url, flood(url, tmp_path, ui=False, run_time=3) as asked:
+    with peer(failing) as url, flood(url, tmp_path, users=0, run_time=3) as asked:
         report = asked.wait()
     assert report.asked.users == 0
     assert not [name for name in report.endpoints if "/ui/" in name]
@@ -222,7 +225,7 @@ def test_a_run_whose_answer_was_lost_is_triggered_once_and_under_the_same_id(
             return None
         return request.answer(409, '{"detail": "there is one"}')
 
-    with peer(reply) as url, flood(url, tmp_path, ui=False, runs=3) as asked:
+    with peer(reply) as url, flood(url, tmp_path, users=0, runs=3) as asked:
         report = asked.wait()
     assert sorted(made) == sorted([f"flood-1-{n}" for n in range(3)] * 2)
     assert (report.triggered, report.finished, report.ended) == (3, 3, {"success": 3})
@@ -234,7 +237,7 @@ def test_a_run_id_that_was_there_before_is_not_taken_for_ours(tmp_path: Path) ->
         triggering = request.path == "/api/v2/dags/wide/dagRuns"
         request.answer(409 if triggering else 200, '{"dag_runs": []}')
 
-    with peer(reply) as url, flood(url, tmp_path, ui=False) as asked:
+    with peer(reply) as url, flood(url, tmp_path, users=0) as asked:
         report = asked.wait()
     assert report.triggered == 0
     assert report.errors == {'POST /api/v2/dags/{dag_id}/dagRuns: 409: {"dag_runs": []}': 2}
@@ -244,7 +247,11 @@ def test_a_flood_that_is_stopped_has_a_report_and_leaves_no_process(tmp_path: Pa
     with peer(failing) as url:
         asked = flood(url, tmp_path, run_time=60)
         with asked:
-            time.sleep(2.5)
+            deadline = time.monotonic() + 30
+            while "All users spawned" not in asked.log_path.read_text():
+                assert time.monotonic() < deadline, "the flood did not begin"
+                time.sleep(0.1)
+            time.sleep(1.5)
             assert asked.running
             report = asked.stop()
             assert asked.stop() == report
@@ -269,7 +276,9 @@ def test_leaving_the_flood_by_an_exception_ends_locust(silent: str, tmp_path: Pa
 def test_locust_dies_with_whoever_started_it(silent: str, tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from load.flood import Flood\n"
-        "flood = Flood(sys.argv[1], Path(sys.argv[2]), ['wide'], runs=1, rate=1, seed=1)\n"
+        "from load.plan import Asked\n"
+        "asked = Asked(dag_ids=('wide',), runs=1, rate=1, seed=1)\n"
+        "flood = Flood(sys.argv[1], Path(sys.argv[2]), asked)\n"
         "flood.start(); print(flood._process.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen(

@@ -16,11 +16,12 @@ import pytest
 
 from common.errors import UserError
 from load.flood import Flood
+from load.plan import Asked
 from load.report import FloodReport
 from load.tally import lines
 from tests.lab.test_flood import ENDED, Peer, failing, flood, gone, peer
 
-DAG_IDS = ["wide", "deep", "single"]
+DAG_IDS = ("wide", "deep", "single")
 
 
 @contextmanager
@@ -45,7 +46,8 @@ def airflow(*, ending: bool = True) -> Iterator[tuple[str, list[tuple[str, str]]
 
 def flooded(directory: Path, workers: int) -> tuple[Flood, FloodReport, list[tuple[str, str]]]:
     with airflow() as (url, made):
-        asked = Flood(url, directory, DAG_IDS, runs=20, rate=20.0, seed=3, users=2, workers=workers)
+        wanted = Asked(dag_ids=DAG_IDS, runs=20, rate=20.0, seed=3, workers=workers)
+        asked = Flood(url, directory, wanted)
         with asked:
             report = asked.wait(60)
     return asked, report, made
@@ -63,7 +65,7 @@ def workers_of(asked: Flood, count: int) -> list[psutil.Process]:
 
 def until_triggered(asked: Flood, count: int) -> None:
     deadline = time.monotonic() + 30
-    while asked.triggered < count:
+    while sum(line.op == "triggered" for line in lines(asked.runs_path)) < count:
         assert time.monotonic() < deadline, "the flood did not begin"
         time.sleep(0.05)
 
@@ -155,8 +157,10 @@ def test_a_flood_of_workers_that_is_stopped_has_a_report_and_leaves_no_process(
 def test_workers_die_with_whoever_started_the_flood(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from load.flood import Flood\n"
-        "flood = Flood(sys.argv[1], Path(sys.argv[2]), ['wide'], runs=9, rate=9, seed=1, workers=2)"
-        "\nflood.start(); print(flood._process.pid, flush=True); time.sleep(60)"
+        "from load.plan import Asked\n"
+        "asked = Asked(dag_ids=('wide',), runs=9, rate=9, seed=1, workers=2)\n"
+        "flood = Flood(sys.argv[1], Path(sys.argv[2]), asked)\n"
+        "flood.start(); print(flood._process.pid, flush=True); time.sleep(60)"
     )
     with airflow(ending=False) as (url, _):
         parent = subprocess.Popen(

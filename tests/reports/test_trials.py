@@ -46,7 +46,7 @@ def test_allures_history_of_before_goes_on(tmp_path: Path) -> None:
     runs = RunsBuilder(tmp_path / "runs")
     runs.session(1).test("test_gated[fan-out]", "invalid")
     runs.session(2).test("test_held[fan-out]")
-    (past,) = gather(runs.shelf).pasts
+    (past,) = gather(runs.found).pasts
     assert [trial.result is not None for trial in past.trials] == [True, True]
     assert past.older_violation is past.trials[0]
     assert past.newest.name.short == "test_held[fan-out]"

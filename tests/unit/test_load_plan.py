@@ -149,14 +149,11 @@ def test_the_journal_can_be_followed_while_it_is_written(tmp_path: Path) -> None
 def test_what_can_be_no_flood_is_refused_before_anything_runs(
     tmp_path: Path, changed: dict[str, object], says: str
 ) -> None:
-    good: dict[str, object] = {
-        "base_url": "http://127.0.0.1:1",
-        "dag_ids": ("a",),
-        "runs": 1,
-        "rate": 1.0,
-    }
+    good: dict[str, object] = {"dag_ids": ("a",), "runs": 1, "rate": 1.0, "seed": 1}
+    url = str(changed.get("base_url", "http://127.0.0.1:1"))
+    asked = {**good, **{name: changed[name] for name in changed if name != "base_url"}}
     with pytest.raises(UserError, match=says) as caught:
-        Flood(directory=tmp_path, seed=1, **{**good, **changed})  # type: ignore[arg-type]
+        Flood(url, tmp_path, Asked(**asked))  # type: ignore[arg-type]
     assert "secret" not in str(caught.value)
 
 

@@ -1,5 +1,7 @@
 """What a judgement makes of a test: red, green or broken, for the right reason only."""
 
+from pathlib import Path
+
 import pytest
 from msgspec.structs import replace
 

@@ -50,7 +50,7 @@ class RunsBuilder:
         return Run(self.root / f"{stamp}-{airflow}", record, hour)
 
     @property
-    def shelf(self) -> Runs:
+    def found(self) -> Runs:
         return read_runs([self.root])
 
 

@@ -33,7 +33,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> RunsBuilder:
 
 @pytest.fixture(scope="module")
 def report(runs: RunsBuilder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    built = build(runs.shelf, tmp_path_factory.mktemp("site") / "allure")
+    built = build(runs.found, tmp_path_factory.mktemp("site") / "allure")
     assert built is not None
     return built
 
@@ -152,7 +152,7 @@ def test_without_node_a_line_says_what_to_do(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert build(small.shelf, tmp_path / "out") is None
+    assert build(small.found, tmp_path / "out") is None
     (line,) = caplog.messages
     assert "no Node.js" in line
     assert "make report" in line
@@ -185,7 +185,7 @@ def test_an_error_of_allure_is_one_line_with_its_last_words(
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(node, "missing", lambda: None)
     with caplog.at_level(logging.WARNING):
-        assert build(small.shelf, tmp_path / "out") is None
+        assert build(small.found, tmp_path / "out") is None
     (line,) = caplog.messages
     assert line == "No Allure report: Allure failed: RangeError: out of memory"
 

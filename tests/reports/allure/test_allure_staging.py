@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from reports.allure import attachments, history
+from reports.allure import results as shaped
+from reports.allure import staging
 from reports.allure.findings import find
 from reports.allure.pasts import RESULTS, gather
 from reports.allure.staging import HISTORY, Staged, places, stage
@@ -23,7 +24,7 @@ def runs(tmp_path: Path) -> RunsBuilder:
 def staged(
     runs: RunsBuilder, into: Path, *, strict: bool = False
 ) -> tuple[Staged, list[dict[str, Any]]]:
-    done = stage(gather(runs.shelf), into, strict=strict)
+    done = stage(gather(runs.found), into, strict=strict)
     return done, [json.loads(path.read_text()) for path in (into / RESULTS).glob("*-result.json")]
 
 
@@ -64,7 +65,7 @@ def test_the_newest_attempt_is_staged_and_the_older_ones_are_history(
     points = [json.loads(line) for line in (tmp_path / "staged" / HISTORY).open()]
     assert [point["name"] for point in points] == ["20261101-010000", "20261101-020000"]
     keys = [next(iter(point["testResults"])) for point in points]
-    assert keys[1] == f"{keys[0]}.{history.PRESENT}", "the present stood twice in its own history"
+    assert keys[1] == f"{keys[0]}.{shaped.PRESENT}", "the present stood twice in its own history"
 
 
 def test_an_environment_is_airflow_lab_and_schedulers(runs: RunsBuilder, tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_no_later_run_of_the_same_build_undoes_a_violation(
 def test_another_build_is_not_flaky_for_it(runs: RunsBuilder) -> None:
     runs.session(1, airflow="3.0.6").test("test_held[a]", "invalid")
     runs.session(2, airflow="3.3.2").test("test_held[a]")
-    findings = [find(past) for past in gather(runs.shelf).pasts]
+    findings = [find(past) for past in gather(runs.found).pasts]
     assert [finding and finding.name for finding in findings] == ["New violation", None]
 
 
@@ -232,12 +233,12 @@ def test_an_attachment_cannot_name_a_file_elsewhere(runs: RunsBuilder, tmp_path:
 def test_a_long_log_keeps_its_head_and_its_tail_and_says_where_the_whole_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attachments, "LONGEST", 2000)
-    monkeypatch.setattr(attachments, "END", 500)
+    monkeypatch.setattr(staging, "LONGEST", 2000)
+    monkeypatch.setattr(staging, "END", 500)
     source, target = tmp_path / "long.log", tmp_path / "staged.log"
     lines = [f"line {number:04} password=hunter2-canary{number:04}\n" for number in range(200)]
     source.write_text("".join(lines))
-    assert not attachments.take(source, target)
+    assert not staging.take(source, target)
     text = target.read_text()
     assert text.startswith("line 0000 ")
     assert "line 0199" in text
@@ -250,11 +251,11 @@ def test_a_long_log_keeps_its_head_and_its_tail_and_says_where_the_whole_is(
 def test_a_secret_that_is_cut_in_two_is_not_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attachments, "LONGEST", 2000)
-    monkeypatch.setattr(attachments, "END", 500)
+    monkeypatch.setattr(staging, "LONGEST", 2000)
+    monkeypatch.setattr(staging, "END", 500)
     source, target = tmp_path / "one-line.log", tmp_path / "staged.log"
     source.write_text(f"password={'canary' * 1000}")
-    attachments.take(source, target)
+    staging.take(source, target)
     assert "canary" not in target.read_text()
 
 
@@ -263,7 +264,7 @@ def test_pictures_and_pages_are_copied_as_they_are(tmp_path: Path) -> None:
     page.write_text("<script>a.token=b</script>")
     picture.write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rtoken=abc")
     for source in (page, picture):
-        assert attachments.take(source, tmp_path / "copy")
+        assert staging.take(source, tmp_path / "copy")
         assert (tmp_path / "copy").read_bytes() == source.read_bytes()
 
 

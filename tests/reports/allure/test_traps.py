@@ -1,7 +1,7 @@
 """The traps of Allure 3.18's quality gate: what it does by itself, and what ours makes of it.
 
 Every test runs the real command on the same results twice: plainly, as its documentation shows,
-and through reports.allure.quality_gate.
+and through reports.gate.allure.
 """
 
 import json
@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from reports import performance
-from reports.allure import node, quality_gate
+from reports.allure import node
+from reports.gate import allure as quality_gate
 from reports.records import Ended
 from tests.reports.allure.made_runs import FILE, RACE, RunsBuilder, needs_allure
 
@@ -39,7 +40,7 @@ def plainly(runs: RunsBuilder, rules: dict[str, Any], command: str = "quality-ga
 
 
 def ours(runs: RunsBuilder, minimum_tests: int = 0) -> Sequence[str]:
-    answer = quality_gate.evaluate(runs.shelf, minimum_tests)
+    answer = quality_gate.evaluate(runs.found, minimum_tests)
     assert answer is not None
     return answer
 
@@ -100,7 +101,7 @@ def test_delta_rules_pass_without_history(runs: RunsBuilder) -> None:
     metric(runs, 100.0)
     delta = {"key": "lag", "value": 5}
     assert plainly(runs, {"metricMaxDelta": delta, "metricMaxDeltaPercent": delta}).code == 0
-    changes = performance.compare([], list(runs.shelf.tests))
+    changes = performance.compare([], list(runs.found.tests))
     assert all(change.ratio is None for change in changes)
 
 

@@ -44,6 +44,36 @@ def test_a_bisect_that_is_done_runs_nothing(tmp_path: Path) -> None:
     assert {name: step["verdict"] for name, step in steps.items()}["3.2.0"] == "clean"
 
 
+STATE_OF_BEFORE = """\
+{
+  "schema": 2,
+  "plan": {
+    "seed": 7, "scenarios": ["57618"], "profile": "quick", "lab": "embedded", "schedulers": 2,
+    "count": 1, "workers": 0
+  },
+  "patience": {"rate": 0.8, "confidence": 0.95, "sessions": 3},
+  "ends": ["3.0.6", "3.3.2"],
+  "releases": {"pinned": ["3.0.6", "3.2.0", "3.3.2"]},
+  "steps": {
+    "3.3.2": {
+      "airflow": "3.3.2", "verdict": "clean", "hits": 0, "trials": 2, "runs": 2, "reason": ""
+    }
+  }
+}
+"""
+
+
+def test_a_state_of_before_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "57618.json").write_text(STATE_OF_BEFORE)
+    bisect(tmp_path)
+    assert "3.3.2" not in (tmp_path / "asked").read_text().split()
+    kept = json.loads((tmp_path / "57618.json").read_text())
+    before = json.loads(STATE_OF_BEFORE)
+    assert kept.keys() == before.keys()
+    assert kept["steps"]["3.3.2"] == before["steps"]["3.3.2"]
+    assert kept["patience"] == before["patience"]
+
+
 def test_the_plan_names_the_releases_and_runs_nothing(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

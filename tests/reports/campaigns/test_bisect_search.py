@@ -5,8 +5,7 @@ from collections.abc import Iterable
 import pytest
 
 from common.errors import UserError
-from reports.campaigns.patches import compare_patches
-from reports.campaigns.search import Turn, most_steps, search
+from reports.campaigns.search import Turn, compare_patches, most_steps, search
 from reports.campaigns.step import Answer, Tried
 
 RELEASES = [f"3.{minor}.{patch}" for minor in range(4) for patch in range(5)]

@@ -92,6 +92,16 @@ def test_a_matrix_keeps_its_seed_and_refuses_another_question(tmp_path: Path) ->
         campaign.planned(tmp_path, replace(PLANNED, count=5), seed_given=False)
 
 
+def test_a_plan_of_before_goes_on(tmp_path: Path) -> None:
+    (tmp_path / campaign.PLAN_FILE).write_text(
+        '{"seed": 7, "scenarios": ["57618"], "profile": "quick", "lab": "embedded",'
+        ' "schedulers": 2, "count": 1, "workers": 0}'
+    )
+    assert campaign.planned(tmp_path, replace(PLANNED, seed=8), seed_given=False) == PLANNED
+    run = keep(tmp_path / "3.0.6", 1, shown(test="test_gated[57618-start-task-{place}]"))
+    assert campaign.decided(run.parent)
+
+
 def test_a_half_written_plan_is_told(tmp_path: Path) -> None:
     (tmp_path / campaign.PLAN_FILE).write_text('{"seed": 7, "scen')
     with pytest.raises(UserError, match="is not the plan"):

@@ -46,7 +46,7 @@ def judgement(history: Path) -> Judgement:
 
 
 def make_run(
-    shelf: Path,
+    folder: Path,
     version: str,
     *histories: Path,
     started: str = "20261121-060000",
@@ -56,7 +56,7 @@ def make_run(
 ) -> Path:
     """Leave one session's run folder, with a test for each history."""
     label = label or version
-    folder = shelf / f"{started}-{label}"
+    folder = folder / f"{started}-{label}"
     ended = {}
     for number, history in enumerate(histories):
         name = f"start-task-{number}-embedded-{label}"

@@ -18,8 +18,8 @@ from reports.store import read_runs
 from tests.reports.dashboard.folders import CATCHES, CLEAN, LOST, POLICY, RACE, make_run
 
 
-def build(shelf: Path, policy: Policy = POLICY) -> Path:
-    return assembly.build(read_runs([shelf]), shelf.parent / "site", policy, allure=False).parent
+def build(runs: Path, policy: Policy = POLICY) -> Path:
+    return assembly.build(read_runs([runs]), runs.parent / "site", policy, allure=False).parent
 
 
 def text_of(page: Path) -> str:
@@ -48,9 +48,9 @@ class Links(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three versions; whoever adds to it copies it first."""
-    folder = tmp_path_factory.mktemp("shelf") / "runs"
+    folder = tmp_path_factory.mktemp("runs") / "runs"
     make_run(folder, "3.0.6", RACE, started="20261120-060000")
     make_run(folder, "3.3.2", CLEAN, CLEAN, started="20261121-060000", task_instances=2820)
     make_run(folder, "3.2.0", CLEAN, started="20261122-060000", unknown=True)
@@ -58,9 +58,9 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def out(shelf: Path) -> Path:
+def out(runs: Path) -> Path:
     """The site of the three."""
-    return build(shelf)
+    return build(runs)
 
 
 def test_it_says_of_every_version_whether_it_is_safe_the_newest_first(out: Path) -> None:
@@ -204,19 +204,19 @@ def test_the_gate_and_the_matrix_stand_beside_it(out: Path) -> None:
     assert "✗ reproduced" in text_of(out / "matrix.html")
 
 
-def test_what_cannot_be_read_is_listed_and_the_rest_is_told(shelf: Path, tmp_path: Path) -> None:
-    shelf = shutil.copytree(shelf, tmp_path / "runs")
-    half, foreign = shelf / "20261122-070000-3.3.2", shelf / "20261122-080000-3.3.2"
+def test_what_cannot_be_read_is_listed_and_the_rest_is_told(runs: Path, tmp_path: Path) -> None:
+    runs = shutil.copytree(runs, tmp_path / "runs")
+    half, foreign = runs / "20261122-070000-3.3.2", runs / "20261122-080000-3.3.2"
     (half / "tests" / "broken").mkdir(parents=True)
     (half / "tests" / "broken" / "verdict.json").write_text('{"schema": 1, "test": "<b>tw')
-    shutil.copytree(shelf / "20261121-060000-3.3.2", foreign)
+    shutil.copytree(runs / "20261121-060000-3.3.2", foreign)
     (foreign / "session.json").write_text('{"schema": 99}')
-    out = build(shelf)
+    out = build(runs)
     said = text_of(out / "index.html").partition("What could not be read")[2]
     assert "session.json is missing" in said
     assert "is not a whole verdict.json" in said
     assert "has schema 99" in said
-    assert str(shelf) not in said
+    assert str(runs) not in said
     assert (out / "runs" / half.name / "index.html").exists()
 
 

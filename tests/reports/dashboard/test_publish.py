@@ -65,6 +65,29 @@ def test_what_a_killed_build_leaves_is_removed_by_the_next(tmp_path: Path) -> No
     assert leftovers(out) == []
 
 
+def test_a_build_that_was_killed_between_its_renames_has_the_old_one_put_back(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "site"
+    write(out, "old")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    out.rename(tmp_path / f".site.building-{dead.pid}-old")
+    with replacing(out) as folder:
+        assert (out / "index.html").read_text() == "old"
+        (folder / "index.html").write_text("new")
+        mark(folder, 1)
+    assert (out / "index.html").read_text() == "new"
+    assert leftovers(out) == []
+
+
+def test_what_a_living_build_has_put_aside_is_left_alone(tmp_path: Path) -> None:
+    aside = tmp_path / f".site.building-{os.getppid()}-old"
+    aside.mkdir()
+    write(tmp_path / "site", "new")
+    assert aside.exists()
+
+
 def test_a_build_beside_it_that_is_alive_is_left_alone(tmp_path: Path) -> None:
     other = tmp_path / f".site.building-{os.getppid()}"
     other.mkdir()

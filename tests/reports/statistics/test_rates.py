@@ -50,7 +50,7 @@ def test_an_interval_never_covers_less_than_it_says(trials: int) -> None:
 
 @pytest.mark.parametrize(("hits", "trials"), [(2, 1), (-1, 3), (0, -1)])
 def test_hits_are_part_of_the_trials(hits: int, trials: int) -> None:
-    with pytest.raises(ValueError, match="is no rate"):
+    with pytest.raises(ValueError, match="is not a rate"):
         Rate(hits, trials)
 
 

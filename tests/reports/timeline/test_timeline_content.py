@@ -11,7 +11,6 @@ import pytest
 
 from oracle.events import TaskInstanceKey
 from reports.timeline import draw
-from reports.timeline.collection import Collection
 from reports.timeline.overview import lanes
 from reports.timeline.survey import Survey, surveyed
 from reports.timeline.tracks import Track
@@ -25,13 +24,8 @@ def found(race: Path) -> Survey:
 
 
 @pytest.fixture(scope="module")
-def collected(found: Survey) -> Collection:
-    return found.collection
-
-
-@pytest.fixture(scope="module")
-def track(collected: Collection) -> Track:
-    return collected.tracks[WITNESS]
+def track(found: Survey) -> Track:
+    return found.tracks[WITNESS]
 
 
 def unpacked(text: str) -> Any:
@@ -50,8 +44,8 @@ def test_the_row_shows_every_state_with_its_try(track: Track) -> None:
     ]
 
 
-def test_the_spans_of_a_lane_follow_one_another_without_overlap(collected: Collection) -> None:
-    for track in collected.tracks.values():
+def test_the_spans_of_a_lane_follow_one_another_without_overlap(found: Survey) -> None:
+    for track in found.tracks.values():
         ends: dict[str, float] = {}
         for span in track.spans:
             assert span.begin >= ends.get(span.lane, 0.0)
@@ -79,28 +73,28 @@ def test_pods_workers_and_user_code_have_lanes_of_their_own(track: Track) -> Non
     assert any(mark.lane.startswith("code:") for mark in track.marks)
 
 
-def test_a_refused_worker_is_marked(collected: Collection) -> None:
-    refused = [m for t in collected.tracks.values() for m in t.marks if m.kind == "refused"]
+def test_a_refused_worker_is_marked(found: Survey) -> None:
+    refused = [m for t in found.tracks.values() for m in t.marks if m.kind == "refused"]
     assert len(refused) == 1
     assert "was refused: 409" in refused[0].what
 
 
-def test_those_with_a_violation_come_first(collected: Collection, found: Survey) -> None:
+def test_those_with_a_violation_come_first(found: Survey) -> None:
     violating = found.violating
-    order = [ti in violating for ti in collected.tracks]
+    order = [ti in violating for ti in found.tracks]
     assert order == sorted(order, reverse=True)
     assert sum(order) == len(violating) == 45
 
 
-def test_the_states_add_up_to_the_task_instances_there_are(collected: Collection) -> None:
-    last = [bins[-1] for bins in collected.in_state().values()]
+def test_the_states_add_up_to_the_task_instances_there_are(found: Survey) -> None:
+    last = [bins[-1] for bins in found.summary.in_state().values()]
     assert sum(last) == 47
     assert min(last) >= 0
 
 
-def test_every_decision_is_counted_once(collected: Collection, found: Survey) -> None:
+def test_every_decision_is_counted_once(found: Survey) -> None:
     for name, decisions in found.judgement.counts.decisions.items():
-        assert sum(collected.decisions[name]) == sum(decisions.values())
+        assert sum(found.summary.decisions[name]) == sum(decisions.values())
 
 
 def test_faults_holds_and_violations_have_lanes_in_the_whole_run(found: Survey) -> None:
@@ -113,9 +107,9 @@ def test_faults_holds_and_violations_have_lanes_in_the_whole_run(found: Survey) 
 
 
 def test_a_process_is_held_from_when_it_got_there_until_it_is_released(
-    collected: Collection,
+    found: Survey,
 ) -> None:
-    (held,) = [bar for bar in collected.disturbances.bars if bar.kind == "held"]
+    (held,) = [bar for bar in found.disturbances.bars if bar.kind == "held"]
     assert held.process == "scheduler-2"
     assert held.end is not None
     assert held.end - held.begin == pytest.approx(0.103, abs=0.001)

@@ -23,10 +23,9 @@ from oracle.verdict import Judge
 from reports import metrics
 from reports.__main__ import main
 from reports.metrics import HISTORY
-from reports.timeline import collection, draw
+from reports.timeline import draw
 from reports.timeline import survey as module_of_survey
-from reports.timeline.collection import BINS, Collector
-from reports.timeline.survey import Surveyor, surveyed
+from reports.timeline.survey import BINS, Surveyor, surveyed
 from tests.reports.timeline.test_timeline_content import unpacked
 
 
@@ -123,12 +122,12 @@ def test_hostile_names_are_only_text(own: Path) -> None:
 def test_beyond_the_bound_only_the_summary_counts_them(
     race: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collection, "TASK_INSTANCES", 46)
+    monkeypatch.setattr(module_of_survey, "TASK_INSTANCES", 46)
     found = surveyed(race)
-    assert len(found.collection.tracks) == 46
-    assert set(found.violating) <= set(found.collection.tracks)
-    assert found.collection.left_out == 1
-    assert sum(bins[-1] for bins in found.collection.in_state().values()) == 47
+    assert len(found.tracks) == 46
+    assert set(found.violating) <= set(found.tracks)
+    assert found.left_out == 1
+    assert sum(bins[-1] for bins in found.summary.in_state().values()) == 47
 
 
 @pytest.fixture
@@ -168,27 +167,26 @@ def test_nothing_is_read_to_draw_what_was_collected_already(own: Path, reads: li
 def test_a_second_pass_keeps_the_details_of_who_broke_a_promise_later_than_all_others(
     race: Path, monkeypatch: pytest.MonkeyPatch, reads: list[Path]
 ) -> None:
-    monkeypatch.setattr(collection, "TASK_INSTANCES", 10)
+    monkeypatch.setattr(module_of_survey, "TASK_INSTANCES", 10)
     found = surveyed(race)
     assert len(reads) == 2
     assert len(found.violating) == 45
-    assert set(found.collection.tracks) == set(found.violating)
-    assert found.collection.left_out == 2
+    assert set(found.tracks) == set(found.violating)
+    assert found.left_out == 2
 
 
 def test_the_steps_of_a_long_history_are_as_many_as_of_a_short_one(own: Path) -> None:
     """Whatever the steps, everybody is counted, and within a step of when it was."""
     header, events = read(own / HISTORY)
-    collector = Collector(header)
-    last = 0.0
+    judge, surveyor = Judge(header), Surveyor(header)
     for event in events:
-        collector.feed(replace(event, t=event.t * 1000))
-        last = event.t * 1000
-    found = collector.finish(set(), last)
+        surveyor.feed(replace(event, t=event.t * 1000), judge.feed(event))
+    survey = surveyor.conclude(judge.conclude())
+    last, found = survey.end, survey.summary
     assert BINS / 2 <= last / found.step < BINS
     assert {len(bins) for bins in found.states.values()} == {BINS}
     assert sum(bins[-1] for bins in found.in_state().values()) == 47
-    whole = surveyed(own).collection
+    whole = surveyed(own).summary
     assert {name: sum(bins) for name, bins in found.decisions.items()} == {
         name: sum(bins) for name, bins in whole.decisions.items()
     }

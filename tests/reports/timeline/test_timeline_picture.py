@@ -1,6 +1,5 @@
 """The still picture of a witness, and the drawing for a terminal."""
 
-import io
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from rich.console import Console
 
 from oracle.verdict import Judgement
 from reports import timeline
-from reports.commands.timeline import LINES, witness_text
+from reports.commands.timeline import LINES, witness_lines
 from reports.timeline.picture import draw
 from reports.timeline.scene import DEEDS, ROW, Scene, chosen, stage
 from reports.timeline.survey import Survey, surveyed
@@ -115,20 +113,20 @@ def test_every_kind_of_violation_can_be_staged(history: Path) -> None:
     if chosen(found.judgement) is not None:
         scene = staged(found.judgement)
         assert 0 < len(scene.lines) <= DEEDS
-        assert len(printed(found).splitlines()) <= LINES + 2 + DEEDS
-
-
-def printed(found: Survey) -> str:
-    """Return what a pipe gets of a witness."""
-    console = Console(file=io.StringIO(), width=200)
-    with console.capture() as capture:
-        console.print(witness_text(found))
-    return capture.get()
+        assert len(witness_lines(found)) <= LINES + 2 + DEEDS
 
 
 def test_the_terminal_draws_who_reached_for_the_row(found: Survey) -> None:
-    told = printed(found)
+    told = "\n".join(witness_lines(found))
     assert "SCHEDULED 1" in told
     (line,) = [line for line in told.splitlines() if "x unique-try" in line]
     assert re.search(r"SCHEDULED 2  <- +\* ", line)
     assert told.isascii()
+    assert not re.search(r" $", told, re.MULTILINE)
+
+
+def test_a_terminal_shows_the_broken_promise_in_colour(found: Survey) -> None:
+    coloured = witness_lines(found, colour=True)
+    (line,) = [line for line in coloured if "x unique-try" in line]
+    assert "\x1b[" in line
+    assert re.sub(r"\x1b\[[\d;]*m", "", line).rstrip() in witness_lines(found)

@@ -96,7 +96,7 @@ def rules(minimum_tests: int) -> list[Raw]:
 
 
 def read(ran: node.Ran, tests: int) -> tuple[Answer, str]:
-    """Read Allure's answer: its exit code alone does not tell a crash from a failed gate."""
+    """Read Allure's answer: its exit code alone does not distinguish a crash from a failed gate."""
     if ran.code == 0:
         return "pass", f"Allure's quality gate holds for {tests} tests"
     broken = {found["id"]: found["message"] for found in _BROKEN_RULE.finditer(ran.output)}
