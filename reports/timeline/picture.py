@@ -158,7 +158,7 @@ class _Canvas:
         for place, words in enumerate(lines):
             text = f"✖ {words}" if place == 0 else words
             below = y + 0.3 + FOOT * place
-            bold = {"fontweight": "bold", "color": palette.VIOLATION}
+            bold: dict[str, Any] = {"fontweight": "bold", "color": palette.VIOLATION}
             self.axes.text(0.15, below, text, fontsize=10, **bold)
 
     def _box(self, line: PlacedDeed, text: Sequence[str], y: float, tall: float) -> None:
