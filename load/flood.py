@@ -179,10 +179,10 @@ def _check(asked: Asked, base_url: str) -> None:
         "a flood needs at least one DAG": not all(asked.dag_ids) or not asked.dag_ids,
         "DAG ids and prefix may not hold a comma": ","
         in "".join((*asked.dag_ids, asked.run_prefix)),
-        f"{asked.runs} runs are no flood": asked.runs < 1,
-        f"a rate of {asked.rate:g} runs a second is none": not 0 < asked.rate < math.inf,
-        f"{asked.users} users cannot be": asked.users < 0,
-        f"{asked.workers} workers cannot be": asked.workers < 0,
+        f"it needs at least one run, not {asked.runs}": asked.runs < 1,
+        f"a rate of {asked.rate:g} runs a second is not valid": not 0 < asked.rate < math.inf,
+        f"the number of users cannot be {asked.users}": asked.users < 0,
+        f"the number of workers cannot be {asked.workers}": asked.workers < 0,
         "the API server's URL is not http://HOST:PORT": (
             url.scheme not in ("http", "https") or not url.hostname or "@" in url.netloc
         ),

@@ -60,12 +60,9 @@ def _asked(options: Any) -> Asked:
     workers = options.processes or 0
     return Asked(
         dag_ids=tuple(filter(None, options.dags.split(","))),
-        runs=options.runs,
-        rate=options.rate,
         users=max(0, (options.num_users or 1) - max(1, workers)),
-        seed=options.seed,
-        run_prefix=options.run_prefix,
         workers=workers,
+        **{name: getattr(options, name) for name in ("runs", "rate", "seed", "run_prefix")},
     )
 
 

@@ -11,8 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from reports.metrics import Metrics, metrics_of
 from reports.records import TestRecord
 from reports.statistics import Interval, Statistic, bootstrap_ratio, figure
@@ -31,37 +29,9 @@ class Load(NamedTuple):
     task_instances: int
 
 
-class FigureChange(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure of two releases; `base` and `new` in `unit`, None where there was no run.
+class Measure(NamedTuple):
+    """A figure of a run, and which way is the good one."""
 
-    `ratio` is new / base with its interval, None where it is not known: `reason` says why.
-    `bigger_is_better` tells which way is the good one.
-    """
-
-    metric: str
-    unit: str
-    test: str
-    lab: str
-    schedulers: int
-    task_instances: int
-    base: float | None
-    new: float | None
-    base_runs: int
-    new_runs: int
-    ratio: Interval | None
-    reason: str = ""
-    bigger_is_better: bool = False
-
-    def text(self) -> str:
-        """Say it: "lag p95: 0.61 s, was 0.55 s (x 1.11, 0.98 to 1.25)"."""
-        if self.ratio is None:
-            return f"{self.metric}: cannot tell, {self.reason}"
-        low, estimate, high = self.ratio.low, self.ratio.estimate, self.ratio.high
-        seen = f"{self.new:.3g} {self.unit}, was {self.base:.3g} {self.unit}"
-        return f"{self.metric}: {seen} (x {estimate:.2f}, {low:.2f} to {high:.2f})"
-
-
-class _Measure(NamedTuple):
     name: str
     unit: str
     samples: Callable[[Metrics], list[float]]
@@ -69,11 +39,36 @@ class _Measure(NamedTuple):
     bigger_is_better: bool = False
 
 
+class FigureChange(NamedTuple):
+    """One figure of two releases; `base` and `new` are None where there was no run.
+
+    `ratio` is new / base with its interval, None where it is not known: `reason` says why.
+    """
+
+    measure: Measure
+    load: Load
+    base: float | None
+    new: float | None
+    base_runs: int
+    new_runs: int
+    ratio: Interval | None
+    reason: str = ""
+
+    def text(self) -> str:
+        """Say it: "lag p95: 0.61 s, was 0.55 s (x 1.11, 0.98 to 1.25)"."""
+        if self.ratio is None:
+            return f"{self.measure.name}: cannot tell, {self.reason}"
+        unit = self.measure.unit
+        low, estimate, high = self.ratio.low, self.ratio.estimate, self.ratio.high
+        seen = f"{self.new:.3g} {unit}, was {self.base:.3g} {unit}"
+        return f"{self.measure.name}: {seen} (x {estimate:.2f}, {low:.2f} to {high:.2f})"
+
+
 _MEASURES = (
-    _Measure("lag p50", "s", lambda metrics: metrics.lag, "p50"),
-    _Measure("lag p95", "s", lambda metrics: metrics.lag, "p95"),
-    _Measure("throughput", "TIs/s", lambda metrics: [metrics.throughput], "mean", True),
-    _Measure("makespan", "s", lambda metrics: [metrics.makespan], "mean"),
+    Measure("lag p50", "s", lambda metrics: metrics.lag, "p50"),
+    Measure("lag p95", "s", lambda metrics: metrics.lag, "p95"),
+    Measure("throughput", "TIs/s", lambda metrics: [metrics.throughput], "mean", True),
+    Measure("makespan", "s", lambda metrics: [metrics.makespan], "mean"),
 )
 
 _Groups = Mapping[Load, Sequence[Metrics]]
@@ -111,7 +106,7 @@ def _by_load(tests: Iterable[TestRecord]) -> _Groups:
 
 
 def _change(
-    measure: _Measure,
+    measure: Measure,
     load: Load,
     base: Sequence[Metrics],
     new: Sequence[Metrics],
@@ -126,21 +121,8 @@ def _change(
         reason = f"{len(base)} and {len(new)} whole runs, {LEAST_RUNS} of each are needed"
     elif ratio is None:
         reason = "nothing was measured"
-    return FigureChange(
-        metric=measure.name,
-        unit=measure.unit,
-        test=load.test,
-        lab=load.lab,
-        schedulers=load.schedulers,
-        task_instances=load.task_instances,
-        base=_figure(before, measure.statistic),
-        new=_figure(after, measure.statistic),
-        base_runs=len(base),
-        new_runs=len(new),
-        ratio=ratio,
-        reason=reason,
-        bigger_is_better=measure.bigger_is_better,
-    )
+    figures = (_figure(before, measure.statistic), _figure(after, measure.statistic))
+    return FigureChange(measure, load, *figures, len(base), len(new), ratio, reason)
 
 
 def _figure(runs: Sequence[Sequence[float]], statistic: Statistic) -> float | None:

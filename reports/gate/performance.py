@@ -46,7 +46,7 @@ def _nothing(build: Build, why: str, wanted: Performance) -> Row:
 
 
 def _why_none(changes: list[FigureChange], base: Build) -> str:
-    reasons = sorted({f"{each.test}: {each.reason}" for each in changes})
+    reasons = sorted({f"{each.load.test}: {each.reason}" for each in changes})
     what = reasons[0] if reasons else "no figures were left"
     more = f", and {len(reasons) - 1} others" if len(reasons) > 1 else ""
     return f"with Airflow {base.label}: {what}{more}"
@@ -84,13 +84,14 @@ def _last_release(build: Build, valid: _Valid, against: str) -> Build | None:
 
 def _judged(change: FigureChange, build: Build, base: Build, wanted: Performance) -> Row:
     assert change.ratio is not None
-    low, high = _slowdown(change.ratio, change.bigger_is_better)
-    allowed = _tolerance(change.metric, wanted.tolerance)
-    where = environment(build.label, change.lab, change.schedulers)
-    subject = f"{change.metric} of {change.test} on {where}"
+    load = change.load
+    low, high = _slowdown(change.ratio, change.measure.bigger_is_better)
+    allowed = _tolerance(change.measure.name, wanted.tolerance)
+    where = environment(build.label, load.lab, load.schedulers)
+    subject = f"{change.measure.name} of {load.test} on {where}"
     text = (
         f"{change.text().partition(': ')[2]} against Airflow {base.label}, "
-        f"{change.base_runs} and {change.new_runs} runs of {change.task_instances} task instances"
+        f"{change.base_runs} and {change.new_runs} runs of {load.task_instances} task instances"
     )
     limit = f"{allowed:g} times slower is tolerated"
     if low > allowed:

@@ -22,20 +22,20 @@ from reports.timeline.scene import PlacedDeed, Scene, chosen, shortened, stage
 from reports.timeline.survey import Survey
 
 WIDE, LINE, PAD = 2.55, 0.17, 0.13
-"""Inches: a column, a line of text, the space around a step."""
+"""Inches: a column, a line of text, the space around a deed."""
 
 MARGIN, TITLE, HEADS, FOOT = 0.85, 0.22, 0.78, 0.2
-"""Inches: left of the columns, a line of the title, between it and the first step, a line of the
+"""Inches: left of the columns, a line of the title, between it and the first deed, a line of the
 promise below."""
 
 LEGEND = 2.9
 """Inches that the legend takes, right of the title or, where that is too long, below it."""
 
 BOX, ROW = 0.92, 0.64
-"""Parts of a column's width that a step's box, and the row, take."""
+"""Parts of a column's width that a deed's box, and the row, take."""
 
 LETTERS, HEADING, PER_INCH, BOLD_PER_INCH = 29, 26, 11.5, 8.2
-"""Letters: of a step's text beside one another, of a heading, of the promise and of the title in an
+"""Letters: of a deed's text beside one another, of a heading, of the promise and of the title in an
 inch."""
 
 SOFT, RULE, EDGE = "#4A5563", "#C6CED7", "#7F8A96"
@@ -141,7 +141,7 @@ class _Canvas:
             self.axes.text(x, y, "under a fault, or held", color=SOFT)
 
     def line(self, line: PlacedDeed, text: Sequence[str], y: float, tall: float) -> None:
-        """Paint one step: when, the row after it, and in its actor's column what was done."""
+        """Paint one deed: when, the row after it, and in its actor's column what was done."""
         if line.deed.broke:
             self._rectangle(0, y, self.width, tall, fc=palette.VIOLATION, alpha=0.1)
         self.axes.text(0.12, y + tall / 2, f"{line.t:.3f} s", va="center", color=SOFT)
@@ -158,9 +158,8 @@ class _Canvas:
         for place, words in enumerate(lines):
             text = f"✖ {words}" if place == 0 else words
             below = y + 0.3 + FOOT * place
-            self.axes.text(
-                0.15, below, text, fontsize=10, fontweight="bold", color=palette.VIOLATION
-            )
+            bold: dict[str, Any] = {"fontweight": "bold", "color": palette.VIOLATION}
+            self.axes.text(0.15, below, text, fontsize=10, **bold)
 
     def _box(self, line: PlacedDeed, text: Sequence[str], y: float, tall: float) -> None:
         broke = bool(line.deed.broke)
@@ -178,7 +177,7 @@ class _Canvas:
             drawn.set_color(palette.VIOLATION if marked else palette.DARK_INK)
 
     def _row(self, line: PlacedDeed, y: float, tall: float) -> None:
-        """Paint the row's state after a step as a piece of its column; name it if it changed."""
+        """Paint the row's state after a deed as a piece of its column; name it if it changed."""
         colour = palette.of("row", line.state) if line.state else "#FFFFFF"
         x = _middle(self.scene.row)
         self._rectangle(x - WIDE * ROW / 2, y - 0.005, WIDE * ROW, tall + 0.01, fc=colour, zorder=2)

@@ -124,7 +124,7 @@ def _actor(deed: Deed) -> str:
 
 
 def _lines(story: Story, acts: list[Deed], columns: tuple[str, ...]) -> list[PlacedDeed]:
-    """Place the deeds; a process that changes a row was let through its hold, told or not."""
+    """Place the deeds; a process that changes a row was released, whether that is shown or not."""
     state, try_number = _before(story, acts)
     begun = acts[0].event.t if acts else 0.0
     held = _held_from_the_start(acts, columns)
@@ -150,15 +150,11 @@ def _lines(story: Story, acts: list[Deed], columns: tuple[str, ...]) -> list[Pla
 
 def _held_from_the_start(acts: list[Deed], columns: tuple[str, ...]) -> set[tuple[int, str]]:
     """Find who is let go in this piece, and from what, without having been stopped in it."""
-    seen: set[tuple[int, str]] = set()
-    held: set[tuple[int, str]] = set()
+    first: dict[tuple[int, str], str] = {}
     for deed in acts:
         if isinstance(deed.event, HoldEvent | FaultEvent):
-            stop = columns.index(_actor(deed)), deed.event.name
-            if stop not in seen and deed.event.op in ("release", "end"):
-                held.add(stop)
-            seen.add(stop)
-    return held
+            first.setdefault((columns.index(_actor(deed)), deed.event.name), deed.event.op)
+    return {stop for stop, op in first.items() if op in ("release", "end")}
 
 
 def _before(story: Story, acts: list[Deed]) -> tuple[str, int | None]:

@@ -32,7 +32,7 @@ class Drawing {
     for (const mark of track.marks) {
       const place = layout.places.get(mark.lane);
       const [marker, color, size = 12] = MARKERS[mark.kind] || MARKERS.row;
-      if (place) columns.marks.push({ x: mark.t, y: place.y, marker, color, size, ...told(mark) });
+      if (place) columns.marks.push({ x: mark.t, y: place.y, marker, color, size, ...said(mark) });
     }
     columns.marks.sort((one, other) => one.size - other.size);
     const row = layout.places.get("row");
@@ -40,7 +40,7 @@ class Drawing {
     this.fill(columns, layout);
   }
 
-  /** Draw several, a lane each; who did it is told by pointing at a span. */
+  /** Draw several, a lane each; who did it is seen by pointing at a span. */
   together(tracks) {
     const layout = lanesTogether(tracks, this.facts);
     this.layOut(layout);
@@ -167,7 +167,7 @@ class Drawing {
   }
 }
 
-function told({ t, who, what, more }) {
+function said({ t, who, what, more }) {
   return { who, what, when: seconds(t), more };
 }
 

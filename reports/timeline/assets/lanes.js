@@ -36,7 +36,7 @@ function disturbanceLanes(facts) {
   return [...found].slice(0, 8);
 }
 
-/** Violations at one moment are told in one line; each moment has a line of its own. */
+/** Violations at one moment share a line; each moment has a line of its own. */
 function promisesOf(violations) {
   const moments = new Map();
   for (const { t, invariant, message } of violations) {

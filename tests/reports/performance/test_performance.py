@@ -47,21 +47,21 @@ def release(tmp_path: Path) -> Release:
 
 
 def by_metric(changes: list[FigureChange]) -> dict[str, FigureChange]:
-    return {change.metric: change for change in changes}
+    return {change.measure.name: change for change in changes}
 
 
 def worse(change: FigureChange) -> bool:
     """Say whether a figure has become worse beyond doubt, at the confidence that was asked for."""
     if change.ratio is None:
         return False
-    return change.ratio.high < 1 if change.bigger_is_better else change.ratio.low > 1
+    return change.ratio.high < 1 if change.measure.bigger_is_better else change.ratio.low > 1
 
 
 def better(change: FigureChange) -> bool:
     """Say whether it has become better beyond doubt."""
     if change.ratio is None:
         return False
-    return change.ratio.low > 1 if change.bigger_is_better else change.ratio.high < 1
+    return change.ratio.low > 1 if change.measure.bigger_is_better else change.ratio.high < 1
 
 
 def test_a_slower_release_is_worse_in_every_figure(release: Release) -> None:
