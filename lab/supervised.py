@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import kubernetes
 import requests
-from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
 from common.waiting import until
@@ -22,15 +21,12 @@ from lab.undo import Undo
 class SupervisedLab(Lab):
     """A running lab, found by its folder; any process may hold one."""
 
-    kind: str
     pace: float = 1.0
-    workers: str
     unidentified: str = ""
     release: str = ""
     neighbours: tuple[str, ...] = ()
     not_covered: tuple[str, ...] = ()
     worker_pods: str = WORKERS
-    namespace: str
     clean_seconds: ClassVar[float] = 30.0
 
     def __init__(self, directory: Path) -> None:
@@ -60,17 +56,6 @@ class SupervisedLab(Lab):
     def name_of(self, client: str) -> str:
         """Return the process of a database session: here it is what the session calls itself."""
         return client
-
-    def dsn(self) -> str:
-        """Return libpq conninfo of the metadata database, as its ordinary owner, past the proxy."""
-        return make_conninfo(
-            host="127.0.0.1",
-            port=self.endpoints["postgres"],
-            user="airflow",
-            dbname="airflow",
-            password=self.endpoints["password"],
-            application_name="ha-chaos",
-        )
 
     def kubernetes(self) -> Any:
         """Return a `kubernetes.client.CoreV1Api` for the lab's Kubernetes API."""
