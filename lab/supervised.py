@@ -21,12 +21,15 @@ from lab.undo import Undo
 class SupervisedLab(Lab):
     """A running lab, found by its folder; any process may hold one."""
 
+    kind: str
     pace: float = 1.0
+    workers: str
     unidentified: str = ""
     release: str = ""
     neighbours: tuple[str, ...] = ()
     not_covered: tuple[str, ...] = ()
     worker_pods: str = WORKERS
+    namespace: str
     clean_seconds: ClassVar[float] = 30.0
 
     def __init__(self, directory: Path) -> None:
