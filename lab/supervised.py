@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import kubernetes
 import requests
+from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
 from common.waiting import until
@@ -59,6 +60,17 @@ class SupervisedLab(Lab):
     def name_of(self, client: str) -> str:
         """Return the process of a database session: here it is what the session calls itself."""
         return client
+
+    def dsn(self) -> str:
+        """Return libpq conninfo of the metadata database, as its ordinary owner, past the proxy."""
+        return make_conninfo(
+            host="127.0.0.1",
+            port=self.endpoints["postgres"],
+            user="airflow",
+            dbname="airflow",
+            password=self.endpoints["password"],
+            application_name="ha-chaos",
+        )
 
     def kubernetes(self) -> Any:
         """Return a `kubernetes.client.CoreV1Api` for the lab's Kubernetes API."""

@@ -3,13 +3,11 @@
 from pathlib import Path
 
 import psutil
-from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
 from common.spawn import is_same_process
 from lab.base import ProcessEnd
 from lab.embedded.components import NAMESPACE
-from lab.embedded.postgres import DATABASE, OWNER
 from lab.ending import ask
 from lab.kubelet.kubelet import write_start_delay
 from lab.ready import live_schedulers
@@ -68,17 +66,6 @@ class EmbeddedLab(SupervisedLab):
     def node_of(self, process: str) -> str:
         """Refuse: there are no nodes here."""
         raise UserError(f"{process} is on no node: {self.lacks('node')}.")
-
-    def dsn(self) -> str:
-        """Return libpq conninfo of the metadata database, as its ordinary owner, past the proxy."""
-        return make_conninfo(
-            host="127.0.0.1",
-            port=self.endpoints["postgres"],
-            user=OWNER,
-            dbname=DATABASE,
-            password=self.endpoints["password"],
-            application_name="ha-chaos",
-        )
 
     def pause(self, process: str) -> None:
         """Freeze one process (SIGSTOP on all of its processes) until `resume`."""

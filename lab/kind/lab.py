@@ -4,7 +4,6 @@ import time
 from contextlib import AbstractContextManager
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
 from lab.kind import lease
@@ -42,17 +41,6 @@ class KindLab(ReleaseLab):
         if power == "netem" and not Node(self.node_of(self.process("scheduler"))).has_netem():
             return NO_NETEM
         return None
-
-    def dsn(self) -> str:
-        """Return libpq conninfo of the metadata database, as its ordinary owner, past the proxy."""
-        return make_conninfo(
-            host="127.0.0.1",
-            port=self.endpoints["postgres"],
-            user="airflow",
-            dbname="airflow",
-            password=self.endpoints["password"],
-            application_name="ha-chaos",
-        )
 
     def pause(self, process: str) -> None:
         """Freeze one process by the freezer of its container's cgroup, through the node."""
