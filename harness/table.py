@@ -3,13 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from io import StringIO
 
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Column
+from rich.cells import cell_len, set_cell_size
 from rich.table import Table as RichTable
 from rich.text import Text
+
+from reports.terminal import UNLIMITED, grid, rendered
 
 _STYLES = {
     **dict.fromkeys(("valid", "passed"), "green"),
@@ -19,8 +18,6 @@ _STYLES = {
 _GAP = 2
 _NARROWEST = 16
 _MANY = 3
-_UNLIMITED = 10_000
-"""Columns of an output that is no terminal: nothing is cut there."""
 
 
 @dataclass(frozen=True)
@@ -50,22 +47,13 @@ class Table:
 
     def render(self, width: int | None, *, colour: bool) -> str:
         """Return the table, and why what is not known is not; `width` None for no terminal."""
-        width = width or _UNLIMITED
-        output = StringIO()
-        console = Console(
-            file=output,
-            width=width,
-            height=1,
-            force_terminal=colour,
-            color_system="standard" if colour else None,
-        )
-        for columns in self._blocks(width):
-            console.print(self._block(columns))
+        width = width or UNLIMITED
+        blocks = self._blocks(width)
+        text = "".join(rendered(self._block(each), colour=colour, width=width) for each in blocks)
+        lines = [*self._reasons()]
         if any(cell and cell.count for cells in self._rows.values() for cell in cells):
-            console.print("(violations/task instances)", highlight=False)
-        for line in self._reasons():
-            console.print(Text(line), no_wrap=True, overflow="ellipsis")
-        return "".join(f"{line.rstrip()}\n" for line in output.getvalue().splitlines())
+            lines.insert(0, "(violations/task instances)")
+        return text + "".join(f"{_clipped(line, width)}\n" for line in lines)
 
     def _blocks(self, width: int) -> Iterator[list[int]]:
         """Divide the columns into as many tables, one below the other, as the width asks for."""
@@ -88,15 +76,11 @@ class Table:
     def _block(self, columns: list[int]) -> RichTable:
         """Lay out some columns; what has not enough room is broken, and nothing is left out."""
         single = len(self._columns) == 1
-        table = RichTable(
-            Column(overflow="fold"),
-            *(Column(Text(self._columns[column]), no_wrap=True) for column in columns),
-            box=None,
-            padding=(0, _GAP, 0, 0),
-            pad_edge=False,
-            header_style="",
-            show_header=not single,
-        )
+        table = grid(_GAP)
+        table.show_header, table.header_style = not single, ""
+        table.add_column(overflow="fold")
+        for column in columns:
+            table.add_column(Text(self._columns[column]), no_wrap=True)
         for test, cells in self._rows.items():
             broken = (Text(cell.broken) for cell in cells if cell and single)
             table.add_row(Text(test), *(_text(cells[column]) for column in columns), *broken)
@@ -115,6 +99,10 @@ class Table:
                 yield f"{word}, {len(tests)} of them: {reason}"
             else:
                 yield from (f"{word}: {test}: {reason}" for test in tests)
+
+
+def _clipped(line: str, width: int) -> str:
+    return line if cell_len(line) <= width else f"{set_cell_size(line, width - 1)}…"
 
 
 def _text(cell: Cell | None) -> Text:
