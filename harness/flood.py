@@ -103,7 +103,7 @@ class Floods:
         """End the flood; UserError, with Airflow's own reason, where it could not take place."""
         if self._reason is None:
             return flood.stop()
-        with self._reason.told():
+        with self._reason.added():
             return flood.stop()
 
     @property

@@ -80,7 +80,7 @@ def _fixtures(item: pytest.Item) -> Collection[str]:
 
 
 class Observation:
-    """Looks on for `seconds`, 0 for without end; `say` tells the terminal how it goes."""
+    """Looks on for `seconds`, 0 for without end; `say` prints how it goes."""
 
     def __init__(self, history: Run, seconds: float, say: Say) -> None:
         self._history = history

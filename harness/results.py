@@ -124,7 +124,7 @@ def _state_end(result: TestResult, end: Ended) -> None:
     """Say in one line why a test did not pass; the witness, or what was raised, is its trace.
 
     Allure takes the newest result of a test for the present one: a later attempt that passed is
-    therefore told as bad as the worst before it.
+    therefore shown as bad as the worst before it.
     """
     result.status = _STATUS.get(end.outcome, result.status)
     if end.outcome == "passed" and not end.reason:

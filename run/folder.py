@@ -43,7 +43,7 @@ def attempt_folder(wanted: Path) -> Path:
 def attempts(folder: Path) -> list[Path]:
     """Return the folders of all attempts at the test of one of them, as `attempt_folder` made them.
 
-    Which of them ends in a number of its own, the first tells: a version ends in one as well.
+    A version ends in a number as well: the first folder shows which number is an attempt's.
     """
     base = folder
     name, _, number = folder.name.rpartition(".")

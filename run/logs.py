@@ -75,7 +75,7 @@ class OwnReason:
         self._sizes = {path: path.stat().st_size if path.exists() else 0 for path in logs}
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def added(self) -> Iterator[None]:
         """Add to a UserError about a 5xx, which leaves the block, the exception that was logged."""
         try:
             yield

@@ -129,7 +129,7 @@ class Performer:
     def _trigger(self, step: Step) -> None:
         name = step.options.get("as", "")
         run_id = self._run_ids[name] = f"{self._run_id}-{name}".rstrip("-")
-        with OwnReason(self._run.lab, self._run.secrets).told():
+        with OwnReason(self._run.lab, self._run.secrets).added():
             self._run.lab.api.trigger(step.target, run_id)
 
     def _wait(self, step: Step) -> None:

@@ -30,7 +30,7 @@ def reason(log: Path, *secrets: str) -> OwnReason:
 def failed(own: OwnReason, log: Path, message: str) -> str:
     with log.open("a") as file:
         file.write(TRACE)
-    with pytest.raises(UserError) as caught, own.told():
+    with pytest.raises(UserError) as caught, own.added():
         raise UserError(message, "Look.")
     return str(caught.value)
 
@@ -51,5 +51,5 @@ def test_what_is_no_failure_of_the_servers_is_left_as_it_is(log: Path) -> None:
 
 def test_what_was_logged_before_is_no_reason(log: Path) -> None:
     own = reason(log)
-    with pytest.raises(UserError, match=r"^It answered 500\.$"), own.told():
+    with pytest.raises(UserError, match=r"^It answered 500\.$"), own.added():
         raise UserError("It answered 500.")
