@@ -1,12 +1,55 @@
-"""What is put into a lab's namespace beside the chart's own: Postgres, the proxy, DAGs, secrets."""
+"""A lab's namespace on a kind cluster: what it is called, what stands in it, how it goes.
 
+Beside what the chart makes of Airflow, these are Postgres, the proxy, the DAGs and the secrets.
+"""
+
+import logging
 from pathlib import Path
 from typing import Any
 
-from common.paths import PROJECT
-from lab.kind.helm import command
-from lab.kube import names
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
+from common.errors import UserError
+from common.paths import PROJECT
+from common.waiting import until
+from lab.kind.helm.values import dag_files
+from lab.kube.client import core_v1
+
+log = logging.getLogger(__name__)
+
+MANAGED_BY = {"app.kubernetes.io/managed-by": "airflow-ha-chaos"}
+POSTGRES = "ha-chaos-postgres"
+PROXY = "ha-chaos-dbproxy"
+WORKER = "ha-chaos-worker"
+START_DELAY = "start_delay"
+POSTGRES_PORT = 5432
+CONTROL_PORT = 8474
+
+_DAGS = "ha-chaos-dags"
+_PROXY_CODE = "ha-chaos-dbproxy-code"
+_METADATA = "ha-chaos-metadata"
+_LEDGER = "ha-chaos-ledger"
+_PGBOUNCER = "ha-chaos-pgbouncer"
+_PGBOUNCER_PORT = 6543
+_POOL = 200
+_PGBOUNCER_INI = f"""\
+[databases]
+airflow = host={POSTGRES} port={POSTGRES_PORT} dbname=airflow pool_size={_POOL}
+
+[pgbouncer]
+pool_mode = session
+listen_addr = *
+listen_port = {_PGBOUNCER_PORT}
+auth_type = scram-sha-256
+auth_file = /etc/pgbouncer/users.txt
+stats_users = airflow
+ignore_startup_parameters = extra_float_digits
+max_client_conn = 1000
+server_tls_sslmode = disable
+"""
+
+_GONE = 404
 _PROXY_FILES = ("lab/dbproxy/__init__.py", "lab/dbproxy/__main__.py", "lab/dbproxy/link.py")
 _PROXY_HOME = "/opt/ha-chaos"
 
@@ -14,52 +57,59 @@ Manifest = dict[str, Any]
 
 
 def _labels(app: str) -> dict[str, str]:
-    return {"app": app, **names.MANAGED_BY}
+    return {"app": app, **MANAGED_BY}
+
+
+def namespace_of(directory: Path) -> str:
+    """Return the namespace of the lab in a folder: it can be told when nothing else is known."""
+    return f"ha-chaos-{directory.name.rsplit('-', 1)[1]}"
 
 
 def namespace(name: str) -> Manifest:
     """Return the lab's namespace."""
-    return {"metadata": {"name": name, "labels": dict(names.MANAGED_BY)}}
-
-
-def dag_files() -> dict[str, str]:
-    """Return the files that Airflow must find in its DAG folder, by name."""
-    return {name: (PROJECT / "dags" / name).read_text() for name in command.dag_files()}
+    return {"metadata": {"name": name, "labels": dict(MANAGED_BY)}}
 
 
 def config_maps() -> list[Manifest]:
     """Return the ConfigMaps: DAGs, the proxy's code, and what worker pods look up."""
-    code = {Path(name).name: (PROJECT / name).read_text() for name in _PROXY_FILES}
     maps = {
-        names.DAGS: dag_files(),
-        names.PROXY_CODE: code,
-        names.WORKER: {names.START_DELAY: "0"},
+        _DAGS: {name: (PROJECT / "dags" / name).read_text() for name in dag_files()},
+        _PROXY_CODE: {Path(name).name: (PROJECT / name).read_text() for name in _PROXY_FILES},
+        WORKER: {START_DELAY: "0"},
     }
     return [{"metadata": {"name": name}, "data": data} for name, data in maps.items()]
 
 
-def secrets(password: str, superuser_password: str) -> list[Manifest]:
-    """Return the Secrets; no password stands anywhere else.
+def secrets(password: str, superuser_password: str, *, pgbouncer: bool) -> list[Manifest]:
+    """Return the Secrets, those of the layer `pgbouncer` too; no password stands anywhere else.
 
     The ledger goes straight to Postgres: what cuts or slows Airflow's links must not touch the
     witness of it.
     """
-    place = f"airflow:{password}@{names.PROXY}:{names.POSTGRES_PORT}/airflow"
-    ledger = (
-        f"host={names.POSTGRES} port={names.POSTGRES_PORT} dbname=airflow user=airflow "
-        f"password={password}"
-    )
+    place = f"airflow:{password}@{PROXY}:{POSTGRES_PORT}/airflow"
+    ledger = f"host={POSTGRES} port={POSTGRES_PORT} dbname=airflow user=airflow password={password}"
     contents = {
-        names.METADATA: {"connection": f"postgresql://{place}"},
-        names.LEDGER: {"dsn": ledger},
-        names.POSTGRES: {"password": superuser_password},
+        _METADATA: {"connection": f"postgresql://{place}"},
+        _LEDGER: {"dsn": ledger},
+        POSTGRES: {"password": superuser_password},
     }
-    return [secret(name, data) for name, data in contents.items()]
+    if pgbouncer:
+        contents |= _pgbouncer_secrets(password)
+    return [{"metadata": {"name": name}, "stringData": data} for name, data in contents.items()]
 
 
-def secret(name: str, data: dict[str, str]) -> Manifest:
-    """Return one Secret."""
-    return {"metadata": {"name": name}, "stringData": data}
+def _pgbouncer_secrets(password: str) -> dict[str, dict[str, str]]:
+    """Return the contents of the Secrets of PgBouncer in front of our PostgreSQL, by name.
+
+    Session pooling, for holds and faults count on a session being one process'. The pool is as
+    large as all of Airflow's pools together: a client that waited for a server session would be
+    held by the test's own set-up. So PostgreSQL must admit more than `_POOL` connections.
+    """
+    stats = f"postgresql://airflow:{password}@127.0.0.1:{_PGBOUNCER_PORT}/pgbouncer"
+    return {
+        _PGBOUNCER: {"pgbouncer.ini": _PGBOUNCER_INI, "users.txt": f'"airflow" "{password}"\n'},
+        f"{_PGBOUNCER}-stats": {"connection": f"{stats}?sslmode=disable"},
+    }
 
 
 def service(name: str, ports: dict[str, int]) -> Manifest:
@@ -80,7 +130,7 @@ def postgres(image: str) -> Manifest:
     history (oracle.recorder_database); the superuser is not the role that Airflow uses, since
     row-level security does not bind superusers.
     """
-    password = {"secretKeyRef": {"name": names.POSTGRES, "key": "password"}}
+    password = {"secretKeyRef": {"name": POSTGRES, "key": "password"}}
     container = {
         "name": "postgres",
         "image": image,
@@ -93,7 +143,7 @@ def postgres(image: str) -> Manifest:
             {"name": "POSTGRES_PASSWORD", "valueFrom": password},
             {"name": "PGDATA", "value": "/var/lib/postgresql/data/pg"},
         ],
-        "ports": [{"containerPort": names.POSTGRES_PORT}],
+        "ports": [{"containerPort": POSTGRES_PORT}],
         "readinessProbe": {
             "exec": {"command": ["pg_isready", "-h", "127.0.0.1", "-U", "postgres"]},
             "periodSeconds": 1,
@@ -103,35 +153,25 @@ def postgres(image: str) -> Manifest:
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
         "volumeMounts": [{"name": "data", "mountPath": "/var/lib/postgresql/data"}],
     }
-    return {
-        "metadata": {"name": names.POSTGRES, "labels": _labels(names.POSTGRES)},
-        "spec": {
-            "serviceName": names.POSTGRES,
-            "replicas": 1,
-            "selector": {"matchLabels": {"app": names.POSTGRES}},
-            "template": {
-                "metadata": {"labels": _labels(names.POSTGRES)},
-                "spec": {
-                    "containers": [container],
-                    "volumes": [{"name": "data", "emptyDir": {}}],
-                    "terminationGracePeriodSeconds": 2,
-                    "automountServiceAccountToken": False,
-                },
-            },
-        },
-    }
+    volume = {"name": "data", "emptyDir": {}}
+    return _workload(POSTGRES, container, volume, serviceName=POSTGRES)
 
 
-def proxy(image: str, upstream: str) -> Manifest:
-    """Return the latency proxy: our module in Airflow's image, so we need no image of ours."""
+def proxy(image: str, *, release: str = "") -> Manifest:
+    """Return the latency proxy: our module in Airflow's image, so we need no image of ours.
+
+    It leads to Postgres, or to the PgBouncer of a release in front of it.
+    """
+    pooler = f"{release}-pgbouncer:{_PGBOUNCER_PORT}"
+    upstream = pooler if release else f"{POSTGRES}:{POSTGRES_PORT}"
     mounts = [
         {"name": "code", "mountPath": f"{_PROXY_HOME}/{name}", "subPath": Path(name).name}
         for name in _PROXY_FILES
     ]
     command = [
-        *("python3", "-m", "lab.dbproxy", "--listen", f"0.0.0.0:{names.POSTGRES_PORT}"),
+        *("python3", "-m", "lab.dbproxy", "--listen", f"0.0.0.0:{POSTGRES_PORT}"),
         *("--upstream", upstream),
-        *("--control", f"0.0.0.0:{names.CONTROL_PORT}"),
+        *("--control", f"0.0.0.0:{CONTROL_PORT}"),
     ]
     container = {
         "name": "dbproxy",
@@ -142,25 +182,53 @@ def proxy(image: str, upstream: str) -> Manifest:
             {"name": "PYTHONPATH", "value": _PROXY_HOME},
             {"name": "PYTHONUNBUFFERED", "value": "1"},
         ],
-        "ports": [{"containerPort": names.POSTGRES_PORT}, {"containerPort": names.CONTROL_PORT}],
-        "readinessProbe": {"tcpSocket": {"port": names.CONTROL_PORT}, "periodSeconds": 1},
+        "ports": [{"containerPort": POSTGRES_PORT}, {"containerPort": CONTROL_PORT}],
+        "readinessProbe": {"tcpSocket": {"port": CONTROL_PORT}, "periodSeconds": 1},
         "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}},
         "volumeMounts": mounts,
     }
+    volume = {"name": "code", "configMap": {"name": _PROXY_CODE}}
+    return _workload(PROXY, container, volume, strategy={"type": "Recreate"})
+
+
+def _workload(name: str, container: Manifest, volume: Manifest, **how: Any) -> Manifest:
+    """Return one pod of one container and one volume, and what keeps it up."""
+    pod = {
+        "containers": [container],
+        "volumes": [volume],
+        "terminationGracePeriodSeconds": 2,
+        "automountServiceAccountToken": False,
+    }
     return {
-        "metadata": {"name": names.PROXY, "labels": _labels(names.PROXY)},
+        "metadata": {"name": name, "labels": _labels(name)},
         "spec": {
             "replicas": 1,
-            "strategy": {"type": "Recreate"},
-            "selector": {"matchLabels": {"app": names.PROXY}},
-            "template": {
-                "metadata": {"labels": _labels(names.PROXY)},
-                "spec": {
-                    "containers": [container],
-                    "volumes": [{"name": "code", "configMap": {"name": names.PROXY_CODE}}],
-                    "terminationGracePeriodSeconds": 1,
-                    "automountServiceAccountToken": False,
-                },
-            },
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": _labels(name)}, "spec": pod},
+            **how,
         },
     }
+
+
+def remove(kubeconfig: Path, name: str, timeout: float = 120.0) -> None:
+    """Delete a namespace and wait until it is gone; fine when there is none.
+
+    Raises UserError when the cluster does not answer, or it is still there after `timeout` seconds.
+    A namespace without our label is not ours to delete.
+    """
+    try:
+        core = core_v1(kubeconfig)
+        found = core.read_namespace(name, _request_timeout=10)
+        if not MANAGED_BY.items() <= (found.metadata.labels or {}).items():
+            raise UserError(f"Namespace {name} was not made by a lab: it stays.")
+        core.delete_namespace(name, _request_timeout=10)
+        core.delete_collection_namespaced_pod(name, grace_period_seconds=0, _request_timeout=10)
+        until(lambda: not core.read_namespace(name, _request_timeout=10), timeout, interval=0.3)
+    except ApiException as error:
+        if error.status == _GONE:
+            log.info("Namespace %s is gone.", name)
+            return
+        raise UserError(f"Namespace {name} cannot be deleted: {error.reason}.") from error
+    except (HTTPError, OSError) as error:
+        raise UserError(f"The cluster of namespace {name} does not answer: {error}") from error
+    raise UserError(f"Namespace {name} is still there after {timeout:.0f} s.")

@@ -9,11 +9,12 @@ outside, through its node.
 import json
 import select
 import signal
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from common.errors import UserError
+from common.files import last_line
+from common.waiting import Deadline
 from lab.kube.channels import Channels, Refused, open_channels
 from lab.kube.client import Dialer
 
@@ -48,7 +49,7 @@ def run(
     exit code and its last line. `stdin` needs sh and head in the image.
     """
     what = f"{argv[0]} in {pod}"
-    deadline = time.monotonic() + timeout
+    deadline = Deadline(timeout)
     try:
         channels = open_channels(
             Dialer(client),
@@ -67,8 +68,8 @@ def run(
     except OSError as error:
         raise UserError(f"{what}: the cluster does not answer: {error}.") from error
     if failure := _failure(out[_STATUS]):
-        said = (out[_STDERR].strip() or out[_STDOUT].strip()).decode(errors="replace")
-        last = (said.splitlines() or ["it wrote nothing"])[-1][:300]
+        output = (out[_STDERR].strip() or out[_STDOUT]).decode(errors="replace")
+        last = last_line(output, "it wrote nothing")[:300]
         raise UserError(f"{what} failed ({failure}): {last}")
     return out[_STDOUT].decode(errors="replace")
 
@@ -107,7 +108,7 @@ def _query(
     return query + [("command", each) for each in command]
 
 
-def _converse(channels: Channels, stdin: bytes, deadline: float) -> dict[int, bytearray]:
+def _converse(channels: Channels, stdin: bytes, deadline: Deadline) -> dict[int, bytearray]:
     """Feed stdin and gather the rest until the server closes the stream."""
     gathered = {channel: bytearray() for channel in (_STDOUT, _STDERR, _STATUS)}
     rest = memoryview(stdin)
@@ -116,12 +117,11 @@ def _converse(channels: Channels, stdin: bytes, deadline: float) -> dict[int, by
         if rest and not channels.unsent:
             channels.write(_STDIN, bytes(rest[:_CHUNK]))
             rest = rest[_CHUNK:]
-        left = deadline - time.monotonic()
-        if left <= 0:
+        if deadline.passed:
             raise TimeoutError
         poll.register(channels, select.POLLIN | (select.POLLOUT if channels.unsent else 0))
         if not channels.has_more():
-            poll.poll(left * 1000)
+            poll.poll(deadline.left * 1000)
         for channel, data in channels.read():
             if channel in gathered:
                 gathered[channel] += data
@@ -133,9 +133,9 @@ def _failure(status: bytes | bytearray) -> str:
     """Return why a command failed, from the Status at its end; empty when it did not."""
     if not status:
         return "the stream broke off"
-    said = json.loads(status)
-    if said.get("status") == "Success":
+    result = json.loads(status)
+    if result.get("status") == "Success":
         return ""
-    causes = said.get("details", {}).get("causes", ())
+    causes = result.get("details", {}).get("causes", ())
     codes = [cause["message"] for cause in causes if cause.get("reason") == "ExitCode"]
-    return f"exit code {codes[0]}" if codes else str(said.get("message", status))[:300]
+    return f"exit code {codes[0]}" if codes else str(result.get("message", status))[:300]
