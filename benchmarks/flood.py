@@ -21,9 +21,10 @@ from pathlib import Path
 import psutil
 
 from lab.environments import prepare
-from lab.life import AnyLab, start
+from lab.life import start
 from lab.pool import Owner
 from lab.spec import LabSpec
+from lab.supervised import SupervisedLab
 from load.profiles import profile
 from recorder import audit
 from run.run import Run
@@ -33,7 +34,7 @@ OURS = ("kubeapi", "kubelet", "dbproxy", "recorder and judge", "Locust")
 
 
 @contextmanager
-def simulated_lab(airflow: str) -> Iterator[AnyLab]:
+def simulated_lab(airflow: str) -> Iterator[SupervisedLab]:
     """Boot a lab whose workers are simulated."""
     spec = LabSpec(prepare(airflow), kubelet="simulated", env=PROFILE.environment())
     me = Owner.me()
@@ -44,7 +45,7 @@ def simulated_lab(airflow: str) -> Iterator[AnyLab]:
         lab.stop()
 
 
-def flood(lab: AnyLab, folder: Path, seed: int) -> tuple[int, float]:
+def flood(lab: SupervisedLab, folder: Path, seed: int) -> tuple[int, float]:
     """Flood a lab; return how many task instances there were, and the seconds it took."""
     begun = time.monotonic()
     with PROFILE.flood(lab.api.base_url, folder, seed) as going:
@@ -67,7 +68,7 @@ def cpu_seconds(pid: int) -> float:
     return total
 
 
-def spent(lab: AnyLab) -> dict[str, float]:
+def spent(lab: SupervisedLab) -> dict[str, float]:
     """Return the CPU time so far, by part."""
     parts = {name: cpu_seconds(each.pid) for name, each in lab.state.processes.items()}
     mine = psutil.Process().cpu_times()

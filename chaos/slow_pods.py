@@ -6,8 +6,7 @@ from kubernetes.client import ApiException
 
 from chaos.base import Fault, Record
 from common.errors import UserError
-from lab.base import Lab
-from lab.kube.names import WORKERS
+from lab.base import WORKERS, Lab
 
 
 class SlowPods(Fault):

@@ -1,7 +1,8 @@
-"""Files that several processes share: written whole or not at all, made once, under a lock."""
+"""Files that several processes share: written whole or not at all, made once, read at the end."""
 
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +16,12 @@ from common.errors import UserError
 log = logging.getLogger(__name__)
 
 _HOUR = 3600.0
+
+_TAIL = 65_536
+_TAIL_LINES = 80
+_LINE_LENGTH = 300
+# The line of a traceback that names the exception; SQLAlchemy's go on for some lines after it.
+_EXCEPTION = re.compile(r"(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Timeout)\b")
 
 
 @contextmanager
@@ -86,3 +93,32 @@ def made_once(target: Path, make: Callable[[Path], None]) -> Path:
 def last_line(text: str, otherwise: str = "it said nothing") -> str:
     """Return the last line of what a program wrote, which is where it says why it failed."""
     return (text.strip().splitlines() or [otherwise])[-1].strip()
+
+
+def last_words(log: Path) -> str:
+    """Return why a program ended, in one line of its log: the last that names an exception.
+
+    Else the last of all, and nothing where none is. An exception counts only near the end: what
+    came long before was outlived.
+    """
+    lines = _tail(log, 0)[-_TAIL_LINES:]
+    return (_exceptions(lines) or lines or [""])[-1][:_LINE_LENGTH]
+
+
+def last_exception(log: Path, since: int) -> str:
+    """Return the last line that names an exception after the first `since` bytes; or nothing."""
+    return (_exceptions(_tail(log, since)) or [""])[-1][:_LINE_LENGTH]
+
+
+def _tail(log: Path, since: int) -> list[str]:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(since, log.stat().st_size - _TAIL))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _exceptions(lines: list[str]) -> list[str]:
+    return [line for line in lines if _EXCEPTION.match(line)]

@@ -10,8 +10,9 @@ import pytest
 from common.errors import UserError
 from common.paths import PROJECT
 from harness.options_cluster import ClusterOptions, add_cluster_options, read_cluster_options
-from harness.options_kind import KindOptions, add_kind_options, read_kind_options
+from harness.options_kind import add_kind_options, read_kind_options
 from lab.environments import describe, newest
+from lab.kind.provision import Provision
 from lab.pool import default_size
 from reports.sessions import airflows
 from reports.statistics import Sequential
@@ -33,7 +34,7 @@ class Options:
     whole_flood: bool
     flood_workers: int
     flood_runs: int | None
-    kind: KindOptions
+    kind: Provision
     cluster: ClusterOptions | None = None
     until_clear: float | None = None
     confidence: float = 0.95

@@ -10,7 +10,7 @@ from typing import Any
 from harness.outcome import told_broken
 from harness.session import RUNS, Session
 from harness.table import Cell, Table
-from lab import leftovers
+from lab.undo import leftovers
 from reports.records import Ended, SessionRecord
 from reports.store import VERDICT, read_run
 from run.folder import attempts, point, write_json
@@ -133,7 +133,7 @@ def judged(folder: Path) -> list[dict[str, Any]]:
 
 def tell_leftovers(terminal: Any) -> None:
     """Print what could not be taken out of a database, with its command; it matters most."""
-    for line in leftovers.told():
+    for line in leftovers():
         terminal.write(line + "\n", red=True, bold=True)
 
 

@@ -4,21 +4,28 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict
 
 from common import pipe
 from common.errors import UserError
-from lab.choice import found, to_read, to_take_down
-from lab.embedded.last_words import told_end
-from lab.environments import newest, prepare
-from lab.kind import command as tools
-from lab.kind.helm import command as values
-from lab.life import AnyLab, open_lab, start
+from common.paths import PROJECT
+from common.redaction import redact
+from lab.base import ProcessEnd
+from lab.ending import reap, running, take_down
+from lab.environments.pins import newest
+from lab.environments.preparation import prepare
+from lab.kind import tools
+from lab.kind.helm import values
+from lab.life import open_lab, start
 from lab.overrides import ignored, variables
-from lab.reaper import reap
-from lab.spec import KUBELET_MODES, LabSpec, LabState
-from lab.supervised import take_down
+from lab.spec import KUBELET_MODES, LabSpec, read_checkout, read_owner
+from lab.state import LabState
+from lab.supervised import SupervisedLab
 
 _ABOUT = """\
 Keep an embedded lab up: real Airflow daemons with several schedulers, real Postgres, the real
@@ -36,6 +43,85 @@ For labs on a cluster (pytest suites/ --lab kind):
   python -m lab tools                     fetch kind and helm
   python -m lab values --airflow 3.0.6    the Helm values of a lab
 """
+
+
+@dataclass(frozen=True)
+class Found:
+    """A lab that lives; `session` is the pid of the test session that it ends with, 0 for none.
+
+    The cache is shared by all checkouts of a user: `own` is whether ours booted it.
+    """
+
+    directory: Path
+    checkout: str
+    session: int
+
+    @property
+    def name(self) -> str:
+        """Return what it is called: its folder's name."""
+        return self.directory.name
+
+    @property
+    def own(self) -> bool:
+        """Return whether this checkout booted it, or nobody knows which did."""
+        return self.checkout in ("", str(PROJECT))
+
+    @property
+    def whose(self) -> str:
+        """Say whose it is, in words; empty for one of ours that stays."""
+        if self.session:
+            return f"a test session's (process {self.session}), and ends with it"
+        return "" if self.own else f"of the checkout {self.checkout}"
+
+
+def found() -> list[Found]:
+    """Return the labs that live, oldest first."""
+    labs = []
+    for directory in running():
+        try:
+            owner = read_owner(directory)
+            labs.append(Found(directory, read_checkout(directory), owner[0] if owner else 0))
+        except FileNotFoundError:
+            continue
+    return labs
+
+
+def named(labs: Sequence[Found], name: str) -> Found:
+    """Return the lab of that name, or of the only one that begins so; UserError for none."""
+    exact = [lab for lab in labs if lab.name == name]
+    fits = exact or [lab for lab in labs if name and lab.name.startswith(name)]
+    if len(fits) == 1:
+        return fits[0]
+    known = ", ".join(lab.name for lab in fits or labs)
+    fault = f"More than one lab begins with {name!r}" if fits else f"No lab is called {name!r}"
+    raise UserError(f"{fault}.", f"There are: {known}." if known else "No lab is up.")
+
+
+def to_take_down(labs: Sequence[Found], names: Sequence[str], *, every: bool) -> list[Found]:
+    """Return the labs that `down` means: those named, all that stay, or this checkout's own.
+
+    Raises UserError for a name that is not there, and for a lab of a test session.
+    """
+    if not names:
+        return [lab for lab in labs if not lab.session and (every or lab.own)]
+    chosen = [named(labs, name) for name in names]
+    for lab in chosen:
+        if lab.session:
+            raise UserError(f"{lab.name} is {lab.whose}.", "End that session instead.")
+    return chosen
+
+
+def to_read(labs: Sequence[Found], name: str | None) -> Found:
+    """Return the lab whose logs are meant: the one named, or this checkout's newest."""
+    if name is not None:
+        return named(labs, name)
+    own = [lab for lab in labs if lab.own]
+    if not own:
+        hint = "`python -m lab up` boots one."
+        if labs:
+            hint = f"--lab names one of another checkout: {', '.join(lab.name for lab in labs)}."
+        raise UserError("No lab of this checkout is up.", hint)
+    return own[-1]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,7 +183,7 @@ def _up(options: argparse.Namespace) -> int:
     return 0
 
 
-def _describe(lab: AnyLab) -> None:
+def _describe(lab: SupervisedLab) -> None:
     at = lab.endpoints
     print(f"Airflow {lab.airflow.label}, {lab.kind}: {lab.directory}")
     print(f"  UI and API  http://127.0.0.1:{at['api']}   (everyone is admin)")
@@ -112,6 +198,20 @@ def _describe(lab: AnyLab) -> None:
         print(f"  {name:<14} pid {process.pid:<8} {process.log}{ended}")
 
 
+def _ended(end: ProcessEnd, secrets: Iterable[str]) -> str:
+    """Say that a daemon ended by itself, when, and how."""
+    at = datetime.fromtimestamp(end.at).strftime("%H:%M:%S")
+    how = f" ({redact(end.last_words, secrets)})" if end.last_words else ""
+    back = "and was started again" if end.again else "and is not back"
+    return f"{end.process} ENDED by itself with {end.exit_code} at {at}, {back}{how}"
+
+
+def _secrets(lab: SupervisedLab) -> list[str]:
+    """Return what the last line of a log is not to show: what this lab made for itself alone."""
+    password = str(conninfo_to_dict(lab.dsn()).get("password") or "")
+    return [each for each in (password, str(lab.endpoints.get("secret", ""))) if each]
+
+
 def _status() -> int:
     labs = found()
     if not labs:
@@ -124,7 +224,7 @@ def _status() -> int:
             lab = open_lab(each.directory)
             _describe(lab)
             for end in lab.ends():
-                print(f"  {told_end(end)}")
+                print(f"  {_ended(end, _secrets(lab))}")
             print(f"  health      {'; '.join(lab.problems()) or 'good'}")
         else:
             print(f"  {state.phase if state else 'gone'} {state.doing if state else ''}")
@@ -165,7 +265,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "down": _down,
     "logs": _logs,
     "values": values.run,
-    "tools": tools.run,
+    "tools": tools.print_tools,
 }
 
 

@@ -3,6 +3,7 @@
 Only stable public routes are used, so that one client serves every 3.x.
 """
 
+import json
 import os
 import threading
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ import requests
 import tenacity
 
 from common.errors import UserError
-from lab.reason import reason
 
 _RETRIED = (requests.ConnectionError, requests.Timeout)
-
-
 _REFUSED = (401, 403, 404, 405, 422)
+
+_REASON_LENGTH = 300
+# How Airflow's handlers of errors name what happened, the most precise first; without
+# `[api] expose_stacktrace` they say "hidden" of a database's own words.
+_REASONS = ("orig_error", "msg", "reason", "message")
+_HIDDEN = "hidden"
 
 
 @dataclass(frozen=True)
@@ -147,3 +151,28 @@ class AirflowAPI:
     def delete_run(self, dag_id: str, run_id: str) -> None:
         """Delete a run and its task instances."""
         self.call("DELETE", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
+
+
+def reason(body: bytes | str) -> str:
+    """Return in one line why the API refused, from an answer: its `detail`, else its text.
+
+    Empty where the answer says nothing.
+    """
+    text = body.decode(errors="replace") if isinstance(body, bytes) else body
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = text
+    if isinstance(answer, dict):
+        answer = answer.get("detail", answer)
+    return " ".join(_words(answer).split())[:_REASON_LENGTH]
+
+
+def _words(answer: Any) -> str:
+    if isinstance(answer, list) and answer:
+        answer = answer[0]
+    if isinstance(answer, dict):
+        named = (answer.get(name) for name in _REASONS)
+        found = next((words for words in named if words and words != _HIDDEN), None)
+        return str(found) if found else json.dumps(answer) if answer else ""
+    return "" if answer is None or answer == [] else str(answer)

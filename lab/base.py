@@ -1,13 +1,23 @@
 """What every kind of lab offers, so that suites, faults and the recorder need not know the kind."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from packaging.version import InvalidVersion, Version
+
+from common.errors import UserError
+
 if TYPE_CHECKING:
     from lab.api import AirflowAPI
     from lab.undo import Undo
+
+WORKERS = "kubernetes_executor=True"
+"""The label that KubernetesExecutor puts on every pod it makes (its pod_generator.py)."""
+
+_BUILD_LENGTH = 12
 
 
 @dataclass(frozen=True)
@@ -35,12 +45,47 @@ class Airflow:
     drivers: tuple[str, ...] = ()
 
 
+def same_version(one: str, other: str) -> bool:
+    """Return whether two versions are one, local parts (+mine.1) aside; `head` is itself alone."""
+    try:
+        return Version(one).public == Version(other).public
+    except InvalidVersion:
+        return one == other
+
+
+def require_version(asked: str, reported: str) -> None:
+    """Raise UserError unless the API server reports the version that was asked for.
+
+    What is asked for names it three times: the package that was installed, the image's tag, the
+    chart's airflowVersion. Each may be overridden, and none is proof of what answers.
+    """
+    if not same_version(asked, reported):
+        raise UserError(
+            f"Airflow {asked} was asked for, but the API server reports {reported}.",
+            "What runs is another than its name says: look at the image's tag, and at values of "
+            "your own (images, defaultAirflowTag).",
+        )
+
+
+def image_build(digests: Iterable[str]) -> str:
+    """Return the build that images are, by their digests as a container runtime reports them.
+
+    Such as docker.io/apache/airflow@sha256:ab.. or sha256:ab..; empty where there is none. A tag
+    may be given to other code at any time, a digest may not. A release that is half-way from one
+    image to another is a build of its own.
+    """
+    found = sorted({each.rpartition("sha256:")[2] for each in digests if "sha256:" in each})
+    if len(found) > 1:
+        return hashlib.sha256(" ".join(found).encode()).hexdigest()[:_BUILD_LENGTH]
+    return found[0][:_BUILD_LENGTH] if found else ""
+
+
 @dataclass(frozen=True)
 class ProcessEnd:
-    """A daemon of Airflow's that ended though the lab had not been told to end it.
+    """A daemon of Airflow's that ended though nobody had asked the lab to end it.
 
     `at` and `again`, when it was started again (0: it was not yet), are in unix seconds;
-    `last_words` are the last that it said.
+    `last_words` are the last line of its log that says why.
     """
 
     process: str

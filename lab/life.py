@@ -1,4 +1,4 @@
-"""The life of a lab of any kind: started, found again, taken down."""
+"""The life of a lab of any kind: started, and found again by its folder."""
 
 import logging
 import secrets
@@ -9,31 +9,26 @@ import time
 from pathlib import Path
 
 from common.errors import UserError
+from common.files import last_line
 from common.paths import PROJECT, cache_dir, labs_dir
-from lab.cluster.lab import ClusterLab
-from lab.embedded.lab import EmbeddedLab
-from lab.kind.lab import KindLab
-from lab.reaper import reap
-from lab.request import read_spec, write_request
-from lab.spec import LabSpec, LabState
-from lab.supervised import take_down
+from lab.ending import reap, take_down
+from lab.kinds import lab_of
+from lab.spec import LabSpec, read_spec, write_request
+from lab.state import LabState
+from lab.supervised import SupervisedLab
 
 log = logging.getLogger(__name__)
 
 _NEEDED_BYTES = 500_000_000
 
-AnyLab = EmbeddedLab | KindLab | ClusterLab
 
-
-def open_lab(directory: Path) -> AnyLab:
+def open_lab(directory: Path) -> SupervisedLab:
     """Return the running lab of a folder; UserError when there is none."""
-    kind = read_spec(directory).kind
-    if kind == "embedded":
-        return EmbeddedLab(directory)
-    return ClusterLab(directory) if kind == "cluster" else KindLab(directory)
+    lab: SupervisedLab = lab_of(read_spec(directory).kind)(directory)
+    return lab
 
 
-def start(spec: LabSpec, *, owner: tuple[int, float] | None) -> AnyLab:
+def start(spec: LabSpec, *, owner: tuple[int, float] | None) -> SupervisedLab:
     """Boot a lab and return when it is ready; it ends with `owner` (pid, birth), if there is one.
 
     Raises UserError with the supervisor's reason when it does not come up, and leaves nothing.
@@ -79,7 +74,7 @@ def _keep_logs(directory: Path) -> Path:
 
 
 def _await(directory: Path, supervisor: subprocess.Popen[bytes]) -> None:
-    told = ""
+    doing = ""
     while True:
         code = supervisor.poll()
         state = LabState.load(directory) or LabState()
@@ -90,10 +85,10 @@ def _await(directory: Path, supervisor: subprocess.Popen[bytes]) -> None:
         if state.phase == "failed":
             raise UserError(state.error, state.hint)
         if code is not None:
-            text = (directory / "supervisor.log").read_text(errors="replace").strip()
-            last = (text.splitlines() or ["it wrote nothing"])[-1]
+            text = (directory / "supervisor.log").read_text(errors="replace")
+            last = last_line(text, "it wrote nothing")
             raise UserError(f"The lab's supervisor ended (exit code {code}): {last}")
-        if state.doing and state.doing != told:
-            told = state.doing
-            log.info("Booting the lab: %s", told)
+        if state.doing and state.doing != doing:
+            doing = state.doing
+            log.info("Booting the lab: %s", doing)
         time.sleep(0.1)

@@ -8,9 +8,8 @@ replace the lab in it. A lab belongs to the session, not to the worker that boot
 import json
 import logging
 import os
-import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +18,13 @@ import requests
 from filelock import FileLock, Timeout
 
 from common.errors import UserError
-from lab.kind.lease import exclusive as lease_alone
-from lab.kind.lease import shared as lease_shared
-from lab.life import AnyLab, open_lab, start
-from lab.request import read_spec
-from lab.spec import LabSpec
-from lab.supervised import take_down
+from common.files import write_whole
+from common.waiting import Deadline, until
+from lab.ending import take_down
+from lab.kinds import lab_of
+from lab.life import open_lab, start
+from lab.spec import LabSpec, read_spec
+from lab.supervised import SupervisedLab
 
 log = logging.getLogger(__name__)
 
@@ -63,46 +63,45 @@ class Pool:
     @contextmanager
     def lease(
         self, spec: LabSpec, timeout: float = 3600.0, *, alone: bool = False
-    ) -> Iterator[AnyLab]:
+    ) -> Iterator[SupervisedLab]:
         """Hold a slot with a clean, healthy lab of `spec` in it; boots one where it must.
 
         `alone`: nobody else has a lab on the same cluster meanwhile, in whatever session.
         """
         slot, lock = self._take(spec, timeout)
         try:
-            with _cluster_lease(spec, timeout, alone=alone):
-                yield self._furnish(slot, spec)
+            with lab_of(spec.kind).lease(spec, timeout, alone=alone):
+                yield self._prepare(slot, spec)
         finally:
             lock.release()
 
     def _take(self, spec: LabSpec, timeout: float) -> tuple[int, FileLock]:
-        begun = time.monotonic()
-        while True:
-            waited = time.monotonic() - begun
-            for slot in range(self.size):
-                warm = self._occupant(slot)
-                fits = warm is None or read_spec(warm) == spec
-                if not fits and waited < _PATIENCE:
-                    continue
-                lock = FileLock(self.root / f"slot-{slot}.lock")
-                try:
-                    lock.acquire(timeout=0)
-                except Timeout:
-                    continue
-                return slot, lock
-            if waited > timeout:
-                raise UserError(f"No lab became free in {timeout:.0f} s.", "Raise --labs.")
-            time.sleep(0.1)
+        choosing = Deadline(_PATIENCE)
+        found = until(lambda: self._free_slot(spec, any_lab=choosing.passed), timeout)
+        if found is None:
+            raise UserError(f"No lab became free in {timeout:.0f} s.", "Raise --labs.")
+        return found
 
-    def _occupant(self, slot: int) -> Path | None:
+    def _free_slot(self, spec: LabSpec, *, any_lab: bool) -> tuple[int, FileLock] | None:
+        """Lock the first free slot that is empty or has a lab of `spec`, or whatever is in it."""
+        for slot in range(self.size):
+            warm = self._lab_in(slot)
+            if any_lab or warm is None or read_spec(warm) == spec:
+                lock = FileLock(self.root / f"slot-{slot}.lock")
+                with suppress(Timeout):
+                    lock.acquire(timeout=0)
+                    return slot, lock
+        return None
+
+    def _lab_in(self, slot: int) -> Path | None:
         try:
             path = Path(json.loads((self.root / f"slot-{slot}.json").read_text()))
         except (FileNotFoundError, json.JSONDecodeError):
             return None
         return path if (path / "spec.json").exists() else None
 
-    def _furnish(self, slot: int, spec: LabSpec) -> AnyLab:
-        warm = self._occupant(slot)
+    def _prepare(self, slot: int, spec: LabSpec) -> SupervisedLab:
+        warm = self._lab_in(slot)
         if warm is not None:
             try:
                 if read_spec(warm) == spec:
@@ -113,20 +112,20 @@ class Pool:
                 log.info("Booting another lab: %s", error)
             take_down(warm)
         lab = start(spec, owner=(self.owner.pid, self.owner.born))
-        (self.root / f"slot-{slot}.json").write_text(json.dumps(str(lab.directory)))
+        write_whole(self.root / f"slot-{slot}.json", json.dumps(str(lab.directory)))
         return lab
 
-    def release_to_user(self, lab: AnyLab) -> None:
+    def release_to_user(self, lab: SupervisedLab) -> None:
         """Let a leased lab outlive the session, to be looked around in."""
         lab.detach()
         for slot in range(self.size):
-            if self._occupant(slot) == lab.directory:
+            if self._lab_in(slot) == lab.directory:
                 (self.root / f"slot-{slot}.json").unlink()
 
     def close(self) -> None:
         """Take down what is left in the slots."""
         for slot in range(self.size):
-            if warm := self._occupant(slot):
+            if warm := self._lab_in(slot):
                 _leave_clean(warm)
                 take_down(warm)
 
@@ -138,10 +137,3 @@ def _leave_clean(directory: Path) -> None:
             open_lab(directory).clean()
     except (UserError, requests.RequestException) as error:
         log.warning("Runs of this session may go on: %s", error)
-
-
-def _cluster_lease(spec: LabSpec, timeout: float, *, alone: bool) -> AbstractContextManager[None]:
-    if spec.deployment is None:
-        return nullcontext()
-    lease = lease_alone if alone else lease_shared
-    return lease(spec.deployment.cluster, timeout)

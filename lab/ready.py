@@ -1,11 +1,16 @@
-"""When a lab counts as booted: every part has shown itself at work, not only started."""
+"""How far Airflow is, by what its API and its own tables say: booted, at work, or done.
+
+Started is not booted: every part has shown itself at work.
+"""
+
+from typing import LiteralString
 
 import psycopg
 import requests
 
 from common.errors import UserError
 from lab.api import AirflowAPI
-from lab.reported import require_version
+from lab.base import require_version
 from lab.spec import LabSpec
 
 # A scheduler's row in `job` is fresh for scheduler_health_check_threshold, 30 s by default.
@@ -14,11 +19,32 @@ _LIVE_SCHEDULERS = """
     AND latest_heartbeat > now() - interval '30 seconds'
 """
 
+PRESENT = """NOT to_jsonb(task_instance) @> '{"working_set": null}'"""
+"""A condition on a scan of `task_instance`, on every release: the row is the present try.
+
+Since 3.4 a try is a row: the ones before stay in the table, archived, with `working_set` NULL (in
+the present one it is true). Before, the column is not there; so no column is named here. Read from
+`airflow/models/taskinstance.py` of apache-airflow-core 3.3.2 and 3.4.0b2."""
+
+_UNFINISHED = f"""
+    SELECT count(*) FROM task_instance
+    WHERE state IN ('scheduled', 'queued', 'running', 'restarting') AND {PRESENT}
+"""
+
 
 def live_schedulers(dsn: str) -> int:
     """Return how many schedulers have a fresh heartbeat, by Airflow's own measure."""
+    return _count(dsn, _LIVE_SCHEDULERS)
+
+
+def unfinished(dsn: str) -> int:
+    """Return how many task instances a worker may still run for."""
+    return _count(dsn, _UNFINISHED)
+
+
+def _count(dsn: str, query: LiteralString) -> int:
     with psycopg.connect(dsn, application_name="ha-chaos") as connection:
-        row = connection.execute(_LIVE_SCHEDULERS).fetchone()
+        row = connection.execute(query).fetchone()
     return int(row[0]) if row else 0
 
 

@@ -1,14 +1,16 @@
-"""What is asked of a lab, and what is known of it while it lives; both kept as JSON."""
+"""What is asked of a lab, and who asked: its folder's spec.json."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from common.errors import UserError
-from lab.base import Airflow, ProcessEnd
+from common.files import write_whole
+from common.paths import PROJECT
+from lab.base import Airflow
 
 KUBELET_MODES = ("process", "fork", "simulated")
 
@@ -91,50 +93,28 @@ class LabSpec:
             ) from error
 
 
-@dataclass
-class ProcessState:
-    """One process of a lab: its pid, birth (pids are reused), log, and exit code once it ended."""
-
-    pid: int
-    created: float
-    log: str
-    exit_code: int | None = None
+def read_spec(directory: Path) -> LabSpec:
+    """Return what was asked of the lab in `directory`."""
+    return LabSpec.from_json(_request(directory)["spec"])
 
 
-@dataclass
-class LabState:
-    """A lab's life as its supervisor writes it: `phase` is starting, ready, failed or stopped.
+def read_owner(directory: Path) -> tuple[int, float] | None:
+    """Return the process (pid, birth) that the lab in `directory` ends with, None if it stays."""
+    owner = _request(directory)["owner"]
+    return (int(owner[0]), float(owner[1])) if owner else None
 
-    `ends` are the latest ends of daemons that nobody had asked for.
-    """
 
-    phase: str = "starting"
-    doing: str = ""
-    error: str = ""
-    hint: str = ""
-    supervisor: int = 0
-    created: float = 0.0
-    endpoints: dict[str, Any] = field(default_factory=dict)
-    processes: dict[str, ProcessState] = field(default_factory=dict)
-    boot: dict[str, float] = field(default_factory=dict)
-    ends: list[ProcessEnd] = field(default_factory=list)
+def read_checkout(directory: Path) -> str:
+    """Return the checkout of this project that booted a lab; empty where that is not written."""
+    return str(_request(directory).get("checkout", ""))
 
-    def save(self, directory: Path) -> None:
-        """Write the state at once and whole; it holds the passwords, so its owner alone reads."""
-        target = directory / "state.json"
-        building = target.with_suffix(".new")
-        building.touch(0o600)
-        building.write_text(json.dumps(asdict(self), indent=1))
-        building.replace(target)
 
-    @staticmethod
-    def load(directory: Path) -> "LabState | None":
-        """Read a lab's state; None when there is none (yet, or any more).
+def _request(directory: Path) -> dict[str, Any]:
+    request: dict[str, Any] = json.loads((directory / "spec.json").read_text())
+    return request
 
-        What only another version of this project knows of it is left out: labs of all checkouts
-        stand side by side.
-        """
-        try:
-            return msgspec.json.decode((directory / "state.json").read_bytes(), type=LabState)
-        except (FileNotFoundError, msgspec.MsgspecError):
-            return None
+
+def write_request(directory: Path, spec: LabSpec, owner: tuple[int, float] | None) -> None:
+    """Write down what lab is wanted, and whom it ends with; its user alone can read it."""
+    request = {"spec": spec.to_json(), "owner": owner, "checkout": str(PROJECT)}
+    write_whole(directory / "spec.json", json.dumps(request), mode=0o600)

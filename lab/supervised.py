@@ -1,28 +1,24 @@
 """A lab that lives in a folder under a supervisor of its own, whatever kind it is."""
 
-import os
-import shutil
-import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+import kubernetes
+import requests
 
 from common.errors import UserError
-from common.paths import labs_dir
-from common.spawn import is_same_process
-from lab import control
+from common.waiting import until
 from lab.api import AirflowAPI
-from lab.kube.names import WORKERS
-from lab.kubeclient import core_v1
-from lab.reaper import reap
-from lab.request import read_spec, write_request
-from lab.spec import LabState
+from lab.base import WORKERS, Lab
+from lab.ending import ask, take_down
+from lab.ready import unfinished
+from lab.spec import LabSpec, read_spec, write_request
+from lab.state import LabState
 from lab.undo import Undo
 
-# Seconds for the supervisor to end everything; a namespace goes when its last pod is gone.
-_PATIENCE = {"embedded": 30.0, "kind": 150.0, "cluster": 60.0}
 
-
-class SupervisedLab:
+class SupervisedLab(Lab):
     """A running lab, found by its folder; any process may hold one."""
 
     kind: str
@@ -34,6 +30,7 @@ class SupervisedLab:
     not_covered: tuple[str, ...] = ()
     worker_pods: str = WORKERS
     namespace: str
+    clean_seconds: ClassVar[float] = 30.0
 
     def __init__(self, directory: Path) -> None:
         state = LabState.load(directory)
@@ -69,38 +66,66 @@ class SupervisedLab:
 
     def detach(self) -> None:
         """Let the lab outlive the process that started it."""
-        control.ask(self.directory, op="detach")
+        ask(self.directory, op="detach")
         write_request(self.directory, self.spec, None)
 
     def stop(self) -> None:
         """Take the lab down and remove its folder."""
         take_down(self.directory)
 
+    @classmethod
+    def lease(
+        cls,
+        spec: LabSpec,  # noqa: ARG003
+        timeout: float,  # noqa: ARG003
+        *,
+        alone: bool,  # noqa: ARG003
+    ) -> AbstractContextManager[None]:
+        """Lend what labs of this kind share, such as a cluster, to the lab of `spec`.
 
-def take_down(directory: Path) -> None:
-    """End the lab in `directory`, whatever state it is in, and remove the folder."""
-    timeout = _PATIENCE[read_spec(directory).kind] if (directory / "spec.json").exists() else 5.0
-    state = LabState.load(directory)
-    if state and is_same_process(state.supervisor, state.created):
+        `alone`: to no other meanwhile. UserError when it is not to be had in `timeout` seconds.
+        """
+        return nullcontext()
+
+    def clean(self) -> None:
+        """Return the lab to how it was booted, through what Airflow itself offers for it.
+
+        Ends all runs, waits for their pods to go, and deletes the runs. Raises UserError when
+        something does not go in `clean_seconds`: boot another lab then.
+        """
+        for process in self.schedulers:
+            self.resume(process)
         try:
-            control.ask(directory, timeout=5.0, op="stop")
-        except UserError:
-            os.kill(state.supervisor, 15)
-        deadline = time.monotonic() + timeout
-        while is_same_process(state.supervisor, state.created) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if is_same_process(state.supervisor, state.created):
-            os.kill(state.supervisor, 9)
-            time.sleep(0.2)
-    reap()
-    shutil.rmtree(directory, ignore_errors=True)
+            for dag_id, run_id, state in self.api.runs():
+                if state in ("running", "queued"):
+                    self.api.fail_run(dag_id, run_id)
+            if not until(self._has_no_pods, self.clean_seconds, interval=0.3):
+                raise UserError(f"{len(self._worker_pods())} pods of an earlier test did not end.")
+            while runs := self.api.runs():
+                for dag_id, run_id, _ in runs:
+                    self.api.delete_run(dag_id, run_id)
+        except requests.RequestException as error:
+            raise UserError(f"The lab's API server does not answer: {error}") from error
+        if problems := self.problems():
+            raise UserError(f"The lab did not recover: {'; '.join(problems)}.")
+
+    def _worker_pods(self) -> list[Any]:
+        pods = self.kubernetes().list_namespaced_pod(self.namespace, label_selector=WORKERS)
+        return list(pods.items)
+
+    def _has_no_pods(self) -> bool:
+        """Delete the pods of workers; return whether there were none, nor tasks that need one."""
+        pods = self._worker_pods()
+        if pods:
+            self.kubernetes().delete_collection_namespaced_pod(
+                self.namespace, label_selector=WORKERS, grace_period_seconds=1
+            )
+        return not pods and not unfinished(self.dsn())
 
 
-def running() -> list[Path]:
-    """Return the folders of the labs that live now, oldest first."""
-    found = []
-    for directory in labs_dir().iterdir():
-        state = LabState.load(directory)
-        if state and is_same_process(state.supervisor, state.created):
-            found.append((state.created, directory))
-    return [directory for _, directory in sorted(found)]
+def core_v1(kubeconfig: Path) -> Any:
+    """Return a `kubernetes.client.CoreV1Api` that touches no global configuration."""
+    configuration = kubernetes.client.Configuration()
+    kubernetes.config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+    configuration.proxy = None
+    return kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(configuration))

@@ -10,51 +10,51 @@ import logging
 import os
 import shutil
 import signal
+import socketserver
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 
 from common.errors import UserError
 from common.spawn import adopt_orphans, is_same_process
-from lab.cluster.boot import AttachBoot
-from lab.control import ControlServer
-from lab.embedded.boot import EmbeddedBoot
-from lab.kind.boot import DeployBoot
-from lab.spec import LabSpec, LabState
+from lab.kinds import boot_of
+from lab.spec import LabSpec, read_owner, read_spec
+from lab.state import LabState
 from lab.undo import Undo
 
 log = logging.getLogger(__name__)
 
 
-class Boot(Protocol):
-    """How a kind of lab comes up and goes, and what it can be told meanwhile."""
+class ControlServer(socketserver.UnixStreamServer):
+    """Serves requests one at a time, one JSON line each way, in the thread of `handle_request`.
 
-    def steps(self) -> Iterator[None]:
-        """Bring the lab up, yielding often; UserError when a part fails."""
-        ...
+    Children must be started by the supervisor's main thread, since the kernel kills them when
+    the thread that started them ends; hence no thread a connection.
+    """
 
-    def answer(self, request: dict[str, Any]) -> None:
-        """Serve a control request of this kind of lab; UserError where it knows none such."""
-        ...
-
-    def reap(self) -> None:
-        """Look after what has ended."""
-        ...
-
-    def stop(self) -> None:
-        """Take down all that was brought up."""
-        ...
+    def __init__(self, directory: Path, handler: Callable[[dict[str, Any]], None]) -> None:
+        path = directory / "control.sock"
+        path.unlink(missing_ok=True)
+        super().__init__(str(path), _Request)
+        path.chmod(0o600)
+        self.handler = handler
+        self.timeout = 0.2
 
 
-BOOTS: dict[str, Callable[[Path, LabSpec, LabState], Boot]] = {
-    "embedded": EmbeddedBoot,
-    "kind": DeployBoot,
-    "cluster": AttachBoot,
-}
+class _Request(socketserver.StreamRequestHandler):
+    server: ControlServer
+    timeout = 5.0
+
+    def handle(self) -> None:
+        answer: dict[str, Any] = {"ok": True}
+        try:
+            self.server.handler(json.loads(self.rfile.readline()))
+        except (UserError, KeyError, ValueError) as error:
+            answer = {"error": str(error)}
+        self.wfile.write(json.dumps(answer).encode() + b"\n")
 
 
 class Supervisor:
@@ -64,12 +64,12 @@ class Supervisor:
         self.directory = directory
         self.owner = owner
         self.state = LabState(supervisor=os.getpid(), created=psutil.Process().create_time())
-        self.boot = BOOTS[spec.kind](directory, spec, self.state)
+        self.boot = boot_of(spec.kind)(directory, spec, self.state)
         self.undo = Undo(directory)
         self.done = False
 
     def run(self) -> None:
-        """Boot the lab, serve until told to stop or the owner is gone, and clean up."""
+        """Boot the lab, serve until asked to stop or the owner is gone, and clean up."""
         self.state.save(self.directory)
         server = ControlServer(self.directory, self.answer)
         try:
@@ -105,8 +105,8 @@ class Supervisor:
             self.state.phase = "stopped"
             self.state.save(self.directory)
 
-    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Serve one control request: {"op": ..., ...}."""
+    def answer(self, request: dict[str, Any]) -> None:
+        """Serve one control request, {"op": ..., ...}; UserError refuses it."""
         operation = request["op"]
         if operation == "stop":
             self.done = True
@@ -114,26 +114,21 @@ class Supervisor:
             self.owner = None
         else:
             self.boot.answer(request)
-        return {"ok": True}
 
-
-@contextmanager
-def _terminated_by(stop: Callable[[], None]) -> Iterator[None]:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop())
-    yield
+    def end(self, *_: object) -> None:
+        """Take the lab down as soon as may be; a handler of signals."""
+        self.done = True
 
 
 def main(arguments: list[str]) -> int:
     """Run the supervisor of the lab in `arguments[0]`."""
     directory = Path(arguments[0])
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    request = json.loads((directory / "spec.json").read_text())
-    owner = tuple(request["owner"]) if request["owner"] else None
     adopt_orphans()
-    supervisor = Supervisor(directory, LabSpec.from_json(request["spec"]), owner)
-    with _terminated_by(lambda: setattr(supervisor, "done", True)):
-        supervisor.run()
+    supervisor = Supervisor(directory, read_spec(directory), read_owner(directory))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, supervisor.end)
+    supervisor.run()
     return 1 if supervisor.state.phase == "failed" else 0
 
 

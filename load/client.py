@@ -12,8 +12,7 @@ import msgspec
 from gevent.lock import Semaphore
 from locust import FastHttpUser
 
-from lab.api import Login
-from lab.reason import reason
+from lab.api import Login, reason
 from load.plan import Asked
 from load.tally import Tally
 

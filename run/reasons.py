@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from common.errors import UserError
+from common.files import last_exception
 from common.redaction import redact
 from lab.base import Lab
-from lab.embedded.last_words import last_exception
 
 # As a flood and the API's client tell it; anything else is not the server's own failure.
 _ITS_OWN = "answered 5"

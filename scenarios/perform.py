@@ -12,7 +12,7 @@ from chaos.holds.installer import connect
 from chaos.holds.rule import STATEMENTS
 from chaos.scheduler_pause import SchedulerPause
 from common.errors import UserError
-from lab.rows import PRESENT
+from lab.ready import PRESENT
 from oracle.events import DagRunEvent, Event, TaskInstanceEvent
 from oracle.invariants.queued_in_time import FREE
 from run.reasons import OwnReason

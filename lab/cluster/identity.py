@@ -3,18 +3,18 @@
 import ipaddress
 import logging
 import threading
-import time
 from typing import Any
 
 import psycopg
 import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
+from common.waiting import Every
 from lab.cluster.discovery import Release
+from lab.kube.pods import DAEMONS
 
 log = logging.getLogger(__name__)
 
-_COMPONENTS = "tier=airflow,kubernetes_executor!=True"
 _REFRESH = 10.0
 _REMEMBERED = 2000
 _SESSIONS = """
@@ -25,9 +25,7 @@ _SESSIONS = """
 
 def addresses(core: Any, namespace: str) -> dict[str, str]:
     """Return the names of the components' pods by address; one that pods share names none."""
-    pods = core.list_namespaced_pod(
-        namespace, label_selector=_COMPONENTS, _request_timeout=10
-    ).items
+    pods = core.list_namespaced_pod(namespace, label_selector=DAEMONS, _request_timeout=10).items
     return {
         pod.status.pod_ip: pod.metadata.name
         for pod in pods
@@ -86,20 +84,19 @@ class Names:
         self._core = core
         self._namespace = namespace
         self._known: dict[str, str] = {}
-        self._looked = float("-inf")
+        self._refresh = Every(_REFRESH, at_once=True)
         self._lock = threading.Lock()
 
     def __call__(self, client: str) -> str:
-        """Return the pod at an address; what is no address of a pod stays as it is."""
+        """Return the pod at an address; what is not an address of a pod stays as it is."""
         if not _is_address(client):
             return client
         with self._lock:
-            if time.monotonic() - self._looked > _REFRESH:
+            if self._refresh.due():
                 self._look()
             return self._known.get(client, client)
 
     def _look(self) -> None:
-        self._looked = time.monotonic()
         try:
             found = addresses(self._core, self._namespace)
         except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:

@@ -19,20 +19,20 @@ from typing import Any
 import psutil
 
 from common.errors import UserError
+from common.files import last_words
 from common.spawn import end_all, signal_family, spawn, wait_exit
 from lab.base import ProcessEnd
 from lab.embedded import components
 from lab.embedded.components import Component
 from lab.embedded.envtest import ASSETS_VARIABLE, EnvTest
-from lab.embedded.last_words import last_words
 from lab.embedded.postgres import Postgres, free_port, port_is_free
 from lab.embedded.template import template_for
 from lab.environments.settings import NAMESPACE, Endpoints, write_passfile, write_pod_template
 from lab.kubeapi.kubeconfig import write_kubeconfig
-from lab.kubeclient import create_namespace
-from lab.progress import Progress
 from lab.ready import Readiness
-from lab.spec import LabSpec, LabState, ProcessState
+from lab.spec import LabSpec
+from lab.state import LabState, ProcessState, Progress
+from lab.supervised import core_v1
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,8 @@ _SIGNALS = {"pause": signal.SIGSTOP, "resume": signal.SIGCONT, "kill": signal.SI
 
 class EmbeddedBoot:
     """Starts the parts of one lab and keeps its ledger: `state.processes`."""
+
+    end_seconds = 30.0
 
     def __init__(self, directory: Path, spec: LabSpec, state: LabState) -> None:
         self.directory = directory
@@ -115,7 +117,7 @@ class EmbeddedBoot:
         for name, child in real.processes.items():
             self._adopt(name, child, real.log_of(name))
         shutil.copy2(real.kubeconfig, kubeconfig)
-        create_namespace(kubeconfig, NAMESPACE)
+        core_v1(kubeconfig).create_namespace({"metadata": {"name": NAMESPACE}})
         return real.server
 
     def _start(self, component: Component, *, announced: bool = False) -> subprocess.Popen[bytes]:
@@ -226,7 +228,7 @@ class EmbeddedBoot:
                     raise UserError(f"{name} ended while the lab booted: {last}")
             if time.monotonic() > deadline:
                 raise UserError(f"The lab was not ready after {timeout:.0f} s: {missing}.")
-            self._progress.tell(missing)
+            self._progress.say(missing)
             yield
 
     def _last_words(self, name: str) -> str:
@@ -239,6 +241,10 @@ class EmbeddedBoot:
         self.postgres.stop()
         for child in self.children.values():
             child.poll()
+
+    @staticmethod
+    def clear(directory: Path, spec: LabSpec) -> None:
+        """Do nothing: all that it has are processes, and its folder."""
 
 
 def _checked(port: int) -> int:

@@ -7,14 +7,13 @@ from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
 from common.spawn import is_same_process
-from lab import control
 from lab.base import ProcessEnd
-from lab.clean import clean
 from lab.embedded.postgres import DATABASE, OWNER
+from lab.ending import ask
 from lab.environments.settings import NAMESPACE
 from lab.kubelet import delay
 from lab.ready import live_schedulers
-from lab.spec import ProcessState
+from lab.state import ProcessState
 from lab.supervised import SupervisedLab
 
 UNNAMED = "unnamed"
@@ -83,23 +82,23 @@ class EmbeddedLab(SupervisedLab):
 
     def pause(self, process: str) -> None:
         """Freeze one process (SIGSTOP on all of its processes) until `resume`."""
-        control.ask(self.directory, op="pause", process=process)
+        ask(self.directory, op="pause", process=process)
 
     def resume(self, process: str) -> None:
         """Let a frozen process go on."""
-        control.ask(self.directory, op="resume", process=process)
+        ask(self.directory, op="resume", process=process)
 
     def kill(self, process: str) -> None:
         """Kill one process (SIGKILL), as an out-of-memory kill would."""
-        control.ask(self.directory, op="kill", process=process)
+        ask(self.directory, op="kill", process=process)
 
     def start(self, process: str) -> None:
         """Start a killed process again."""
-        control.ask(self.directory, op="start", process=process)
+        ask(self.directory, op="start", process=process)
 
     def restart_database(self, how: str) -> None:
         """Restart PostgreSQL on its port, after a `fast` or an `immediate` shutdown."""
-        control.ask(self.directory, timeout=60.0, op="restart-database", how=how)
+        ask(self.directory, timeout=60.0, op="restart-database", how=how)
 
     def delay_pods(self, seconds: float) -> None:
         """Make each pod that starts from now on take `seconds` longer; the kubelet reads it."""
@@ -131,7 +130,7 @@ class EmbeddedLab(SupervisedLab):
     def clean(self) -> None:
         """Return the lab to how it was booted: no runs, no pods; UserError when it will not."""
         self.delay_pods(0.0)
-        clean(self)
+        super().clean()
 
 
 def _complaint(process: ProcessState) -> str:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
+from lab.base import same_version
 from lab.environments import about, interpreter, store, wheels
 from lab.environments.about import About
 from lab.environments.record import Altered, altered
 from lab.environments.uvtool import InstallError, base_python, run_uv
-from lab.reported import same_version
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from docker.errors import APIError, DockerException, ImageNotFound
 
 from common.errors import UserError
 from common.waiting import Every
+from lab.base import image_build
 from lab.kind.cluster import Cluster
 from lab.kind.node import Node
 from lab.kind.tools import engine, find, run
-from lab.reported import image_build
 
 log = logging.getLogger(__name__)
 

@@ -7,14 +7,16 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
+from psycopg.conninfo import make_conninfo
 from urllib3.exceptions import HTTPError
 
 from common.errors import UserError
 from common.paths import PROJECT
 from common.waiting import until
 from lab.kind.helm.values import dag_files
-from lab.kube.client import core_v1
+from lab.kube.client import api_client
 
 log = logging.getLogger(__name__)
 
@@ -65,37 +67,75 @@ def namespace_of(directory: Path) -> str:
     return f"ha-chaos-{directory.name.rsplit('-', 1)[1]}"
 
 
-def namespace(name: str) -> Manifest:
-    """Return the lab's namespace."""
-    return {"metadata": {"name": name, "labels": dict(MANAGED_BY)}}
+def conninfo(endpoints: dict[str, Any]) -> str:
+    """Return libpq conninfo of the metadata database, as its ordinary owner, past the proxy."""
+    return make_conninfo(
+        host="127.0.0.1",
+        port=endpoints["postgres"],
+        user="airflow",
+        dbname="airflow",
+        password=endpoints["password"],
+        application_name="ha-chaos",
+    )
 
 
-def config_maps() -> list[Manifest]:
-    """Return the ConfigMaps: DAGs, the proxy's code, and what worker pods look up."""
-    maps = {
+def manifests(
+    name: str,
+    *,
+    airflow_image: str,
+    postgres_image: str,
+    password: str,
+    superuser_password: str,
+    pooler: str = "",
+) -> list[Manifest]:
+    """Return the namespace and what must stand in it before Airflow does, in the order to make it.
+
+    `pooler` is the PgBouncer through which Airflow goes, where the release has one.
+    """
+    secrets = _secrets(password, superuser_password)
+    if pooler:
+        secrets |= _pgbouncer_secrets(password)
+    upstream = f"{pooler}:{_PGBOUNCER_PORT}" if pooler else f"{POSTGRES}:{POSTGRES_PORT}"
+    ports = {"postgres": POSTGRES_PORT}
+    return [
+        _manifest("Namespace", name, labels=MANAGED_BY),
+        *(_manifest("ConfigMap", each, data=data) for each, data in _config_maps().items()),
+        *(_manifest("Secret", each, stringData=data) for each, data in secrets.items()),
+        _service(POSTGRES, ports),
+        _service(PROXY, ports | {"control": CONTROL_PORT}),
+        _postgres(postgres_image),
+        _proxy(airflow_image, upstream),
+    ]
+
+
+def _manifest(kind: str, name: str, labels: dict[str, str] | None = None, **parts: Any) -> Manifest:
+    version = "apps/v1" if kind in ("Deployment", "StatefulSet") else "v1"
+    metadata = {"name": name, "labels": labels or {}}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, **parts}
+
+
+def _config_maps() -> dict[str, dict[str, str]]:
+    """Return the contents of the ConfigMaps: DAGs, the proxy's code, what worker pods look up."""
+    return {
         _DAGS: {name: (PROJECT / "dags" / name).read_text() for name in dag_files()},
         _PROXY_CODE: {Path(name).name: (PROJECT / name).read_text() for name in _PROXY_FILES},
         WORKER: {START_DELAY: "0"},
     }
-    return [{"metadata": {"name": name}, "data": data} for name, data in maps.items()]
 
 
-def secrets(password: str, superuser_password: str, *, pgbouncer: bool) -> list[Manifest]:
-    """Return the Secrets, those of the layer `pgbouncer` too; no password stands anywhere else.
+def _secrets(password: str, superuser_password: str) -> dict[str, dict[str, str]]:
+    """Return the contents of the Secrets; no password stands anywhere else.
 
     The ledger goes straight to Postgres: what cuts or slows Airflow's links must not touch the
     witness of it.
     """
     place = f"airflow:{password}@{PROXY}:{POSTGRES_PORT}/airflow"
     ledger = f"host={POSTGRES} port={POSTGRES_PORT} dbname=airflow user=airflow password={password}"
-    contents = {
+    return {
         _METADATA: {"connection": f"postgresql://{place}"},
         _LEDGER: {"dsn": ledger},
         POSTGRES: {"password": superuser_password},
     }
-    if pgbouncer:
-        contents |= _pgbouncer_secrets(password)
-    return [{"metadata": {"name": name}, "stringData": data} for name, data in contents.items()]
 
 
 def _pgbouncer_secrets(password: str) -> dict[str, dict[str, str]]:
@@ -112,18 +152,15 @@ def _pgbouncer_secrets(password: str) -> dict[str, dict[str, str]]:
     }
 
 
-def service(name: str, ports: dict[str, int]) -> Manifest:
+def _service(name: str, ports: dict[str, int]) -> Manifest:
     """Return a Service in front of the pods of one of our own parts."""
-    return {
-        "metadata": {"name": name, "labels": _labels(name)},
-        "spec": {
-            "selector": {"app": name},
-            "ports": [{"name": port, "port": number} for port, number in ports.items()],
-        },
-    }
+    listed = [{"name": port, "port": number} for port, number in ports.items()]
+    return _manifest(
+        "Service", name, _labels(name), spec={"selector": {"app": name}, "ports": listed}
+    )
 
 
-def postgres(image: str) -> Manifest:
+def _postgres(image: str) -> Manifest:
     """Return PostgreSQL, as the official image runs it.
 
     Its data lasts as long as the pod: a restarted server finds it again. Commit times order the
@@ -154,16 +191,11 @@ def postgres(image: str) -> Manifest:
         "volumeMounts": [{"name": "data", "mountPath": "/var/lib/postgresql/data"}],
     }
     volume = {"name": "data", "emptyDir": {}}
-    return _workload(POSTGRES, container, volume, serviceName=POSTGRES)
+    return _workload("StatefulSet", POSTGRES, container, volume, serviceName=POSTGRES)
 
 
-def proxy(image: str, *, release: str = "") -> Manifest:
-    """Return the latency proxy: our module in Airflow's image, so we need no image of ours.
-
-    It leads to Postgres, or to the PgBouncer of a release in front of it.
-    """
-    pooler = f"{release}-pgbouncer:{_PGBOUNCER_PORT}"
-    upstream = pooler if release else f"{POSTGRES}:{POSTGRES_PORT}"
+def _proxy(image: str, upstream: str) -> Manifest:
+    """Return the latency proxy: our module in Airflow's image, so we need no image of ours."""
     mounts = [
         {"name": "code", "mountPath": f"{_PROXY_HOME}/{name}", "subPath": Path(name).name}
         for name in _PROXY_FILES
@@ -188,10 +220,10 @@ def proxy(image: str, *, release: str = "") -> Manifest:
         "volumeMounts": mounts,
     }
     volume = {"name": "code", "configMap": {"name": _PROXY_CODE}}
-    return _workload(PROXY, container, volume, strategy={"type": "Recreate"})
+    return _workload("Deployment", PROXY, container, volume, strategy={"type": "Recreate"})
 
 
-def _workload(name: str, container: Manifest, volume: Manifest, **how: Any) -> Manifest:
+def _workload(kind: str, name: str, container: Any, volume: Any, **how: Any) -> Manifest:
     """Return one pod of one container and one volume, and what keeps it up."""
     pod = {
         "containers": [container],
@@ -199,15 +231,10 @@ def _workload(name: str, container: Manifest, volume: Manifest, **how: Any) -> M
         "terminationGracePeriodSeconds": 2,
         "automountServiceAccountToken": False,
     }
-    return {
-        "metadata": {"name": name, "labels": _labels(name)},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": _labels(name)}, "spec": pod},
-            **how,
-        },
-    }
+    template = {"metadata": {"labels": _labels(name)}, "spec": pod}
+    selector = {"matchLabels": {"app": name}}
+    spec = {"replicas": 1, "selector": selector, "template": template, **how}
+    return _manifest(kind, name, _labels(name), spec=spec)
 
 
 def remove(kubeconfig: Path, name: str, timeout: float = 120.0) -> None:
@@ -217,7 +244,7 @@ def remove(kubeconfig: Path, name: str, timeout: float = 120.0) -> None:
     A namespace without our label is not ours to delete.
     """
     try:
-        core = core_v1(kubeconfig)
+        core = CoreV1Api(api_client(kubeconfig))
         found = core.read_namespace(name, _request_timeout=10)
         if not MANAGED_BY.items() <= (found.metadata.labels or {}).items():
             raise UserError(f"Namespace {name} was not made by a lab: it stays.")

@@ -211,4 +211,3 @@ def _freezing(attempt: Callable[[], None]) -> None:
 def _task(container_id: str) -> str:
     """Return containerd's task of a container as Kubernetes names it (`containerd://..`)."""
     return container_id.removeprefix("containerd://")
-

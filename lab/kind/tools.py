@@ -172,11 +172,18 @@ def run(
         source.seek(0)
         try:
             process = subprocess.Popen(
-                argv, stdin=source, stdout=output, stderr=subprocess.PIPE, text=True, errors="replace"
+                argv,
+                stdin=source,
+                stdout=output,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
             )
         except OSError as error:
             why = error.strerror or error
-            raise UserError(f"{name} cannot be run: {argv[0]}: {why}.", _GET.get(name, "")) from error
+            raise UserError(
+                f"{name} cannot be run: {argv[0]}: {why}.", _GET.get(name, "")
+            ) from error
         overtime = threading.Timer(limit, process.kill)
         overtime.start()
         try:

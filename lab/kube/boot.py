@@ -6,8 +6,8 @@ from typing import Any
 from common.errors import UserError
 from lab.kube.logs import LogFollower
 from lab.kube.portforward import PortForward
-from lab.progress import Progress
-from lab.spec import LabSpec, LabState
+from lab.spec import LabSpec
+from lab.state import LabState, Progress
 
 
 class ReleaseBoot:
@@ -47,9 +47,7 @@ class ReleaseBoot:
 
     def answer(self, request: dict[str, Any]) -> None:
         """Refuse: who uses the lab asks the cluster itself."""
-        raise UserError(
-            f"the supervisor of a lab on a cluster has no operation {request['op']!r}"
-        )
+        raise UserError(f"the supervisor of a lab on a cluster has no operation {request['op']!r}")
 
     def reap(self) -> None:
         """Do nothing: what ends in a cluster is known to its API."""

@@ -114,11 +114,6 @@ def api_client(kubeconfig: Path | Kubeconfig) -> Any:
     return kubernetes.client.ApiClient(configuration)
 
 
-def core_v1(kubeconfig: Path) -> Any:
-    """Return a `kubernetes.client.CoreV1Api` for the cluster of a kubeconfig."""
-    return kubernetes.client.CoreV1Api(api_client(kubeconfig))
-
-
 def end_reads(sock: socket.socket) -> None:
     """Have whoever reads from a socket, in another thread, find its end.
 

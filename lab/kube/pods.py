@@ -6,10 +6,7 @@ from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 
-from lab.base import ProcessEnd
-
-WORKERS = "kubernetes_executor=True"
-"""The label that KubernetesExecutor puts on every pod it makes (its pod_generator.py)."""
+from lab.base import WORKERS, ProcessEnd
 
 DAEMONS = "tier=airflow,kubernetes_executor!=True"
 """The label selector of all of the chart's pods but workers."""

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
 
 from common.errors import UserError
 from common.redaction import first_line
 from common.waiting import until
 from lab.base import ProcessEnd
+from lab.kube.client import api_client
 from lab.kube.pods import DAEMONS, Process, process, processes
 from lab.ready import live_schedulers
 from lab.supervised import SupervisedLab
@@ -32,6 +34,10 @@ class ReleaseLab(SupervisedLab):
         self.namespace = str(self.endpoints["namespace"])
         self._restarts_when_killed: dict[str, int] = {}
 
+    def kubernetes(self) -> Any:
+        """Return a `kubernetes.client.CoreV1Api`, through the proxy that the kubeconfig names."""
+        return CoreV1Api(api_client(self.kubeconfig))
+
     @property
     def schedulers(self) -> tuple[str, ...]:
         """Return the names of the scheduler pods that are not on their way out."""
@@ -48,6 +54,10 @@ class ReleaseLab(SupervisedLab):
     def daemons(self) -> tuple[str, ...]:
         """Return the names of the pods of Airflow's own components."""
         return tuple(each.name for each in self._daemon_pods())
+
+    def _watched_pods(self) -> list[Process]:
+        """Return the pods without which the lab is not healthy."""
+        return self._daemon_pods()
 
     def _daemon_pods(self) -> list[Process]:
         return self._pods(DAEMONS)
@@ -81,7 +91,7 @@ class ReleaseLab(SupervisedLab):
         """Return what is wrong with the lab, in words; empty when it is healthy."""
         if (phase := self.state.phase) != "ready":
             return [f"the lab is {phase}"]
-        found = [f"{each.name} is not ready" for each in self._daemon_pods() if not each.ready]
+        found = [f"{each.name} is not ready" for each in self._watched_pods() if not each.ready]
         wanted = self._wanted_schedulers()
         if not wanted:
             found.append("there is no scheduler")

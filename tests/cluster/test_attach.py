@@ -23,16 +23,18 @@ from psycopg.conninfo import make_conninfo
 from common.errors import UserError
 from common.spawn import is_same_process
 from lab.base import Airflow
-from lab.cluster.boot import AttachBoot, undo_argv
-from lab.cluster.config import default_kubeconfig, single_context
+from lab.cluster.boot import ClusterBoot
 from lab.cluster.discovery import discover
 from lab.cluster.lab import REFUSAL, ClusterLab
-from lab.cluster.plan import client_of, plan, reported_version
+from lab.cluster.plan import plan, reported_version
+from lab.cluster.undo import undo_argv
+from lab.kube.client import api_client, default_kubeconfig, single_context
 from lab.kube.portforward import PortForward
 from lab.life import start
-from lab.request import write_request
-from lab.spec import Attachment, LabSpec, LabState
+from lab.spec import Attachment, LabSpec, write_request
+from lab.state import LabState
 from recorder import audit
+from run.keeper import REMOVALS, keep
 
 POSTGRES_VARIABLE = "HA_CHAOS_TEST_POSTGRES"
 PASSWORD = "p@ss:w/rd"
@@ -133,16 +135,15 @@ def until_ready(core: Any, namespace: str, count: int) -> None:
 
 
 @pytest.fixture
-def attached(release: str, tmp_path: Path) -> Iterator[tuple[AttachBoot, ClusterLab]]:
+def attached(release: str, tmp_path: Path) -> Iterator[tuple[ClusterBoot, ClusterLab]]:
     """A lab attached by a boot of our own; its processes end with the test."""
     context = single_context(default_kubeconfig(), None)["current-context"]
     attachment = Attachment(default_kubeconfig(), context, release, "prod")
     spec = LabSpec(Airflow("3.0.6", "3.0.6"), attachment=attachment)
     write_request(tmp_path, spec, None)
     state = LabState()
-    boot = AttachBoot(tmp_path, spec, state)
-    client = client_of(single_context(default_kubeconfig(), None))
-    with migrated(client, release):
+    boot = ClusterBoot(tmp_path, spec, state)
+    with migrated(client(), release):
         for _ in boot.steps():
             pass
         yield boot, ClusterLab(tmp_path)
@@ -162,7 +163,7 @@ def migrated(client: Any, namespace: str) -> Iterator[None]:
 
 
 def client() -> Any:
-    return client_of(single_context(default_kubeconfig(), None))
+    return api_client(single_context(default_kubeconfig(), None))
 
 
 def test_a_release_is_found_by_its_labels_and_read_from_its_own_configuration(
@@ -194,7 +195,7 @@ def test_a_namespace_without_release_is_told(kubernetes_api: Any) -> None:
         discover(client(), "default")
 
 
-def test_nothing_is_disturbed_without_leave(attached: tuple[AttachBoot, ClusterLab]) -> None:
+def test_nothing_is_disturbed_without_leave(attached: tuple[ClusterBoot, ClusterLab]) -> None:
     _, lab = attached
     assert lab.lacks("pause") == REFUSAL
     assert lab.lacks("node")
@@ -203,9 +204,10 @@ def test_nothing_is_disturbed_without_leave(attached: tuple[AttachBoot, ClusterL
 
 
 def test_the_database_is_reached_and_the_audit_removed_at_the_end(
-    attached: tuple[AttachBoot, ClusterLab],
+    attached: tuple[ClusterBoot, ClusterLab],
 ) -> None:
     boot, lab = attached
+    lab.undo_in_database(REMOVALS)
     audit.install(lab.dsn())
     assert audit.installed(lab.dsn())
     lab.undo.run()
@@ -214,9 +216,10 @@ def test_the_database_is_reached_and_the_audit_removed_at_the_end(
 
 
 def test_it_is_removed_even_if_the_lab_and_its_port_forward_are_gone(
-    attached: tuple[AttachBoot, ClusterLab],
+    attached: tuple[ClusterBoot, ClusterLab],
 ) -> None:
     boot, lab = attached
+    lab.undo_in_database(REMOVALS)
     audit.install(lab.dsn())
     state = json.loads((lab.directory / "state.json").read_text())
     state["endpoints"]["postgres"] = 1
@@ -227,7 +230,34 @@ def test_it_is_removed_even_if_the_lab_and_its_port_forward_are_gone(
     assert boot.state.phase == "ready"
 
 
-def test_who_cannot_be_told_apart_is_told(attached: tuple[AttachBoot, ClusterLab]) -> None:
+def test_a_keeper_takes_it_out_and_off_the_undo_list(
+    attached: tuple[ClusterBoot, ClusterLab],
+) -> None:
+    _, lab = attached
+    keeper = keep(lab)
+    assert keeper is not None
+    audit.install(lab.dsn())
+    assert keeper.remove() is None
+    assert not audit.installed(lab.dsn())
+    keeper.close()
+    assert lab.undo.run() == 0
+
+
+def test_what_could_not_be_removed_is_removed_when_the_lab_ends(
+    attached: tuple[ClusterBoot, ClusterLab],
+) -> None:
+    boot, lab = attached
+    lab.undo_in_database(REMOVALS)
+    audit.install(lab.dsn())
+    lab.undo.done(undo_argv(lab.directory, "clear"))
+    boot.stop()
+    forward = PortForward(client(), lab.namespace, "app=postgres", 5432)
+    parts: dict[str, Any] = {"host": "127.0.0.1", "port": forward.start(), "user": "postgres"}
+    assert not audit.installed(make_conninfo(password=PASSWORD, **parts))
+    forward.stop()
+
+
+def test_who_cannot_be_told_apart_is_told(attached: tuple[ClusterBoot, ClusterLab]) -> None:
     _, lab = attached
     assert "0 of 2 schedulers are known" in lab.unidentified
 
@@ -244,6 +274,7 @@ def test_what_a_killed_session_put_there_goes_with_it(
         spec = LabSpec(Airflow("3.0.6", "3.0.6"), attachment=attachment)
         lab = start(spec, owner=(owner.pid, born))
         state = lab.state
+        lab.undo_in_database(REMOVALS)
         audit.install(lab.dsn())
         owner.kill()
         owner.wait()

@@ -14,16 +14,17 @@ from chaos.scheduler_kill import SchedulerKill
 from chaos.slow_pods import SlowPods
 from common.errors import UserError
 from lab.environments import prepare
-from lab.life import AnyLab, start
+from lab.life import start
 from lab.pool import Owner
 from lab.spec import LabSpec
+from lab.supervised import SupervisedLab
 from tests.labs import eventually
 
 pytestmark = pytest.mark.xdist_group("labs")
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[AnyLab]:
+def lab() -> Iterator[SupervisedLab]:
     owner = Owner.me()
     lab = start(LabSpec(prepare("3.0.6"), kubelet="process"), owner=(owner.pid, owner.born))
     yield lab
@@ -42,14 +43,14 @@ def pod(name: str) -> dict[str, Any]:
     }
 
 
-def phases(lab: AnyLab) -> dict[str, str]:
+def phases(lab: SupervisedLab) -> dict[str, str]:
     """Return the phase of each worker pod."""
     listed = lab.kubernetes().list_namespaced_pod(lab.namespace)
     return {each.metadata.name: each.status.phase for each in listed.items}
 
 
 @pytest.fixture
-def three_pods(lab: AnyLab) -> Iterator[set[str]]:
+def three_pods(lab: SupervisedLab) -> Iterator[set[str]]:
     names = {"first", "second", "third"}
     client = lab.kubernetes()
     for name in sorted(names):
@@ -61,7 +62,7 @@ def three_pods(lab: AnyLab) -> Iterator[set[str]]:
 
 
 @pytest.mark.usefixtures("three_pods")
-def test_pods_are_deleted_one_after_another_until_it_is_healed(lab: AnyLab) -> None:
+def test_pods_are_deleted_one_after_another_until_it_is_healed(lab: SupervisedLab) -> None:
     told: list[tuple[str, ...]] = []
     fault = PodDeletion(lab, interval=0.5, grace=0, record=lambda *event: told.append(event))
     with fault:
@@ -78,14 +79,14 @@ def test_pods_are_deleted_one_after_another_until_it_is_healed(lab: AnyLab) -> N
     ]
 
 
-def test_a_seed_chooses_the_pod(lab: AnyLab, three_pods: set[str]) -> None:
+def test_a_seed_chooses_the_pod(lab: SupervisedLab, three_pods: set[str]) -> None:
     with PodDeletion(lab, interval=60, grace=0, seed=4) as fault:
         assert eventually(fault.fired)
     assert fault.deleted[0] in three_pods
     assert eventually(lambda: set(phases(lab)) == three_pods - {fault.deleted[0]})
 
 
-def test_where_no_pod_runs_a_deletion_never_fired(lab: AnyLab) -> None:
+def test_where_no_pod_runs_a_deletion_never_fired(lab: SupervisedLab) -> None:
     told: list[tuple[str, ...]] = []
     with PodDeletion(lab, record=lambda *event: told.append(event)) as fault:
         pass
@@ -93,7 +94,7 @@ def test_where_no_pod_runs_a_deletion_never_fired(lab: AnyLab) -> None:
     assert told[-1][-1] == "deleted 0 pods: none ran"
 
 
-def test_slow_pods_wait_and_those_after_the_fault_do_not(lab: AnyLab) -> None:
+def test_slow_pods_wait_and_those_after_the_fault_do_not(lab: SupervisedLab) -> None:
     client = lab.kubernetes()
     with SlowPods(lab, delay=2.0) as fault:
         assert not fault.fired()
@@ -107,7 +108,7 @@ def test_slow_pods_wait_and_those_after_the_fault_do_not(lab: AnyLab) -> None:
     client.delete_collection_namespaced_pod(lab.namespace, grace_period_seconds=0)
 
 
-def test_cleaning_takes_the_slowness_away(lab: AnyLab) -> None:
+def test_cleaning_takes_the_slowness_away(lab: SupervisedLab) -> None:
     lab.delay_pods(600)
     lab.clean()
     lab.kubernetes().create_namespaced_pod(lab.namespace, pod("quick"))
@@ -116,7 +117,7 @@ def test_cleaning_takes_the_slowness_away(lab: AnyLab) -> None:
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_a_restarted_database_drops_its_sessions_and_is_back(lab: AnyLab, how: str) -> None:
+def test_a_restarted_database_drops_its_sessions_and_is_back(lab: SupervisedLab, how: str) -> None:
     before = lab.state.processes["postgres"]
     with psycopg.connect(lab.dsn()) as connection, DatabaseRestart(lab, how) as fault:
         with pytest.raises(psycopg.OperationalError):
@@ -130,7 +131,7 @@ def test_a_restarted_database_drops_its_sessions_and_is_back(lab: AnyLab, how: s
     assert eventually(lambda: lab.problems() == [], 60)
 
 
-def test_a_killed_scheduler_is_dead_until_it_is_healed(lab: AnyLab) -> None:
+def test_a_killed_scheduler_is_dead_until_it_is_healed(lab: SupervisedLab) -> None:
     process = psutil.Process(lab.state.processes["scheduler-2"].pid)
     told: list[tuple[str, ...]] = []
     with SchedulerKill(lab, "scheduler-2", record=lambda *event: told.append(event)):
@@ -144,14 +145,14 @@ def test_a_killed_scheduler_is_dead_until_it_is_healed(lab: AnyLab) -> None:
     ]
 
 
-def test_a_scheduler_that_gives_up_by_itself_comes_back(lab: AnyLab) -> None:
+def test_a_scheduler_that_gives_up_by_itself_comes_back(lab: SupervisedLab) -> None:
     before = lab.state.processes["scheduler-1"].pid
     with LinkCut(lab, "scheduler-1", "reset"):
         assert eventually(lambda: lab.state.processes["scheduler-1"].pid != before, 60)
     assert eventually(lambda: lab.problems() == [], 60)
 
 
-def test_another_way_to_restart_a_database_is_one_clear_line(lab: AnyLab) -> None:
+def test_another_way_to_restart_a_database_is_one_clear_line(lab: SupervisedLab) -> None:
     with pytest.raises(UserError, match="not restarted 'gently'"):
         DatabaseRestart(lab, "gently")
     with pytest.raises(UserError, match="fast or immediate, not 'gently'"):
@@ -159,14 +160,14 @@ def test_another_way_to_restart_a_database_is_one_clear_line(lab: AnyLab) -> Non
     assert lab.problems() == []
 
 
-def test_a_role_that_is_not_there_is_told_with_those_that_are(lab: AnyLab) -> None:
+def test_a_role_that_is_not_there_is_told_with_those_that_are(lab: SupervisedLab) -> None:
     assert lab.process("scheduler-2") == "scheduler-2"
     with pytest.raises(UserError, match="no process 'scheduler-9'") as error:
         lab.process("scheduler-9")
     assert "scheduler-1, scheduler-2" in error.value.hint
 
 
-def test_the_embedded_lab_lacks_nothing_but_a_node(lab: AnyLab) -> None:
+def test_the_embedded_lab_lacks_nothing_but_a_node(lab: SupervisedLab) -> None:
     powers = ("pause", "kill", "restart-database", "delay-pods")
     assert [lab.lacks(power) for power in powers] == [None] * 4
     assert "on this machine itself" in (lab.lacks("node") or "")

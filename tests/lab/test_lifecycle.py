@@ -18,12 +18,13 @@ from common.errors import UserError
 from common.paths import PROJECT
 from common.spawn import is_same_process
 from lab.embedded.lab import EmbeddedLab
+from lab.ending import reap
 from lab.environments import prepare
 from lab.environments.drivers import database_urls
 from lab.life import start
 from lab.pool import Owner
-from lab.reaper import reap
-from lab.spec import LabSpec, LabState
+from lab.spec import LabSpec
+from lab.state import LabState
 from tests.labs import eventually, owned_by
 
 VERSION = "3.0.6"

@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from lab.rows import PRESENT
+from lab.ready import PRESENT
 
 pytest_plugins = ["tests.lab.miniature_fixtures"]
 

@@ -12,10 +12,10 @@ import psycopg
 from dags.shapes import dags
 from lab.embedded.lab import EmbeddedLab
 from lab.embedded.postgres import SUPERUSER, Postgres
+from lab.ending import take_down
 from lab.environments import prepare
 from lab.life import start
 from lab.spec import LabSpec
-from lab.supervised import take_down
 from tests.labs import eventually
 
 SHAPES = "single*2,diamond:1"

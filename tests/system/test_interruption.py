@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab.reaper import reap
+from lab.ending import reap
 from tests.labs import eventually, owned_by
 
 PROJECT = Path(__file__).resolve().parent.parent.parent

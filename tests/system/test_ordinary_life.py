@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from lab.base import Lab
+from lab.ending import take_down
 from lab.environments import pinned, prepare
 from lab.life import start
 from lab.spec import LabSpec
-from lab.supervised import take_down
 from oracle.events import DagRunEvent, Event, TaskInstanceEvent
 from oracle.history import read
 from oracle.verdict import Judgement

@@ -131,7 +131,7 @@ def test_a_download_that_is_no_chart_is_not_kept(tmp_path: Path, cache: Path) ->
 
 def test_a_machine_without_helm_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"helm cannot be run.*make tools"):
-        resolve("airflow", None, tmp_path / "nowhere")
+        resolve("airflow", None, tmp_path / "nowhere" / "helm")
 
 
 def test_a_version_cannot_name_a_file_elsewhere() -> None:

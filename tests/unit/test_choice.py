@@ -7,10 +7,9 @@ import pytest
 
 from common.errors import UserError
 from common.paths import PROJECT
+from lab.__main__ import Found, named, to_read, to_take_down
 from lab.base import Airflow
-from lab.choice import Found, named, to_read, to_take_down
-from lab.request import read_checkout, read_owner, write_request
-from lab.spec import LabSpec
+from lab.spec import LabSpec, read_checkout, read_owner, write_request
 
 HERE = str(PROJECT)
 OLD = Found(Path("labs/3.0.6-aa11"), "", 0)

@@ -11,9 +11,9 @@ from common.errors import UserError
 from common.paths import session_dir
 from lab.base import Airflow
 from lab.embedded import postgres
+from lab.ending import reap
 from lab.life import start
 from lab.pool import Owner
-from lab.reaper import reap
 from lab.spec import LabSpec
 from tests.labs import owned_by
 

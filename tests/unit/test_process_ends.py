@@ -8,8 +8,8 @@ import pytest
 from kubernetes import client
 
 from common.errors import UserError
+from common.files import last_words
 from lab.base import Lab, ProcessEnd
-from lab.embedded.last_words import last_words
 from lab.kube.pods import processes
 from oracle.ends import told_end
 from oracle.events import ProcessEvent

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lab.reason import reason
+from lab.api import reason
 
 DATABASE = {"reason": "Database error", "statement": "INSERT", "message": "Error with id 1491"}
 

@@ -3,7 +3,7 @@
 import pytest
 
 from common.errors import UserError
-from lab.reported import image_build, require_version
+from lab.base import image_build, require_version
 
 
 @pytest.mark.parametrize(

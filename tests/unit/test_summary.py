@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.summary import headline, is_shown, table, tell_witness, write
-from lab import leftovers
+from lab.undo import forget_leftover, leftovers, write_leftover
 from reports.records import Ended, SessionRecord
 
 
@@ -104,7 +104,7 @@ def test_a_session_without_a_cache_has_nothing_left_over(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path / "file" / "cache"))
-    assert leftovers.told() == []
+    assert leftovers() == []
 
 
 def test_a_release_that_scheduled_nothing_twice_is_told_by_the_promise_it_broke() -> None:
@@ -284,9 +284,7 @@ def test_what_stays_in_somebodys_database_is_told_with_its_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path))
-    leftovers.tell(
-        "lab", leftovers.removal("lab", "airflow at db", "host=db", ["oracle remove-audit"])
-    )
+    write_leftover("lab", "airflow at db", "host=db", ["oracle remove-audit"])
     terminal = Terminal()
     write(terminal, None, {})  # type: ignore[arg-type]
     assert "left in the database airflow at db" in terminal.written
@@ -294,5 +292,5 @@ def test_what_stays_in_somebodys_database_is_told_with_its_command(
     assert (
         "export HA_CHAOS_DSN=host=db; .venv/bin/python -m oracle remove-audit" in terminal.written
     )
-    leftovers.forget("lab")
-    assert leftovers.told() == []
+    forget_leftover("lab")
+    assert leftovers() == []

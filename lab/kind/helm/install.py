@@ -30,8 +30,7 @@ def render(
         rendered = run(command, limit=_LIMIT, text=yaml.safe_dump(dict(values), sort_keys=False))
     except ProgramError as error:
         raise UserError(
-            f"The chart {chart.name} {chart.version} does not take these values: "
-            f"{complaint(error)}"
+            f"The chart {chart.name} {chart.version} does not take these values: {complaint(error)}"
         ) from error
     return [each for each in yaml.safe_load_all(rendered) if each]
 

@@ -1,4 +1,4 @@
-"""The values of the official chart, merged from the layers in charts-values/; `python -m lab values`.
+"""The values of the official chart, from the layers in charts-values/; `python -m lab values`.
 
 A layer is a values file for one concern. The rule by which they merge, later ones over earlier:
 mappings merge key by key; lists whose items have a `mountPath` or a `name` merge item by item (so
@@ -264,7 +264,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         metavar="L",
         help=f"add a layer, repeatable: {others} (default: {', '.join(DEFAULT_LAYERS)})",
     )
-    parser.add_argument("--airflow-image", metavar="I", help=f"NAME:TAG (default: {_IMAGE}:VERSION)")
+    parser.add_argument(
+        "--airflow-image", metavar="I", help=f"NAME:TAG (default: {_IMAGE}:VERSION)"
+    )
     parser.add_argument(
         "--values",
         action="append",

@@ -1,0 +1,139 @@
+"""How labs end: asked to, or cleared away when their supervisor was killed.
+
+A supervisor that gets SIGKILL takes its children along (see `common.spawn`), but not their
+children; these are found by the session that each child led. So `reap` is run whenever a lab is
+about to start.
+"""
+
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from common.errors import UserError
+from common.paths import labs_dir, session_dir
+from common.spawn import is_same_process, session_members
+from common.waiting import until
+from lab.kinds import boot_of
+from lab.spec import read_spec
+from lab.state import LabState
+from lab.undo import Undo
+
+log = logging.getLogger(__name__)
+
+
+def ask(directory: Path, timeout: float = 30.0, **request: Any) -> None:
+    """Send one request to the supervisor of the lab in `directory`: one JSON line each way.
+
+    Raises UserError when no supervisor answers, or when it refuses the request.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(timeout)
+            link.connect(str(directory / "control.sock"))
+            link.sendall(json.dumps(request).encode() + b"\n")
+            line = link.makefile().readline()
+    except OSError as error:
+        raise UserError(
+            f"The lab in {directory} does not answer: {error}.", "See `python -m lab status`."
+        ) from error
+    answer: dict[str, Any] = json.loads(line or '{"error": "it hung up"}')
+    if "error" in answer:
+        raise UserError(f"The lab refused {request.get('op')}: {answer['error']}.")
+
+
+def take_down(directory: Path) -> None:
+    """End the lab in `directory`, whatever state it is in, and remove the folder."""
+    timeout = 5.0
+    if (directory / "spec.json").exists():
+        timeout = boot_of(read_spec(directory).kind).end_seconds
+    state = LabState.load(directory)
+    if state and _is_supervised(state):
+        try:
+            ask(directory, timeout=5.0, op="stop")
+        except UserError:
+            os.kill(state.supervisor, signal.SIGTERM)
+        if not until(lambda: not _is_supervised(state), timeout, interval=0.05):
+            os.kill(state.supervisor, signal.SIGKILL)
+            time.sleep(0.2)
+    reap()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _is_supervised(state: LabState) -> bool:
+    return is_same_process(state.supervisor, state.created)
+
+
+def _folders(*, supervised: bool) -> Iterator[tuple[Path, LabState]]:
+    """Go through the labs whose supervisor lives, or those whose does not, by name."""
+    for directory in sorted(labs_dir().iterdir()):
+        state = LabState.load(directory)
+        if state and _is_supervised(state) is supervised:
+            yield directory, state
+
+
+def running() -> list[Path]:
+    """Return the folders of the labs that live now, oldest first."""
+    found = [(state.created, directory) for directory, state in _folders(supervised=True)]
+    return [directory for _, directory in sorted(found)]
+
+
+def reap() -> int:
+    """Kill and remove what labs left that nobody supervises; return how many labs there were."""
+    count = 0
+    _forget_sessions()
+    for directory, state in _folders(supervised=False):
+        Undo(directory).run()
+        for process in _survivors(state):
+            try:
+                process.send_signal(signal.SIGKILL)
+            except psutil.NoSuchProcess:
+                continue
+        if not _is_cleared(directory):
+            continue
+        shutil.rmtree(directory, ignore_errors=True)
+        log.info("Removed the remains of the lab %s", directory.name)
+        count += 1
+    return count
+
+
+def _forget_sessions() -> None:
+    """Remove the folders of test sessions whose process was killed."""
+    for folder in session_dir(0, 0).parent.glob("*-*"):
+        pid, _, born = folder.name.partition("-")
+        # The folder's name has whole seconds.
+        if not is_same_process(int(pid), int(born) + 0.5):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _survivors(state: LabState) -> list[psutil.Process]:
+    """Return the processes that a lab without supervisor left."""
+    oldest = min((each.created for each in state.processes.values()), default=0.0)
+    members = session_members(each.pid for each in state.processes.values())
+    return [process for process in members if _born(process) >= oldest - 1.0]
+
+
+def _born(process: psutil.Process) -> float:
+    try:
+        return process.create_time()
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def _is_cleared(directory: Path) -> bool:
+    """Remove what a lab has beside its processes; False where that has to be tried again later."""
+    try:
+        spec = read_spec(directory)
+        boot_of(spec.kind).clear(directory, spec)
+    except UserError as error:
+        log.warning("What an earlier lab left stays for now: %s", error)
+        return False
+    return True
