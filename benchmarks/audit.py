@@ -23,7 +23,7 @@ import psycopg
 
 from lab.embedded.postgres import Postgres
 from recorder import audit
-from tests.lab.recorder.tables import TABLES, Connection
+from tests.recorder.tables import TABLES, Connection
 
 ROWS = 480
 BULK = 16

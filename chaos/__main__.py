@@ -1,12 +1,11 @@
-"""`python -m chaos remove`: take gates and delays out of a database, whoever put them there."""
+"""`python -m chaos remove`: take holds and delays out of a database, whoever put them there."""
 
 import argparse
-import os
 import sys
 
 from chaos.holds import installer as statement
+from common.database import DSN_VARIABLE, dsn
 from common.errors import UserError
-from lab.cluster.database import DSN_VARIABLE, conninfo_of
 
 
 def main() -> int:
@@ -20,7 +19,7 @@ def main() -> int:
     parser.add_argument("command", choices=["remove"])
     parser.parse_args()
     try:
-        statement.remove(conninfo_of(os.environ.get(DSN_VARIABLE, "")), timeout=8.0)
+        statement.remove(dsn(), timeout=8.0)
     except statement.NotOurs as error:
         print(f"Nothing of ours is there. {error.message}", file=sys.stderr)
     except UserError as error:

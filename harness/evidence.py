@@ -22,7 +22,7 @@ from oracle.events import (
     WorkerEvent,
 )
 from oracle.history import read
-from oracle.prose import told_fault, told_process
+from oracle.prose import fault_text, hold_text, process_text
 from oracle.verdict import Judgement
 from run.run import Run
 
@@ -85,7 +85,7 @@ def _lab(run: Run, judgement: Judgement) -> TestStepResult:
 
 
 def _told(happened: list[Event], judgement: Judgement) -> TestStepResult:
-    """Tell faults, gates and notes as steps in order, each with its time; the verdict at last."""
+    """Tell faults, holds and notes as steps in order, each with its time; the verdict at last."""
     over = _moment(judgement, max((event.t for event in happened), default=0.0))
     told = [*steps(happened, judgement.header.epoch), *_judged(judgement, over)]
     return TestStepResult(
@@ -103,30 +103,24 @@ def steps(happened: Iterable[Event], epoch: float) -> list[TestStepResult]:
     begun: dict[tuple[str, str], TestStepResult] = {}
     for event in happened:
         if isinstance(event, FaultEvent):
-            key, name = (event.name, event.process or ""), told_fault(event)
+            key, name = (event.name, event.process or ""), fault_text(event)
         elif isinstance(event, HoldEvent):
-            key, name = (event.name, event.process), _gate(event)
+            key, name = (event.name, event.process), f"{event.process} {hold_text(event)}"
         elif isinstance(event, NoteEvent):
             key, name = ("", ""), event.text
-        elif isinstance(event, ProcessEvent) and (told := told_process(event)):
+        elif isinstance(event, ProcessEvent) and (told := process_text(event)):
             key, name = ("", ""), " ".join(told)
         else:
             continue
         at = int((epoch + event.t) * 1000)
         op = "" if isinstance(event, NoteEvent | ProcessEvent) else event.op
-        if op in ("end", "opened") and key in begun:
+        if op in ("end", "release") and key in begun:
             begun.pop(key).stop = at
             continue
         made.append(TestStepResult(name=redact(name), status=Status.PASSED, start=at, stop=at))
-        if op in ("begin", "closed"):
+        if op in ("begin", "hold"):
             begun[key] = made[-1]
     return made
-
-
-def _gate(event: HoldEvent) -> str:
-    detail = f" ({event.detail})" if event.detail else ""
-    verb = "stands at" if event.op == "reached" else "has before it"
-    return f"{event.process} {verb} the gate {event.name}{detail}"
 
 
 def _judged(judgement: Judgement, at: int) -> Iterator[TestStepResult]:

@@ -6,8 +6,8 @@ import msgspec
 
 from common.redaction import redact
 from harness.outcome import Known
+from oracle import witness
 from oracle.verdict import Judgement
-from oracle.witness import tell
 from reports.metrics import METRICS, measure
 from reports.records import SCHEMA
 from run.folder import write_json
@@ -39,9 +39,9 @@ def publish(
         "known": msgspec.to_builtins(known.of(version)) if known else None,
         "expect_known": expect_known,
     }
-    witness = redact(tell(judgement))
+    text = redact(witness.text(judgement))
     write_json(run.folder / "verdict.json", record)
-    (run.folder / "witness.txt").write_text(witness or "No promise was broken.\n")
+    (run.folder / "witness.txt").write_text(text or "No promise was broken.\n")
     figures = measure(run.folder / "history.ndjson")
     write_json(run.folder / METRICS, msgspec.to_builtins(figures))
-    return {**record, "witness": witness, "folder": str(run.folder)}
+    return {**record, "witness": text, "folder": str(run.folder)}

@@ -1,32 +1,21 @@
-"""`python -m oracle check HISTORY`: judge a stored history, with no lab and no Airflow.
-
-`remove-audit` takes the recorder's schema out of a database in which a killed run left it;
-`try-audit` finds out whether it could be put there.
-"""
+"""`python -m oracle check HISTORY`: judge a stored history, with no lab and no Airflow."""
 
 import argparse
 import math
 import os
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 from oracle import witness
 from oracle.history import HistoryError, read
 from oracle.invariants import INVARIANTS
+from oracle.old_names import COMMANDS
 from oracle.verdict import Judge, Judgement
-from recorder import audit
 
 EXIT_CODES = {"valid": 0, "invalid": 1, "unknown": 2}
-
-DSN_VARIABLE = "HA_CHAOS_DSN"
-
-_DRIVER = re.compile(r"^(postgres(?:ql)?)\+\w+://")
 
 EPILOG = """\
 exit codes:
@@ -45,9 +34,11 @@ the promises:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    options = _parser().parse_args(arguments)
-    if options.command in _AUDIT:
-        return _on_database(_AUDIT[options.command])
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in COMMANDS:
+        moved = [sys.executable, "-m", *COMMANDS[given[0]], *given[1:]]
+        os.execv(moved[0], moved)
+    options = _parser().parse_args(given)
     try:
         judgement = check(options.history, options.bound)
     except HistoryError as error:
@@ -59,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     print(_json(judgement.to_json()) if options.json else "\n".join(_report(judgement)))
     if options.witness and not options.json and judgement.violations:
-        print("\n" + witness.tell(judgement), end="")
+        print("\n" + witness.text(judgement), end="")
     return EXIT_CODES[judgement.verdict]
 
 
@@ -78,39 +69,6 @@ def check(path: Path, bound: float | None = None) -> Judgement:
         until = f" ({seen} violations until there)" if seen else ""
         raise HistoryError(f"{error}{until}") from None
     return judge.conclude()
-
-
-_AUDIT: dict[str, Callable[[str, float], None]] = {
-    "remove-audit": audit.remove,
-    "try-audit": audit.rehearse,
-}
-
-
-def _on_database(work: Callable[[str, float], None]) -> int:
-    try:
-        work(_conninfo(os.environ.get(DSN_VARIABLE, "")), 15.0)
-    except audit.AuditError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_CODES["unknown"]
-    return 0
-
-
-def _conninfo(text: str) -> str:
-    """Return what libpq can read; SQLAlchemy's URLs name a driver, too. Raises AuditError.
-
-    No part of a text that cannot be read is in the message: it holds a password.
-    """
-    if not text:
-        raise audit.AuditError(f"{DSN_VARIABLE} is not set; it names the database")
-    text = _DRIVER.sub(r"\1://", text)
-    try:
-        conninfo_to_dict(text)
-    except psycopg.Error:
-        raise audit.AuditError(
-            f"{DSN_VARIABLE} cannot be read; give postgresql://USER:PASSWORD@HOST/DATABASE with "
-            "/, #, ? and @ of the password escaped (%2F ..), or libpq's conninfo"
-        ) from None
-    return text
 
 
 def _seconds(text: str) -> float:
@@ -147,18 +105,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         type=_seconds,
         help="how long nothing may move before an unended run is lost (default: 60)",
-    )
-    commands.add_parser(
-        "remove-audit",
-        help="take the recorder out of a database",
-        description=f"Drop the schema `oracle` from the database that {DSN_VARIABLE} names "
-        "(libpq conninfo or URL). One that is not ours is left alone.",
-    )
-    commands.add_parser(
-        "try-audit",
-        help="find out whether the recorder could be put into a database",
-        description="Do all that the recorder's installation does but for its triggers in the "
-        f"database that {DSN_VARIABLE} names, in a transaction that is rolled back.",
     )
     return parser
 

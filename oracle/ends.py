@@ -31,7 +31,7 @@ def was_told_to(event: ProcessEvent, lab: str) -> bool:
     return signal_of(event.exit_code) in _FROM_OUTSIDE
 
 
-def told_end(event: ProcessEvent) -> str:
+def end_text(event: ProcessEvent) -> str:
     """Say how a process ended: `ended with exit code 1 (OSError: ..)`, `ended by SIGSEGV`."""
     number = signal_of(event.exit_code)
     if number is not None:

@@ -8,6 +8,9 @@ structs say what was *seen*; whether it was right is for the invariants to say.
 from typing import Literal
 
 import msgspec
+from msgspec import structs
+
+from oracle import old_names
 
 SCHEMA = 1
 """The version of this format; a reader refuses any other."""
@@ -179,6 +182,11 @@ class LedgerEvent(_Record, frozen=True, tag="ledger", gc=False):
     pod: str
     pid: int
 
+    @property
+    def where(self) -> str:
+        """In which pod, and in which try."""
+        return f"pod {self.pod} (try {self.try_number})"
+
 
 class FaultEvent(_Record, frozen=True, tag="fault", gc=False):
     """A disturbance began or ended; `process` is None if it struck no single process."""
@@ -189,13 +197,18 @@ class FaultEvent(_Record, frozen=True, tag="fault", gc=False):
     detail: str = ""
 
 
-class HoldEvent(_Record, frozen=True, tag="gate", gc=False):
-    """A gate was closed or opened, or a process was seen standing at it."""
+class HoldEvent(_Record, frozen=True, tag="hold", gc=False):
+    """A point was closed for a process, the process was held there, or it was released."""
 
-    op: Literal["closed", "reached", "opened"]
+    op: Literal["hold", "held", "release"]
     name: str
     process: str
     detail: str = ""
+
+
+BEGINS = frozenset({"begin", "hold"})
+ENDS = frozenset({"end", "release"})
+"""What an event of a fault or a hold says where a disturbance begins, and where it ends."""
 
 
 class NoteEvent(_Record, frozen=True, tag="note", gc=False):
@@ -211,6 +224,11 @@ class AssumptionEvent(_Record, frozen=True, tag="assumption", gc=False):
     met: bool
     value: str = ""
     wanted: str = ""
+
+    def __post_init__(self) -> None:
+        """Take an old name for what it is called now."""
+        if self.name in old_names.ASSUMPTIONS:
+            structs.force_setattr(self, "name", old_names.ASSUMPTIONS[self.name])
 
 
 class WaitingEvent(_Record, frozen=True, tag="waiting", gc=False):

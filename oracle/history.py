@@ -6,11 +6,11 @@ it, is refused with a single line that says what is wrong and where.
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import NoReturn, Self
 
 import msgspec
 
+from oracle import old_names
 from oracle.events import SCHEMA, End, Event, Header
 
 LINE_LIMIT = 1 << 20
@@ -28,20 +28,24 @@ def read(path: Path | str) -> tuple[Header, Iterator[Event]]:
     later line is broken or the end is missing, so that what came before has been seen by then.
     """
     path = Path(path)
+    lines = _lines(path)
+    return _header(path, next(lines, b"")), _events(path, lines)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
     try:
-        file = path.open("rb")
+        with path.open("rb") as file:
+            number = 0
+            while line := file.readline(LINE_LIMIT + 1):
+                number += 1
+                if len(line) > LINE_LIMIT:
+                    raise HistoryError(f"{path}: line {number} is longer than {LINE_LIMIT} bytes")
+                yield line
     except OSError as error:
         raise HistoryError(f"cannot read history {path}: {error.strerror}") from None
-    try:
-        header = _header(path, file)
-    except BaseException:
-        file.close()
-        raise
-    return header, _events(path, file)
 
 
-def _header(path: Path, file: BinaryIO) -> Header:
-    line = _line(path, file, 1)
+def _header(path: Path, line: bytes) -> Header:
     if not line:
         raise HistoryError(f"history {path} is empty")
     try:
@@ -51,53 +55,48 @@ def _header(path: Path, file: BinaryIO) -> Header:
     if not isinstance(raw, dict) or raw.get("kind") != "header":
         raise HistoryError(f"{path} is no history: its first line is not a header")
     if raw.get("schema") != SCHEMA:
-        told = raw.get("schema")
-        raise HistoryError(f"history {path} has schema {told!r}, this reader knows only {SCHEMA}")
+        found = raw.get("schema")
+        raise HistoryError(f"history {path} has schema {found!r}, this reader knows only {SCHEMA}")
     try:
         return msgspec.convert(raw, Header)
     except msgspec.ValidationError as error:
         raise HistoryError(f"history {path} has a broken header: {error}") from None
 
 
-def _events(path: Path, file: BinaryIO) -> Iterator[Event]:
+def _events(path: Path, lines: Iterator[bytes]) -> Iterator[Event]:
     decode = msgspec.json.Decoder[Event](Event).decode
-    with file:
-        number = 1
-        while line := _line(path, file, number + 1):
-            number += 1
-            try:
-                event = decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise HistoryError(_broken(path, number, line, error)) from None
-            if isinstance(event, End):
-                _check_end(path, file, event, number - 2)
-                yield event
-                return
+    number = 1
+    for number, line in enumerate(lines, 2):
+        try:
+            event = decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            event = _old_event(line) or _refuse(path, number, line, error)
+        if isinstance(event, End):
+            seen = number - 2
+            if event.events != seen:
+                lost = f"{event.events} events written, {seen} read"
+                raise HistoryError(f"history {path} lost lines: {lost}")
+            if next(lines, None) is not None:
+                raise HistoryError(f"history {path} goes on after its end, at line {number + 1}")
             yield event
+            return
+        yield event
     raise HistoryError(f"history {path} is truncated: no end after line {number}")
 
 
-def _check_end(path: Path, file: BinaryIO, end: End, seen: int) -> None:
-    if end.events != seen:
-        raise HistoryError(f"history {path} lost lines: {end.events} events written, {seen} read")
-    if file.read(1):
-        raise HistoryError(f"history {path} goes on after its end, at line {seen + 3}")
-
-
-def _line(path: Path, file: BinaryIO, number: int) -> bytes:
+def _old_event(line: bytes) -> Event | None:
+    """Read an event in the words of before; only where it is none in the present ones."""
     try:
-        line = file.readline(LINE_LIMIT + 1)
-    except OSError as error:
-        raise HistoryError(f"cannot read history {path}: {error.strerror}") from None
-    if len(line) > LINE_LIMIT:
-        raise HistoryError(f"{path}: line {number} is longer than {LINE_LIMIT} bytes")
-    return line
+        fields = msgspec.json.decode(line, type=dict[str, object])
+        return msgspec.convert(old_names.present_event(fields), Event)  # type: ignore[arg-type]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
-def _broken(path: Path, number: int, line: bytes, error: Exception) -> str:
+def _refuse(path: Path, number: int, line: bytes, error: Exception) -> NoReturn:
     if not line.endswith(b"\n"):
-        return f"history {path} is truncated: line {number} breaks off"
-    return f"history {path}, line {number} is no event: {error}"
+        raise HistoryError(f"history {path} is truncated: line {number} breaks off") from None
+    raise HistoryError(f"history {path}, line {number} is no event: {error}") from None
 
 
 class Writer:
@@ -140,12 +139,7 @@ class Writer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def _append(self, record: Header | Event) -> None:

@@ -4,6 +4,7 @@ A point that is closed was a gate until November 2026; `gate` is the release gat
 """
 
 import re
+from collections.abc import Mapping
 
 EVENT = ("gate", "hold")
 """A history's events of holds, by their kind."""
@@ -16,11 +17,22 @@ ASSUMPTIONS = {"gate-reached": "hold-reached"}
 STEPS = {"close": "hold", "stands": "held", "passes": "pass", "open": "release"}
 """The verbs of a scenario's steps."""
 
+COMMANDS = {"remove-audit": ("recorder", "remove"), "try-audit": ("recorder", "try")}
+"""What `python -m oracle` did before: the module, and its command, that does it now."""
+
 TESTS = {"test_gated": "test_held"}
 
 _TESTS = re.compile(rf"\b({'|'.join(TESTS)})(?![a-z0-9_])")
 _WORDS = {old.removeprefix("test_"): new.removeprefix("test_") for old, new in TESTS.items()}
 _EXPRESSION = re.compile(rf"\b(test_)?({'|'.join(_WORDS)})\b")
+
+
+def present_event(fields: Mapping[str, object]) -> dict[str, object]:
+    """Return an event of a history, as JSON has it, in the present words."""
+    old, new = EVENT
+    if fields.get("kind") != old:
+        return dict(fields)
+    return {**fields, "kind": new, "op": OPS.get(str(fields.get("op")), "")}
 
 
 def present_test(text: str) -> str:

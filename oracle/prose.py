@@ -1,6 +1,9 @@
 """Puts events into words: who did what. One event, one line; noise has none."""
 
-from oracle.ends import told_end
+from collections.abc import Callable
+from typing import Any
+
+from oracle.ends import end_text
 from oracle.events import (
     ArchivedEvent,
     DagRunEvent,
@@ -16,6 +19,9 @@ from oracle.events import (
 )
 from oracle.states import IN_TRY, QUEUED, RUNNING, SCHEDULED, UP_FOR_RETRY, shown
 
+Text = tuple[str, str]
+"""Who acted, and what was done."""
+
 
 class Narrator:
     """Tells the events of one task instance in order; remembers what the reader knows by then.
@@ -27,33 +33,28 @@ class Narrator:
         self._letters: dict[str, str] = {}
         self._phases: dict[str, str] = {}
         self._tries: set[int] = set()
+        self._texts: dict[type, Callable[[Any], Text | None]] = {
+            TaskInstanceEvent: self._row,
+            ArchivedEvent: _archived,
+            PodEvent: self._pod,
+            WorkerEvent: self._worker,
+            LedgerEvent: self._ledger,
+            ProcessEvent: process_text,
+            DagRunEvent: _run,
+            HoldEvent: lambda event: (event.process, hold_text(event)),
+            FaultEvent: lambda event: ("fault", f"{fault_text(event)} {event.op}s"),
+        }
 
-    def tell(self, event: Event) -> tuple[str, str] | None:
+    def text(self, event: Event) -> Text | None:
         """Return who acted, and what was done; None for what adds nothing to the story."""
-        told: tuple[str, str] | None = None
-        if isinstance(event, TaskInstanceEvent):
-            what = self._row(event)
-            told = (event.process, what) if what else None
-        elif isinstance(event, ArchivedEvent):
-            move = f"{shown(event.old.state)} -> {shown(event.new.state)}"
-            told = (event.process, f"moved the archived try {event.old.try_number}: {move}")
-        elif isinstance(event, PodEvent):
-            told = self._pod(event)
-        elif isinstance(event, WorkerEvent):
-            told = self._worker(event)
-        elif isinstance(event, LedgerEvent):
-            told = self._ledger(event)
-        elif isinstance(event, DagRunEvent):
-            told = (event.process, _run(event))
-        elif isinstance(event, HoldEvent):
-            told = (event.process, _gate(event))
-        elif isinstance(event, FaultEvent):
-            told = ("fault", f"{told_fault(event)} {event.op}s")
-        elif isinstance(event, ProcessEvent):
-            told = told_process(event)
-        return told
+        text_of = self._texts.get(type(event))
+        return text_of(event) if text_of else None
 
-    def _row(self, event: TaskInstanceEvent) -> str | None:
+    def _row(self, event: TaskInstanceEvent) -> Text | None:
+        what = self._change(event)
+        return (event.process, what) if what else None
+
+    def _change(self, event: TaskInstanceEvent) -> str | None:
         old, new = event.old, event.new
         if new is None:
             return "deleted its row"
@@ -86,7 +87,7 @@ class Narrator:
     def _letter(self, pod: str) -> str:
         return self._letters.setdefault(pod, chr(ord("a") + min(len(self._letters), 25)))
 
-    def _pod(self, event: PodEvent) -> tuple[str, str] | None:
+    def _pod(self, event: PodEvent) -> Text | None:
         who = f"pod {self._letter(event.name)}"
         phase = "gone" if event.op == "deleted" else event.phase
         before = self._phases.get(event.name)
@@ -99,7 +100,7 @@ class Narrator:
         code = "" if event.exit_code is None else f" (exit code {event.exit_code})"
         return who, f"is {phase}{code}" + ("" if before else f"{attempt}: {event.name}")
 
-    def _worker(self, event: WorkerEvent) -> tuple[str, str] | None:
+    def _worker(self, event: WorkerEvent) -> Text | None:
         who = f"pod {self._letter(event.pod)}"
         refused = event.refused
         if refused:
@@ -109,7 +110,7 @@ class Narrator:
             return None
         return who, f"had its worker exit with {event.exit_code}"
 
-    def _ledger(self, event: LedgerEvent) -> tuple[str, str]:
+    def _ledger(self, event: LedgerEvent) -> Text:
         what = {"start": "began", "end": "completed", "fail": "failed"}[event.op]
         return f"pod {self._letter(event.pod)}", f"{what} the user code (try {event.try_number})"
 
@@ -120,28 +121,34 @@ def _same_state(old: Row, new: Row) -> str | None:
     return f"adopted it for job {new.queued_by_job_id}, {shown(new.state)}"
 
 
-def _run(event: DagRunEvent) -> str:
+def _archived(event: ArchivedEvent) -> Text:
+    move = f"{shown(event.old.state)} -> {shown(event.new.state)}"
+    return event.process, f"moved the archived try {event.old.try_number}: {move}"
+
+
+def _run(event: DagRunEvent) -> Text:
     verb = "began" if event.new == RUNNING else f"set {shown(event.new)}"
-    return f"{verb} run {event.run_id} of {event.dag_id}"
+    return event.process, f"{verb} run {event.run_id} of {event.dag_id}"
 
 
-def _gate(event: HoldEvent) -> str:
+def hold_text(event: HoldEvent) -> str:
+    """Say what became of the process: it will be held at a point, it is, or it goes on."""
     what = {
-        "closed": f"has a closed gate before it: {event.name}",
-        "reached": f"stands at the gate {event.name}",
-        "opened": f"is let through the gate {event.name}",
+        "hold": f"will be held at {event.name}",
+        "held": f"is held at {event.name}",
+        "release": f"is released from {event.name}",
     }[event.op]
     return f"{what} ({event.detail})" if event.detail else what
 
 
-def told_process(event: ProcessEvent) -> tuple[str, str] | None:
+def process_text(event: ProcessEvent) -> Text | None:
     """Say that a process ended, or is back; that it was there at the beginning is no news."""
     if event.op == "watched":
         return None
-    return event.process, told_end(event) if event.op == "ended" else "was started again"
+    return event.process, end_text(event) if event.op == "ended" else "was started again"
 
 
-def told_fault(fault: FaultEvent) -> str:
+def fault_text(fault: FaultEvent) -> str:
     """Name a fault with whom it struck and how."""
     where = f" on {fault.process}" if fault.process else ""
     return f"{fault.name}{where}" + (f" ({fault.detail})" if fault.detail else "")

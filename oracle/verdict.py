@@ -8,25 +8,28 @@ its work; otherwise it is `unknown`, never `valid`.
 
 import logging
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from oracle.attempts import Attempts
+from oracle.counts import Counts, HistoryCounts
 from oracle.events import (
     LAB_HEALTHY_AFTER,
     WITHOUT_GAPS,
     AssumptionEvent,
+    DagRunEvent,
     End,
     Event,
     Header,
+    PodEvent,
     TaskInstanceEvent,
     TaskInstanceKey,
 )
 from oracle.invariants import INVARIANTS, Invariant, Violation
+from oracle.invariants.base import Found
 from oracle.invariants.no_lost_task import NoLostTask
 from oracle.memory import Memory, Story
-from oracle.tally import Tally
 
 Verdict = Literal["valid", "invalid", "unknown"]
 
@@ -34,25 +37,6 @@ KEPT = 100
 """Violations of an invariant that are kept whole; the others only count."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Counts:
-    """The figures of a run.
-
-    `double_executions`, `duplicate_pods` and `duplicate_tries` are the task instances with a
-    violation of executed-once, single-live-pod and unique-try; `refused_starts` are all workers
-    that the API turned away, by design or not; `decisions` are those of each scheduler.
-    """
-
-    runs: int
-    task_instances: int
-    pods: int
-    refused_starts: int
-    double_executions: int
-    duplicate_pods: int
-    duplicate_tries: int
-    decisions: dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -109,12 +93,12 @@ class Judge:
     def __init__(self, header: Header, bound: float | None = None) -> None:
         self._header = header
         self._invariants = [_make(kind, header, bound) for kind in INVARIANTS]
-        self._watchers: dict[type, list[Invariant]] = {}
+        self._watchers: dict[type, list[tuple[Invariant, Callable[[Any], Found]]]] = {}
         for invariant in self._invariants:
-            for kind in invariant.sees:
-                self._watchers.setdefault(kind, []).append(invariant)
+            for kind, handle in invariant.handlers():
+                self._watchers.setdefault(kind, []).append((invariant, handle))
         self._attempts = Attempts(header)
-        self._tally = Tally(header)
+        self._counts = HistoryCounts(header)
         self._memory = Memory()
         self._numbers: Counter[str] = Counter()
         self._broken: dict[str, set[TaskInstanceKey]] = {}
@@ -132,13 +116,13 @@ class Judge:
         return [violation for each in told for violation in self._take(each)]
 
     def _take(self, event: Event) -> list[Violation]:
-        self._tally.feed(event)
+        self._counts.feed(event)
         self._memory.keep(event)
         found: list[Violation] = []
-        for invariant in self._watchers.get(type(event), ()):
+        for invariant, handle in self._watchers.get(type(event), ()):
             try:
-                if told := invariant.feed(event):
-                    found.extend(told)
+                if shown := handle(event):
+                    found.extend(shown)
             except Exception as error:
                 logger.exception("The invariant %s failed", invariant.name)
                 self._dismiss(invariant, error)
@@ -150,13 +134,11 @@ class Judge:
 
     def so_far(self) -> dict[str, int]:
         """Return how much was fed and found until now; for any thread."""
-        tally = self._tally
-        return {
-            "runs": len(tally.runs),
-            "task_instances": len(tally.task_instances),
-            "pods": len(tally.pods),
-            "violations": sum(list(self._numbers.values())),
-        }
+        return self._found() | {"violations": sum(list(self._numbers.values()))}
+
+    def _found(self) -> dict[str, int]:
+        kinds = {"runs": DagRunEvent, "task_instances": TaskInstanceEvent, "pods": PodEvent}
+        return {name: self._counts.number(kind) for name, kind in kinds.items()}
 
     def conclude(self) -> Judgement:
         """Let the invariants look at the whole, and give the verdict. Call it once."""
@@ -172,7 +154,7 @@ class Judge:
             not_judged["nested loops"] = f"{ambiguous} task instances share their names with others"
         reasons = self._reasons()
         first = min((v.t for v in self._violations), default=None)
-        begun = self._tally.first_run_at
+        begun = self._counts.first_run_at
         return Judgement(
             header=self._header,
             verdict=self._verdict(reasons),
@@ -182,16 +164,15 @@ class Judge:
             not_judged=not_judged,
             reasons=reasons,
             assumptions=list(self._assumptions.values()),
-            counts=self._counts(),
+            counts=self._figures(),
             time_to_first_violation=None if first is None else first - (begun or 0.0),
             stories=list(self._memory.stories.values()),
         )
 
     def _finish(self, invariant: Invariant) -> str | None:
         """End an invariant's work; say why it could not judge, if so."""
-        missing = [kind for kind in invariant.evidence if kind not in self._tally.kinds]
-        if missing:
-            return f"no {missing[0].__struct_config__.tag} event in the history"
+        if not self._counts.saw(invariant.evidence):
+            return f"no {invariant.evidence.__struct_config__.tag} event in the history"
         if invariant.needs_a_clean_history and (reason := self._unclean()):
             return reason
         try:
@@ -208,7 +189,7 @@ class Judge:
         if invariant.name in not_judged or invariant.name in self._crashes:
             return 0
         known = invariant.judged()
-        return self._tally.number(invariant.evidence[0]) if known is None else known
+        return self._counts.number(invariant.evidence) if known is None else known
 
     def _unclean(self) -> str | None:
         """Say why a promise of progress cannot be held against Airflow here, if so."""
@@ -238,7 +219,7 @@ class Judge:
     def _dismiss(self, invariant: Invariant, error: Exception) -> None:
         self._crashes[invariant.name] = f"{type(error).__name__}: {error}"
         self._watchers = {
-            kind: [one for one in watchers if one is not invariant]
+            kind: [one for one in watchers if one[0] is not invariant]
             for kind, watchers in self._watchers.items()
         }
 
@@ -252,9 +233,9 @@ class Judge:
     def _reasons(self) -> list[str]:
         """Say everything that keeps a history without violations from being valid."""
         reasons = [] if self._ended else ["the history has no end: it is truncated"]
-        if TaskInstanceEvent not in self._tally.kinds:
+        if not self._counts.saw(TaskInstanceEvent):
             reasons.append("the history has no task instance")
-        elif not self._tally.task_instances:
+        elif not self._counts.number(TaskInstanceEvent):
             reasons.append("nothing was scheduled: no task instance was seen in a try")
         for one in self._assumptions.values():
             if not one.met:
@@ -264,17 +245,15 @@ class Judge:
             reasons.append(f"the invariant {name} failed: {error}")
         return reasons
 
-    def _counts(self) -> Counts:
-        tally = self._tally
+    def _figures(self) -> Counts:
+        broken = {name: len(of) for name, of in self._broken.items()}
         return Counts(
-            runs=len(tally.runs),
-            task_instances=len(tally.task_instances),
-            pods=len(tally.pods),
-            refused_starts=tally.refused_starts,
-            double_executions=len(self._broken.get("executed-once", ())),
-            duplicate_pods=len(self._broken.get("single-live-pod", ())),
-            duplicate_tries=len(self._broken.get("unique-try", ())),
-            decisions=tally.decisions(),
+            **self._found(),
+            refused_starts=self._counts.refused_starts,
+            double_executions=broken.get("executed-once", 0),
+            duplicate_pods=broken.get("single-live-pod", 0),
+            duplicate_tries=broken.get("unique-try", 0),
+            decisions=self._counts.decisions,
         )
 
 

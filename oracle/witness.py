@@ -15,7 +15,7 @@ from oracle.events import (
 from oracle.invariants import Violation
 from oracle.invariants.no_crash import NoCrash
 from oracle.memory import Story
-from oracle.prose import Narrator, told_fault
+from oracle.prose import Narrator, fault_text
 from oracle.verdict import Judgement
 
 LINES = 11
@@ -29,7 +29,7 @@ BY_SILENCE = frozenset({"no-lost-task"})
 (its code completed, its pod ended) is what explains it."""
 
 
-def tell(judgement: Judgement) -> str:
+def text(judgement: Judgement) -> str:
     """Tell one task instance's violation: the one that breaks most promises in fewest events.
 
     Gives an empty string if the history has no violation.
@@ -59,7 +59,7 @@ def _story(story: Story) -> Iterable[str]:
     told = piece_of(story)
     lasting = _faults_on(story, told[0].t)
     for fault in lasting:
-        yield f"  while {told_fault(fault)}"
+        yield f"  while {fault_text(fault)}"
     violations = sorted(story.violations, key=lambda v: v.t)
     yield from _timeline(told, {violation.t for violation in violations}, LINES - len(lasting))
     yield f"{violations[0].invariant}: {violations[0].message}."
@@ -80,7 +80,7 @@ def piece_of(story: Story) -> list[Event]:
     piece = events[begin : end + 1]
     if not piece:
         return events[-LINES:]
-    piece = sorted([*_gates(story.disturbances, piece, first), *piece], key=lambda event: event.t)
+    piece = sorted([*_holds(story.disturbances, piece, first), *piece], key=lambda event: event.t)
     since = (FaultEvent, ProcessEvent)
     others = [e for e in story.disturbances if isinstance(e, since) and e.t >= piece[0].t]
     return sorted([*others, *piece], key=lambda event: event.t)
@@ -104,17 +104,17 @@ def _begins_a_try(event: Event) -> bool:
     )
 
 
-def _gates(disturbances: Iterable[Event], piece: Sequence[Event], first: Violation) -> list[Event]:
-    """Take the gate that a process of this piece stood at when the violation came about."""
+def _holds(disturbances: Iterable[Event], piece: Sequence[Event], first: Violation) -> list[Event]:
+    """Take the hold that a process of this piece was held by when the violation came about."""
     processes = {event.process for event in piece if isinstance(event, TaskInstanceEvent)}
-    stood: dict[str, list[Event]] = {}
+    held: dict[str, list[Event]] = {}
     for event in disturbances:
         if isinstance(event, HoldEvent) and event.process in processes and event.t <= first.t:
-            if event.op == "reached":
-                stood[event.process] = [event]
-            elif event.op == "opened" and event.process in stood:
-                stood[event.process].append(event)
-    return [event for events in stood.values() for event in events]
+            if event.op == "held":
+                held[event.process] = [event]
+            elif event.op == "release" and event.process in held:
+                held[event.process].append(event)
+    return [event for events in held.values() for event in events]
 
 
 def _faults_on(story: Story, start: float) -> list[FaultEvent]:
@@ -130,7 +130,7 @@ def _timeline(events: Sequence[Event], broke_at: set[float], most: int) -> Itera
     narrator = Narrator()
     lines: list[tuple[int, float, str, str]] = []
     for event in events:
-        if told := narrator.tell(event):
+        if told := narrator.text(event):
             lines.append((-1 if event.t in broke_at else rank(event), event.t, *told))
     left_out = len(lines) - most
     if left_out > 0:

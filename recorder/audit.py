@@ -16,8 +16,10 @@ from psycopg import sql
 
 from common.redaction import first_line
 from oracle.events import RowModel
-from recorder import audit_proof, audit_tables, pooler
-from recorder.audit_tables import WATCHED, Connection
+from recorder import tables
+from recorder.connection import Connection, connect, shared_sessions
+from recorder.tables import WATCHED
+from recorder.tables import AuditError as AuditError
 
 _SCRIPT = Path(__file__).with_name("audit.sql").read_text()
 _OURS = "ha-chaos audit "
@@ -70,9 +72,27 @@ _FAULTS = (
     ),
 )
 
-
-class AuditError(Exception):
-    """The audit cannot be installed, removed or read; the message is one clear line."""
+# UNLOGGED, since a logged table without a key may not be updated under a publication of all tables.
+_PROOF = """
+    CREATE UNLOGGED TABLE oracle.proof AS SELECT * FROM {table} WITH NO DATA;
+    CREATE TRIGGER proof AFTER INSERT OR UPDATE OR DELETE ON oracle.proof
+    FOR EACH ROW EXECUTE FUNCTION oracle.{function}();
+"""
+_PROVED_BY = {
+    "dag_run": """
+        INSERT INTO oracle.proof (dag_id, run_id, state) VALUES ('d', 'r', 'queued');
+        UPDATE oracle.proof SET state = 'running';
+        DELETE FROM oracle.proof;
+    """,
+    "task_instance": """
+        INSERT INTO oracle.proof (id, dag_id, run_id, task_id, state, try_number, max_tries)
+        VALUES ('00000000-0000-0000-0000-000000000001', 'd', 'r', 't', 'queued', 1, 2);
+        UPDATE oracle.proof SET state = 'running', external_executor_id = 'x';
+        DELETE FROM oracle.proof;
+    """,
+}
+_KINDS = {"dag_run": "run", "task_instance": "ti"}
+_STATES = [("insert", None, "queued"), ("update", "queued", "running"), ("delete", "running", None)]
 
 
 def install(dsn: str, timeout: float = 30.0) -> None:
@@ -129,7 +149,7 @@ def remove_on(connection: Connection, timeout: float = 30.0) -> None:
 def installed(dsn: str) -> bool:
     """Tell whether this edition of the audit is installed and switched on. Raises AuditError."""
     try:
-        with psycopg.connect(dsn) as connection:
+        with connect(dsn) as connection:
             return intact(connection)
     except psycopg.errors.UndefinedTable:
         return False  # somebody removes it at this moment
@@ -148,7 +168,7 @@ def fault(connection: Connection) -> str | None:
     if found is None:
         return "the audit is not installed in this database"
     try:
-        known = model(connection)
+        known = tables.model(connection)
     except AuditError as error:
         return str(error)
     if found != (_mark(connection, known),):
@@ -159,26 +179,14 @@ def fault(connection: Connection) -> str | None:
     return None
 
 
-def model(connection: Connection) -> RowModel:
-    """Tell what a row of `task_instance` is in this database. Raises AuditError."""
-    try:
-        return audit_tables.model(connection)
-    except audit_tables.UnknownTables as error:
-        raise AuditError(str(error)) from error
-
-
 def _mark(connection: Connection, known: RowModel) -> str:
     """Return what our schema is known by: the script's edition, and the columns it was made for.
 
     A session that has called the functions keeps their plans, and those fail (as gaps) when a
     column's type has changed; functions that are made anew do not.
     """
-    made_of = f"{_script(known)}\n{audit_tables.columns(connection)}"
+    made_of = f"{tables.script(_SCRIPT, known)}\n{tables.columns(connection)}"
     return _OURS + hashlib.sha256(made_of.encode()).hexdigest()[:16]
-
-
-def _script(known: RowModel) -> str:
-    return audit_tables.script(_SCRIPT, known)
 
 
 def _there(connection: Connection) -> bool:
@@ -193,16 +201,46 @@ def _there(connection: Connection) -> bool:
 
 def _create(connection: Connection) -> None:
     """Make the schema and all that is in it, and prove it; AuditError when it does not record."""
-    known = model(connection)
-    script = _script(known)
+    known = tables.model(connection)
+    script = tables.script(_SCRIPT, known)
     if connection.execute(_REPLICATED).fetchone() == (True,):
         script = script.replace("\nCREATE TABLE ", "\nCREATE UNLOGGED TABLE ")
     connection.execute(script.encode())
     connection.execute(sql.SQL("COMMENT ON SCHEMA oracle IS {}").format(_mark(connection, known)))
-    try:
-        audit_proof.prove(connection)
-    except audit_proof.Unproven as error:
-        raise AuditError(str(error)) from error
+    _prove(connection)
+
+
+def _prove(connection: Connection) -> None:
+    """Try the audit's functions where it is to stand, before anything of Airflow's depends on it.
+
+    They are called by an insert, an update and a delete in tables that have the very columns of
+    Airflow's, and nothing else of theirs: no keys to satisfy, no listeners of somebody's to wake,
+    no row of Airflow's touched, no lock on its tables but that of a reader. A savepoint takes it
+    all back. Raises AuditError, or psycopg.Error with the server's reason.
+    """
+    for table, function in _FUNCTIONS.items():
+        with connection.transaction(force_rollback=True):
+            connection.execute(_PROOF.format(table=table, function=function).encode())
+            connection.execute(_PROVED_BY[table].encode())
+            written = connection.execute(
+                "SELECT kind, body FROM oracle.audit ORDER BY seq"
+            ).fetchall()
+            _see_written(table, written)
+
+
+def _see_written(table: str, written: list[tuple[object, ...]]) -> None:
+    states = [
+        (body["op"], (body["old"] or {}).get("state"), (body["new"] or {}).get("state"))
+        for kind, body in written
+        if kind == _KINDS[table] and isinstance(body, dict)
+    ]
+    if states == _STATES:
+        return
+    gaps = [
+        body.get("reason") for kind, body in written if kind == "gap" and isinstance(body, dict)
+    ]
+    reason = gaps[0] if gaps else f"{len(states)} of {len(_STATES)} changes were written"
+    raise AuditError(f"the audit of {table} does not work here: {reason}")
 
 
 def _drop(connection: Connection) -> None:
@@ -218,23 +256,28 @@ def _lock(connection: Connection, mode: str) -> None:
 
 
 def _refuse_pooler(dsn: str) -> None:
+    with _in_a_line():
+        reason = shared_sessions(dsn)
+    if reason:
+        raise AuditError(f"the recorder works through no such connection: {reason}")
+
+
+@contextmanager
+def _in_a_line() -> Iterator[None]:
+    """Say in a line, without secrets, what the database has against it."""
     try:
-        reason = pooler.shared_sessions(dsn)
+        yield
     except psycopg.Error as error:
         raise AuditError(
             f"the audit cannot be installed or removed: {first_line(error)}"
         ) from error
-    if reason:
-        raise AuditError(f"the recorder works through no such connection: {reason}")
 
 
 @contextmanager
 def _transaction(where: str | Connection) -> Iterator[Connection]:
     """Lend a transaction on a connection of its own, where `where` is a dsn, or on that one."""
     if isinstance(where, str):
-        with psycopg.connect(
-            where, application_name=pooler.APPLICATION_NAME, prepare_threshold=None
-        ) as connection:
+        with connect(where, timeout=10) as connection:
             yield connection
     else:
         with where.transaction():
@@ -250,18 +293,16 @@ def _patiently(where: str | Connection, timeout: float, work: Callable[[Connecti
             connection.execute("SET LOCAL client_min_messages = warning")
             work(connection)
 
-    try:
-        tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(psycopg.errors.LockNotAvailable),
-            wait=tenacity.wait_fixed(0.1),
-            stop=tenacity.stop_after_delay(timeout),
-            reraise=True,
-        )(once)
-    except psycopg.errors.LockNotAvailable as error:
-        raise AuditError(
-            f"Airflow's tables stayed locked for {timeout:.0f} s; is a process held at a gate?"
-        ) from error
-    except psycopg.Error as error:
-        raise AuditError(
-            f"the audit cannot be installed or removed: {first_line(error)}"
-        ) from error
+    trying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(psycopg.errors.LockNotAvailable),
+        wait=tenacity.wait_fixed(0.1),
+        stop=tenacity.stop_after_delay(timeout),
+        reraise=True,
+    )
+    with _in_a_line():
+        try:
+            trying(once)
+        except psycopg.errors.LockNotAvailable as error:
+            raise AuditError(
+                f"Airflow's tables stayed locked for {timeout:.0f} s; is a process being held?"
+            ) from error

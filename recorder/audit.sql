@@ -2,7 +2,7 @@
 --
 -- Run by the ordinary owner of Airflow's tables. All of it is the schema `oracle` and four triggers
 -- that call its functions, so that dropping the schema leaves no trace. Lines between a `--(` and
--- a `--)` are kept for the model that is named there only (recorder/audit_tables.py).
+-- a `--)` are kept for the model that is named there only (recorder/tables.py).
 --
 -- No harm, in this order of weight:
 --   * An error in here never fails a statement of Airflow's. What was not recorded is told: by a

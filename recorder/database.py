@@ -7,7 +7,6 @@ writers, and a lost connection loses nothing: the next poll takes up where the l
 """
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +14,12 @@ import msgspec
 import psycopg
 import tenacity
 
+from common.waiting import Every
 from oracle.events import Event, RowModel
-from recorder import audit
-from recorder.clock import DatabaseClock
-from recorder.pooler import APPLICATION_NAME
+from recorder import audit, tables
+from recorder.connection import LOST, Connection, connect, while_lost
 from recorder.row import EVENTS, gap_of
-from recorder.stream import Stream
+from recorder.stream import DatabaseClock, Stream
 
 PERIOD = 0.1
 """Seconds between two polls; after a poll of `MANY` rows or more the next follows at once."""
@@ -52,7 +51,6 @@ _BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
 
 _TRIM = "DELETE FROM oracle.audit WHERE xid < pg_snapshot_xmin(%(seen)s::pg_snapshot)"
 
-_LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 Names = Callable[[str], str]
 
 
@@ -79,12 +77,12 @@ class DatabaseReader:
         self._stream = stream
         self._names = names
         self._trims = trims
-        self._trimmed = time.monotonic()
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._connection: Connection | None = None
         self._poll_statement = ""
         self._seen = ""
         self._polled = 0.0
-        self._measured = 0.0
+        self._trim = Every(TRIM_EVERY)
+        self._measure = Every(_MEASURE_EVERY)
         self._gaps: set[str] = set()
         self.model: RowModel = "row-per-task"
 
@@ -94,7 +92,7 @@ class DatabaseReader:
             connection = self._connect()
             if reason := audit.fault(connection):
                 raise audit.AuditError(reason)
-            self.model = audit.model(connection)
+            self.model = tables.model(connection)
             row = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
         except psycopg.Error as error:
             raise audit.AuditError(f"the database cannot be read: {error}") from error
@@ -106,7 +104,7 @@ class DatabaseReader:
         while not stop.is_set():
             try:
                 many = self.poll() >= MANY
-            except _LOST:
+            except LOST:
                 self._reconnect(stop)
             else:
                 stop.wait(0 if many else PERIOD)
@@ -116,8 +114,8 @@ class DatabaseReader:
         connection = self._connection
         if connection is None or connection.closed:
             connection = self._connect()
-        if time.monotonic() - self._measured > _MEASURE_EVERY:
-            self._measure(connection)
+        if self._measure.due():
+            self._clock.measure(connection)
         started = self._clock.now()
         with connection.transaction():
             connection.execute(_BY_INDEX)
@@ -126,9 +124,8 @@ class DatabaseReader:
         self._stream.emit(events)
         self._seen = rows[0][0]
         self._polled = started
-        if self._trims and time.monotonic() - self._trimmed > TRIM_EVERY:
+        if self._trims and self._trim.due():
             connection.execute(_TRIM, {"seen": self._seen})
-            self._trimmed = time.monotonic()
         return len(events)
 
     def finish(self, patience: float) -> None:
@@ -141,7 +138,7 @@ class DatabaseReader:
                 self._gap(f"the tables or the audit changed under the recorder: {reason}")
 
         try:
-            self._retry(stop=tenacity.stop_after_delay(patience))(last)
+            while_lost(stop=tenacity.stop_after_delay(patience))(last)
         except psycopg.Error as error:
             self._stream.gap(
                 f"the database could not be read to the end; changes since t={self._polled:.1f} s "
@@ -170,13 +167,7 @@ class DatabaseReader:
         return self._row(task_instance_id) is not None
 
     def _row(self, task_instance_id: str, condition: str = "") -> tuple[Any, ...] | None:
-        with psycopg.connect(
-            self._dsn,
-            application_name=APPLICATION_NAME,
-            connect_timeout=5,
-            tcp_user_timeout=10_000,
-            prepare_threshold=None,
-        ) as connection:
+        with connect(self._dsn) as connection:
             return connection.execute(
                 f"SELECT state FROM task_instance WHERE id = %s{condition}", (task_instance_id,)
             ).fetchone()
@@ -200,17 +191,10 @@ class DatabaseReader:
             self._gaps.add(text)
             self._stream.gap(text)
 
-    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+    def _connect(self) -> Connection:
         self.close()
-        connection = psycopg.connect(
-            self._dsn,
-            application_name=APPLICATION_NAME,
-            autocommit=True,
-            connect_timeout=5,
-            tcp_user_timeout=10_000,
-            prepare_threshold=None,
-        )
-        self._measure(connection)
+        connection = connect(self._dsn, autocommit=True)
+        self._clock.measure(connection)
         tracked = connection.execute("SHOW track_commit_timestamp").fetchone() == ("on",)
         self._poll_statement = _POLL.format(committed=_COMMITTED[tracked])
         if not tracked:
@@ -218,30 +202,17 @@ class DatabaseReader:
         self._connection = connection
         return connection
 
-    def _measure(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-        self._clock.measure(connection)
-        self._measured = time.monotonic()
-
     def _reconnect(self, stop: threading.Event) -> None:
         """Try until the database answers again or `stop`; `finish` has the last word then."""
         lost = self._clock.now()
         self.close()
         try:
-            self._retry(
+            while_lost(
                 stop=tenacity.stop_when_event_set(stop), sleep=tenacity.sleep_using_event(stop)
             )(self._connect)
-        except _LOST:
+        except LOST:
             return
         self._stream.note(
             f"the recorder was without the database for {self._clock.now() - lost:.1f} s; "
             "nothing is lost by that, the audit kept it"
-        )
-
-    @staticmethod
-    def _retry(**more: Any) -> tenacity.Retrying:
-        return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_LOST),
-            wait=tenacity.wait_exponential(multiplier=0.05, max=0.5),
-            reraise=True,
-            **more,
         )

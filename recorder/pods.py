@@ -5,11 +5,12 @@ place (410 Gone) the pods are listed and compared with what is known: none stays
 there then, but one that came and went in between would be, so that is told as a gap.
 """
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from kubernetes.client.exceptions import ApiException
@@ -17,27 +18,102 @@ from msgspec import structs
 from urllib3.exceptions import HTTPError
 
 from common.redaction import first_line
-from oracle.events import PodEvent
-from recorder.clock import DatabaseClock
-from recorder.pod import (
-    Pod,
-    decode_change,
-    decode_failure,
-    decode_pod,
-    decode_pods,
-    pod_event,
-    release_of,
-    row_of,
-)
-from recorder.stream import RecorderError, Stream
+from oracle.events import PodEvent, TaskInstanceKey
+from recorder.stream import DatabaseClock, RecorderError, Stream
 
 SELECTOR = "kubernetes_executor=True"
 """The label that KubernetesExecutor puts on every pod it makes (its pod_generator.py)."""
+
+_OWNER_LABEL = "airflow-worker"
+"""The label that names the scheduler (its job's id) to which a worker pod belongs."""
+
+_RELEASE_LABEL = "release"
+"""The label by which the official chart's pod template says of which release a worker pod is."""
+
+_ROW_ANNOTATION = "task_instance_id"
+"""Where newer providers write the id of the task instance's row."""
+
+_ROW_IN_ARGUMENT = re.compile(rb"""\\"id\\": ?\\"([0-9a-f-]{36})\\\"""")
+"""The same in the workload, JSON in a JSON string, that every provider gives the container: it is
+the first "id" there."""
 
 _WATCH_SECONDS = 60
 _TIMEOUT = (5.0, _WATCH_SECONDS + 15.0)
 _GONE = 410
 _LOST = (HTTPError, OSError, ApiException, msgspec.DecodeError)
+
+
+# What the API tells of pods, decoded into the few fields that matter: the client's own models cost
+# many times as much to make, and the recorder runs beside what it observes.
+
+
+class _Terminated(msgspec.Struct, rename="camel"):
+    exit_code: int = 0
+    reason: str | None = None
+
+
+class _Waiting(msgspec.Struct):
+    reason: str | None = None
+
+
+class _State(msgspec.Struct):
+    terminated: _Terminated | None = None
+    waiting: _Waiting | None = None
+
+
+class _Container(msgspec.Struct):
+    name: str = ""
+    state: _State = msgspec.field(default_factory=_State)
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    phase: str = "Pending"
+    reason: str | None = None
+    container_statuses: list[_Container] | None = None
+
+
+class _Metadata(msgspec.Struct, rename="camel"):
+    name: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    deletion_timestamp: str | None = None
+
+
+class _WorkerPod(msgspec.Struct):
+    """One pod."""
+
+    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+    status: _Status = msgspec.field(default_factory=_Status)
+    spec: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+
+
+class _WorkerPods(msgspec.Struct):
+    """The answer to a list: pods, and in its metadata the version that a watch goes on from."""
+
+    metadata: _Metadata
+    items: list[_WorkerPod] = []
+
+
+class _WatchLine(msgspec.Struct):
+    """A line of a watch; `object` is a pod, or a `_Failure` if the type is ERROR."""
+
+    type: str
+    object: msgspec.Raw
+
+
+class _Failure(msgspec.Struct):
+    """Why the API ends a watch: `code` is an HTTP status."""
+
+    code: int = 0
+    message: str = ""
+
+
+_decode_pod = msgspec.json.Decoder(_WorkerPod).decode
+_decode_pods = msgspec.json.Decoder(_WorkerPods).decode
+_decode_change = msgspec.json.Decoder(_WatchLine).decode
+_decode_failure = msgspec.json.Decoder(_Failure).decode
 
 
 @dataclass(frozen=True)
@@ -94,7 +170,7 @@ class PodReader:
         """
         try:
             for pod in self._list():
-                self._known[pod.metadata.uid] = pod_event(0.0, "added", pod)
+                self._known[pod.metadata.uid] = _pod_event(0.0, "added", pod)
         except _LOST as error:
             raise RecorderError(f"pods cannot be listed: {_line(error)}") from error
 
@@ -159,14 +235,14 @@ class PodReader:
             response.close()
 
     def _change(self, line: bytes) -> None:
-        change = decode_change(line)
+        change = _decode_change(line)
         if change.type == "ERROR":
-            failure = decode_failure(change.object)
+            failure = _decode_failure(change.object)
             raise ApiException(status=failure.code, reason=failure.message)
-        pod = decode_pod(change.object)
+        pod = _decode_pod(change.object)
         gone = change.type == "DELETED"
         if change.type != "BOOKMARK" and self._is_ours(pod):
-            self._take(pod_event(self._clock.now(), "modified", pod), gone)
+            self._take(_pod_event(self._clock.now(), "modified", pod), gone)
         if gone:
             self._strangers.discard(pod.metadata.uid)
         self._version = pod.metadata.resource_version
@@ -185,34 +261,34 @@ class PodReader:
         if event.over and not (known is not None and known.over):
             self._ended(event)
 
-    def _is_ours(self, pod: Pod) -> bool:
+    def _is_ours(self, pod: _WorkerPod) -> bool:
         uid = pod.metadata.uid
         if not self._sharing.release or uid in self._known:
             return True
         if uid in self._strangers:
             return False
-        if release := release_of(pod):
+        if release := _release_of(pod):
             ours = release == self._sharing.release
             self._shared = self._shared or not ours
         else:
-            row = row_of(pod) if self._shared else None
+            row = _row_of(pod) if self._shared else None
             ours = row is None or self._sharing.has_row(row)
         if not ours:
             self._strangers.add(uid)
         return ours
 
-    def _compare(self, pods: list[Pod]) -> None:
+    def _compare(self, pods: list[_WorkerPod]) -> None:
         now = self._clock.now()
         for pod in pods:
-            self._take(pod_event(now, "modified", pod))
+            self._take(_pod_event(now, "modified", pod))
         present = {pod.metadata.uid for pod in pods}
         for uid in [uid for uid in self._known if uid not in present]:
             self._take(structs.replace(self._known[uid], t=now), deleted=True)
 
-    def _list(self) -> list[Pod]:
+    def _list(self) -> list[_WorkerPod]:
         response = self._ask()
         try:
-            found = decode_pods(response.data)
+            found = _decode_pods(response.data)
         finally:
             response.close()
         self._version = found.metadata.resource_version
@@ -230,7 +306,7 @@ class PodReader:
             **more,
         )
         if response.status >= 300:
-            failure = decode_failure(response.data)
+            failure = _decode_failure(response.data)
             response.close()
             raise ApiException(status=response.status, reason=failure.message)
         return response
@@ -257,3 +333,59 @@ def _line(error: Exception) -> str:
     if isinstance(error, ApiException):
         return f"HTTP {error.status} {error.reason}"
     return first_line(error)
+
+
+def _task_of(pod: _WorkerPod) -> tuple[TaskInstanceKey | None, int | None]:
+    """Return whose pod it is, and its try.
+
+    The annotations hold the names as they are; labels, taken where an annotation is missing, may
+    hold a shortened form with a checksum.
+    """
+    named = {**(pod.metadata.labels or {}), **(pod.metadata.annotations or {})}
+    try:
+        key = TaskInstanceKey(
+            named["dag_id"], named["run_id"], named["task_id"], int(named.get("map_index", -1))
+        )
+        return key, int(named["try_number"])
+    except (KeyError, ValueError):
+        return None, None
+
+
+def _release_of(pod: _WorkerPod) -> str:
+    """Return the chart's release that a pod says it is of; empty where it does not say."""
+    return (pod.metadata.labels or {}).get(_RELEASE_LABEL, "")
+
+
+def _row_of(pod: _WorkerPod) -> str | None:
+    """Return the id of the row of `task_instance` that a worker pod was made for."""
+    if named := (pod.metadata.annotations or {}).get(_ROW_ANNOTATION):
+        return named
+    found = _ROW_IN_ARGUMENT.search(bytes(pod.spec))
+    return found[1].decode() if found else None
+
+
+def _pod_event(t: float, op: Literal["added", "modified", "deleted"], pod: _WorkerPod) -> PodEvent:
+    """Turn what the API tells of a pod into an event.
+
+    The worker's container is called `base`; sidecars stand beside it in any order, native ones and
+    what prepares it among the init containers, which are not looked at.
+    """
+    key, try_number = _task_of(pod)
+    containers = pod.status.container_statuses or []
+    base = next((c for c in containers if c.name == "base"), containers[0] if containers else None)
+    state = base.state if base else _State()
+    told = state.terminated or state.waiting
+    deleting = pod.metadata.deletion_timestamp is not None
+    return PodEvent(
+        t=t,
+        op=op,
+        name=pod.metadata.name,
+        uid=pod.metadata.uid,
+        ti=key,
+        try_number=try_number,
+        phase=pod.status.phase,
+        exit_code=state.terminated.exit_code if state.terminated else None,
+        reason="Terminating" if deleting else pod.status.reason or (told.reason if told else None),
+        owner=(pod.metadata.labels or {}).get(_OWNER_LABEL),
+        deleting=deleting,
+    )

@@ -3,7 +3,7 @@
     audit rows  --poll-----.
     pods        --watch----+--> Stream --(in order of time)--> history.ndjson, listeners
     worker logs --read once-'      '---(at once)--> wait()
-    faults, gates  --note()-'
+    faults, holds  --note()-'
 
 A recorder that may have missed something says so (`gaps`); whoever judges must then not call the
 history valid.
@@ -11,7 +11,6 @@ history valid.
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import psycopg
 from msgspec import structs
 
 from common.redaction import excerpt
+from common.waiting import Deadline, until
 from oracle.events import (
     WITHOUT_GAPS,
     AssumptionEvent,
@@ -30,10 +30,9 @@ from oracle.events import (
     NoteEvent,
     ProcessEvent,
 )
-from recorder.clock import DatabaseClock
 from recorder.database import DatabaseReader, Names
 from recorder.pods import PodReader, Sharing
-from recorder.stream import Listener, RecorderError, Stream
+from recorder.stream import DatabaseClock, Listener, RecorderError, Stream
 from recorder.waiting import WaitingReader
 from recorder.workers import PodLog, WorkerReader
 
@@ -142,9 +141,7 @@ class Recorder:
         """
         if not self._threads:
             return self.path
-        deadline = time.monotonic() + patience
-        while self._pods.alive() and time.monotonic() < deadline:
-            time.sleep(_TICK)
+        until(lambda: not self._pods.alive(), patience, _TICK)
         self._end("pod reader", self._pods.interrupt)
         self._pods.finish()
         self._end("worker reader")
@@ -193,8 +190,8 @@ class Recorder:
     def _end(self, name: str, wake: Callable[[], None] | None = None) -> None:
         thread, stop = self._threads[name]
         stop.set()
-        deadline = time.monotonic() + _JOIN
-        while thread.is_alive() and time.monotonic() < deadline:
+        deadline = Deadline(_JOIN)
+        while thread.is_alive() and not deadline.passed:
             if wake:
                 wake()
             thread.join(0.1)
@@ -204,10 +201,5 @@ class Recorder:
 
 def _clean(event: _NOTED) -> _NOTED:
     """Hide secrets in the free text of an event."""
-    match event:
-        case NoteEvent():
-            return structs.replace(event, text=excerpt(event.text, _LONG))
-        case AssumptionEvent():
-            return structs.replace(event, value=excerpt(event.value, _LONG))
-        case _:
-            return structs.replace(event, detail=excerpt(event.detail, _LONG))
+    field = {NoteEvent: "text", AssumptionEvent: "value"}.get(type(event), "detail")
+    return structs.replace(event, **{field: excerpt(getattr(event, field), _LONG)})

@@ -14,11 +14,11 @@ from oracle.events import (
     TaskInstanceKey,
 )
 
-_Change = Literal["insert", "update", "delete"]
+_Op = Literal["insert", "update", "delete"]
 
 
 class _TaskInstanceBody(msgspec.Struct):
-    op: _Change
+    op: _Op
     dag_id: str
     run_id: str
     task_id: str
@@ -28,16 +28,12 @@ class _TaskInstanceBody(msgspec.Struct):
     region: str = ""
 
 
-class _RunState(msgspec.Struct):
-    state: str | None
-
-
 class _RunBody(msgspec.Struct):
-    op: _Change
+    op: _Op
     dag_id: str
     run_id: str
-    old: _RunState | None
-    new: _RunState | None
+    old: dict[str, str | None] | None
+    new: dict[str, str | None] | None
 
 
 class _GapBody(msgspec.Struct):
@@ -71,8 +67,7 @@ def _task_instance_event(t: float, process: str, xid: int, text: str) -> Event:
 
 def _run_event(t: float, process: str, xid: int, text: str) -> Event:
     body = _run(text)
-    old = body.old.state if body.old else None
-    new = body.new.state if body.new else None
+    old, new = ((state or {}).get("state") for state in (body.old, body.new))
     return DagRunEvent(t, body.op, body.dag_id, body.run_id, old, new, process, xid)
 
 

@@ -22,7 +22,7 @@ from oracle.events import (
     WaitingEvent,
 )
 from oracle.unended import Run, Unended
-from recorder.pooler import APPLICATION_NAME
+from recorder.connection import connect
 
 MOST_RUNS = 2_000
 """Runs that are asked about at most; where more are unended, nothing is called lost."""
@@ -175,16 +175,10 @@ class WaitingReader:
         return [WaitingEvent(t, **reason) for reason in found]
 
     def _reasons(self, runs: list[Run]) -> Iterator[dict[str, Any]]:
-        with psycopg.connect(
-            self._dsn,
-            application_name=APPLICATION_NAME,
-            connect_timeout=5,
-            prepare_threshold=None,
-            row_factory=dict_row,
-        ) as connection:
+        with connect(self._dsn) as connection, connection.cursor(row_factory=dict_row) as cursor:
             connection.read_only = True
-            connection.execute(f"SET LOCAL statement_timeout = {PATIENCE_MS}")
-            connection.execute(f"SET LOCAL lock_timeout = {PATIENCE_MS}")
+            cursor.execute(f"SET LOCAL statement_timeout = {PATIENCE_MS}")
+            cursor.execute(f"SET LOCAL lock_timeout = {PATIENCE_MS}")
             values = {
                 "dags": [dag_id for dag_id, _ in runs],
                 "runs": [run_id for _, run_id in runs],
@@ -193,7 +187,7 @@ class WaitingReader:
             }
             for what in (_RUNS, _SCHEDULED, _ELSEWHERE, _PAST):
                 statement = _ASKED.replace("{what}", what).replace("{current}", self._current)
-                yield from connection.execute(statement.encode(), values)
+                yield from cursor.execute(statement.encode(), values)
 
 
 def _unknown(t: float, why: str) -> AssumptionEvent:

@@ -23,11 +23,12 @@ from typing import TextIO
 import psycopg
 
 from chaos.holds import installer as statement
+from common.database import DSN_VARIABLE
 from common.errors import UserError
 from common.paths import PROJECT
 from common.redaction import first_line
 from lab.base import Lab
-from lab.cluster.database import DSN_VARIABLE, check
+from lab.cluster.database import check
 from lab.cluster.lab import ClusterLab
 from lab.cluster.undo import keep_promise
 from recorder import audit
@@ -55,7 +56,7 @@ def try_installing(conninfo: str, where: str) -> str:
     role = check(conninfo, where)
     try:
         audit.rehearse(conninfo, _TRYING)
-    except audit.AuditError as error:
+    except UserError as error:
         raise UserError(
             f"The recorder cannot be installed in {where}: {error}.", "Nothing was changed there."
         ) from error
@@ -143,7 +144,7 @@ class _Removal:
             work(self._open(), _PATIENCE)
         except statement.NotOurs:
             return None
-        except (psycopg.Error, UserError, audit.AuditError) as error:
+        except (psycopg.Error, UserError) as error:
             return first_line(error)
         return None
 

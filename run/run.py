@@ -147,14 +147,14 @@ class Run:
                 self.violated.set()
 
     def allow_rules(self) -> None:
-        """Put the machinery of gates and delays into the database; `end` takes it out again.
+        """Put the machinery of holds and delays into the database; `end` takes it out again.
 
         Not there from the start, so that a run without them is undisturbed by them.
         """
         statement.install(self.lab.dsn())
 
     def record(self, op: str, name: str, process: str | None, detail: str) -> None:
-        """Write down what a fault or a gate did; passed to faults and gates as `record`."""
+        """Write down what a fault or a hold did; passed to faults and holds as `record`."""
         t = self.recorder.now()
         detail = redact(detail, self.secrets)
         if op in ("begin", "end"):
@@ -248,6 +248,6 @@ class Run:
             if self._keeper is None or self._keeper.remove() is not None:
                 statement.remove(self.lab.dsn())
                 audit.remove(self.lab.dsn())
-        except (UserError, audit.AuditError) as error:
+        except UserError as error:
             log.warning("Something of ours stays in the lab's database: %s", error)
         self._let_go()

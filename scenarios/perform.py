@@ -116,9 +116,9 @@ class Performer:
         try:
             standing = self._gates[process].wait_standing(newer_than, self._patience)
         except UserError as error:
-            self._run.assume("gate-reached", False, "nobody stood at it", process)
+            self._run.assume("hold-reached", False, "nobody stood at it", process)
             raise AssumptionFailed(str(error)) from error
-        self._run.assume("gate-reached", True, f"{process}, backend {standing.pid}", process)
+        self._run.assume("hold-reached", True, f"{process}, backend {standing.pid}", process)
 
     def _passes(self, step: Step) -> None:
         """Let a session past its gate once: it stands there again when its transaction is over."""

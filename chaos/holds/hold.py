@@ -80,7 +80,7 @@ class Hold:
         rule.put()
         self._rule = rule
         log.debug("The gate of %s is closed.", self.process)
-        self._record("closed", self.name, self.process, "after the snapshot, before row locks")
+        self._record("hold", self.name, self.process, "after the snapshot, before row locks")
 
     def open(self) -> None:
         """Let everyone go on; does nothing when open."""
@@ -89,7 +89,7 @@ class Hold:
         rule, self._rule = self._rule, None
         detail = "" if rule.withdraw() else "it had opened itself: its connection was lost"
         log.debug("The gate of %s is open.", self.process)
-        self._record("opened", self.name, self.process, detail)
+        self._record("release", self.name, self.process, detail)
 
     def standing(self) -> list[Standing]:
         """Return who stands at the gate now, the one whose statement began first at the front.
@@ -118,7 +118,7 @@ class Hold:
             found = self.standing()
             for standing in found:
                 if newer_than is None or standing.since > newer_than:
-                    self._record("reached", self.name, standing.process, f"pid {standing.pid}")
+                    self._record("held", self.name, standing.process, f"pid {standing.pid}")
                     return standing
             if found:
                 self._let_past()

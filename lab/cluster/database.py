@@ -2,7 +2,6 @@
 
 import ipaddress
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import psycopg
 from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
 from common.files import last_line
@@ -22,10 +21,8 @@ from lab.kube.client import Kubeconfig, api_client
 from lab.kube.portforward import PortForward
 
 URL_VARIABLE = "HA_CHAOS_DATABASE_URL"
-DSN_VARIABLE = "HA_CHAOS_DSN"
 
 _PORT = 5432
-_DRIVER = re.compile(r"^(postgres(?:ql)?)\+\w+://")
 _KEPT = frozenset(
     {"sslmode", "sslrootcert", "sslcert", "sslkey", "options", "target_session_attrs", "host"}
 )
@@ -107,25 +104,6 @@ def parse_url(url: str) -> Database:
         password=unquote(parts.password or ""),
         more=tuple(sorted(more.items())),
     )
-
-
-def conninfo_of(text: str) -> str:
-    """Return what libpq can read of `DSN_VARIABLE`; SQLAlchemy's URLs name a driver, too.
-
-    Raises UserError, without any part of the text: it holds a password.
-    """
-    if not text:
-        raise UserError(f"{DSN_VARIABLE} is not set.", "It names the database.")
-    text = _DRIVER.sub(r"\1://", text)
-    try:
-        conninfo_to_dict(text)
-    except psycopg.Error:
-        raise UserError(
-            f"{DSN_VARIABLE} cannot be read.",
-            "Give postgresql://USER:PASSWORD@HOST/DATABASE with /, #, ? and @ of the password "
-            "escaped (%2F ..), or libpq's conninfo.",
-        ) from None
-    return text
 
 
 def route_to(core: Any, namespace: str, host: str, port: int) -> Route:

@@ -22,11 +22,11 @@ import psycopg
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
+from common.database import DSN_VARIABLE
 from common.errors import UserError
 from common.files import write_whole
 from common.paths import PROJECT
 from lab.cluster.database import (
-    DSN_VARIABLE,
     URL_VARIABLE,
     Database,
     Route,

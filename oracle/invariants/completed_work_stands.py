@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from oracle.events import (
-    Event,
     FaultEvent,
     Header,
     HoldEvent,
@@ -14,7 +13,7 @@ from oracle.events import (
     TaskInstanceKey,
     WorkerEvent,
 )
-from oracle.invariants.base import Invariant, Violation
+from oracle.invariants.base import Disturbances, Invariant, Violation
 from oracle.states import FAILED, FINISHED, RESTARTING, UP_FOR_RETRY, shown
 
 KILLED = frozenset({137, 143})
@@ -37,45 +36,41 @@ class CompletedWorkStands(Invariant):
 
     Told by the code itself, as in executed-once, which forgives a second completion when the first
     could not be reported; here that is asked. Undisturbed is an execution if from its start on no
-    fault was on and no gate closed, and its worker was not killed from outside. A user may clear
+    fault and no hold was on, and its worker was not killed from outside. A user may clear
     it, or mark it once it has ended: then it is done with.
     """
 
     name = "completed-work-stands"
     promise = "Undisturbed, work that completed is neither recorded as failed nor done again"
-    sees = (LedgerEvent, TaskInstanceEvent, PodEvent, WorkerEvent, FaultEvent, HoldEvent)
-    evidence = (LedgerEvent,)
+    evidence = LedgerEvent
 
     def __init__(self, header: Header) -> None:
         super().__init__(header)
         self._began: dict[TaskInstanceKey, float] = {}
         self._completed: dict[TaskInstanceKey, _Completion] = {}
         self._killed: set[str] = set()
-        self._disturbances: set[tuple[str, str | None]] = set()
-        self._disturbed_until = float("-inf")
+        self._disturbances = Disturbances()
 
-    def feed(self, event: Event) -> Iterable[Violation]:
-        """Follow each completion until its row says success."""
-        if isinstance(event, TaskInstanceEvent):
-            if self._completed and event.ti in self._completed:
-                return self._row(event, self._completed[event.ti])
-        elif isinstance(event, LedgerEvent):
-            return self._code(event)
-        elif isinstance(event, PodEvent):
-            if event.exit_code is None:
-                from_outside = event.deleting or event.op == "deleted" or event.phase == "Failed"
-            else:
-                from_outside = event.exit_code in KILLED
-            if from_outside:
-                self._killed.add(event.name)
-        elif isinstance(event, WorkerEvent):
-            if event.exit_code in KILLED:
-                self._killed.add(event.pod)
-        elif isinstance(event, FaultEvent | HoldEvent):
-            self._disturb(event)
-        return ()
+    def on_disturbance(self, event: FaultEvent | HoldEvent) -> None:
+        """Follow what disturbs."""
+        self._disturbances.feed(event)
 
-    def _code(self, event: LedgerEvent) -> Iterable[Violation]:
+    def on_pod(self, event: PodEvent) -> None:
+        """Remember whose worker was killed from outside."""
+        if event.exit_code is None:
+            from_outside = event.deleting or event.op == "deleted" or event.phase == "Failed"
+        else:
+            from_outside = event.exit_code in KILLED
+        if from_outside:
+            self._killed.add(event.name)
+
+    def on_worker(self, event: WorkerEvent) -> None:
+        """Remember whose worker was killed from outside."""
+        if event.exit_code in KILLED:
+            self._killed.add(event.pod)
+
+    def on_code(self, event: LedgerEvent) -> Iterable[Violation]:
+        """Remember what completed; report what did so again."""
         if event.op == "start":
             self._began[event.ti] = event.t
             return ()
@@ -87,13 +82,16 @@ class CompletedWorkStands(Invariant):
         if before is None or before.reset is None:
             return ()
         fact = (
-            f"it completed in pod {before.end.pod} (try {before.end.try_number}), "
+            f"it completed in {before.end.where}, "
             f"{before.reset.process} set it NONE, and it completed again in pod {event.pod}"
         )
         return (self.violation(fact, event.ti, event.t, before.end, before.reset, event),)
 
-    def _row(self, event: TaskInstanceEvent, done: _Completion) -> Iterable[Violation]:
-        old, new = event.old, event.new
+    def on_row(self, event: TaskInstanceEvent) -> Iterable[Violation]:
+        """Follow each completion until its row says success."""
+        if not self._completed or event.ti not in self._completed:
+            return ()
+        old, new, done = event.old, event.new, self._completed[event.ti]
         if old is None or (new is not None and new.state == old.state):
             return ()
         state = new.state if new else None
@@ -103,28 +101,20 @@ class CompletedWorkStands(Invariant):
             if self._was_disturbed(done):
                 return ()
             fact = (
-                f"it completed in pod {done.end.pod} (try {done.end.try_number}), and "
+                f"it completed in {done.end.where}, and "
                 f"{event.process} set it {shown(old.state)} -> {shown(state)}"
             )
             return (self.violation(fact, event.ti, event.t, done.end, event),)
-        by_scheduler = self.roles.of(event.process) == "scheduler"
         if new is None or state in FINISHED or state == RESTARTING:
             del self._completed[event.ti]
         elif state is None:
-            if not by_scheduler or self._was_disturbed(done):
+            if not self.is_scheduler(event.process) or self._was_disturbed(done):
                 del self._completed[event.ti]
             else:
                 done.reset = event
         return ()
 
     def _was_disturbed(self, done: _Completion) -> bool:
+        disturbances = self._disturbances
         killed = done.end.pod in self._killed
-        return killed or bool(self._disturbances) or self._disturbed_until >= done.began
-
-    def _disturb(self, event: FaultEvent | HoldEvent) -> None:
-        which = (event.name, event.process)
-        if event.op in ("begin", "closed"):
-            self._disturbances.add(which)
-        elif event.op in ("end", "opened"):
-            self._disturbances.discard(which)
-            self._disturbed_until = event.t
+        return killed or bool(disturbances.on) or disturbances.last_end >= done.began

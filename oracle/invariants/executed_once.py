@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from oracle.events import (
-    Event,
     Header,
     LedgerEvent,
     PodEvent,
@@ -27,33 +26,33 @@ class ExecutedOnce(Invariant):
 
     name = "executed-once"
     promise = "The user code of a task instance completes once and never overlaps itself"
-    sees = (LedgerEvent, TaskInstanceEvent, PodEvent, WorkerEvent)
-    evidence = (LedgerEvent,)
+    evidence = LedgerEvent
 
     def __init__(self, header: Header) -> None:
         super().__init__(header)
         self._open: dict[TaskInstanceKey, list[LedgerEvent]] = {}
         self._completed: dict[TaskInstanceKey, LedgerEvent] = {}
 
-    def feed(self, event: Event) -> Iterable[Violation]:
+    def on_code(self, event: LedgerEvent) -> Iterable[Violation]:
         """Follow the executions of each task instance."""
-        if isinstance(event, LedgerEvent):
-            return self._start(event) if event.op == "start" else self._stop(event)
-        if isinstance(event, TaskInstanceEvent):
-            self._row(event)
-        elif isinstance(event, PodEvent):
-            if event.ti in self._open and event.over:
-                self._close(event.ti, event.name)
-        elif isinstance(event, WorkerEvent) and event.ti in self._open:
+        return self._start(event) if event.op == "start" else self._stop(event)
+
+    def on_pod(self, event: PodEvent) -> None:
+        """End what ran in a pod that is over."""
+        if event.ti in self._open and event.over:
+            self._close(event.ti, event.name)
+
+    def on_worker(self, event: WorkerEvent) -> None:
+        """End what a worker ran that has ended."""
+        if event.ti in self._open:
             self._close(event.ti, event.pod)
-        return ()
 
     def _start(self, event: LedgerEvent) -> Iterable[Violation]:
         others = [one for one in self._open.get(event.ti, ()) if not _same(one, event)]
         self._open[event.ti] = [*others, event]
         if not others:
             return ()
-        fact = f"it began in {_where(event)} while it ran in {_where(others[0])}"
+        fact = f"it began in {event.where} while it ran in {others[0].where}"
         return (self.violation(fact, event.ti, event.t, others[0], event),)
 
     def _stop(self, event: LedgerEvent) -> Iterable[Violation]:
@@ -66,10 +65,11 @@ class ExecutedOnce(Invariant):
         self._completed[event.ti] = event
         if before is None:
             return ()
-        fact = f"it completed in {_where(event)} after it had completed in {_where(before)}"
+        fact = f"it completed in {event.where} after it had completed in {before.where}"
         return (self.violation(fact, event.ti, event.t, before, event),)
 
-    def _row(self, event: TaskInstanceEvent) -> None:
+    def on_row(self, event: TaskInstanceEvent) -> None:
+        """Follow what Airflow takes for ended, and what may be done again."""
         old, new = event.old, event.new
         if old is None:
             return
@@ -77,7 +77,7 @@ class ExecutedOnce(Invariant):
             self._completed.pop(event.ti, None)
             self._open.pop(event.ti, None)
             return
-        by_scheduler = self.roles.of(event.process) == "scheduler"
+        by_scheduler = self.is_scheduler(event.process)
         if old.state == RUNNING != new.state and not by_scheduler:
             self._open.pop(event.ti, None)
         done = self._completed.get(event.ti)
@@ -95,7 +95,3 @@ class ExecutedOnce(Invariant):
 
 def _same(one: LedgerEvent, other: LedgerEvent) -> bool:
     return one.pod == other.pod and one.pid == other.pid
-
-
-def _where(event: LedgerEvent) -> str:
-    return f"pod {event.pod} (try {event.try_number})"

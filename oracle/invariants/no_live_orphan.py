@@ -1,22 +1,22 @@
 """Is a task instance left to the scheduler that queued it, for as long as that one lives?"""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
 from oracle.events import (
     LAB_HEALTHY_AFTER,
     AssumptionEvent,
-    Event,
     FaultEvent,
     Header,
+    HoldEvent,
     PodEvent,
     ProcessEvent,
     TaskInstanceEvent,
     TaskInstanceKey,
 )
-from oracle.invariants.base import Invariant, Violation
+from oracle.invariants.base import Found, Invariant, Violation
 from oracle.states import QUEUED
 
 YOUNG_SECONDS = 10.0
@@ -53,8 +53,7 @@ class NoLiveOrphan(Invariant):
 
     name = "no-live-orphan"
     promise = "A task instance is no orphan while the scheduler that queued it lives"
-    sees = (TaskInstanceEvent, PodEvent, ProcessEvent, FaultEvent, AssumptionEvent)
-    evidence = (TaskInstanceEvent,)
+    evidence = TaskInstanceEvent
 
     def __init__(self, header: Header) -> None:
         super().__init__(header)
@@ -63,27 +62,23 @@ class NoLiveOrphan(Invariant):
         self._watched: set[str] = set()
         self._ended: set[str] = set()
 
-    def feed(self, event: Event) -> Iterable[Violation]:
-        """Remember what was reset young; report it at the next sign of life of its scheduler."""
-        if isinstance(event, PodEvent):
-            if event.op == "added" and event.owner is not None:
-                return list(self._alive(event.owner, event, event.t - SETTLE_SECONDS))
-        elif isinstance(event, TaskInstanceEvent):
-            return list(self._row(event))
-        elif isinstance(event, AssumptionEvent):
-            if event.name == LAB_HEALTHY_AFTER and event.met:
-                return list(self._outlived(event))
-        else:
-            self._follow(event)
-        return ()
+    def on_process(self, event: ProcessEvent) -> None:
+        """Follow which processes were watched, and which of them ended."""
+        (self._watched if event.op == "watched" else self._ended).add(event.process)
 
-    def _follow(self, event: Event) -> None:
-        if isinstance(event, ProcessEvent):
-            (self._watched if event.op == "watched" else self._ended).add(event.process)
-        elif isinstance(event, FaultEvent) and event.name == KILL and event.process:
+    def on_disturbance(self, event: FaultEvent | HoldEvent) -> None:
+        """Take who is killed for ended."""
+        if event.name == KILL and event.process:
             self._ended.add(event.process)
 
-    def _row(self, event: TaskInstanceEvent) -> Iterator[Violation]:
+    def on_pod(self, event: PodEvent) -> Found:
+        """Report what was reset young, where its scheduler makes a pod."""
+        if event.op == "added" and event.owner is not None:
+            return self._alive(event.owner, event, event.t - SETTLE_SECONDS)
+        return None
+
+    def on_row(self, event: TaskInstanceEvent) -> Iterator[Violation]:
+        """Remember what was reset young; report it where its scheduler queues something."""
         new, before = event.new, self._queued.get(event.ti)
         if new is not None and new.state == QUEUED:
             if new.queued_by_job_id is not None and not _was_queued(event):
@@ -93,8 +88,7 @@ class NoLiveOrphan(Invariant):
         if before is None:
             return
         del self._queued[event.ti]
-        by_a_scheduler = self.roles.of(event.process) == "scheduler"
-        if new is not None and new.state is None and by_a_scheduler:
+        if new is not None and new.state is None and self.is_scheduler(event.process):
             self._take_note(before, event)
 
     def _take_note(self, queued: TaskInstanceEvent, reset: TaskInstanceEvent) -> None:
@@ -115,7 +109,10 @@ class NoLiveOrphan(Invariant):
             if each.reset.t < until:
                 yield self._wrong(each, f"{deed} {sign.t - each.reset.t:.1f} s later", sign)
 
-    def _outlived(self, end: AssumptionEvent) -> Iterator[Violation]:
+    def on_assumption(self, end: AssumptionEvent) -> Iterator[Violation]:
+        """Report what was reset young, where its scheduler lives when all is over."""
+        if end.name != LAB_HEALTHY_AFTER or not end.met:
+            return
         alive = self._watched - self._ended
         for each in chain.from_iterable(self._resets.values()):
             if each.queued.process in alive:

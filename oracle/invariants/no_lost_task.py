@@ -9,7 +9,6 @@ from oracle.events import (
     AssumptionEvent,
     DagRunEvent,
     End,
-    Event,
     FaultEvent,
     Header,
     HoldEvent,
@@ -19,8 +18,7 @@ from oracle.events import (
     TaskInstanceKey,
     WaitingEvent,
 )
-from oracle.invariants.base import Invariant, Violation
-from oracle.invariants.signs_of_life import SignsOfLife
+from oracle.invariants.base import Disturbances, Invariant, Violation
 from oracle.states import QUEUED, RUNNING, SCHEDULED, WAITING, shown
 from oracle.unended import Run, Unended, run_of
 
@@ -36,7 +34,7 @@ class NoLostTask(Invariant):
     """Nothing is forgotten: what a fault delayed is done once the fault is healed.
 
     Judged at the end of a history, if nothing moved in it for the bound: neither a row nor a
-    fault or gate. As long as any task instance moves, another may rightly wait for its slot.
+    fault or hold. As long as any task instance moves, another may rightly wait for its slot.
 
     Not lost is what waits for a time or an event that a history does not know (a retry delay, a
     poke, a trigger), what a live worker or a pod on its way is busy with, a queued run behind such
@@ -50,18 +48,7 @@ class NoLostTask(Invariant):
 
     name = "no-lost-task"
     promise = "Every run that was begun ends once the faults are healed"
-    sees = (
-        DagRunEvent,
-        TaskInstanceEvent,
-        PodEvent,
-        LedgerEvent,
-        FaultEvent,
-        HoldEvent,
-        WaitingEvent,
-        AssumptionEvent,
-        End,
-    )
-    evidence = (DagRunEvent,)
+    evidence = DagRunEvent
     needs_a_clean_history = True
 
     def __init__(self, header: Header, bound: float = BOUND_SECONDS) -> None:
@@ -71,31 +58,42 @@ class NoLostTask(Invariant):
         self._unended = Unended()
         self._life = SignsOfLife()
         self._waits: dict[tuple[str, str, str | None, str | None], str] = {}
-        self._disturbances: dict[tuple[str, str | None], str] = {}
-        self._moved = 0.0
+        self._disturbances = Disturbances()
         self._end: float | None = None
         self._abstention: str | None = None
 
-    def feed(self, event: Event) -> Iterable[Violation]:
+    def on_row(self, event: TaskInstanceEvent) -> None:
         """Follow what is begun and not ended; nothing can be said before the end."""
-        if isinstance(event, TaskInstanceEvent):
-            self._unended.feed_task(event)
-        elif isinstance(event, PodEvent):
-            self._life.feed_pod(event)
-        elif isinstance(event, LedgerEvent):
-            self._life.feed_code(event)
-        elif isinstance(event, DagRunEvent):
-            self._unended.feed_run(event)
-        elif isinstance(event, FaultEvent | HoldEvent):
-            self._disturbance(event)
-        elif isinstance(event, WaitingEvent):
-            self._waits[event.dag_id, event.run_id, event.task_id, event.state] = event.why
-        elif isinstance(event, AssumptionEvent):
-            if event.name == WAITS_KNOWN and not event.met:
-                self._abstention = f"why runs wait is not known: {event.value}"
-        elif isinstance(event, End):
-            self._end = event.t
-        return ()
+        self._unended.feed_task(event)
+
+    def on_run(self, event: DagRunEvent) -> None:
+        """Follow which runs have not ended."""
+        self._unended.feed_run(event)
+
+    def on_pod(self, event: PodEvent) -> None:
+        """Follow who is at work."""
+        self._life.feed_pod(event)
+
+    def on_code(self, event: LedgerEvent) -> None:
+        """Follow who is at work."""
+        self._life.feed_code(event)
+
+    def on_disturbance(self, event: FaultEvent | HoldEvent) -> None:
+        """Follow what disturbs."""
+        self._disturbances.feed(event)
+
+    def on_waiting(self, event: WaitingEvent) -> None:
+        """Remember what may rightly wait."""
+        self._waits[event.dag_id, event.run_id, event.task_id, event.state] = event.why
+
+    def on_assumption(self, event: AssumptionEvent) -> None:
+        """Abstain where nobody knows what may rightly wait."""
+        if event.name == WAITS_KNOWN and not event.met:
+            self._abstention = f"why runs wait is not known: {event.value}"
+
+    def on_end(self, event: End) -> None:
+        """Take note of when the history ends."""
+        self._end = event.t
 
     def finish(self) -> Iterable[Violation]:
         """Report each run, and each task instance of a finished run, that was left behind."""
@@ -114,23 +112,15 @@ class NoLostTask(Invariant):
 
     @property
     def _last(self) -> float:
-        return max(self._moved, self._unended.last)
-
-    def _disturbance(self, event: FaultEvent | HoldEvent) -> None:
-        which = (event.name, event.process)
-        if event.op in ("begin", "closed"):
-            self._disturbances[which] = f"{event.name} was never ended"
-        elif event.op in ("end", "opened"):
-            self._disturbances.pop(which, None)
-            self._moved = max(self._moved, event.t)
+        return max(self._disturbances.last_end, self._unended.last)
 
     def _why_not(self) -> str | None:
         if self._end is None:
             return "the history has no end"
         if not self._unended.runs and not self._unended.tasks:
             return None
-        if self._disturbances:
-            return next(iter(self._disturbances.values()))
+        if self._disturbances.on:
+            return f"{next(iter(self._disturbances.on.values())).name} was never ended"
         quiet = self._end - self._last
         if quiet <= self._bound:
             return (
@@ -238,3 +228,58 @@ def _lot_of_run(inside: set[Lot], held: bool) -> Lot:
 def _lot_behind(others: set[Lot]) -> Lot:
     """Say what is with a queued run, by the other runs of its DAG: it may wait for their end."""
     return "busy" if "busy" in others else "unknown" if "unknown" in others else "idle"
+
+
+class SignsOfLife:
+    """Remembers the live pods and the unfinished user code of each task instance.
+
+    Pods and code of some task instances are out of a recorder's sight: what another executor runs,
+    what began before it, what is in another namespace. So it also remembers of which task
+    instances it ever saw anything; of the others nothing is known.
+    """
+
+    def __init__(self) -> None:
+        self._ended: set[int] = set()
+        self._pods: dict[TaskInstanceKey, dict[str, bool]] = {}
+        """By name, the pods that have not ended, and whether each has begun to work."""
+
+    def feed_pod(self, event: PodEvent) -> None:
+        """Take note of what became of a pod."""
+        ti = event.ti
+        if ti is None:
+            return
+        if event.over:
+            self._end(ti, event.name)
+        elif event.phase == "Running":
+            self._pods.setdefault(ti, {})[event.name] = True
+        elif event.deleting:
+            self._end(ti, event.name)
+        else:
+            self._pods.setdefault(ti, {})[event.name] = False
+
+    def feed_code(self, event: LedgerEvent) -> None:
+        """Take note of user code that began or ended."""
+        if event.op == "start":
+            self._pods.setdefault(event.ti, {})[event.pod] = True
+        else:
+            self._end(event.ti, event.pod)
+
+    def working(self, ti: TaskInstanceKey) -> bool:
+        """Tell whether a worker is at work on a task instance."""
+        return any(self._pods.get(ti, {}).values())
+
+    def coming(self, ti: TaskInstanceKey) -> bool:
+        """Tell whether a pod that was made for a task instance waits for its node, or has come."""
+        return ti in self._pods
+
+    def seen(self, ti: TaskInstanceKey) -> bool:
+        """Tell whether a pod or user code of a task instance was ever seen."""
+        return ti in self._pods or hash(ti) in self._ended
+
+    def _end(self, ti: TaskInstanceKey, pod: str) -> None:
+        pods = self._pods.get(ti)
+        if pods is None:
+            self._ended.add(hash(ti))
+        elif pods.pop(pod, None) is not None and not pods:
+            del self._pods[ti]
+            self._ended.add(hash(ti))

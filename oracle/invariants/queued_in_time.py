@@ -1,11 +1,11 @@
 """Is a scheduled task instance queued while a scheduler is free to do it?"""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from oracle.events import (
+    BEGINS,
     AssumptionEvent,
     DagRunEvent,
-    Event,
     FaultEvent,
     Header,
     HoldEvent,
@@ -35,15 +35,14 @@ class QueuedInTime(Invariant):
 
     Judged only where the one who made the history states that a scheduler is free (`FREE`): full
     pools, limits and a slow flood make task instances wait too, and a history does not know them.
-    The statement holds until a fault or a gate strikes that scheduler, or not just one other. Its
+    The statement holds until a fault or a hold strikes that scheduler, or not just one other. Its
     own deeds show that it was at work before the bound and after it; where they do not, because
     it is slow, dead or has no run to begin, nothing is judged.
     """
 
     name = "queued-in-time"
     promise = "A scheduled task instance is queued as long as one scheduler is free to do it"
-    sees = (AssumptionEvent, FaultEvent, HoldEvent, DagRunEvent, TaskInstanceEvent)
-    evidence = (TaskInstanceEvent,)
+    evidence = TaskInstanceEvent
 
     def __init__(self, header: Header, bound: float = BOUND_SECONDS) -> None:
         super().__init__(header)
@@ -55,18 +54,6 @@ class QueuedInTime(Invariant):
         self._reached = False
         self._judged: set[int] = set()
 
-    def feed(self, event: Event) -> Iterable[Violation]:
-        """Follow who waits and who is free; report whom a free scheduler leaves waiting."""
-        if isinstance(event, TaskInstanceEvent):
-            self._row(event)
-        elif isinstance(event, DagRunEvent):
-            return list(self._run(event))
-        elif isinstance(event, AssumptionEvent):
-            self._state(event)
-        elif isinstance(event, FaultEvent | HoldEvent):
-            self._disturb(event)
-        return ()
-
     def abstention(self) -> str | None:
         """Say that no scheduler was free and at work for long enough, if so."""
         if self._reached:
@@ -77,24 +64,27 @@ class QueuedInTime(Invariant):
         """Say how many task instances waited while a scheduler was stated to be free."""
         return len(self._judged)
 
-    def _state(self, event: AssumptionEvent) -> None:
+    def on_assumption(self, event: AssumptionEvent) -> None:
+        """Follow which schedulers are stated to be free."""
         process = event.name.removeprefix(FREE)
-        if not event.name.startswith(FREE) or self.roles.of(process) != "scheduler":
+        if not event.name.startswith(FREE) or not self.is_scheduler(process):
             return
         if event.met:
             self._begun.setdefault(process, [])
         else:
             self._begun.pop(process, None)
 
-    def _disturb(self, event: FaultEvent | HoldEvent) -> None:
-        if event.op not in ("begin", "closed"):
+    def on_disturbance(self, event: FaultEvent | HoldEvent) -> None:
+        """Take nobody for free whom it strikes."""
+        if event.op not in BEGINS:
             return
         if event.process in self._schedulers:
             self._begun.pop(event.process, None)
         else:
             self._begun.clear()
 
-    def _row(self, event: TaskInstanceEvent) -> None:
+    def on_row(self, event: TaskInstanceEvent) -> None:
+        """Follow which task instances wait."""
         if event.new is None or event.new.state != SCHEDULED:
             self._waiting.pop(event.ti, None)
         elif event.old is None or event.old.state != SCHEDULED:
@@ -102,7 +92,8 @@ class QueuedInTime(Invariant):
             if self._begun:
                 self._judged.add(hash(event.ti))
 
-    def _run(self, event: DagRunEvent) -> Iterator[Violation]:
+    def on_run(self, event: DagRunEvent) -> Iterator[Violation]:
+        """Report whom a free scheduler leaves waiting, when it begins a run."""
         run = (event.dag_id, event.run_id)
         if event.new != RUNNING:
             self._running.discard(run)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from oracle.events import Event, Header, Row, TaskInstanceEvent, TaskInstanceKey
+from oracle.events import Header, Row, TaskInstanceEvent, TaskInstanceKey
 from oracle.invariants.base import Invariant, Violation
 from oracle.states import (
     REMOVED,
@@ -36,19 +36,18 @@ class RetryAfterEnd(Invariant):
     promise = (
         "The next try starts only after the one before ended badly, was cleared or rescheduled"
     )
-    sees = (TaskInstanceEvent,)
-    evidence = (TaskInstanceEvent,)
+    evidence = TaskInstanceEvent
 
     def __init__(self, header: Header) -> None:
         super().__init__(header)
         self._begins = _makes_the_next if header.attempts == "row-per-attempt" else _raises
         self._success_lost: set[TaskInstanceKey] = set()
 
-    def feed(self, event: Event) -> Iterable[Violation]:
+    def on_row(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         """Look at how the try before had ended whenever a try begins."""
-        if not isinstance(event, TaskInstanceEvent) or event.old is None or event.new is None:
-            return ()
         old, new = event.old, event.new
+        if old is None or new is None:
+            return ()
         if not self._begins(old, new):
             self._remember(event.ti, old.state, new.state)
             return ()

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from oracle.events import Event, Header, PodEvent, TaskInstanceEvent, TaskInstanceKey
+from oracle.events import Header, PodEvent, TaskInstanceEvent, TaskInstanceKey
 from oracle.invariants.base import Invariant, Violation
 from oracle.states import QUEUED, RUNNING, SCHEDULED
 
@@ -42,27 +42,29 @@ class SingleLivePod(Invariant):
 
     name = "single-live-pod"
     promise = "A task instance has at most one live pod"
-    sees = (PodEvent, TaskInstanceEvent)
-    evidence = (PodEvent,)
+    evidence = PodEvent
 
     def __init__(self, header: Header) -> None:
         super().__init__(header)
         self._live: dict[TaskInstanceKey, dict[str, _Live]] = {}
         self._overlaps: deque[_Overlap] = deque()
 
-    def feed(self, event: Event) -> Iterable[Violation]:
-        """Follow the pods of each task instance, and what excuses them."""
-        if isinstance(event, PodEvent):
-            self._pod(event)
-        elif isinstance(event, TaskInstanceEvent) and self._excuses(event):
+    def on_pod(self, event: PodEvent) -> Iterable[Violation]:
+        """Follow the pods of each task instance."""
+        self._follow(event)
+        return self._settled(event.t) if self._overlaps else ()
+
+    def on_row(self, event: TaskInstanceEvent) -> Iterable[Violation]:
+        """Follow what excuses a pod."""
+        if self._excuses(event):
             self._excuse(event.ti, event.t)
-        return list(self._settled(event.t)) if self._overlaps else ()
+        return self._settled(event.t) if self._overlaps else ()
 
     def finish(self) -> Iterable[Violation]:
         """Report the overlaps that the history's end left waiting."""
-        return list(self._settled(float("inf")))
+        return self._settled(float("inf"))
 
-    def _pod(self, event: PodEvent) -> None:
+    def _follow(self, event: PodEvent) -> None:
         if event.ti is None:
             return
         pods = self._live.get(event.ti, {})
@@ -79,7 +81,7 @@ class SingleLivePod(Invariant):
         self._live[event.ti] = pods
 
     def _excuses(self, event: TaskInstanceEvent) -> bool:
-        if event.old is None or self.roles.of(event.process) == "scheduler":
+        if event.old is None or self.is_scheduler(event.process):
             return False
         state = event.new.state if event.new else None
         return state is None or (

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from oracle.events import Event, Header, Row, TaskInstanceEvent
+from oracle.events import Header, Row, TaskInstanceEvent
 from oracle.invariants.base import Invariant, Violation
 from oracle.states import (
     FINISHED,
@@ -38,17 +38,16 @@ class UniqueTry(Invariant):
 
     name = "unique-try"
     promise = "A task instance is scheduled once a try"
-    sees = (TaskInstanceEvent,)
-    evidence = (TaskInstanceEvent,)
+    evidence = TaskInstanceEvent
 
     def __init__(self, header: Header) -> None:
         super().__init__(header)
         self._scheduled: set[int] = set()
         self._fact = _attempt_fact if header.attempts == "row-per-attempt" else _fact
 
-    def feed(self, event: Event) -> Iterable[Violation]:
+    def on_row(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         """Compare the try before and after a change; remembers only whom it saw scheduled."""
-        if not isinstance(event, TaskInstanceEvent) or event.old is None or event.new is None:
+        if event.old is None or event.new is None:
             return ()
         if event.new.state == SCHEDULED:
             self._scheduled.add(hash(event.ti))

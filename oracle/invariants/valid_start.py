@@ -2,14 +2,7 @@
 
 from collections.abc import Iterable
 
-from oracle.events import (
-    Event,
-    Header,
-    PodEvent,
-    TaskInstanceEvent,
-    TaskInstanceKey,
-    WorkerEvent,
-)
+from oracle.events import Header, PodEvent, TaskInstanceEvent, TaskInstanceKey, WorkerEvent
 from oracle.invariants.base import Invariant, Violation
 from oracle.states import QUEUED, REMOVED, SCHEDULED, SKIPPED, shown
 
@@ -30,8 +23,7 @@ class ValidStart(Invariant):
 
     name = "valid-start"
     promise = "A worker that was sent to run a task instance is let start it"
-    sees = (WorkerEvent, PodEvent, TaskInstanceEvent)
-    evidence = (WorkerEvent,)
+    evidence = WorkerEvent
 
     def __init__(self, header: Header) -> None:
         super().__init__(header)
@@ -39,18 +31,13 @@ class ValidStart(Invariant):
         self._told_to_go: set[str] = set()
         self._rotates = header.attempts == "row-per-attempt"
 
-    def feed(self, event: Event) -> Iterable[Violation]:
-        """Report a refusal, unless something before it called the start off."""
-        if isinstance(event, WorkerEvent):
-            return self._worker(event)
-        if isinstance(event, PodEvent):
-            if event.deleting and event.phase in ("Pending", "Running"):
-                self._told_to_go.add(event.uid)
-        elif isinstance(event, TaskInstanceEvent) and event.old is not None:
-            self._row(event, event.old.state, event.old.try_number)
-        return ()
+    def on_pod(self, event: PodEvent) -> None:
+        """Remember which pods were told to go."""
+        if event.deleting and event.phase in ("Pending", "Running"):
+            self._told_to_go.add(event.uid)
 
-    def _worker(self, event: WorkerEvent) -> Iterable[Violation]:
+    def on_worker(self, event: WorkerEvent) -> Iterable[Violation]:
+        """Report a refusal, unless something before it called the start off."""
         refused = event.refused
         if refused is None or event.uid in self._told_to_go or self._was_called_off(event):
             return ()
@@ -66,14 +53,18 @@ class ValidStart(Invariant):
             return bool(tries)
         return event.try_number in tries or TRIES_ARE_UP in tries
 
-    def _row(self, event: TaskInstanceEvent, state: str | None, try_number: int) -> None:
+    def on_row(self, event: TaskInstanceEvent) -> None:
+        """Remember which tries were called off."""
+        if event.old is None:
+            return
+        state, try_number = event.old.state, event.old.try_number
         if event.new is None:
             tries = try_number if self._rotates else TRIES_ARE_UP
             self._called_off.setdefault(event.ti, set()).add(tries)
             return
         if state not in (SCHEDULED, QUEUED) or event.new.state in (SCHEDULED, QUEUED):
             return
-        if self.roles.of(event.process) == "scheduler":
+        if self.is_scheduler(event.process):
             called_off = event.new.state in (SKIPPED, REMOVED)
         else:
             called_off = event.new.state != "running"

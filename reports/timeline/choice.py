@@ -31,7 +31,7 @@ def chosen(judgement: Judgement) -> Story | None:
 def steps(story: Story) -> list[Step]:
     """Return the steps that lead to the broken promise, the lesser ones left out if need be."""
     narrator = Narrator()
-    told = [(event, narrator.tell(event)) for event in piece_of(story)]
+    told = [(event, narrator.text(event)) for event in piece_of(story)]
     acts = [(event, *words) for event, words in told if words is not None]
     last = {violation.t: -1 for violation in story.violations}
     for place, (event, _, _) in enumerate(acts):

@@ -20,7 +20,7 @@ from oracle.events import (
     TaskInstanceKey,
     WorkerEvent,
 )
-from oracle.prose import told_process
+from oracle.prose import process_text
 from oracle.states import QUEUED, SCHEDULED, Roles, shown
 from reports.timeline.disturbances import Disturbances
 from reports.timeline.survey import Survey
@@ -99,7 +99,7 @@ class _Collector:
         elif isinstance(event, NoteEvent):
             self._note(event.t, event.text)
         elif isinstance(event, ProcessEvent):
-            if told := told_process(event):
+            if told := process_text(event):
                 self._note(event.t, " ".join(told))
         else:
             self._collection.disturbances.feed(event)

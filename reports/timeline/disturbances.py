@@ -5,7 +5,7 @@ from typing import Literal
 
 from common.redaction import redact
 from oracle.events import Event, FaultEvent, HoldEvent
-from oracle.prose import told_fault
+from oracle.prose import fault_text
 
 BARS = 2_000
 """Bars that are drawn; a storm of faults beyond that would hide what it disturbs."""
@@ -46,23 +46,23 @@ class Disturbances:
 
     def _fault(self, event: FaultEvent) -> None:
         if event.op == "begin":
-            self._begin("fault", event, event.process, redact(told_fault(event)))
+            self._begin("fault", event, event.process, redact(fault_text(event)))
         else:
             self._end("fault", event, event.process)
 
     def _gate(self, event: HoldEvent) -> None:
         where = (event.name, event.process)
         detail = redact(event.detail)
-        if event.op == "closed":
+        if event.op == "hold":
             self._statements[where] = detail
             text = f"gate {event.name} before {event.process}: {detail}"
             self._begin("gate", event, event.process, text)
             return
-        if event.op == "reached":
+        if event.op == "held":
             if ("held", event.name, event.process) not in self._open:
                 statement = self._statements.get(where, "")
                 point = " at " + statement if statement else ""
-                text = f"{event.process} stands at the gate {event.name} ({detail}){point}"
+                text = f"{event.process} is held at {event.name} ({detail}){point}"
                 self._begin("held", event, event.process, text)
             return
         self._end("held", event, event.process)

@@ -100,7 +100,7 @@ def _lines(story: Story, told: list[Step], columns: tuple[str, ...]) -> list[Lin
         lines.append(Line(step, event.t - begun, column, *row, changed, still))
         if isinstance(event, HoldEvent | FaultEvent):
             stop = column, event.name
-            (held.add if event.op in ("reached", "begin") else held.discard)(stop)
+            (held.add if event.op in ("held", "begin") else held.discard)(stop)
             gates.update({stop} if isinstance(event, HoldEvent) else ())
         elif isinstance(event, TaskInstanceEvent):
             held -= {stop for stop in gates if stop[0] == column}
@@ -114,7 +114,7 @@ def _held_from_the_start(told: list[Step], columns: tuple[str, ...]) -> set[tupl
     for step in told:
         if isinstance(step.event, HoldEvent | FaultEvent):
             stop = columns.index(_actor(step)), step.event.name
-            if stop not in seen and step.event.op in ("opened", "end"):
+            if stop not in seen and step.event.op in ("release", "end"):
                 held.add(stop)
             seen.add(stop)
     return held

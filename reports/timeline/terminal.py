@@ -16,7 +16,7 @@ _WIDEST = 20
 
 def tell(survey: Survey) -> list[str]:
     """Return the witness in at most LINES lines, and the drawing under it; empty without one."""
-    prose = redact(witness.tell(survey.judgement)).splitlines()
+    prose = redact(witness.text(survey.judgement)).splitlines()
     story = chosen(survey.judgement)
     drawing = list(_drawing(stage(story))) if story else []
     return [*prose[:LINES], *([""] if drawing else []), *drawing]

@@ -72,7 +72,7 @@ class Tracker:
 
     def feed(self, event: TrackEvent) -> None:
         """Take an event of this task instance, or of its DAG run."""
-        told = self._narrator.tell(event)
+        told = self._narrator.text(event)
         if isinstance(event, TaskInstanceEvent):
             self._row(event)
             if told:

@@ -66,7 +66,7 @@ def banners(survey: Survey, collection: Collection) -> list[str]:
 
 def told(judgement: Judgement) -> list[list[str]]:
     """Return the witness line by line; a line of its timeline in three: when, who, what."""
-    lines = redact(witness.tell(judgement)).splitlines()
+    lines = redact(witness.text(judgement)).splitlines()
     return [re.split(r"\s{2,}", line.strip(), maxsplit=2) for line in lines]
 
 

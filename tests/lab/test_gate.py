@@ -184,7 +184,7 @@ def test_a_gate_that_lost_its_connection_is_open_and_says_so(
     with pytest.raises(HoldError, match="opened itself"):
         gate.standing()
     gate.open()
-    assert told[-1][0] == "opened"
+    assert told[-1][0] == "release"
     assert "its connection was lost" in told[-1][3]
 
 
@@ -198,9 +198,9 @@ def test_records_when_it_closes_is_reached_and_opens(dsn: str, scheduler_2: Proc
     for _ in range(2):
         gate.open()
     assert [event[:3] for event in told] == [
-        ("closed", "statement", "scheduler-2"),
-        ("reached", "statement", "scheduler-2"),
-        ("opened", "statement", "scheduler-2"),
+        ("hold", "statement", "scheduler-2"),
+        ("held", "statement", "scheduler-2"),
+        ("release", "statement", "scheduler-2"),
     ]
 
 

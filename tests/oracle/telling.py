@@ -14,7 +14,7 @@ A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remem
     2.0  worker a     of start try 1 refused 409 invalid_state running      or `exit 0`
     2.0  code         start of start try 1 in a      or end, fail
     0.0  fault        begin delay scheduler-2        or end
-    0.0  gate         reached select scheduler-2     or closed, opened
+    0.0  hold         held select scheduler-2        or hold, release
     0.0  process      ended scheduler-1 1 its last words     or watched, started
     0.0  assume       recorder-without-gaps met      or unmet
     8.0  waiting      run the DAG is paused          or `start scheduled the pool is full`
@@ -73,7 +73,7 @@ class Telling:
         elif who == "code":
             op, _, task, _, attempt, _, pod = words
             self._add("ledger", op=op, ti=key(task), try_number=int(attempt), pod=pod, pid=7)
-        elif who in ("fault", "gate"):
+        elif who in ("fault", "hold"):
             op, name, process, *detail = words
             self._add(who, op=op, name=name, process=process, detail=" ".join(detail))
         elif who == "waiting":

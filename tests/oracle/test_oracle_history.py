@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from oracle.events import (
@@ -33,7 +34,7 @@ EVENTS: list[Event] = [
     WorkerEvent(0.5, "pod-1", "uid-1", TI, 1, 1, Refusal(409, "invalid_state", "running", "no")),
     LedgerEvent(0.6, "start", TI, 1, "pod-1", 42),
     FaultEvent(0.7, "begin", "freeze", "scheduler-1", "SIGSTOP"),
-    HoldEvent(0.8, "reached", "select", "scheduler-2", "before its row locks"),
+    HoldEvent(0.8, "held", "select", "scheduler-2", "before its row locks"),
     NoteEvent(0.9, "the flood begins"),
     AssumptionEvent(1.0, "load-reached", True, "47", ">= 40"),
 ]
@@ -165,3 +166,25 @@ def test_a_broken_line_is_told_with_its_number(stored: Path, line: bytes) -> Non
 def test_a_missing_file_and_a_directory_are_told(tmp_path: Path) -> None:
     assert "No such file" in complaint(tmp_path / "missing")
     assert "directory" in complaint(tmp_path)
+
+
+def test_a_history_that_calls_a_hold_a_gate_is_read_in_the_present_words() -> None:
+    seen = list(read(Path(__file__).parent / "old" / "gate.ndjson")[1])
+    holds = [event for event in seen if isinstance(event, HoldEvent)]
+    assert [event.op for event in holds] == ["hold", "held", "release"]
+    assert {(event.name, event.process) for event in holds} == {("inside-select", "scheduler-2")}
+    assumptions = [event.name for event in seen if isinstance(event, AssumptionEvent)]
+    assert "hold-reached" in assumptions
+    assert "gate-reached" not in assumptions
+
+
+@pytest.mark.parametrize("op", ["ajar", "hold", 7])
+def test_an_old_event_of_a_hold_says_what_old_ones_said_or_is_none(
+    stored: Path, op: object
+) -> None:
+    line = msgspec.json.encode(
+        {"kind": "gate", "t": 1.0, "op": op, "name": "select", "process": "scheduler-2"}
+    )
+    whole = stored.read_bytes().splitlines(keepends=True)
+    stored.write_bytes(b"".join([*whole[:4], line, b"\n", *whole[4:]]))
+    assert "line 5 is no event" in complaint(stored)

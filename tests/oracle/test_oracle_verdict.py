@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
@@ -113,15 +112,14 @@ def test_a_run_that_was_cut_short_at_a_violation_has_lost_nothing() -> None:
 class Broken(Invariant):
     name = "broken"
     promise = "It works"
-    sees: ClassVar = (TaskInstanceEvent,)
-    evidence: ClassVar = (TaskInstanceEvent,)
+    evidence = TaskInstanceEvent
 
-    def feed(self, event: Event) -> Iterable[Violation]:
+    def on_row(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         raise LookupError(f"no idea at {event.t}")
 
 
 class BrokenAtTheEnd(Broken):
-    def feed(self, event: Event) -> Iterable[Violation]:  # noqa: ARG002
+    def on_row(self, event: TaskInstanceEvent) -> Iterable[Violation]:  # noqa: ARG002
         return ()
 
     def finish(self) -> Iterable[Violation]:

@@ -28,29 +28,29 @@ MOST_LINES = 15
 
 
 def test_the_race_57618_is_told_like_the_golden_witness() -> None:
-    assert witness.tell(check(RACE)) == (GOLDEN / "57618.txt").read_text()
+    assert witness.text(check(RACE)) == (GOLDEN / "57618.txt").read_text()
 
 
 def test_the_stall_is_told_like_the_golden_witness_with_what_the_free_scheduler_did() -> None:
-    assert witness.tell(check(STALL)) == (GOLDEN / "critical-section.txt").read_text()
+    assert witness.text(check(STALL)) == (GOLDEN / "critical-section.txt").read_text()
 
 
 def test_the_reset_of_what_a_live_scheduler_queued_is_told_like_the_golden_witness() -> None:
-    assert witness.tell(check(WOKEN)) == (GOLDEN / "woken-scheduler.txt").read_text()
+    assert witness.text(check(WOKEN)) == (GOLDEN / "woken-scheduler.txt").read_text()
 
 
 def test_a_lost_task_is_told_like_the_golden_witness_up_to_what_was_seen_last_of_it() -> None:
-    assert witness.tell(check(SILENCE)) == (GOLDEN / "silence.txt").read_text()
+    assert witness.text(check(SILENCE)) == (GOLDEN / "silence.txt").read_text()
 
 
 def test_a_history_without_violations_has_no_witness() -> None:
-    assert witness.tell(check(HISTORIES / "no-lost-task" / "valid-run-ended.ndjson")) == ""
+    assert witness.text(check(HISTORIES / "no-lost-task" / "valid-run-ended.ndjson")) == ""
 
 
 @pytest.mark.parametrize("path", INVALID, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_witness_is_short_and_names_the_broken_promise(path: Path) -> None:
     judgement = check(path)
-    lines = witness.tell(judgement).splitlines()
+    lines = witness.text(judgement).splitlines()
     assert len(lines) <= MOST_LINES
     assert any(path.parent.name in line for line in lines[1:]) or path == RACE
     assert any(
@@ -61,7 +61,7 @@ def test_a_witness_is_short_and_names_the_broken_promise(path: Path) -> None:
 
 
 def test_times_count_from_the_first_event_of_the_story() -> None:
-    lines = witness.tell(check(RACE)).splitlines()
+    lines = witness.text(check(RACE)).splitlines()
     assert lines[1].split()[0] == "0.000"
     times = [float(line.split()[0]) for line in lines if line.split()[1:2] == ["s"]]
     assert times == sorted(times)
@@ -79,7 +79,7 @@ def test_the_witness_is_the_task_instance_that_breaks_most_promises(tmp_path: Pa
     both.write_text("\n".join([lines[0], *lesser, *lines[1:-1], end]) + "\n")
     judgement = check(both)
     assert judgement.counts.duplicate_tries == 2
-    assert "d.start @ r1" in witness.tell(judgement).splitlines()[0]
+    assert "d.start @ r1" in witness.text(judgement).splitlines()[0]
 
 
 def test_a_crash_is_told_in_the_story_of_a_task_instance_and_as_a_broken_promise(
@@ -97,7 +97,7 @@ def test_a_crash_is_told_in_the_story_of_a_task_instance_and_as_a_broken_promise
 """
     path = tmp_path / "crash.ndjson"
     path.write_text(tellings(tale)["crash"])
-    said = witness.tell(check(path))
+    said = witness.text(check(path))
 
     assert "0.900 s  scheduler-1  ended with exit code 1 (ProtocolError: Connection ab" in said
     assert "1.000 s  scheduler-1  was started again" in said

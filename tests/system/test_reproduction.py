@@ -64,6 +64,6 @@ def test_a_fixed_release_is_green_with_the_gate_reached() -> None:
         assumption["met"]
         for test in verdict["tests"]
         for assumption in test["assumptions"]
-        if assumption["name"] == "gate-reached"
+        if assumption["name"] == "hold-reached"
     ]
     assert reached == [True, True]

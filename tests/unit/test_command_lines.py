@@ -24,7 +24,10 @@ def run(*module: str, **env: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@pytest.mark.parametrize("module", ["oracle try-audit", "oracle remove-audit", "chaos remove"])
+@pytest.mark.parametrize(
+    "module",
+    ["recorder try", "recorder remove", "oracle try-audit", "oracle remove-audit", "chaos remove"],
+)
 @pytest.mark.parametrize(
     ("dsn", "said"),
     [

@@ -46,18 +46,18 @@ def test_a_file_within_its_bound_is_told_from_begin_to_end(tmp_path: Path) -> No
 def test_faults_and_gates_are_steps_that_last() -> None:
     happened: list[Event] = [
         FaultEvent(1.0, "begin", "network-latency", "scheduler-2", "50 ms"),
-        HoldEvent(2.0, "closed", "running-dag-runs", "scheduler-1"),
+        HoldEvent(2.0, "hold", "running-dag-runs", "scheduler-1"),
         NoteEvent(2.5, "a stands"),
-        HoldEvent(3.0, "reached", "running-dag-runs", "scheduler-1", "pid 7"),
-        HoldEvent(4.0, "opened", "running-dag-runs", "scheduler-1"),
+        HoldEvent(3.0, "held", "running-dag-runs", "scheduler-1", "pid 7"),
+        HoldEvent(4.0, "release", "running-dag-runs", "scheduler-1"),
         FaultEvent(6.5, "end", "network-latency", "scheduler-2"),
     ]
     told = [(step.name, step.start, step.stop) for step in steps(happened, epoch=1_000.0)]
     assert told == [
         ("network-latency on scheduler-2 (50 ms)", 1_001_000, 1_006_500),
-        ("scheduler-1 has before it the gate running-dag-runs", 1_002_000, 1_004_000),
+        ("scheduler-1 will be held at running-dag-runs", 1_002_000, 1_004_000),
         ("a stands", 1_002_500, 1_002_500),
-        ("scheduler-1 stands at the gate running-dag-runs (pid 7)", 1_003_000, 1_003_000),
+        ("scheduler-1 is held at running-dag-runs (pid 7)", 1_003_000, 1_003_000),
     ]
 
 

@@ -11,7 +11,7 @@ from common.errors import UserError
 from common.files import last_words
 from lab.base import Lab, ProcessEnd
 from lab.kube.pods import processes
-from oracle.ends import told_end
+from oracle.ends import end_text
 from oracle.events import ProcessEvent
 from run.ends import Ends
 
@@ -51,7 +51,7 @@ def test_without_an_exception_near_the_end_they_are_the_last_line(tmp_path: Path
     ],
 )
 def test_how_a_process_ended_is_told(code: int | None, detail: str, told: str) -> None:
-    assert told_end(ProcessEvent(1.0, "ended", "scheduler-1", code, detail)) == told
+    assert end_text(ProcessEvent(1.0, "ended", "scheduler-1", code, detail)) == told
 
 
 class Pods:

@@ -92,7 +92,7 @@ def _leave(folder: Path, test: str, version: str, history: Path) -> TestRecord:
     (folder / "logs").mkdir(parents=True)
     shutil.copy(history, folder / "history.ndjson")
     found = judgement(history)
-    (folder / "witness.txt").write_text(witness.tell(found))
+    (folder / "witness.txt").write_text(witness.text(found))
     (folder / "logs" / "scheduler-1.log").write_text("Loaded executor: KubernetesExecutor\n")
     return TestRecord(
         schema=SCHEMA,

@@ -91,8 +91,8 @@ def test_pointing_at_a_gate_names_the_statement_that_it_held(page: Page) -> None
     place = next(i for i, who in enumerate(bars["who"]) if who == "held")
     middle = (bars["left"][place] + bars["right"][place]) / 2
     page.mouse.move(*position(page, middle, (bars["top"][place] + bars["bottom"][place]) / 2))
-    tip = page.locator(".bk-Tooltip", has_text="stands at the gate").first
-    expect(tip).to_contain_text("scheduler-2 stands at the gate statement")
+    tip = page.locator(".bk-Tooltip", has_text="is held at").first
+    expect(tip).to_contain_text("scheduler-2 is held at statement")
 
 
 def test_the_filter_and_enter_change_what_is_drawn(page: Page) -> None:

@@ -6,10 +6,9 @@ import pytest
 from oracle.events import TaskInstanceEvent
 from recorder import audit
 from recorder import database as recorder_database
-from recorder.clock import DatabaseClock
 from recorder.database import DatabaseReader
-from recorder.stream import Stream
-from tests.lab.recorder.tables import Connect, Recording, add_task, set_state
+from recorder.stream import DatabaseClock, Stream
+from tests.recorder.tables import Connect, Recording, add_task, set_state
 
 
 def processes(dsn: str, names: dict[str, str], connect: Connect, process: str) -> set[str]:
@@ -67,10 +66,10 @@ def test_a_trimmed_audit_holds_only_what_is_new(
 def test_the_audit_is_removed_by_command_with_the_dsn_in_the_environment(
     dsn: str, recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from oracle.__main__ import main
+    from recorder.__main__ import main
 
     assert recording.poll() == []
-    assert main(["remove-audit"]) == 2
+    assert main(["remove"]) == 2
     monkeypatch.setenv("HA_CHAOS_DSN", dsn)
-    assert main(["remove-audit"]) == 0
+    assert main(["remove"]) == 0
     assert not audit.installed(dsn)

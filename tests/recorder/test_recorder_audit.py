@@ -8,7 +8,7 @@ import pytest
 
 from lab.embedded.postgres import OWNER, SUPERUSER, Postgres
 from recorder import audit
-from tests.lab.recorder.tables import Connect, Connection, add_task, set_state
+from tests.recorder.tables import Connect, Connection, add_task, set_state
 
 _CATALOGS = {
     "schemas": "SELECT nspname, nspacl::text FROM pg_namespace WHERE nspname !~ '^pg_t'",

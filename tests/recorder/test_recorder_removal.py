@@ -21,9 +21,9 @@ from lab.state import LabState
 from lab.undo import Undo, leftovers
 from recorder import audit
 from run.keeper import REMOVALS, Keeper, try_installing
-from tests.lab.recorder.pgbouncer import PROGRAM, pgbouncer
-from tests.lab.recorder.test_recorder_audit import catalogs
 from tests.labs import eventually
+from tests.recorder.pgbouncer import PROGRAM, pgbouncer
+from tests.recorder.test_recorder_audit import catalogs
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from oracle.events import Event, NoteEvent, PodEvent, TaskInstanceKey
-from recorder.clock import DatabaseClock
 from recorder.pods import ALONE, PodReader, Sharing
-from recorder.stream import RecorderError, Stream
+from recorder.stream import DatabaseClock, RecorderError, Stream
 from tests.contract.apis import KubernetesAPI, Server, running_kubeapi
 
 HISTORY = 20

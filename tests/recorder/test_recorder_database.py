@@ -23,8 +23,8 @@ from oracle.events import (
     TaskInstanceKey,
 )
 from recorder import audit
-from recorder.pooler import APPLICATION_NAME
-from tests.lab.recorder.tables import Connect, Recording, add_task, make_database, set_state
+from recorder.connection import APPLICATION_NAME
+from tests.recorder.tables import Connect, Recording, add_task, make_database, set_state
 
 WRITERS = 8
 TRANSACTIONS = 60

@@ -11,7 +11,7 @@ import pytest
 from chaos.holds import installer as statement
 from lab.embedded.postgres import SUPERUSER, Postgres
 from recorder import audit
-from tests.lab.recorder.tables import Recording, add_task, make_database, set_state
+from tests.recorder.tables import Recording, add_task, make_database, set_state
 
 PUBLISHED = "CREATE PUBLICATION everything FOR ALL TABLES"
 DECODED = "SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')"

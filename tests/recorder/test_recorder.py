@@ -24,7 +24,7 @@ from oracle.history import HistoryError, read
 from recorder import audit
 from recorder.recorder import LOGS_READ, Recorder, RecorderError
 from tests.contract.apis import KubernetesAPI, Server, running_kubeapi
-from tests.lab.recorder.tables import Connect, add_task, set_state
+from tests.recorder.tables import Connect, add_task, set_state
 
 HEADER = Header(SCHEMA, "run", "3.0.6", "embedded", ["scheduler-1", "scheduler-2"], 1, 0.0)
 REFUSED = (

@@ -10,7 +10,7 @@ import pytest
 
 from lab.embedded.postgres import Postgres
 from recorder import audit
-from tests.lab.recorder.tables import Connect, Connection, Recording, make_database
+from tests.recorder.tables import Connect, Connection, Recording, make_database
 
 
 @pytest.fixture(scope="session")

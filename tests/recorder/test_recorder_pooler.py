@@ -3,16 +3,16 @@
 import psycopg
 import pytest
 
-from recorder import audit, pooler
-from tests.lab.recorder.pgbouncer import PROGRAM, pgbouncer
-from tests.lab.recorder.tables import Recording
-from tests.lab.recorder.test_recorder_audit import catalogs
+from recorder import audit, connection
+from tests.recorder.pgbouncer import PROGRAM, pgbouncer
+from tests.recorder.tables import Recording
+from tests.recorder.test_recorder_audit import catalogs
 
 needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed")
 
 
 def test_a_server_itself_is_no_pooler(dsn: str) -> None:
-    assert pooler.shared_sessions(dsn) is None
+    assert connection.shared_sessions(dsn) is None
 
 
 @needs_pgbouncer
@@ -27,7 +27,7 @@ def test_transaction_pooling_is_recognised_however_sessions_are_picked(
             each.execute("SELECT 1")
         for each in opened:
             each.close()
-        assert "shares its sessions" in (pooler.shared_sessions(through) or "")
+        assert "shares its sessions" in (connection.shared_sessions(through) or "")
 
 
 @needs_pgbouncer
@@ -36,7 +36,7 @@ def test_a_pool_with_nothing_to_give_and_one_without_transactions_are_refused_so
     dsn: str, mode: str, size: int
 ) -> None:
     with pgbouncer(dsn, mode, size=size) as through:
-        assert "a pooler is in between" in (pooler.shared_sessions(through) or "")
+        assert "a pooler is in between" in (connection.shared_sessions(through) or "")
 
 
 @needs_pgbouncer

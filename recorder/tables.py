@@ -3,11 +3,9 @@
 import re
 from typing import Any
 
-import psycopg
-
+from common.errors import UserError
 from oracle.events import RowModel
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+from recorder.connection import Connection
 
 WATCHED = ("dag_run", "task_instance")
 """In the order in which Airflow locks them; the other way round would be a deadlock in waiting."""
@@ -32,8 +30,8 @@ _COLUMNS = """
 """
 
 
-class UnknownTables(Exception):
-    """Airflow's tables are of no model that the recorder knows; the message is one clear line."""
+class AuditError(UserError):
+    """The audit cannot be installed, removed or read; the message is one clear line."""
 
 
 def columns(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
@@ -42,13 +40,11 @@ def columns(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def model(connection: Connection) -> RowModel:
-    """Tell which model the database's tables are of. Raises UnknownTables, naming columns."""
+    """Tell which model the database's tables are of. Raises AuditError, naming columns."""
     found = {table: {row[0] for row in rows} for table, rows in columns(connection).items()}
     if absent := [table for table in WATCHED if not found[table]]:
-        raise UnknownTables(
-            f"this is no migrated database of Airflow: no {' and no '.join(absent)}"
-        )
-    lacking = [
+        raise AuditError(f"this is no migrated database of Airflow: no {' and no '.join(absent)}")
+    missing = [
         f"{table}.{column}"
         for table, needed in _COMMON.items()
         for column in sorted(needed - found[table])
@@ -56,19 +52,19 @@ def model(connection: Connection) -> RowModel:
     there = found["task_instance"]
     whole = [name for name, needed in _MODELS.items() if needed <= there]
     mixed = [name for name, needed in _MODELS.items() if needed & there]
-    if not lacking and whole == mixed and len(whole) == 1:
+    if not missing and whole == mixed and len(whole) == 1:
         return whole[0]
-    raise UnknownTables(_refusal(lacking, there))
+    raise AuditError(_refusal(missing, there))
 
 
-def _refusal(lacking: list[str], there: set[str]) -> str:
+def _refusal(missing: list[str], there: set[str]) -> str:
     """Say what is missing; of the newer model as soon as any column of it is there."""
     name: RowModel = "row-per-attempt"
     if there.isdisjoint(_MODELS[name]):
         name = "row-per-task"
-    lacking = lacking + [f"task_instance.{each}" for each in sorted(_MODELS[name] - there)]
+    missing = missing + [f"task_instance.{each}" for each in sorted(_MODELS[name] - there)]
     both = sorted(there & (_MODELS["row-per-task"] | _MODELS["row-per-attempt"]))
-    said = f"it has no {', '.join(lacking)}" if lacking else f"it has {', '.join(both)} at once"
+    said = f"it has no {', '.join(missing)}" if missing else f"it has {', '.join(both)} at once"
     return f"the recorder does not know this release's tables: {said}"
 
 

@@ -18,7 +18,7 @@ from oracle.events import (
 )
 from recorder import waiting as recorder_waiting
 from recorder.waiting import WaitingReader
-from tests.lab.recorder.tables import Connection
+from tests.recorder.tables import Connection
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ import psycopg
 
 from lab.embedded.postgres import OWNER, SUPERUSER, Postgres
 from oracle.events import Event
-from recorder.clock import DatabaseClock
 from recorder.database import DatabaseReader
-from recorder.stream import Stream
+from recorder.stream import DatabaseClock, Stream
 
 TABLES = Path(__file__).with_name("tables.sql").read_text()
 SETTINGS = Path(__file__).with_name("waiting.sql").read_text()

@@ -7,7 +7,7 @@ import pytest
 
 from oracle.events import End, Header, NoteEvent
 from oracle.history import Writer, read
-from recorder.sort import sort_by_time
+from recorder.stream import sort_by_time
 
 HEADER = Header(1, "r", "3.0.6", "cluster", [], 0, 1.0)
 
@@ -23,7 +23,7 @@ def test_it_is_sorted_by_time_and_what_was_at_one_time_stays_in_order(
         for note in notes:
             writer.write(note)
         writer.close(99.0)
-    sort_by_time(path, chunk=10)
+    sort_by_time(path)
     header, events = read(path)
     assert header == HEADER
     assert list(events) == [*sorted(notes, key=lambda note: note.t), End(99.0, count)]

@@ -20,8 +20,8 @@ from lab.environments.preparation import prepare
 from lab.environments.settings import clean_environment
 from oracle.events import TaskInstanceEvent
 from recorder import audit
-from tests.lab.recorder.tables import Connection, Recording, add_task, set_state
-from tests.lab.recorder.test_recorder_audit import catalogs
+from tests.recorder.tables import Connection, Recording, add_task, set_state
+from tests.recorder.test_recorder_audit import catalogs
 
 NEXT = "3.4.0b2"
 VERSIONS = sorted({*pins.pinned(), NEXT}, key=Version)

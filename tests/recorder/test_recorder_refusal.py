@@ -7,7 +7,7 @@ import pytest
 
 from common.redaction import CUT, excerpt
 from oracle.events import Refusal
-from recorder.refusal import find_refusal, find_task_instance_id
+from recorder.workers import find_refusal, find_task_instance_id
 
 MESSAGE = "TI was not in a state where it could be marked as running"
 ID = "019a0000-0000-7000-8000-000000000001"

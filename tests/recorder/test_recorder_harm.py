@@ -7,10 +7,10 @@ import pytest
 
 from lab.embedded.postgres import SUPERUSER, Postgres
 from oracle.events import TaskInstanceEvent
-from recorder import audit
-from recorder.audit_tables import WATCHED
-from tests.lab.recorder.tables import Connect, Connection, Recording, add_task, set_state
-from tests.lab.recorder.test_recorder_audit import catalogs, rows
+from recorder import audit, tables
+from recorder.tables import WATCHED
+from tests.recorder.tables import Connect, Connection, Recording, add_task, set_state
+from tests.recorder.test_recorder_audit import catalogs, rows
 
 ATTEMPTS = """
     ALTER TABLE task_instance RENAME map_index TO region_index;
@@ -43,7 +43,7 @@ def airflow(connect: Connect) -> Connection:
 
 
 def test_the_model_is_told_by_the_tables(dsn: str, airflow: Connection) -> None:
-    assert audit.model(airflow) == "row-per-task"
+    assert tables.model(airflow) == "row-per-task"
     audit.install(dsn)
     assert Recording(dsn).reader.model == "row-per-task"
     audit.remove(dsn)
