@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 import psycopg
 
@@ -154,7 +154,7 @@ class _Removal:
         return self._connection
 
 
-def _has_more(source: TextIO, timeout: float) -> bool:
+def _has_more(source: IO[str], timeout: float) -> bool:
     return bool(select.select([source], [], [], timeout)[0])
 
 

@@ -18,6 +18,7 @@ from common.errors import UserError
 from common.files import last_line
 from lab.cluster.discovery import Release, database_url, pgbouncer_ini
 from lab.kube.client import Kubeconfig, api_client
+from lab.kube.pods import list_pods
 from lab.kube.portforward import PortForward
 
 URL_VARIABLE = "HA_CHAOS_DATABASE_URL"
@@ -128,7 +129,7 @@ def route_to(core: Any, namespace: str, host: str, port: int) -> Route:
 
 
 def _service(core: Any, namespace: str, host: str) -> Any | None:
-    if _is_address(host):
+    if is_address(host):
         services = core.list_namespaced_service(namespace, _request_timeout=10).items
         return next((each for each in services if each.spec.cluster_ip == host), None)
     name, _, rest = host.partition(".")
@@ -156,8 +157,7 @@ def _endpoint(core: Any, namespace: str, name: str, port: int) -> Route:
 
 
 def _named_port(core: Any, namespace: str, selector: str, name: str, default: int) -> int:
-    pods = core.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=10).items
-    for pod in pods:
+    for pod in list_pods(core, namespace, selector):
         for container in pod.spec.containers:
             for each in container.ports or ():
                 if each.name == name:
@@ -165,7 +165,10 @@ def _named_port(core: Any, namespace: str, selector: str, name: str, default: in
     return default
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Tell whether this is an IP address and not a name."""
+    if not host[:1].isdigit() and ":" not in host:
+        return False
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -19,7 +19,7 @@ from kubernetes.client.exceptions import ApiException
 
 from common.errors import UserError
 from lab.base import image_build
-from lab.kube.pods import API_PORT, DAEMONS
+from lab.kube.pods import API_PORT, DAEMONS, list_pods
 
 FOLLOWED = "KubernetesExecutor"
 
@@ -51,7 +51,6 @@ class Release:
     schedulers: tuple[str, ...]
     components: tuple[str, ...]
     executor: str
-    deletes_workers: bool
     named: str
     secret: tuple[str, str]
     pool_mode: str
@@ -96,7 +95,7 @@ def pgbouncer_ini(client: Any, release: Release) -> str:
 
 
 def _discover(core: Any, namespace: str, wanted: str) -> Release:
-    pods = core.list_namespaced_pod(namespace, label_selector=DAEMONS, _request_timeout=15).items
+    pods = list_pods(core, namespace, DAEMONS)
     releases = {_label(pod, "release") for pod in pods} - {""}
     pods = [pod for pod in pods if _runs(pod)]
     name = _one_release(namespace, sorted({_label(pod, "release") for pod in pods} - {""}), wanted)
@@ -121,7 +120,6 @@ def _discover(core: Any, namespace: str, wanted: str) -> Release:
         schedulers=tuple(sorted(pod.metadata.name for pod in by_component["scheduler"])),
         components=tuple(f"{len(each)} {what}" for what, each in sorted(by_component.items())),
         executor=executor,
-        deletes_workers=settings.get("kubernetes_executor", "delete_worker_pods", "True") == "True",
         named=_named(container),
         secret=_url_secret(container),
         pool_mode=_pool_mode(core, namespace, name) if "pgbouncer" in by_component else "",

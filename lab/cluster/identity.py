@@ -1,6 +1,5 @@
 """Who a database session is: by its application_name, else by the address of its pod."""
 
-import ipaddress
 import logging
 import threading
 from typing import Any
@@ -10,8 +9,9 @@ import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
 from common.waiting import Every
+from lab.cluster.database import is_address
 from lab.cluster.discovery import Release
-from lab.kube.pods import DAEMONS
+from lab.kube.pods import DAEMONS, list_pods
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +25,9 @@ _SESSIONS = """
 
 def addresses(core: Any, namespace: str) -> dict[str, str]:
     """Return the names of the components' pods by address; one that pods share names none."""
-    pods = core.list_namespaced_pod(namespace, label_selector=DAEMONS, _request_timeout=10).items
     return {
         pod.status.pod_ip: pod.metadata.name
-        for pod in pods
+        for pod in list_pods(core, namespace, DAEMONS)
         if pod.status.pod_ip and not pod.spec.host_network and pod.status.phase == "Running"
     }
 
@@ -89,7 +88,7 @@ class Names:
 
     def __call__(self, client: str) -> str:
         """Return the pod at an address; what is not an address of a pod stays as it is."""
-        if not _is_address(client):
+        if not is_address(client):
             return client
         with self._lock:
             if self._refresh.due():
@@ -103,13 +102,3 @@ class Names:
             log.debug("The pods' addresses cannot be read: %s", error)
             return
         self._known = found if len(self._known) > _REMEMBERED else {**self._known, **found}
-
-
-def _is_address(text: str) -> bool:
-    if not text[:1].isdigit() and ":" not in text:
-        return False
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

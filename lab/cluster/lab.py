@@ -17,7 +17,7 @@ from lab.kube.release import ReleaseLab
 REFUSAL = "--lab cluster disturbs nothing without --allow-faults"
 
 _NAMELESS = (
-    "gates and delays find a process by its application_name, and here the pods set none: "
+    "holds and delays find a process by its application_name, and here the pods set none: "
     "`helm upgrade ... --reuse-values -f charts-values/identity.yaml` sets PGAPPNAME"
 )
 

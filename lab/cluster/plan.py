@@ -54,7 +54,7 @@ def plan(client: Any, context: str, release: Release, *, allow_faults: bool) -> 
             "policy on table dag; schedulers are paused and killed, worker pods deleted"
         )
         lines.append(
-            "fails meanwhile: pg_dump, in tests with gates or delays, as long as each lasts "
+            "fails meanwhile: pg_dump, in tests with holds or delays, as long as each lasts "
             "(row-level security is forced on table dag; `--enable-row-security` helps)"
         )
     else:
@@ -81,6 +81,6 @@ def _identity(release: Release) -> str:
         return f"no process behind a row: {reason}"
     return by[release.named] + (
         f"; PgBouncer's {release.pool_mode} pooling: a session that sets no name (asyncpg does "
-        "not) is told by the name of the one before it, and a gate holds a server session, which "
+        "not) goes by the name of the one before it, and a hold keeps a server session, which "
         "other processes may get"
     )

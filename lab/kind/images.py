@@ -106,7 +106,7 @@ def _pull(client: docker.DockerClient, image: str) -> None:
     begun, progress = time.monotonic(), Every(_BEAT)
     failure = ""
     try:
-        for step in client.api.pull(*_split(image), stream=True, decode=True):
+        for step in client.api.pull(image, stream=True, decode=True):
             failure = step.get("error", failure)
             if progress.due():
                 log.info("Pulling %s: %s.", image, str(step.get("status", "")).lower())
@@ -122,11 +122,3 @@ def _pull(client: docker.DockerClient, image: str) -> None:
             "and `docker load` it here.",
         )
     log.info("Pulled %s in %.0f s.", image, time.monotonic() - begun)
-
-
-def _split(image: str) -> tuple[str, str | None]:
-    """Return repository and tag; an image by digest is asked for whole."""
-    repository, colon, tag = image.rpartition(":")
-    if "@" in image:
-        return image, None
-    return (repository, tag) if colon and "/" not in tag else (image, "latest")

@@ -95,9 +95,8 @@ def require() -> None:
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         hints = dict.fromkeys(_GET[name] for name in missing)
-        raise UserError(
-            f"A kind lab needs {' and '.join(missing)}, which {verb} missing.", " ".join(hints)
-        )
+        names = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
+        raise UserError(f"A kind lab needs {names}, which {verb} missing.", " ".join(hints))
     engine().close()
 
 

@@ -42,12 +42,16 @@ class Process:
     """How the container before this one ended, where the API still tells."""
 
 
+def list_pods(core: Any, namespace: str, selector: str) -> list[Any]:
+    """Return the pods of a label selector."""
+    pods = core.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=_TIMEOUT)
+    return list(pods.items)
+
+
 def processes(core: Any, namespace: str, selector: str) -> list[Process]:
     """Return the pods of a label selector that run and are not being deleted, by name."""
-    pods = core.list_namespaced_pod(
-        namespace, label_selector=selector, _request_timeout=_TIMEOUT
-    ).items
-    return sorted((_process(pod) for pod in pods if _lives(pod)), key=lambda each: each.name)
+    found = (_process(pod) for pod in list_pods(core, namespace, selector) if _lives(pod))
+    return sorted(found, key=lambda each: each.name)
 
 
 def process(core: Any, namespace: str, name: str) -> Process | None:

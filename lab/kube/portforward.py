@@ -26,6 +26,7 @@ from common.errors import UserError
 from common.waiting import Deadline
 from lab.kube.channels import Channels, Refused, open_channels
 from lab.kube.client import Dialer, end_reads
+from lab.kube.pods import list_pods
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +47,11 @@ class PortForward:
     owner can try again; the listener goes on until `stop`.
     """
 
-    def __init__(
-        self, client: Any, namespace: str, selector: str, remote_port: int, local_port: int = 0
-    ) -> None:
+    def __init__(self, client: Any, namespace: str, selector: str, remote_port: int) -> None:
         self._pods = _Pods(client, namespace, selector)
         self._dialer = Dialer(client)
         self._namespace = namespace
         self._remote_port = remote_port
-        self._wanted_port = local_port
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._stopping = threading.Event()
@@ -64,13 +62,8 @@ class PortForward:
         self.local_port = 0
 
     def start(self) -> int:
-        """Listen and return the local port; UserError when it is taken."""
-        try:
-            self._listener = socket.create_server(("127.0.0.1", self._wanted_port), backlog=128)
-        except OSError as error:
-            raise UserError(
-                f"Port {self._wanted_port} cannot be listened on: {error.strerror}."
-            ) from error
+        """Listen and return the local port, any that is free."""
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._listener.setblocking(False)
         self.local_port = int(self._listener.getsockname()[1])
         self._thread.start()
@@ -179,12 +172,9 @@ class _Pods:
         self._until = 0.0
 
     def _ask(self) -> list[str]:
-        pods = self._core.list_namespaced_pod(
-            self._namespace, label_selector=self._selector, _request_timeout=10
-        ).items
         live = [
             pod
-            for pod in pods
+            for pod in list_pods(self._core, self._namespace, self._selector)
             if pod.status.phase == "Running" and pod.metadata.deletion_timestamp is None
         ]
         ready = [pod for pod in live if _is_ready(pod)]

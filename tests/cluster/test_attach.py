@@ -38,7 +38,7 @@ from run.keeper import REMOVALS, keep
 
 POSTGRES_VARIABLE = "HA_CHAOS_TEST_POSTGRES"
 PASSWORD = "p@ss:w/rd"
-_TABLES = Path(__file__).parents[1] / "lab" / "recorder" / "tables.sql"
+_TABLES = Path(__file__).parents[1] / "recorder" / "tables.sql"
 _URL = "postgresql+psycopg2://postgres:p%40ss%3Aw%2Frd@postgres:5432/postgres?sslmode=disable"
 _API = """
 import http.server, json
@@ -119,16 +119,16 @@ def release(kubernetes_api: Any, namespace: str, image: str) -> str:
     core.create_namespaced_pod(namespace, component("prod-s-1", image, "scheduler", *sleep))
     api = component("prod-a", image, "api-server", "python3", "-c", _API)
     core.create_namespaced_pod(namespace, api)
-    until_ready(core, namespace, 4)
+    until_ready(core, namespace, {"postgres", "prod-s-0", "prod-s-1", "prod-a"})
     return namespace
 
 
-def until_ready(core: Any, namespace: str, count: int) -> None:
+def until_ready(core: Any, namespace: str, names: set[str]) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         pods = core.list_namespaced_pod(namespace).items
         ready = [p for p in pods if any(c.ready for c in p.status.container_statuses or ())]
-        if len(ready) >= count:
+        if names <= {pod.metadata.name for pod in ready}:
             return
         time.sleep(0.3)
     pytest.fail("the pods did not become ready")
@@ -175,7 +175,7 @@ def test_a_release_is_found_by_its_labels_and_read_from_its_own_configuration(
     assert found.executor == "KubernetesExecutor"
     assert found.secret == ("own-secret", "url")
     assert found.api_path == "/airflow"
-    assert (found.deletes_workers, found.named, found.pool_mode) == (False, "", "")
+    assert (found.named, found.pool_mode) == ("", "")
 
 
 def test_the_version_is_what_the_api_server_says(release: str) -> None:
@@ -273,6 +273,7 @@ def test_what_a_killed_session_put_there_goes_with_it(
     with migrated(client(), release):
         spec = LabSpec(Airflow("3.0.6", "3.0.6"), attachment=attachment)
         lab = start(spec, owner=(owner.pid, born))
+        assert isinstance(lab, ClusterLab)
         state = lab.state
         lab.undo_in_database(REMOVALS)
         audit.install(lab.dsn())

@@ -51,7 +51,6 @@ def test_a_chart_is_known_by_its_chart_yaml(tmp_path: Path, make: object) -> Non
     found = resolve(str(path), None, "no-helm-needed")
 
     assert (found.path, found.name, found.version) == (path.resolve(), "airflow", "1.18.0")
-    assert found.app_version == "3.0.2"
 
 
 def test_a_version_given_with_a_directory_must_be_its_own(tmp_path: Path) -> None:

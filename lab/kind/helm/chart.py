@@ -29,7 +29,6 @@ class Chart:
     path: Path
     name: str
     version: str
-    app_version: str
 
 
 def resolve(spec: str, version: str | None, helm: Path | str) -> Chart:
@@ -60,12 +59,7 @@ def resolve(spec: str, version: str | None, helm: Path | str) -> Chart:
 def inspect(path: Path) -> Chart:
     """Return the chart in a directory or .tgz; UserError when it is not one that will do."""
     about = _about(path)
-    chart = Chart(
-        path.resolve(),
-        str(about.get("name", "")),
-        str(about.get("version", "")),
-        str(about.get("appVersion", "")),
-    )
+    chart = Chart(path.resolve(), str(about.get("name", "")), str(about.get("version", "")))
     if chart.name != "airflow":
         raise UserError(
             f"{path} is the chart {chart.name!r}, not Apache Airflow's 'airflow'.",

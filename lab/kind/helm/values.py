@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from docker.utils import parse_repository_tag
 from packaging.version import InvalidVersion, Version
 
 from common.errors import UserError
@@ -203,20 +204,18 @@ def comparable(version: str) -> str:
 
 def _airflow(version: str, image: str) -> Values:
     """Return the values that name the Airflow."""
-    repository, colon, tag = image.rpartition(":")
+    repository, tag = parse_repository_tag(image)
     if "@" in image:
         raise UserError(
             f"--airflow-image {image}: the chart cannot name its workers' image by digest.",
             "Give the image a tag.",
         )
-    if not colon or "/" in tag:
-        repository, tag = image, "latest"
-    if not repository or not tag:
+    if not repository or tag == "":
         raise UserError(f"--airflow-image {image!r} is not an image.", "Write NAME:TAG.")
     return {
         "airflowVersion": comparable(version),
         "defaultAirflowRepository": repository,
-        "defaultAirflowTag": tag,
+        "defaultAirflowTag": tag or "latest",
         "images": {name: {"pullPolicy": "IfNotPresent"} for name in ("airflow", "pod_template")},
     }
 
