@@ -219,13 +219,14 @@ def test_it_is_removed_even_if_the_lab_and_its_port_forward_are_gone(
     attached: tuple[ClusterBoot, ClusterLab],
 ) -> None:
     boot, lab = attached
+    dsn = lab.dsn()
     lab.undo_in_database(REMOVALS)
-    audit.install(lab.dsn())
+    audit.install(dsn)
     state = json.loads((lab.directory / "state.json").read_text())
     state["endpoints"]["postgres"] = 1
     (lab.directory / "state.json").write_text(json.dumps(state))
     assert subprocess.run(undo_argv(lab.directory, "clear"), cwd="/").returncode == 0
-    assert not audit.installed(lab.dsn())
+    assert not audit.installed(dsn)
     assert PASSWORD not in json.dumps(undo_argv(lab.directory, "clear"))
     assert boot.state.phase == "ready"
 

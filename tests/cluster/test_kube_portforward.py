@@ -138,5 +138,5 @@ def test_stop_ends_connections_and_threads_and_frees_the_port(
         assert sock.recv(5) == b"hello"
         forward.stop()
         assert sock.recv(1) == b""
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
     socket.create_server(("127.0.0.1", port)).close()
