@@ -1,12 +1,15 @@
 """A lab's namespace on a kind cluster: what it is called, what stands in it, how it goes.
 
-Beside what the chart makes of Airflow, these are Postgres, the proxy, the DAGs and the secrets.
+Beside what the chart makes of Airflow, these are Postgres and the proxy (namespace.yaml), the DAGs
+and the secrets.
 """
 
 import logging
 from pathlib import Path
+from string import Template
 from typing import Any
 
+import yaml
 from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
 from psycopg.conninfo import make_conninfo
@@ -28,10 +31,6 @@ START_DELAY = "start_delay"
 POSTGRES_PORT = 5432
 CONTROL_PORT = 8474
 
-_DAGS = "ha-chaos-dags"
-_PROXY_CODE = "ha-chaos-dbproxy-code"
-_METADATA = "ha-chaos-metadata"
-_LEDGER = "ha-chaos-ledger"
 _PGBOUNCER = "ha-chaos-pgbouncer"
 _PGBOUNCER_PORT = 6543
 _POOL = 200
@@ -52,14 +51,9 @@ server_tls_sslmode = disable
 """
 
 _GONE = 404
-_PROXY_FILES = ("lab/dbproxy/__init__.py", "lab/dbproxy/__main__.py", "lab/dbproxy/link.py")
-_PROXY_HOME = "/opt/ha-chaos"
+_PARTS = Path(__file__).with_suffix(".yaml")
 
 Manifest = dict[str, Any]
-
-
-def _labels(app: str) -> dict[str, str]:
-    return {"app": app, **MANAGED_BY}
 
 
 def namespace_of(directory: Path) -> str:
@@ -95,32 +89,30 @@ def manifests(
     secrets = _secrets(password, superuser_password)
     if pooler:
         secrets |= _pgbouncer_secrets(password)
-    upstream = f"{pooler}:{_PGBOUNCER_PORT}" if pooler else f"{POSTGRES}:{POSTGRES_PORT}"
-    ports = {"postgres": POSTGRES_PORT}
+    filled = Template(_PARTS.read_text()).substitute(
+        namespace=name,
+        airflow_image=airflow_image,
+        postgres_image=postgres_image,
+        upstream=f"{pooler}:{_PGBOUNCER_PORT}" if pooler else f"{POSTGRES}:{POSTGRES_PORT}",
+    )
+    namespace, *others = yaml.safe_load_all(filled)
     return [
-        _manifest("Namespace", name, labels=MANAGED_BY),
-        *(_manifest("ConfigMap", each, data=data) for each, data in _config_maps().items()),
-        *(_manifest("Secret", each, stringData=data) for each, data in secrets.items()),
-        _service(POSTGRES, ports),
-        _service(PROXY, ports | {"control": CONTROL_PORT}),
-        _postgres(postgres_image),
-        _proxy(airflow_image, upstream),
+        namespace,
+        *(_holding("ConfigMap", each, data=data) for each, data in _config_maps().items()),
+        *(_holding("Secret", each, stringData=data) for each, data in secrets.items()),
+        *others,
     ]
 
 
-def _manifest(kind: str, name: str, labels: dict[str, str] | None = None, **parts: Any) -> Manifest:
-    version = "apps/v1" if kind in ("Deployment", "StatefulSet") else "v1"
-    metadata = {"name": name, "labels": labels or {}}
-    return {"apiVersion": version, "kind": kind, "metadata": metadata, **parts}
+def _holding(kind: str, name: str, **data: dict[str, str]) -> Manifest:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **data}
 
 
 def _config_maps() -> dict[str, dict[str, str]]:
-    """Return the contents of the ConfigMaps: DAGs, the proxy's code, what worker pods look up."""
-    return {
-        _DAGS: {name: (PROJECT / "dags" / name).read_text() for name in dag_files()},
-        _PROXY_CODE: {Path(name).name: (PROJECT / name).read_text() for name in _PROXY_FILES},
-        WORKER: {START_DELAY: "0"},
-    }
+    """Return the files that pods mount, by ConfigMap: the DAGs, and the proxy's code."""
+    dags = [PROJECT / "dags" / name for name in dag_files()]
+    files = {"ha-chaos-dags": dags, f"{PROXY}-code": (PROJECT / "lab" / "dbproxy").glob("*.py")}
+    return {name: {path.name: path.read_text() for path in paths} for name, paths in files.items()}
 
 
 def _secrets(password: str, superuser_password: str) -> dict[str, dict[str, str]]:
@@ -132,8 +124,8 @@ def _secrets(password: str, superuser_password: str) -> dict[str, dict[str, str]
     place = f"airflow:{password}@{PROXY}:{POSTGRES_PORT}/airflow"
     ledger = f"host={POSTGRES} port={POSTGRES_PORT} dbname=airflow user=airflow password={password}"
     return {
-        _METADATA: {"connection": f"postgresql://{place}"},
-        _LEDGER: {"dsn": ledger},
+        "ha-chaos-metadata": {"connection": f"postgresql://{place}"},
+        "ha-chaos-ledger": {"dsn": ledger},
         POSTGRES: {"password": superuser_password},
     }
 
@@ -150,91 +142,6 @@ def _pgbouncer_secrets(password: str) -> dict[str, dict[str, str]]:
         _PGBOUNCER: {"pgbouncer.ini": _PGBOUNCER_INI, "users.txt": f'"airflow" "{password}"\n'},
         f"{_PGBOUNCER}-stats": {"connection": f"{stats}?sslmode=disable"},
     }
-
-
-def _service(name: str, ports: dict[str, int]) -> Manifest:
-    """Return a Service in front of the pods of one of our own parts."""
-    listed = [{"name": port, "port": number} for port, number in ports.items()]
-    return _manifest(
-        "Service", name, _labels(name), spec={"selector": {"app": name}, "ports": listed}
-    )
-
-
-def _postgres(image: str) -> Manifest:
-    """Return PostgreSQL, as the official image runs it.
-
-    Its data lasts as long as the pod: a restarted server finds it again. Commit times order the
-    history (oracle.recorder_database); the superuser is not the role that Airflow uses, since
-    row-level security does not bind superusers.
-    """
-    password = {"secretKeyRef": {"name": POSTGRES, "key": "password"}}
-    container = {
-        "name": "postgres",
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "args": [
-            *("-c", "track_commit_timestamp=on", "-c", "max_connections=300"),
-            *("-c", "log_lock_waits=on", "-c", "log_line_prefix=%m [%p] %a "),
-        ],
-        "env": [
-            {"name": "POSTGRES_PASSWORD", "valueFrom": password},
-            {"name": "PGDATA", "value": "/var/lib/postgresql/data/pg"},
-        ],
-        "ports": [{"containerPort": POSTGRES_PORT}],
-        "readinessProbe": {
-            "exec": {"command": ["pg_isready", "-h", "127.0.0.1", "-U", "postgres"]},
-            "periodSeconds": 1,
-            "timeoutSeconds": 10,
-            "failureThreshold": 30,
-        },
-        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
-        "volumeMounts": [{"name": "data", "mountPath": "/var/lib/postgresql/data"}],
-    }
-    volume = {"name": "data", "emptyDir": {}}
-    return _workload("StatefulSet", POSTGRES, container, volume, serviceName=POSTGRES)
-
-
-def _proxy(image: str, upstream: str) -> Manifest:
-    """Return the latency proxy: our module in Airflow's image, so we need no image of ours."""
-    mounts = [
-        {"name": "code", "mountPath": f"{_PROXY_HOME}/{name}", "subPath": Path(name).name}
-        for name in _PROXY_FILES
-    ]
-    command = [
-        *("python3", "-m", "lab.dbproxy", "--listen", f"0.0.0.0:{POSTGRES_PORT}"),
-        *("--upstream", upstream),
-        *("--control", f"0.0.0.0:{CONTROL_PORT}"),
-    ]
-    container = {
-        "name": "dbproxy",
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": command,
-        "env": [
-            {"name": "PYTHONPATH", "value": _PROXY_HOME},
-            {"name": "PYTHONUNBUFFERED", "value": "1"},
-        ],
-        "ports": [{"containerPort": POSTGRES_PORT}, {"containerPort": CONTROL_PORT}],
-        "readinessProbe": {"tcpSocket": {"port": CONTROL_PORT}, "periodSeconds": 1},
-        "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}},
-        "volumeMounts": mounts,
-    }
-    volume = {"name": "code", "configMap": {"name": _PROXY_CODE}}
-    return _workload("Deployment", PROXY, container, volume, strategy={"type": "Recreate"})
-
-
-def _workload(kind: str, name: str, container: Any, volume: Any, **how: Any) -> Manifest:
-    """Return one pod of one container and one volume, and what keeps it up."""
-    pod = {
-        "containers": [container],
-        "volumes": [volume],
-        "terminationGracePeriodSeconds": 2,
-        "automountServiceAccountToken": False,
-    }
-    template = {"metadata": {"labels": _labels(name)}, "spec": pod}
-    selector = {"matchLabels": {"app": name}}
-    spec = {"replicas": 1, "selector": selector, "template": template, **how}
-    return _manifest(kind, name, _labels(name), spec=spec)
 
 
 def remove(kubeconfig: Path, name: str, timeout: float = 120.0) -> None:
