@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from lab.environments import prepare
+from lab.environments.preparation import prepare
 from lab.life import start
 from lab.pool import Owner
 from lab.spec import LabSpec

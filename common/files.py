@@ -90,7 +90,7 @@ def made_once(target: Path, make: Callable[[Path], None]) -> Path:
     return target
 
 
-def last_line(text: str, otherwise: str = "it said nothing") -> str:
+def last_line(text: str, otherwise: str = "it wrote nothing") -> str:
     """Return the last line of what a program wrote, which is where it says why it failed."""
     return (text.strip().splitlines() or [otherwise])[-1].strip()
 

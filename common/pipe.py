@@ -1,15 +1,25 @@
-"""What our command lines do when who reads them goes early, as `head` does."""
+"""What our command lines share: how they end, and the numbers that they take."""
 
+import argparse
+import functools
 import os
 import sys
 from collections.abc import Callable
+from typing import ParamSpec
+
+from common.errors import UserError
+
+P = ParamSpec("P")
 
 BROKEN = 141
 """128 and SIGPIPE, as a shell has it of a program that the signal ended; no answer of ours."""
 
 
 def run(main: Callable[[], int]) -> int:
-    """Run a command line to its end; return its exit code, or `BROKEN`."""
+    """Run a command line to its end; return its exit code, or `BROKEN`.
+
+    Its reader may go early, as `head` does.
+    """
     try:
         code = main()
         sys.stdout.flush()
@@ -17,3 +27,24 @@ def run(main: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN
     return code
+
+
+def reporting(main: Callable[P, int]) -> Callable[P, int]:
+    """Have a command line print a UserError as one line, and return 2, without a traceback."""
+
+    @functools.wraps(main)
+    def reported(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return main(*args, **kwargs)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+    return reported
+
+
+def count(text: str) -> int:
+    """Read an argument that is 1 or more."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number

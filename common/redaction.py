@@ -14,7 +14,7 @@ CUT = 300
 """Characters; a log's text goes no longer than this into a history."""
 
 LONGEST = 1 << 16
-"""Characters; no secret that is found by its form is longer, with what it is told by."""
+"""Characters; no secret that is found by its form is longer, with what marks it."""
 
 MASK = "***"
 

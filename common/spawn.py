@@ -9,12 +9,14 @@ import ctypes
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from common.waiting import until
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -94,34 +96,28 @@ def session_members(sessions: Iterable[int]) -> list[psutil.Process]:
 
 def signal_family(pid: int, number: signal.Signals) -> None:
     """Send a signal to a child and all that it forked."""
-    for process in family(pid):
-        try:
+    signal_all(family(pid), number)
+
+
+def signal_all(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    """Send a signal to each of the processes that are still there."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
-        except psutil.NoSuchProcess:
-            continue
 
 
 def end_all(pids: Iterable[int], *, grace: float) -> None:
     """End the families of `pids`: SIGTERM at first, SIGKILL for who is there after `grace` s."""
     members = [process for pid in pids for process in family(pid)]
-    for process in members:
-        _tell(process, signal.SIGCONT)
-        _tell(process, signal.SIGTERM)
+    signal_all(members, signal.SIGCONT)
+    signal_all(members, signal.SIGTERM)
     _, alive = psutil.wait_procs(members, timeout=grace)
-    for process in alive:
-        _tell(process, signal.SIGKILL)
+    signal_all(alive, signal.SIGKILL)
     psutil.wait_procs(alive, timeout=5)
 
 
-def _tell(process: psutil.Process, number: signal.Signals) -> None:
-    try:
-        process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return
-
-
 def is_same_process(pid: int, created: float) -> bool:
-    """Tell whether `pid` still is the process that was born at `created` (pids are reused)."""
+    """Return whether `pid` still is the process that was born at `created` (pids are reused)."""
     try:
         process = psutil.Process(pid)
         alive = process.status() != psutil.STATUS_ZOMBIE
@@ -132,7 +128,5 @@ def is_same_process(pid: int, created: float) -> bool:
 
 def wait_exit(process: subprocess.Popen[bytes], timeout: float) -> int | None:
     """Return the exit code, None when the process is still there after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    while (code := process.poll()) is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return code
+    until(lambda: process.poll() is not None, timeout, interval=0.02)
+    return process.poll()

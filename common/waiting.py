@@ -55,7 +55,7 @@ class Every:
         self._last = float("-inf") if at_once else time.monotonic()
 
     def due(self) -> bool:
-        """Tell whether it is time again; asking counts as doing it."""
+        """Return whether it is time again; asking counts as doing it."""
         now = time.monotonic()
         if now - self._last < self._seconds:
             return False

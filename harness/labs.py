@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from harness.options import Options
 from lab.base import Airflow
-from lab.environments import describe, prepare
+from lab.environments.preparation import prepare
+from lab.environments.request import describe
 from lab.kind.provision import build_of, deployment
 from lab.spec import LabSpec
 

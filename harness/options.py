@@ -11,7 +11,8 @@ from common.errors import UserError
 from common.paths import PROJECT
 from harness.options_cluster import ClusterOptions, add_cluster_options, read_cluster_options
 from harness.options_kind import add_kind_options, read_kind_options
-from lab.environments import describe, newest
+from lab.environments.pins import newest
+from lab.environments.request import describe
 from lab.kind.provision import Provision
 from lab.pool import default_size
 from reports.sessions import airflows

@@ -16,7 +16,7 @@ from harness.labs import wanted_lab
 from harness.options import Options
 from harness.options_cluster import require_room
 from harness.session import Session
-from lab.environments import describe
+from lab.environments.request import describe
 from lab.kind.helm.values import layers_for
 
 _LOGGER = "lab"

@@ -16,7 +16,7 @@ import pytest
 
 from common.paths import PROJECT, session_dir
 from harness.options import Options, read_options
-from lab.environments import describe
+from lab.environments.request import describe
 from lab.pool import Owner, Pool
 from reports.sessions import RUNS_VARIABLE
 

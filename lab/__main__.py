@@ -19,10 +19,10 @@ from lab.base import ProcessEnd
 from lab.ending import reap, running, take_down
 from lab.environments.pins import newest
 from lab.environments.preparation import prepare
+from lab.environments.settings import ignored, variables
 from lab.kind import tools
 from lab.kind.helm import values
 from lab.life import open_lab, start
-from lab.overrides import ignored, variables
 from lab.spec import KUBELET_MODES, LabSpec, read_checkout, read_owner
 from lab.state import LabState
 from lab.supervised import SupervisedLab
@@ -198,15 +198,15 @@ def _describe(lab: SupervisedLab) -> None:
         print(f"  {name:<14} pid {process.pid:<8} {process.log}{ended}")
 
 
-def _ended(end: ProcessEnd, secrets: Iterable[str]) -> str:
+def ended(end: ProcessEnd, known: Iterable[str]) -> str:
     """Say that a daemon ended by itself, when, and how."""
     at = datetime.fromtimestamp(end.at).strftime("%H:%M:%S")
-    how = f" ({redact(end.last_words, secrets)})" if end.last_words else ""
+    how = f" ({redact(end.last_words, known)})" if end.last_words else ""
     back = "and was started again" if end.again else "and is not back"
     return f"{end.process} ENDED by itself with {end.exit_code} at {at}, {back}{how}"
 
 
-def _secrets(lab: SupervisedLab) -> list[str]:
+def secrets(lab: SupervisedLab) -> list[str]:
     """Return what the last line of a log is not to show: what this lab made for itself alone."""
     password = str(conninfo_to_dict(lab.dsn()).get("password") or "")
     return [each for each in (password, str(lab.endpoints.get("secret", ""))) if each]
@@ -224,7 +224,7 @@ def _status() -> int:
             lab = open_lab(each.directory)
             _describe(lab)
             for end in lab.ends():
-                print(f"  {_ended(end, _secrets(lab))}")
+                print(f"  {ended(end, secrets(lab))}")
             print(f"  health      {'; '.join(lab.problems()) or 'good'}")
         else:
             print(f"  {state.phase if state else 'gone'} {state.doing if state else ''}")
@@ -269,15 +269,13 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
+@pipe.reporting
 def main() -> int:
     """Run one command; 0 done, 2 bad input or a lab that would not come up, 130 interrupted."""
     options = _parser().parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     try:
         return _COMMANDS[options.command](options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("Interrupted; the lab is taken down.", file=sys.stderr)
         return 130

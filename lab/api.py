@@ -116,7 +116,7 @@ class AirflowAPI:
         return str(answer.json()["version"])
 
     def has_dag(self, dag_id: str) -> bool:
-        """Tell whether there is a DAG of this id that would run when triggered."""
+        """Return whether there is a DAG of this id that would run when triggered."""
         found = self.call("GET", "/api/v2/dags", params={"dag_id_pattern": dag_id, "limit": 100})
         return any(dag["dag_id"] == dag_id and not dag["is_paused"] for dag in found["dags"])
 

@@ -31,7 +31,7 @@ class Airflow:
     `build` is a digest of the code that runs, the same for the same code however it was had, and
     empty where it is not known; `packages` are the versions of Airflow's parts, SQLAlchemy and the
     database drivers, by package, and `drivers` those of them that are used, the synchronous one
-    first. A version is no build: people patch releases in place.
+    first. A version is not a build: people patch releases in place.
     """
 
     label: str

@@ -20,7 +20,7 @@ import psutil
 
 from common.errors import UserError
 from common.paths import labs_dir, session_dir
-from common.spawn import is_same_process, session_members
+from common.spawn import is_same_process, session_members, signal_all
 from common.waiting import until
 from lab.kinds import boot_of
 from lab.spec import read_spec
@@ -92,11 +92,7 @@ def reap() -> int:
     _forget_sessions()
     for directory, state in _folders(supervised=False):
         Undo(directory).run()
-        for process in _survivors(state):
-            try:
-                process.send_signal(signal.SIGKILL)
-            except psutil.NoSuchProcess:
-                continue
+        signal_all(_survivors(state), signal.SIGKILL)
         if not _is_cleared(directory):
             continue
         shutil.rmtree(directory, ignore_errors=True)

@@ -86,7 +86,7 @@ def _await(directory: Path, supervisor: subprocess.Popen[bytes]) -> None:
             raise UserError(state.error, state.hint)
         if code is not None:
             text = (directory / "supervisor.log").read_text(errors="replace")
-            last = last_line(text, "it wrote nothing")
+            last = last_line(text)
             raise UserError(f"The lab's supervisor ended (exit code {code}): {last}")
         if state.doing and state.doing != doing:
             doing = state.doing

@@ -1,7 +1,7 @@
 """Warm labs shared by the processes of one test session, leased one test at a time.
 
 A machine bears few labs at once (by default one for every two cores), pytest-xdist starts as
-many workers as it is told; so a slot is a file lock, and whoever holds it may use, change or
+many workers as it is asked for; so a slot is a file lock, and whoever holds it may use, change or
 replace the lab in it. A lab belongs to the session, not to the worker that booted it.
 """
 

@@ -1,11 +1,13 @@
 """A lab that lives in a folder under a supervisor of its own, whatever kind it is."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
 import kubernetes
 import requests
+from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
 from common.waiting import until
@@ -59,6 +61,10 @@ class SupervisedLab(Lab):
     def name_of(self, client: str) -> str:
         """Return the process of a database session: here it is what the session calls itself."""
         return client
+
+    def dsn(self) -> str:
+        """Return libpq conninfo of the metadata database, as its ordinary owner, past the proxy."""
+        return conninfo(self.endpoints)
 
     def kubernetes(self) -> Any:
         """Return a `kubernetes.client.CoreV1Api` for the lab's Kubernetes API."""
@@ -129,3 +135,15 @@ def core_v1(kubeconfig: Path) -> Any:
     kubernetes.config.load_kube_config(str(kubeconfig), client_configuration=configuration)
     configuration.proxy = None
     return kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(configuration))
+
+
+def conninfo(endpoints: Mapping[str, Any]) -> str:
+    """Return libpq conninfo of the metadata database of a lab that has its own, on loopback."""
+    return make_conninfo(
+        host="127.0.0.1",
+        port=endpoints["postgres"],
+        user="airflow",
+        dbname="airflow",
+        password=endpoints["password"],
+        application_name="ha-chaos",
+    )

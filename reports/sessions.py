@@ -19,7 +19,9 @@ from pathlib import Path
 from common.errors import UserError
 from common.paths import PROJECT
 from common.spawn import end_all, spawn
-from lab.environments import describe, pinned, prepare
+from lab.environments.pins import pinned
+from lab.environments.preparation import prepare
+from lab.environments.request import describe
 from reports.store import Shelf, read_shelf
 
 log = logging.getLogger(__name__)

@@ -36,93 +36,17 @@ from __future__ import annotations  # Airflow's images start at Python 3.9
 import argparse
 import asyncio
 import contextlib
-import fnmatch
 import json
 import signal
 import sys
 import urllib.parse
-from collections import Counter
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from typing import Any
 
-from lab.dbproxy.link import CUTS, Link, Rule
+from lab.dbproxy.link import CUTS, Link, Proxy, Rule
 
-_COUNTS = ("opened", "reset", "up", "down", "held_back", "lost")
 REQUEST_LIMIT = 65_536  # bytes
 REQUEST_TIME = 5.0  # seconds
-
-
-class Proxy:
-    """All links and all rules."""
-
-    def __init__(self, upstream: tuple[str, int]) -> None:
-        self.upstream = upstream
-        self.rules: dict[str, Rule] = {}
-        self.links: set[Link] = set()
-        self.counts: dict[str, Counter[str]] = {}
-
-    def enter(self, link: Link) -> int:
-        """Take in a link whose process is known; return its number among the process' links."""
-        self.links.add(link)
-        self.count(link, "opened", 1)
-        link.follow(self.rule_of(link.process))
-        return self.counts[link.process]["opened"]
-
-    def leave(self, link: Link) -> None:
-        """Forget a link, but not what it has carried."""
-        self.links.discard(link)
-        self.counts[link.process].update(_carried(link))
-
-    def count(self, link: Link, what: str, number: int) -> None:
-        """Add to a process' counts."""
-        self.counts.setdefault(link.process, Counter())[what] += number
-
-    def rule_of(self, process: str) -> Rule:
-        """Return the sum of the rules that match a process."""
-        matching = (r for name, r in self.rules.items() if fnmatch.fnmatchcase(process, name))
-        return sum(matching, Rule())
-
-    def put(self, pattern: str, changes: dict[str, Any]) -> Rule:
-        """Set some fields of a pattern's rule."""
-        self.rules[pattern] = replace(self.rules.get(pattern, Rule()), **changes)
-        self._follow()
-        return self.rules[pattern]
-
-    def delete(self, pattern: str | None) -> None:
-        """Drop a pattern's rule, or all."""
-        if pattern is None:
-            self.rules.clear()
-        else:
-            self.rules.pop(pattern, None)
-        self._follow()
-
-    def _follow(self) -> None:
-        for link in list(self.links):
-            rule = self.rule_of(link.process)
-            if rule != link.rule:
-                link.follow(rule)
-
-    def report(self) -> dict[str, Any]:
-        """Return what each process' links have carried and obey, also when all are closed."""
-        report = {}
-        for process, counts in sorted(self.counts.items()):
-            live = [link for link in self.links if link.process == process]
-            total = sum((_carried(link) for link in live), counts)
-            report[process] = {
-                "connections": len(live),
-                **{name: total[name] for name in _COUNTS},
-                "rule": asdict(self.rule_of(process)),
-            }
-        return report
-
-
-def _carried(link: Link) -> Counter[str]:
-    carried: Counter[str] = Counter()
-    for way, pipe in zip(("up", "down"), link.pipes):  # noqa: B905 - strict= is Python 3.10's
-        carried[way] = pipe.bytes
-        carried["held_back"] += pipe.held_back
-        carried["lost"] += pipe.lost
-    return carried
 
 
 class Refused(Exception):
@@ -219,8 +143,8 @@ async def run(options: argparse.Namespace) -> None:
     control = await asyncio.start_server(
         Control(proxy).serve, *options.control, limit=REQUEST_LIMIT
     )
-    said = {"listen": _bound(links), "control": f"http://{_bound(control)}"}
-    print(json.dumps(said), flush=True)
+    addresses = {"listen": _bound(links), "control": f"http://{_bound(control)}"}
+    print(json.dumps(addresses), flush=True)
     await done.wait()
     links.close()
     control.close()

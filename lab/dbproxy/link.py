@@ -1,20 +1,21 @@
-"""The links of `lab.dbproxy`: a client, the server, and a pipe each way. Standard library only."""
+"""The links of `lab.dbproxy` and the rules that they obey. Standard library only.
+
+A link is a client, the server, and a pipe each way between them.
+"""
 
 from __future__ import annotations  # Airflow's images start at Python 3.9
 
 import asyncio
 import contextlib
+import fnmatch
 import random
 import socket
 import struct
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
-
-if TYPE_CHECKING:
-    from lab.dbproxy.__main__ import Proxy
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
 
 CANCEL, SSL, GSS = 80877102, 80877103, 80877104  # codes of PostgreSQL's pqcomm.h
 START_LIMIT = 10_000  # bytes; PostgreSQL's own (MAX_STARTUP_PACKET_LENGTH)
@@ -24,6 +25,7 @@ RETRANSMIT = 0.2  # seconds before what was lost is sent again (Linux' TCP_RTO_M
 RETRANSMIT_AT_MOST = 120.0  # seconds; Linux' TCP_RTO_MAX
 RETRANSMISSIONS = 15  # Linux' tcp_retries2; here the link lives on and the piece arrives
 CUTS = (None, "drop", "reset")
+_COUNTS = ("opened", "reset", "up", "down", "held_back", "lost")
 BUFFER = memoryview(bytearray(1 << 18))  # one for all links: it is emptied before the next read
 
 
@@ -289,3 +291,76 @@ class Link:
             self.connecting.cancel()
         if not self.alive and self.process:
             self.proxy.leave(self)
+
+
+class Proxy:
+    """All links and all rules."""
+
+    def __init__(self, upstream: tuple[str, int]) -> None:
+        self.upstream = upstream
+        self.rules: dict[str, Rule] = {}
+        self.links: set[Link] = set()
+        self.counts: dict[str, Counter[str]] = {}
+
+    def enter(self, link: Link) -> int:
+        """Take in a link whose process is known; return its number among the process' links."""
+        self.links.add(link)
+        self.count(link, "opened", 1)
+        link.follow(self.rule_of(link.process))
+        return self.counts[link.process]["opened"]
+
+    def leave(self, link: Link) -> None:
+        """Forget a link, but not what it has carried."""
+        self.links.discard(link)
+        self.counts[link.process].update(_carried(link))
+
+    def count(self, link: Link, what: str, number: int) -> None:
+        """Add to a process' counts."""
+        self.counts.setdefault(link.process, Counter())[what] += number
+
+    def rule_of(self, process: str) -> Rule:
+        """Return the sum of the rules that match a process."""
+        matching = (r for name, r in self.rules.items() if fnmatch.fnmatchcase(process, name))
+        return sum(matching, Rule())
+
+    def put(self, pattern: str, changes: dict[str, Any]) -> Rule:
+        """Set some fields of a pattern's rule."""
+        self.rules[pattern] = replace(self.rules.get(pattern, Rule()), **changes)
+        self._follow()
+        return self.rules[pattern]
+
+    def delete(self, pattern: str | None) -> None:
+        """Drop a pattern's rule, or all."""
+        if pattern is None:
+            self.rules.clear()
+        else:
+            self.rules.pop(pattern, None)
+        self._follow()
+
+    def _follow(self) -> None:
+        for link in list(self.links):
+            rule = self.rule_of(link.process)
+            if rule != link.rule:
+                link.follow(rule)
+
+    def report(self) -> dict[str, Any]:
+        """Return what each process' links have carried and obey, also when all are closed."""
+        report = {}
+        for process, counts in sorted(self.counts.items()):
+            live = [link for link in self.links if link.process == process]
+            total = sum((_carried(link) for link in live), counts)
+            report[process] = {
+                "connections": len(live),
+                **{name: total[name] for name in _COUNTS},
+                "rule": asdict(self.rule_of(process)),
+            }
+        return report
+
+
+def _carried(link: Link) -> Counter[str]:
+    carried: Counter[str] = Counter()
+    for way, pipe in zip(("up", "down"), link.pipes):  # noqa: B905 - strict= is Python 3.10's
+        carried[way] = pipe.bytes
+        carried["held_back"] += pipe.held_back
+        carried["lost"] += pipe.lost
+    return carried

@@ -1,4 +1,4 @@
-"""The boot of an embedded lab, step by step, each step timed and told.
+"""The boot of an embedded lab, step by step, each step timed and announced.
 
 Postgres comes first, then our own parts, then Airflow's daemons all at once: they spend their
 first seconds importing, and waiting for one another would only add these up.
@@ -23,11 +23,14 @@ from common.files import last_words
 from common.spawn import end_all, signal_family, spawn, wait_exit
 from lab.base import ProcessEnd
 from lab.embedded import components
-from lab.embedded.components import Component
+from lab.embedded.components import (
+    NAMESPACE,
+    Component,
+    Endpoints,
+    write_passfile,
+)
 from lab.embedded.envtest import ASSETS_VARIABLE, EnvTest
-from lab.embedded.postgres import Postgres, free_port, port_is_free
-from lab.embedded.template import template_for
-from lab.environments.settings import NAMESPACE, Endpoints, write_passfile, write_pod_template
+from lab.embedded.postgres import Postgres, free_port, port_is_free, template_for
 from lab.kubeapi.kubeconfig import write_kubeconfig
 from lab.ready import Readiness
 from lab.spec import LabSpec
@@ -101,15 +104,14 @@ class EmbeddedBoot:
         )
         self.state.endpoints = dict(vars(at))
         write_passfile(self.directory / "passfile", at)
-        write_pod_template(self.directory / "airflow" / "pod_template.yaml")
         return at
 
     def _start_kubernetes(self) -> str:
         """Start the Kubernetes API: ours, or the real one of KUBEBUILDER_ASSETS; return its URL."""
         kubeconfig = self.directory / "kubeconfig"
         if ASSETS_VARIABLE not in os.environ:
-            said = self._start_announced(components.kubeapi(self.directory / "pods"))
-            server = said.split()[-1]
+            line = self._start_announced(components.kubeapi(self.directory / "pods"))
+            server = line.split()[-1]
             write_kubeconfig(kubeconfig, server, namespace=NAMESPACE)
             return server
         real = EnvTest(self.directory / "kubernetes")
@@ -210,7 +212,7 @@ class EmbeddedBoot:
         process = self.state.processes[name]
         log.info("%s ended with exit code %s; starting it again", name, process.exit_code)
         at, code = time.time(), process.exit_code or 0
-        # Who is ended by a signal says no last words; what its log ends with is another matter.
+        # Who is ended by a signal does not log why; what its log ends with is another matter.
         words = last_words(Path(process.log)) if code >= 0 else ""
         end_all([process.pid], grace=0.0)
         end = ProcessEnd(name, process.exit_code, at, words, time.time())

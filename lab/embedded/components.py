@@ -1,4 +1,8 @@
-"""What each process of an embedded lab is started with."""
+"""What each process of an embedded lab is started with: its command, and Airflow's settings.
+
+Every setting that is not named here is Airflow's default: a promise kept only under odd settings is
+none.
+"""
 
 import os
 import sys
@@ -6,12 +10,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.files import write_whole
 from common.paths import PROJECT
-from lab.environments.drivers import database_urls
-from lab.environments.settings import NAMESPACE, Endpoints, airflow_settings, clean_environment
+from lab.environments.settings import clean_environment, database_urls
 from lab.spec import LabSpec
 
+NAMESPACE = "airflow"
 NODE = "lab-node"
+_POD_TEMPLATE = Path(__file__).with_name("pod_template.yaml")
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where a lab's parts listen, on loopback; and the secrets that its parts share."""
+
+    postgres: int
+    proxy: int
+    control: int
+    api: int
+    kubernetes: str
+    password: str
+    secret: str
 
 
 @dataclass(frozen=True)
@@ -84,3 +103,61 @@ def kubelet(spec: LabSpec, directory: Path, at: Endpoints, ledger: str) -> Compo
     ]
     env = airflow_env(spec, directory, at, "worker")
     return Component("kubelet", argv, env | {"HA_CHAOS_LEDGER": ledger})
+
+
+def airflow_settings(at: Endpoints, home: Path, dags: Path) -> dict[str, str]:
+    """Return the AIRFLOW__ variables that all components of a lab share, each with its reason."""
+    return {**_what_it_is(at, dags), **_where_it_is(at, home), **_ROOM}
+
+
+# Limits that a machine on which one server does everything would meet, and a deployment would not.
+_ROOM = {
+    # The API server's default pool (5 + 10) collapses above some 15 concurrent worker calls, where
+    # one API server serves every worker.
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "20",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "20",
+    # Airflow's default is 32 a scheduler: a fan-out of 45, as apache/airflow#57618's reporter has,
+    # would wait for slots of the executor, where only the pool's 128 are meant to be the limit.
+    "AIRFLOW__CORE__PARALLELISM": "200",
+}
+
+
+def _what_it_is(at: Endpoints, dags: Path) -> dict[str, str]:
+    """Return what makes it a lab: this executor, our DAGs and no others, at work at once."""
+    return {
+        "AIRFLOW__CORE__EXECUTOR": "KubernetesExecutor",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        # The API says nothing else of an error of the database, nor does its own log.
+        "AIRFLOW__API__EXPOSE_STACKTRACE": "True",
+        # Nobody is there to switch them on.
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        # Nor to log in; it listens on loopback only.
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__API__SECRET_KEY": at.secret,
+        # 3.0 reads the secret here, if it is nowhere else.
+        "AIRFLOW__WEBSERVER__SECRET_KEY": at.secret,
+        "AIRFLOW__API_AUTH__JWT_SECRET": at.secret,
+        "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE": str(_POD_TEMPLATE),
+        # Nobody is to hear of a test run.
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+
+
+def _where_it_is(at: Endpoints, home: Path) -> dict[str, str]:
+    """Return the addresses, which differ from lab to lab, and where logs go."""
+    return {
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{at.api}/execution/",
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{at.api}",
+        "AIRFLOW__API__PORT": str(at.api),
+        "AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE": NAMESPACE,
+        "AIRFLOW__KUBERNETES_EXECUTOR__IN_CLUSTER": "False",
+        "AIRFLOW__KUBERNETES_EXECUTOR__CONFIG_FILE": str(home.parent / "kubeconfig"),
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs" / "dags"),
+    }
+
+
+def write_passfile(path: Path, at: Endpoints) -> None:
+    """Write a libpq password file, so that no password need be on a command line."""
+    write_whole(path, f"127.0.0.1:{at.postgres}:*:*:{at.password}\n", mode=0o600)

@@ -7,43 +7,36 @@ nodes, no scheduler and no controllers: pods run when our kubelet takes them, as
 import logging
 import os
 import secrets
-import socket
 import subprocess
-import time
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
 import requests
 
 from common.errors import UserError
-from common.spawn import spawn
+from common.files import last_line
+from common.spawn import spawn, wait_exit
+from common.waiting import until
+from lab.embedded.postgres import free_ports
 from lab.kubeapi.kubeconfig import write_kubeconfig
 
 ASSETS_VARIABLE = "KUBEBUILDER_ASSETS"
 _HOST = "127.0.0.1"
 _BOOT_SECONDS = 90.0
 _STOP_SECONDS = 5.0
-_POLL_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
 
 
 def assets() -> Path:
     """Return the directory with the binaries; raises UserError if it is not named or not whole."""
+    hint = "Let it name a directory with etcd and kube-apiserver (setup-envtest makes one)."
     named = os.environ.get(ASSETS_VARIABLE)
     if not named:
-        raise UserError(
-            f"{ASSETS_VARIABLE} is not set.",
-            "Let it name a directory with etcd and kube-apiserver (setup-envtest makes one).",
-        )
+        raise UserError(f"{ASSETS_VARIABLE} is not set.", hint)
     directory = Path(named)
     for name in ("etcd", "kube-apiserver"):
         if not os.access(directory / name, os.X_OK):
-            raise UserError(
-                f"{ASSETS_VARIABLE}={named} has no executable {name}.",
-                "Let it name a directory with etcd and kube-apiserver (setup-envtest makes one).",
-            )
+            raise UserError(f"{ASSETS_VARIABLE}={named} has no executable {name}.", hint)
     return directory.resolve()
 
 
@@ -61,22 +54,10 @@ class EnvTest:
         self.server = ""
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def __enter__(self) -> "EnvTest":
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def start(self) -> None:
+    def start(self) -> "EnvTest":
         """Boot both, until pods can be created. Raises UserError, leaving nothing running."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        client, peer, secure = _free_ports(3)
+        client, peer, secure = free_ports(3)
         token = secrets.token_hex(16)
         server = self.server = f"https://{_HOST}:{secure}"
         certificate = self._directory / "certs" / "apiserver.crt"
@@ -86,18 +67,17 @@ class EnvTest:
             self._start_apiserver(f"http://{_HOST}:{client}", secure, token)
             self._wait_until_ready(server, certificate, token)
         except BaseException:
-            self.stop()
+            self.close()
             raise
         write_kubeconfig(self.kubeconfig, server, certificate_authority=certificate, token=token)
+        return self
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End both, the API server first; a process that does not end in time is killed."""
         for name in reversed(list(self.processes)):
             process = self.processes.pop(name)
             process.terminate()
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
+            if wait_exit(process, _STOP_SECONDS) is None:
                 process.kill()
                 process.wait()
 
@@ -151,21 +131,20 @@ class EnvTest:
 
     def _wait_until_ready(self, server: str, certificate: Path, token: str) -> None:
         """Wait for the namespace `default`, which the server makes only after it is ready."""
-        deadline = time.monotonic() + _BOOT_SECONDS
-        while time.monotonic() < deadline:
+
+        def ready() -> bool:
             for name, process in self.processes.items():
                 if process.poll() is not None:
-                    raise UserError(
-                        f"{name} ended while it booted: {_last_line(self.log_of(name))}",
-                        f"See {self.log_of(name)}.",
-                    )
-            if certificate.exists() and _answers(server, certificate, token):
-                return
-            time.sleep(_POLL_SECONDS)
-        raise UserError(
-            f"kube-apiserver was not ready after {_BOOT_SECONDS:.0f} s.",
-            f"See {self.log_of('kube-apiserver')}.",
-        )
+                    log = self.log_of(name)
+                    last = last_line(log.read_text(errors="replace"))
+                    raise UserError(f"{name} ended while it booted: {last}", f"See {log}.")
+            return certificate.exists() and _answers(server, certificate, token)
+
+        if not until(ready, _BOOT_SECONDS):
+            raise UserError(
+                f"kube-apiserver was not ready after {_BOOT_SECONDS:.0f} s.",
+                f"See {self.log_of('kube-apiserver')}.",
+            )
 
 
 def _answers(server: str, certificate: Path, token: str) -> bool:
@@ -187,16 +166,3 @@ def _help_of(binary: Path) -> str:
         [binary, "--help"], capture_output=True, text=True, timeout=30, check=False
     )
     return shown.stdout + shown.stderr
-
-
-def _last_line(path: Path) -> str:
-    lines = path.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it wrote nothing"
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as sockets:
-        bound = [sockets.enter_context(socket.socket()) for _ in range(count)]
-        for each in bound:
-            each.bind((_HOST, 0))
-        return [each.getsockname()[1] for each in bound]

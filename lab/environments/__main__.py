@@ -6,11 +6,9 @@ import sys
 from datetime import date, datetime
 
 from common import pipe
-from common.errors import UserError
 from lab.environments import pins, store
-from lab.environments.pinning import pin
-from lab.environments.preparation import prepare
-from lab.environments.resolve import midnight
+from lab.environments.preparation import pin, prepare
+from lab.environments.releases import midnight
 
 EPILOG = """\
 examples:
@@ -23,23 +21,17 @@ examples:
 """
 
 
+@pipe.reporting
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0, or 2 for what its user can mend."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        if options.command == "list":
-            _list()
-        elif options.command == "prepare":
-            _prepare(options.spec)
-        else:
-            path = pin(options.version, options.exclude_newer, tuple(options.constraint))
-            print(path)
-    except UserError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        return 2
+    if options.command == "list":
+        _list()
+    elif options.command == "prepare":
+        _prepare(options.spec)
+    else:
+        print(pin(options.version, options.exclude_newer, tuple(options.constraint)))
     return 0
 
 

@@ -19,30 +19,26 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from common.errors import UserError
-from lab.environments import about, interpreter, store
-from lab.environments.command import clean_environ, run
-from lab.environments.recipe import FORM, started
-from lab.environments.wheels import CORE, META, TASK_SDK
+from lab.environments import store
+from lab.environments.inside import PROVIDERS
+from lab.environments.interpreter import probe, start, write_about
+from lab.environments.recipe import CORE, FORM, META, TASK_SDK
+from lab.environments.uvtool import clean_environ, run
 
 log = logging.getLogger(__name__)
 
 SOURCES = (Path("airflow-core/src"), Path("task-sdk/src"))
 """The folders of a checkout that Airflow is imported from; the first has the core."""
 
-PROVIDERS = ("cncf/kubernetes", "common/compat", "standard")
-"""The providers that a lab runs: the KubernetesExecutor's, what it imports, a flood's operators.
-
-Where a checkout has their sources these are taken, for a fix may be in them."""
-
 ASSETS = (Path("airflow/ui/dist"), Path("airflow/api_fastapi/auth/managers/simple/ui/dist"))
-"""What a release builds into its wheel and a checkout lacks: the pages of the web UI."""
+"""What a release builds into its wheel and a checkout does not have: the pages of the web UI."""
 
 COMPILE_LIMIT = 300.0
 """Seconds for the bytecode of a checkout's sources; it takes 3 s."""
 
 
 def is_checkout(path: Path) -> bool:
-    """Tell whether the folder looks like a checkout of apache/airflow, 3.0 or later."""
+    """Return whether the folder looks like a checkout of apache/airflow, 3.0 or later."""
     return all((path / source / "airflow").is_dir() for source in SOURCES)
 
 
@@ -88,7 +84,7 @@ def _projects(path: Path) -> list[Path]:
 
 
 def _providers(path: Path) -> list[str]:
-    """Return those of the lab's providers whose sources a checkout has."""
+    """Return those of the lab's providers whose sources a checkout has: a fix may be in them."""
     return [name for name in PROVIDERS if (path / _provider_source(name)).is_dir()]
 
 
@@ -103,7 +99,7 @@ def _pyproject(project: Path) -> dict[str, Any]:
         return {"version": "", **about, "dependencies": [str(d) for d in about["dependencies"]]}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{file} does not tell what it needs: {error}",
+            f"{file} does not say what it needs: {error}",
             "Give the top folder of a checkout of apache/airflow.",
         ) from None
 
@@ -149,9 +145,9 @@ def snapshot(path: Path, version: str, python: Path) -> Path:
             shutil.copytree(path / _provider_source(name), copied, ignore=_skipped)
         _add_assets(folder, python)
         _compile(folder, python)
-        drivers = started(version, python, (folder,)).drivers
-        found = interpreter.probe(python, (folder,))
-        about.write(folder, replace(found, packages={**found.packages, **versions}), drivers)
+        drivers = start(version, python, (folder,))
+        found = probe(python, (folder,))
+        write_about(folder, replace(found, packages={**found.packages, **versions}), drivers)
 
     digest = hashlib.sha256(f"{FORM} {source_digest(path)} {python}".encode()).hexdigest()
     return store.made(f"checkout-{version}-{digest[:10]}", build)

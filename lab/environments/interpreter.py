@@ -1,17 +1,27 @@
-"""Asks a Python what it has, and starts Airflow in it once."""
+"""Asks a Python what it has, starts Airflow in it once, and keeps what was found.
 
+A version alone says little: a checkout, a patched environment and a release all say 3.0.6. So a
+digest of the code tells two builds apart.
+"""
+
+import hashlib
 import json
+import logging
 import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from common.errors import UserError
-from lab.base import Airflow
-from lab.environments.command import run
-from lab.environments.drivers import database_urls
-from lab.environments.settings import clean_environment
+from common.files import last_line
+from lab.base import Airflow, same_version
+from lab.environments.settings import clean_environment, database_urls
+from lab.environments.uvtool import run
+
+log = logging.getLogger(__name__)
 
 PROBE_LIMIT = 60.0
 """Seconds for a Python to say what is installed in it; it takes 0.4 s."""
@@ -26,6 +36,30 @@ NEEDED = {
     "asyncpg": "PostgreSQL from the API server",
 }
 _SAME = {"psycopg2-binary": "psycopg2"}
+
+ABOUT = "about.json"
+"""The file in an environment that says what was installed in it."""
+
+_DATABASE = (
+    "sqlalchemy",
+    "psycopg2",
+    "psycopg2-binary",
+    "psycopg",
+    "psycopg-binary",
+    "psycopg-c",
+    "asyncpg",
+)
+_NAMED = (
+    "apache-airflow",
+    "apache-airflow-core",
+    "apache-airflow-task-sdk",
+    "apache-airflow-providers-cncf-kubernetes",
+    "apache-airflow-providers-common-compat",
+    "apache-airflow-providers-standard",
+    "kubernetes",
+    *_DATABASE,
+)
+_BUILD_LENGTH = 12
 
 
 class StartError(UserError):
@@ -50,11 +84,16 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Started:
-    """What Airflow said as it started: its version, and its drivers, synchronous one first."""
+class About:
+    """A digest over Airflow's code, SQLAlchemy's and the drivers' versions; versions by package.
 
-    version: str
-    drivers: tuple[str, ...]
+    `drivers` are those of several that are installed which this Airflow uses in a lab, the
+    synchronous one first.
+    """
+
+    build: str
+    packages: dict[str, str]
+    drivers: tuple[str, ...] = ()
 
 
 def lab_urls(airflow: Airflow) -> dict[str, str]:
@@ -65,9 +104,9 @@ def lab_urls(airflow: Airflow) -> dict[str, str]:
 def probe(python: Path, pythonpath: tuple[Path, ...] = ()) -> Probe:
     """Return what `python` has installed; raises UserError if it is not a Python at all."""
     try:
-        done = _run(Airflow("", "", python, pythonpath), "probe.py", PROBE_LIMIT)
-        told = json.loads(done.stdout.splitlines()[-1])
-        return Probe(told["python"], told["packages"], told["code"])
+        done = _run(Airflow("", "", python, pythonpath), "probe", PROBE_LIMIT)
+        found = json.loads(done.stdout.splitlines()[-1])
+        return Probe(found["python"], found["packages"], found["code"])
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError, KeyError, TypeError):
         raise UserError(
             f"{python} is not a Python that runs.",
@@ -90,37 +129,68 @@ def require_complete(python: Path, found: Probe) -> None:
         )
 
 
-def start(version: str, python: Path, pythonpath: tuple[Path, ...] = ()) -> Started:
-    """Import everything that the lab runs, make the engines, run `airflow version`.
+def start(version: str, python: Path, pythonpath: tuple[Path, ...] = ()) -> tuple[str, ...]:
+    """Start Airflow once as the lab will; return its database drivers, the synchronous one first.
 
-    Raises StartError with the last line of what it said when it does not start.
+    Raises StartError with the last line of its output when it does not start, UserError when it
+    reports another version, local part aside.
     """
+    log.info("Starting Airflow %s once.", version)
     airflow = Airflow(version, version, python, pythonpath)
     try:
-        done = _run(airflow, "start.py", START_LIMIT, lab_urls(airflow))
+        done = _run(airflow, "start", START_LIMIT, lab_urls(airflow))
     except subprocess.TimeoutExpired:
         raise StartError(
             f"Airflow did not start in {START_LIMIT:.0f} s.",
             f"See what it does: {python} -m airflow version",
         ) from None
     if done.returncode != 0:
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         raise StartError(
-            f"Airflow does not start: {said[-1][:300] if said else 'it said nothing'}",
+            f"Airflow does not start: {last_line(done.stderr)[:300]}",
             "A package of another version than this Airflow expects is the usual cause.",
         )
-    told = json.loads(done.stdout.splitlines()[-1])
-    return Started(told["version"], tuple(told["drivers"]))
+    answer = json.loads(done.stdout.splitlines()[-1])
+    if not same_version(version, answer["version"]):
+        raise UserError(
+            f"Airflow {version} was asked for, but what starts says that it is "
+            f"{answer['version']}.",
+            "Give apache_airflow_core-*.whl: apache_airflow-*.whl alone has no code in it.",
+        )
+    return tuple(answer["drivers"])
 
 
 def _run(
-    airflow: Airflow, script: str, limit: float, settings: Mapping[str, str] | None = None
+    airflow: Airflow, what: str, limit: float, settings: Mapping[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a script of this package in an Airflow's Python, as the lab runs its daemons."""
-    code = (Path(__file__).parent / script).read_text()
+    """Run `probe` or `start` of inside.py in an Airflow's Python, as the lab runs its daemons."""
+    code = (Path(__file__).parent / "inside.py").read_text()
     with tempfile.TemporaryDirectory(prefix="airflow-home-") as folder:
         home = Path(folder, "home")
         home.mkdir()
         Path(folder, "tmp").mkdir()
         environ = {**clean_environment(airflow, home), **(settings or {})}
-        return run([airflow.python, "-c", code], directory=home, environ=environ, limit=limit)
+        return run([airflow.python, "-c", code, what], directory=home, environ=environ, limit=limit)
+
+
+def about(found: Probe, drivers: tuple[str, ...]) -> About:
+    """Return what tells an Airflow from others.
+
+    The digest is over the contents of Airflow's own files and of the providers that the lab runs,
+    so that it is the same however they were installed; of the packages between Airflow and its
+    database, which decide what a statement looks like, over the versions and which of them are
+    used.
+    """
+    packages = {name: found.packages[name] for name in _NAMED if name in found.packages}
+    database = [f"{name}=={packages[name]}" for name in _DATABASE if name in packages]
+    digest = hashlib.sha256("\n".join([found.code, *database, *drivers]).encode())
+    return About(digest.hexdigest()[:_BUILD_LENGTH], packages, drivers)
+
+
+def write_about(folder: Path, found: Probe, drivers: tuple[str, ...]) -> None:
+    """Keep in a folder what the Airflow there is."""
+    (folder / ABOUT).write_bytes(msgspec.json.encode(about(found, drivers)))
+
+
+def read_about(folder: Path) -> About:
+    """Return what `write_about` kept."""
+    return msgspec.json.decode((folder / ABOUT).read_bytes(), type=About)

@@ -81,7 +81,7 @@ def locked_packages(pins: str) -> dict[str, str]:
 def unmet(requirements: list[str], packages: dict[str, str]) -> tuple[str, ...]:
     """Return those of `requirements` that `packages` (version by name) do not fulfil, sorted.
 
-    A requirement for another platform, or of an extra, is none.
+    A requirement for another platform, or of an extra, does not count.
     """
     missing = set()
     for text in requirements:

@@ -1,18 +1,20 @@
-"""Turns what a user gives to `--airflow` into an Airflow that starts."""
+"""Turns what a user gives to `--airflow` into an Airflow that starts, and pins what is to stay."""
 
 import hashlib
 import logging
+from datetime import datetime
 from pathlib import Path
 
 from packaging.version import Version
 
 from common.errors import UserError
+from common.files import write_whole
 from lab.base import Airflow
-from lab.environments import about, checkout, interpreter, pins, store, wheels
-from lab.environments.about import About
-from lab.environments.recipe import FORM, Recipe, started
+from lab.environments import checkout, pins, store
+from lab.environments.interpreter import About, StartError, probe, read_about, start, write_about
+from lab.environments.recipe import FORM, Recipe, airflow_wheels
+from lab.environments.releases import day_after_release, resolve, resolve_as_released, written
 from lab.environments.request import Request, describe
-from lab.environments.resolve import resolve_as_released
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +23,7 @@ def prepare(spec: str) -> Airflow:
     """Return the Airflow that `spec` asks for; its environment is made where it is missing.
 
     Warm this takes under a second: what is there is compared with what was installed, and made
-    again, which is told in a line, where somebody changed it. Raises UserError for bad input, for
+    again, which a line says, where somebody changed it. Raises UserError for bad input, for
     no room on the disk, and for what cannot be installed or does not start.
     """
     request = describe(spec)
@@ -37,7 +39,7 @@ def prepare(spec: str) -> Airflow:
 def pins_of(version: str) -> str:
     """Return the exact pins of a version: from versions/, or resolved once and kept.
 
-    Raises UserError if the version was never published, InstallError if that cannot be told.
+    Raises UserError if the version was never published, InstallError if the index does not say.
     """
     path = pins.pin_path(version)
     if path.is_file():
@@ -45,7 +47,7 @@ def pins_of(version: str) -> str:
     kept = store.environments_dir() / f".{version}.txt"
     if not kept.is_file():
         store.require_disk(kept.parent)
-        store.write_whole(kept, resolve_as_released(version))
+        write_whole(kept, resolve_as_released(version))
         log.info("Not pinned; to pin it: python -m lab.environments pin %s", version)
     return kept.read_text()
 
@@ -54,8 +56,8 @@ def _from_version(request: Request) -> Airflow:
     recipe = Recipe(request.version, pins_of(request.version))
     try:
         python, found = recipe.make()
-    except interpreter.StartError as error:
-        raise interpreter.StartError(
+    except StartError as error:
+        raise StartError(
             error.message,
             "Hold the package that breaks it: python -m lab.environments pin "
             f"{request.version} --constraint NAME==VERSION",
@@ -65,7 +67,7 @@ def _from_version(request: Request) -> Airflow:
 
 def _from_wheels(request: Request) -> Airflow:
     path = request.path
-    given = wheels.airflow_wheels(path) if path.is_dir() else wheels.airflow_wheel(path)
+    given = airflow_wheels(path)
     base = _base_pins(request.version)
     packages = pins.locked_packages(base)
     used = [wheel for wheel in given if wheel.name in packages]
@@ -97,20 +99,20 @@ def _from_checkout(request: Request) -> Airflow:
     recipe = Recipe(near, base, missing)
     python, _ = recipe.make()
     sources = checkout.snapshot(request.path, request.version, python)
-    return _airflow(request, python, sources.name, about.read(sources), (sources,))
+    return _airflow(request, python, sources.name, read_about(sources), (sources,))
 
 
 def _from_python(request: Request) -> Airflow:
     python = request.path
-    found = interpreter.probe(python)
+    found = probe(python)
     packages = "\n".join(f"{name}=={version}" for name, version in sorted(found.packages.items()))
     digest = hashlib.sha256(f"{FORM}\n{python}\n{packages}\n{found.code}".encode()).hexdigest()
     key = f"python-{request.version}-{digest[:10]}"
 
-    def start(folder: Path) -> None:
-        about.write(folder, found, started(request.version, python).drivers)
+    def started(folder: Path) -> None:
+        write_about(folder, found, start(request.version, python))
 
-    return _airflow(request, python, key, about.read(store.made(key, start)))
+    return _airflow(request, python, key, read_about(store.made(key, started)))
 
 
 def _airflow(
@@ -140,3 +142,43 @@ def _base_pins(version: str) -> str:
     except UserError as error:
         log.info("%s The wheels go over the packages of %s.", error.message, near)
         return pins_of(near)
+
+
+def pin(version: str, before: datetime | None = None, constraints: tuple[str, ...] = ()) -> Path:
+    """Write versions/<version>.txt and return its path.
+
+    The pins are what was published before `before`, by default the end of the day of the release
+    (UTC).
+    `constraints` are requirements, such as structlog==25.4.0, for a release that its own day's
+    packages break. Nothing is written unless Airflow starts with the pins. Raises UserError.
+    """
+    request = describe(version)
+    if request.kind != "version":
+        raise UserError(f"{version} is not a version.", "Give one such as 3.0.6.")
+    before = before or _day_after_release(request.version)
+    text = f"# {command(request.version, before, constraints)}\n"
+    text += resolve(request.version, before, constraints)
+    log.info("Proving the pins of %s.", request.version)
+    try:
+        Recipe(request.version, text).make()
+    except StartError as error:
+        raise StartError(
+            error.message, "Hold the package that breaks it: --constraint NAME==VERSION"
+        ) from None
+    write_whole(request.path, text)
+    return request.path
+
+
+def command(version: str, before: datetime | None, constraints: tuple[str, ...]) -> str:
+    """Return the command that makes the same pin file again, on any day."""
+    parts = [f"python -m lab.environments pin {version}"]
+    parts += [f"--exclude-newer {written(before)}"] if before else []
+    parts += [f"--constraint '{constraint}'" for constraint in constraints]
+    return " ".join(parts)
+
+
+def _day_after_release(version: str) -> datetime | None:
+    found = day_after_release(version)
+    if found is None:
+        log.info("The index has no upload times: pinning today's packages.")
+    return found

@@ -1,4 +1,4 @@
-"""Makes a virtual environment with Airflow from exact pins, and what goes over them.
+"""Makes a virtual environment with Airflow from exact pins, and the wheels that go over them.
 
 Its files are copies. uv would link them into its cache, on most file systems hard, and whoever
 edits another environment in place then edits ours too.
@@ -7,19 +7,31 @@ edits another environment in place then edits ours too.
 import hashlib
 import logging
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from common.errors import UserError
-from lab.base import same_version
-from lab.environments import about, interpreter, store, wheels
-from lab.environments.about import About
-from lab.environments.record import Altered, altered
+from lab.environments import store
+from lab.environments.interpreter import About, probe, read_about, start, write_about
+from lab.environments.seal import Altered, altered
 from lab.environments.uvtool import InstallError, base_python, run_uv
 
 log = logging.getLogger(__name__)
 
 FORM = "4"
 """How environments are made: another number for each change that old ones must not survive."""
+
+CORE = "apache-airflow-core"
+META = "apache-airflow"
+TASK_SDK = "apache-airflow-task-sdk"
+PROVIDER = "apache-airflow-providers-"
+
+_HINT = (
+    "Give apache_airflow_core-*.whl, a folder that has it next to its task SDK, or the wheel of a "
+    "provider."
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ class Recipe:
         the disk is full or Airflow reports another version than `version`.
         """
         folder = store.made(self.key, self._build)
-        return python_of(folder), about.read(folder)
+        return python_of(folder), read_about(folder)
 
     def _build(self, folder: Path) -> None:
         log.info("Making an environment with Airflow %s.", self.version)
@@ -62,20 +74,19 @@ class Recipe:
             log.info("Adding what the pins lack: %s.", ", ".join(self.extra))
             self._install(folder, *self.extra)
         if self.wheels:
-            wheels = [str(wheel) for wheel in self.wheels]
-            self._install(folder, "--no-deps", "--reinstall", *wheels)
+            self._install(folder, "--no-deps", "--reinstall", *map(str, self.wheels))
         self._check(folder)
         drivers: tuple[str, ...] = ()
         if self.wheels or not self.extra:
-            drivers = started(self.version, python_of(folder)).drivers
-        about.write(folder, interpreter.probe(python_of(folder)), drivers)
+            drivers = start(self.version, python_of(folder))
+        write_about(folder, probe(python_of(folder)), drivers)
 
     def _check(self, folder: Path) -> None:
         """Have what was published, not what somebody made of it in uv's cache.
 
         A user's own wheels are taken as they are: whoever patches one by hand leaves its RECORD.
         """
-        own = frozenset(wheels.read_wheel(path).name for path in self.wheels)
+        own = frozenset(read_wheel(path).name for path in self.wheels)
         for each in altered(site_packages(folder), own):
             log.info("uv's cache has another %s than %s: fetching it anew.", each.file, each.name)
             self._install(folder, "--no-cache", "--no-deps", "--reinstall", each.requirement)
@@ -112,21 +123,59 @@ def python_of(folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
-def started(version: str, python: Path, pythonpath: tuple[Path, ...] = ()) -> interpreter.Started:
-    """Start Airflow once as the lab will, and return what it says.
+@dataclass(frozen=True)
+class Wheel:
+    """One wheel file: its package's canonical name, version and requirements."""
 
-    Raises StartError when it does not start, UserError when it reports another version.
+    path: Path
+    name: str
+    version: str
+    requires: tuple[str, ...]
+
+    @property
+    def airflow(self) -> bool:
+        """Return whether it is Airflow itself, and not one of its parts."""
+        return self.name in (CORE, META)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Return whether it is Airflow itself, or one of its providers."""
+        return self.airflow or self.name.startswith(PROVIDER)
+
+
+def read_wheel(path: Path) -> Wheel:
+    """Return what the wheel says of itself; raises UserError if it is not one."""
+    found = next(iter(metadata.distributions(path=[str(path)])), None)
+    if found is None or not found.metadata["Name"]:
+        raise UserError(f"{path.name} is not a readable wheel.", _HINT)
+    name = canonicalize_name(found.metadata["Name"])
+    return Wheel(path, name, found.version, tuple(found.requires or ()))
+
+
+def airflow_wheels(path: Path) -> list[Wheel]:
+    """Return the wheels of Airflow and its providers: one file, or those in a folder, core first.
+
+    Raises UserError with neither a core nor a provider, or with two versions of the same package.
     """
-    log.info("Starting Airflow %s once.", version)
-    said = interpreter.start(version, python, pythonpath)
-    expect(version, said.version)
-    return said
-
-
-def expect(version: str, reported: str) -> None:
-    """Raise UserError unless Airflow reported the version asked for, local part aside."""
-    if not same_version(version, reported):
-        raise UserError(
-            f"Airflow {version} was asked for, but what starts says that it is {reported}.",
-            "Give apache_airflow_core-*.whl: apache_airflow-*.whl alone has no code in it.",
-        )
+    if not path.is_dir():
+        wheel = read_wheel(path)
+        if not wheel.is_wanted:
+            raise UserError(
+                f"{path.name} is {wheel.name} {wheel.version}, which is not Airflow's wheel, nor "
+                "a provider's.",
+                _HINT,
+            )
+        return [wheel]
+    found: dict[str, Wheel] = {}
+    for file in sorted(path.glob("apache_airflow*.whl")):
+        wheel = read_wheel(file)
+        if wheel.name in found:
+            raise UserError(
+                f"{path} has {found[wheel.name].path.name} and {file.name}.",
+                "Leave one wheel of each package in it.",
+            )
+        found[wheel.name] = wheel
+    if not any(wheel.is_wanted for wheel in found.values()):
+        raise UserError(f"{path} has no wheel of Airflow.", _HINT)
+    order = (CORE, META)
+    return sorted(found.values(), key=lambda each: (each.name not in order, each.name != CORE))

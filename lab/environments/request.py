@@ -12,7 +12,7 @@ from packaging.version import InvalidVersion, Version
 from common.errors import UserError
 from lab.environments import interpreter, pins
 from lab.environments.checkout import checkout_version, is_checkout
-from lab.environments.wheels import Wheel, airflow_wheel, airflow_wheels
+from lab.environments.recipe import Wheel, airflow_wheels
 
 Kind = Literal["version", "wheel", "checkout", "python"]
 
@@ -32,7 +32,7 @@ class Request:
 
     @property
     def pinned(self) -> bool:
-        """Tell whether this is a version that has a pin file."""
+        """Return whether this is a version that has a pin file."""
         return self.kind == "version" and self.path.is_file()
 
 
@@ -50,17 +50,14 @@ def describe(spec: str) -> Request:
         if spec and path.exists():
             return _describe_path(path.absolute())
         raise _unknown(spec) from None
-    _require_supported(f"Airflow {version}", version)
-    return Request("version", version, version, pins.pin_path(version))
+    return _supported("version", f"Airflow {version}", version, version, pins.pin_path(version))
 
 
 def _describe_path(path: Path) -> Request:
     if path.is_dir():
         return _describe_folder(path)
     if path.suffix == ".whl":
-        version = _version_of(airflow_wheel(path))
-        _require_supported(path.name, version)
-        return Request("wheel", _label(path.stem), version, path)
+        return _supported("wheel", path.name, path.stem, _version_of(airflow_wheels(path)), path)
     if "python" in path.name and os.access(path, os.X_OK):
         return _describe_python(path)
     raise UserError(
@@ -71,19 +68,16 @@ def _describe_path(path: Path) -> Request:
 
 def _describe_folder(path: Path) -> Request:
     if is_checkout(path):
-        version = checkout_version(path)
-        _require_supported(str(path), version)
-        return Request("checkout", _label(path.name), version, path)
+        return _supported("checkout", str(path), path.name, checkout_version(path), path)
     if (path / "airflow/__init__.py").is_file():
-        _require_supported(f"The checkout {path}", "2")
+        raise _too_old(f"The checkout {path}")
     if (path / "bin/python").exists():
         return _describe_python(path / "bin/python")
     if any(path.glob("*.whl")):
         version = _version_of(airflow_wheels(path))
-        _require_supported(str(path), version)
-        return Request("wheel", _label(path.name), version, path)
+        return _supported("wheel", str(path), path.name, version, path)
     raise UserError(
-        f"{path} is no checkout of Airflow 3, no virtual environment, and has no wheels.",
+        f"{path} is not a checkout of Airflow 3 or a virtual environment, and has no wheels.",
         "A checkout has airflow-core/src and task-sdk/src; an environment has bin/python.",
     )
 
@@ -103,24 +97,33 @@ def _describe_python(path: Path) -> Request:
             f"Run: {path} -m pip install apache-airflow {' '.join(interpreter.NEEDED)}. A lab's "
             "processes do not see what is in your own site-packages (pip install --user).",
         )
-    _require_supported(f"Airflow {found.airflow} of {path}", found.airflow)
-    interpreter.require_complete(path, found)
     name = path.parent.parent.name if path.parent.name == "bin" else path.name
-    return Request("python", _label(f"{name}-{found.airflow}"), found.airflow, path)
+    what = f"Airflow {found.airflow} of {path}"
+    request = _supported("python", what, f"{name}-{found.airflow}", found.airflow, path)
+    interpreter.require_complete(path, found)
+    return request
 
 
-def _require_supported(what: str, version: str) -> None:
+def _supported(kind: Kind, what: str, name: str, version: str, path: Path) -> Request:
+    """Return the request; raises UserError, about `what`, for a version that no lab runs."""
     try:
         supported = Version(version) >= pins.OLDEST
     except InvalidVersion:
         raise UserError(
-            f"{what} states {version!r}, which is no version.", "Give one that was built whole."
+            f"{what} states {version!r}, which is not a valid version.",
+            "Give one that was built whole.",
         ) from None
     if not supported:
-        raise UserError(
-            f"not supported: {what} is older than 3.0, which brought the task execution API.",
-            f"Give 3.0.0 or later, for example {pins.newest()}.",
-        )
+        raise _too_old(what)
+    label = re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-") or "airflow"
+    return Request(kind, label, version, path)
+
+
+def _too_old(what: str) -> UserError:
+    return UserError(
+        f"not supported: {what} is older than 3.0, which brought the task execution API.",
+        f"Give 3.0.0 or later, for example {pins.newest()}.",
+    )
 
 
 def _unknown(spec: str) -> UserError:
@@ -136,7 +139,3 @@ def _unknown(spec: str) -> UserError:
         f"{spec!r} is neither a version of Airflow nor a path that exists.",
         f"{guess}Pinned are {', '.join(known)}. {pins.HOW_TO_PIN}",
     )
-
-
-def _label(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-") or "airflow"

@@ -1,27 +1,38 @@
-"""What a finished environment holds, file by file, and whether it still does.
+"""Whether an environment is what was published, and later still is what was installed.
+
+uv installs from its cache, and other installers may have linked the same files into other
+environments: an edit there is an edit in the cache. So what was installed is compared with the
+RECORD that each wheel brings (`altered`).
 
 People try a fix by typing it into an installed package. An environment in which that was done is
 no longer what its name says, and a verdict found in it would be another Airflow's; so what was
-installed is written down as it is made, and compared before a session believes it.
+installed is written down as it is made (`seal`), and compared before a session believes it
+(`difference`).
 
 Airflow's own files are read each time. Of the others (some 20,000) the size and the time of the
 last change of the inode, which no program can set, are compared, and only where these differ the
 contents, as after a cache was packed and unpacked.
 """
 
+import base64
+import csv
 import hashlib
 import logging
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PathDistribution
 from pathlib import Path, PurePosixPath
 
 import msgspec
+from packaging.utils import canonicalize_name
 
 log = logging.getLogger(__name__)
 
 SEAL = "seal.json"
-"""The file in an environment that tells what else is in it."""
+"""The file in an environment that lists what else is in it."""
 
 _NOT_SEALED = (SEAL, ".lock")
 _AIRFLOWS_OWN = re.compile(r"(^|/)(airflow/|apache_airflow[^/]*/)")
@@ -124,3 +135,65 @@ def _removed(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+@dataclass(frozen=True)
+class Altered:
+    """An installed distribution, and the first of its files that its RECORD does not vouch for."""
+
+    name: str
+    version: str
+    file: str
+
+    @property
+    def requirement(self) -> str:
+        """Return how an installer is asked for it."""
+        return f"{self.name}=={self.version}"
+
+    @property
+    def airflows_own(self) -> bool:
+        """Return whether it is Airflow or one of its providers."""
+        return self.name.startswith("apache-airflow")
+
+
+def altered(site_packages: Path, besides: frozenset[str] = frozenset()) -> list[Altered]:
+    """Return the distributions whose files are not those of their wheels, but for `besides`.
+
+    A file of which a RECORD has no digest (RECORD itself) is not looked at. Of one that several
+    have, as fastapi and fastapi-cli both have bin/fastapi, any may be right: the last one wins.
+    """
+    paths = sorted(site_packages.glob("*.dist-info/RECORD"))
+    records = {path: dict(_digests(path)) for path in paths}
+    right: dict[str, set[str]] = defaultdict(set)
+    for digests in records.values():
+        for file, digest in digests.items():
+            right[file].add(digest)
+    found = []
+    for path, digests in records.items():
+        wrong = [file for file in digests if not _vouched(site_packages / file, right[file])]
+        about = PathDistribution(path.parent)
+        name = canonicalize_name(str(about.metadata["Name"]))
+        if wrong and name not in besides:
+            found.append(Altered(name, about.version, wrong[0]))
+    return found
+
+
+def _digests(record: Path) -> Iterator[tuple[str, str]]:
+    """Go through the files of a RECORD that have a digest, such as sha256=47DEQpj8HBSa-_TImW-5J."""
+    with record.open(newline="") as lines:
+        for name, digest, *_ in (row for row in csv.reader(lines) if len(row) > 1):
+            if digest:
+                yield name, digest
+
+
+def _vouched(path: Path, digests: set[str]) -> bool:
+    return any(_record_digest(path, each.partition("=")[0]) == each for each in digests)
+
+
+def _record_digest(path: Path, algorithm: str) -> str | None:
+    """Return a file's digest as a RECORD writes it; None where the file is not there."""
+    try:
+        digest = hashlib.new(algorithm, path.read_bytes()).digest()
+    except (OSError, ValueError):
+        return None
+    return f"{algorithm}={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"

@@ -1,86 +1,28 @@
-"""The settings under which Airflow's daemons run as plain processes against one lab.
+"""What an Airflow of ours is started with: nothing of the caller's, and what a user sets for it.
 
-Everything not named here is Airflow's default: a promise kept only under odd settings is none.
+How its database is reached is here too: each of its sessions bears the name of its process.
 """
 
+import functools
 import os
-from dataclasses import dataclass
+import re
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import yaml
+from packaging.version import Version
 
+from common.errors import UserError
 from lab.base import Airflow
 
-NAMESPACE = "airflow"
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "LD_LIBRARY_PATH")
+_PSYCOPG_3_SINCE = (3, 4)
+_FINDS = "import importlib.util as u, sys; sys.exit(0 if u.find_spec('psycopg') else 3)"
 
-
-@dataclass(frozen=True)
-class Endpoints:
-    """Where a lab's parts listen, on loopback; and the secrets that its parts share."""
-
-    postgres: int
-    proxy: int
-    control: int
-    api: int
-    kubernetes: str
-    password: str
-    secret: str
-
-
-def clean_environment(airflow: Airflow, home: Path) -> dict[str, str]:
-    """Return an environment in which nothing of the caller's Airflow, Python or venv leaks."""
-    env = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    env["PATH"] = f"{airflow.python.parent}{os.pathsep}{env.get('PATH', os.defpath)}"
-    env["HOME"] = str(home)
-    env["AIRFLOW_HOME"] = str(home)
-    env["PYTHONUNBUFFERED"] = "1"
-    env["TMPDIR"] = str(home.parent / "tmp")
-    env["NO_PROXY"] = env["no_proxy"] = "127.0.0.1,localhost"
-    if airflow.pythonpath:
-        env["PYTHONPATH"] = os.pathsep.join(str(path) for path in airflow.pythonpath)
-    return env
-
-
-def airflow_settings(at: Endpoints, home: Path, dags: Path) -> dict[str, str]:
-    """Return the AIRFLOW__ variables that all components of a lab share, each with its reason."""
-    return {**_what_it_is(at, home, dags), **_where_it_is(at, home), **_ROOM}
-
-
-# Limits that a machine on which one server does everything would meet, and a deployment would not.
-_ROOM = {
-    # The API server's default pool (5 + 10) collapses above some 15 concurrent worker calls, where
-    # one API server serves every worker.
-    "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "20",
-    "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "20",
-    # Airflow's default is 32 a scheduler: a fan-out of 45, as apache/airflow#57618's reporter has,
-    # would wait for slots of the executor, where only the pool's 128 are meant to be the limit.
-    "AIRFLOW__CORE__PARALLELISM": "200",
-}
-
-
-def _what_it_is(at: Endpoints, home: Path, dags: Path) -> dict[str, str]:
-    """Return what makes it a lab: this executor, our DAGs and no others, at work at once."""
-    return {
-        "AIRFLOW__CORE__EXECUTOR": "KubernetesExecutor",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        # Of an error of the database the API tells nothing else, and its own log has it not either.
-        "AIRFLOW__API__EXPOSE_STACKTRACE": "True",
-        # Nobody is there to switch them on.
-        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        # Nor to log in; it listens on loopback only.
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        "AIRFLOW__API__SECRET_KEY": at.secret,
-        # 3.0 reads the secret here, if it is nowhere else.
-        "AIRFLOW__WEBSERVER__SECRET_KEY": at.secret,
-        "AIRFLOW__API_AUTH__JWT_SECRET": at.secret,
-        # The kubelet supplies what else a worker needs.
-        "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE": str(home / "pod_template.yaml"),
-        # Nothing is told to anybody about a test run.
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-    }
-
+_SETTING = re.compile(r"(?P<section>\w+)\.(?P<option>\w+)=(?P<value>.*)", re.DOTALL)
+_PREFIX = "AIRFLOW__"
+# Airflow also takes an option from a command, or from a secrets backend.
+_OTHER_SOURCES = ("_CMD", "_SECRET")
 
 FIXED = frozenset(
     {
@@ -102,44 +44,93 @@ FIXED = frozenset(
 database, a cluster or files that are not the lab's."""
 
 
-def _where_it_is(at: Endpoints, home: Path) -> dict[str, str]:
-    """Return the addresses, which differ from lab to lab, and where logs go."""
+def clean_environment(airflow: Airflow, home: Path) -> dict[str, str]:
+    """Return an environment in which nothing of the caller's Airflow, Python or venv leaks."""
+    env = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    env["PATH"] = f"{airflow.python.parent}{os.pathsep}{env.get('PATH', os.defpath)}"
+    env["HOME"] = str(home)
+    env["AIRFLOW_HOME"] = str(home)
+    env["PYTHONUNBUFFERED"] = "1"
+    env["TMPDIR"] = str(home.parent / "tmp")
+    env["NO_PROXY"] = env["no_proxy"] = "127.0.0.1,localhost"
+    if airflow.pythonpath:
+        env["PYTHONPATH"] = os.pathsep.join(str(path) for path in airflow.pythonpath)
+    return env
+
+
+def prefers_psycopg_3(version: str) -> bool:
+    """Return whether an Airflow takes psycopg 3 for asynchronous sessions where that is installed.
+
+    From 3.4 on, its pre-releases too (airflow/settings.py).
+    """
+    return Version(version).release >= _PSYCOPG_3_SINCE
+
+
+def database_urls(airflow: Airflow, port: int, password: str, name: str) -> dict[str, str]:
+    """Return the settings of both database drivers, for a process of this name.
+
+    libpq, and so psycopg2 and psycopg 3, takes the name from PGAPPNAME; asyncpg is no libpq. Of
+    what stands in a URL's query SQLAlchemy makes arguments of `asyncpg.connect`, which has none
+    for the name; but it has `dsn`, and the query of that one becomes settings of the session,
+    beside the host, user and password that the URL itself gives (asyncpg/connect_utils.py, 0.30 to
+    0.32).
+    """
+    place = f"airflow:{password}@127.0.0.1:{port}/airflow"
     return {
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{at.api}/execution/",
-        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{at.api}",
-        "AIRFLOW__API__PORT": str(at.api),
-        "AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE": NAMESPACE,
-        "AIRFLOW__KUBERNETES_EXECUTOR__IN_CLUSTER": "False",
-        "AIRFLOW__KUBERNETES_EXECUTOR__CONFIG_FILE": str(home.parent / "kubeconfig"),
-        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
-        "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs" / "dags"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{place}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": _asynchronous(airflow, place, name),
     }
 
 
-def write_pod_template(path: Path) -> None:
-    """Write the worker pod's template; the kubelet supplies Airflow's settings."""
-    container = {
-        "name": "base",
-        "image": "airflow-worker",
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "env": [
-            {"name": "HOSTNAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-        ],
-    }
-    template = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "template"},
-        "spec": {
-            "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": 5,
-            "containers": [container],
-        },
-    }
-    path.write_text(yaml.safe_dump(template, sort_keys=False))
+def _asynchronous(airflow: Airflow, place: str, name: str) -> str:
+    """Return the URL of asynchronous sessions, by the driver that Airflow itself would take."""
+    if prefers_psycopg_3(airflow.version) and _finds_psycopg_3(airflow.python, airflow.pythonpath):
+        return f"postgresql+psycopg_async://{place}"
+    return f"postgresql+asyncpg://{place}?dsn=postgresql:///?application_name={name}"
 
 
-def write_passfile(path: Path, at: Endpoints) -> None:
-    """Write a libpq password file, so that no password need be on a command line."""
-    path.touch(0o600)
-    path.write_text(f"127.0.0.1:{at.postgres}:*:*:{at.password}\n")
+@functools.cache
+def _finds_psycopg_3(python: Path, pythonpath: tuple[Path, ...]) -> bool:
+    """Ask an interpreter, as Airflow does (find_spec), in nothing of the caller's environment."""
+    env = {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(map(str, pythonpath))}
+    done = subprocess.run([str(python), "-c", _FINDS], env=env, check=False)
+    return done.returncode == 0
+
+
+def variables(settings: Sequence[str]) -> dict[str, str]:
+    """Return the AIRFLOW__ variables of `section.option=value`s.
+
+    Raises UserError for another form, and for what the lab alone can know, such as where its
+    database is.
+    """
+    found = {}
+    for setting in settings:
+        match = _SETTING.fullmatch(setting)
+        if match is None:
+            raise UserError(
+                f"--set {setting!r} is not a valid setting.",
+                "Write section.option=value, as in --set core.parallelism=32.",
+            )
+        name = f"{_PREFIX}{match['section']}__{match['option']}".upper()
+        if any(name.removesuffix(source) in FIXED for source in ("", *_OTHER_SOURCES)):
+            raise UserError(f"--set {_option(name)}: the lab itself decides that.", "Leave it out.")
+        found[name] = match["value"]
+    return found
+
+
+def ignored(environ: Mapping[str, str], taken: Iterable[str]) -> str:
+    """Say in a line which of the shell's AIRFLOW__ variables a lab does not get; empty for none.
+
+    Values are not shown: some are passwords.
+    """
+    left = sorted({name for name in environ if name.startswith(_PREFIX)} - set(taken))
+    if not left:
+        return ""
+    settable = next((name for name in left if name not in FIXED), None)
+    how = f" Give --set {_option(settable)}=VALUE to set one." if settable else ""
+    return f"Not taken from your shell: {', '.join(left)}.{how}"
+
+
+def _option(name: str) -> str:
+    section, _, option = name.removeprefix(_PREFIX).partition("__")
+    return f"{section}.{option}".lower()

@@ -10,15 +10,14 @@ import errno
 import logging
 import os
 import shutil
+import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from common.errors import UserError
+from common.files import alone
 from common.paths import cache_dir
 from lab.environments import seal
 
@@ -47,8 +46,8 @@ def environments_dir() -> Path:
 def made(key: str, build: Callable[[Path], None]) -> Path:
     """Return the folder of `key`, calling `build(folder)` first if nobody has made it yet.
 
-    So also where a file in it is not as it was made, which is told in a line: what still runs from
-    it loses its ground, and was not what it seemed. A key is a family and a digest, joined by a
+    So also where a file in it is not as it was made, which a line says: what still runs from it
+    loses its ground, and was not what it seemed. A key is a family and a digest, joined by a
     dash; of a family one is built at a time. Safe for several processes: one builds, the others
     wait for it. Raises UserError without 2 GB of free disk, or when the other process takes over an
     hour; what `build` raises passes, and leaves nothing behind.
@@ -56,7 +55,7 @@ def made(key: str, build: Callable[[Path], None]) -> Path:
     path = environments_dir() / key
     if not path.is_dir() or seal.difference(path):
         family = key.rpartition("-")[0] or key
-        with _locked(family):
+        with alone(environments_dir() / f".{family}.lock", f"making {family}", LOCK_LIMIT):
             other = seal.difference(path) if path.is_dir() else ""
             if other:
                 log.info("Making %s again: %s is not as it was installed.", key, other)
@@ -76,49 +75,10 @@ def folders() -> list[Path]:
     )
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that no other process ever reads half of it."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as beside:
-        try:
-            beside.write(text)
-            beside.close()
-            Path(beside.name).chmod(0o644)
-            Path(beside.name).replace(path)
-        except BaseException:
-            Path(beside.name).unlink(missing_ok=True)
-            raise
-
-
 def folder_size(path: Path) -> int:
     """Return the bytes of disk under `path`."""
-    total = 0
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                total += folder_size(Path(entry))
-            else:
-                total += entry.stat(follow_symlinks=False).st_size
-    return total
-
-
-@contextmanager
-def _locked(family: str) -> Iterator[None]:
-    lock = FileLock(environments_dir() / f".{family}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("Another process is making %s; waiting for it.", family)
-        try:
-            lock.acquire(timeout=LOCK_LIMIT, poll_interval=0.1)
-        except Timeout:
-            raise UserError(
-                f"Another process has been making {family} for over {LOCK_LIMIT / 60:.0f} minutes.",
-                f"Find who holds {lock.lock_file} and end it, then run this again.",
-            ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    found = (each.lstat() for each in path.rglob("*"))
+    return sum(status.st_size for status in found if not stat.S_ISDIR(status.st_mode))
 
 
 def _build(path: Path, build: Callable[[Path], None]) -> None:
@@ -136,7 +96,7 @@ def _build(path: Path, build: Callable[[Path], None]) -> None:
         if error.errno == errno.ENOSPC or shutil.disk_usage(path.parent).free < DISK_FULL:
             raise _no_space(path.parent) from None
         raise UserError(
-            f"Could not make {path.name}: {_told(error)}",
+            f"Could not make {path.name}: {_reason(error)}",
             f"Check that what it is made of can be read, and {path.parent} written.",
         ) from None
     finally:
@@ -155,8 +115,8 @@ def require_disk(path: Path) -> None:
         raise _no_space(path)
 
 
-def _told(error: OSError) -> str:
-    """Return what an OSError says, of a failed `copytree` the first of its many reasons."""
+def _reason(error: OSError) -> str:
+    """Return why an OSError was raised, of a failed `copytree` the first of its many reasons."""
     if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
         return str(error.args[0][0][-1])
     return str(error)

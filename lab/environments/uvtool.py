@@ -1,9 +1,10 @@
-"""Runs uv, which makes the environments, with the user's own index settings."""
+"""Runs uv, which makes the environments, and other programs, away from the caller's own Airflow."""
 
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import uv
 
 from common.errors import UserError
-from lab.environments.command import clean_environ, run
+from common.spawn import die_with_parent
 
 UV_LIMIT = 1800.0
 """Seconds after which one uv command is given up: a stalled index must not hang a test run."""
@@ -22,6 +23,56 @@ PYTHON = "3.11"
 _UV_HINT = re.compile(r"^\s*hint:", re.MULTILINE)
 _UV_PART = re.compile(r"^\s*(error:|warning:|cause:|Caused by:|×|[├╰]─▶)", re.MULTILINE)
 _INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_NO_INDEX")
+_PYTHON_VARIABLES = frozenset(
+    {
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "PYTHONSTARTUP",
+        "PYTHONDONTWRITEBYTECODE",
+        "PYTHONPYCACHEPREFIX",
+        "PYTHONOPTIMIZE",
+        "PYTHONWARNINGS",
+        "VIRTUAL_ENV",
+        "__PYVENV_LAUNCHER__",
+    }
+)
+
+
+def clean_environ(pythonpath: tuple[Path, ...] = ()) -> dict[str, str]:
+    """Return the caller's environment without what would leak into another Python's Airflow.
+
+    Dropped: every `AIRFLOW_*` variable (the user's own deployment), and what points Python at
+    other packages or keeps it from caching bytecode. `pythonpath` becomes the new PYTHONPATH.
+    """
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in _PYTHON_VARIABLES and not name.lstrip("_").startswith("AIRFLOW_")
+    }
+    if pythonpath:
+        environ["PYTHONPATH"] = os.pathsep.join(str(path) for path in pythonpath)
+    return environ
+
+
+def run(
+    argv: Sequence[str | Path], *, directory: Path, environ: Mapping[str, str], limit: float
+) -> "subprocess.CompletedProcess[str]":
+    """Run a program to its end and return its output; it dies with us.
+
+    Raises OSError if it cannot be started, subprocess.TimeoutExpired after `limit` seconds.
+    """
+    return subprocess.run(
+        argv,
+        cwd=directory,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=limit,
+        check=False,
+        preexec_fn=die_with_parent,
+    )
 
 
 class InstallError(UserError):
@@ -29,7 +80,7 @@ class InstallError(UserError):
 
 
 def base_python() -> str:
-    """Return what to tell uv to build environments on: our own Python if it is a 3.11.
+    """Return which Python uv builds environments on: our own if it is a 3.11.
 
     It is the real path, so that every clone of the project asks for the same environments.
     """

@@ -34,6 +34,7 @@ from lab.kube.readiness import waiting
 from lab.ready import Readiness
 from lab.spec import Deployment, LabSpec
 from lab.state import LabState
+from lab.supervised import conninfo
 
 log = logging.getLogger(__name__)
 
@@ -100,11 +101,11 @@ class KindBoot(ReleaseBoot):
     def _create_database(self, superuser: str, password: str) -> None:
         """Make Airflow's role and database: an ordinary role, unlike the image's POSTGRES_USER."""
         port = self.state.endpoints["postgres"]
-        conninfo = make_conninfo(
+        dsn = make_conninfo(
             host="127.0.0.1", port=port, user="postgres", dbname="postgres", password=superuser
         )
         role = sql.SQL("CREATE ROLE airflow LOGIN PASSWORD {}").format(sql.Literal(password))
-        with psycopg.connect(conninfo, autocommit=True, connect_timeout=20) as connection:
+        with psycopg.connect(dsn, autocommit=True, connect_timeout=20) as connection:
             connection.execute(role)
             connection.execute("CREATE DATABASE airflow OWNER airflow")
 
@@ -142,7 +143,7 @@ class KindBoot(ReleaseBoot):
         endpoints = self.state.endpoints
         endpoints["api"] = self._forward("component=api-server", API_PORT)
         readiness = Readiness(
-            f"http://127.0.0.1:{endpoints['api']}", namespace.conninfo(endpoints), self.spec
+            f"http://127.0.0.1:{endpoints['api']}", conninfo(endpoints), self.spec
         )
         deadline = Deadline(timeout)
         while missing := readiness.missing():

@@ -41,10 +41,6 @@ class KindLab(ReleaseLab):
             return NO_NETEM
         return None
 
-    def dsn(self) -> str:
-        """Return libpq conninfo of the metadata database, as its ordinary owner, past the proxy."""
-        return namespace.conninfo(self.endpoints)
-
     def pause(self, process: str) -> None:
         """Freeze one process by the freezer of its container's cgroup, through the node."""
         pod = self._pod(process)

@@ -12,7 +12,6 @@ from typing import Any
 import yaml
 from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
-from psycopg.conninfo import make_conninfo
 from urllib3.exceptions import HTTPError
 
 from common.errors import UserError
@@ -59,18 +58,6 @@ Manifest = dict[str, Any]
 def namespace_of(directory: Path) -> str:
     """Return the namespace of the lab in a folder: it can be told when nothing else is known."""
     return f"ha-chaos-{directory.name.rsplit('-', 1)[1]}"
-
-
-def conninfo(endpoints: dict[str, Any]) -> str:
-    """Return libpq conninfo of the metadata database, as its ordinary owner, past the proxy."""
-    return make_conninfo(
-        host="127.0.0.1",
-        port=endpoints["postgres"],
-        user="airflow",
-        dbname="airflow",
-        password=endpoints["password"],
-        application_name="ha-chaos",
-    )
 
 
 def manifests(

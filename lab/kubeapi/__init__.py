@@ -4,4 +4,7 @@ It keeps pods and namespaces in memory and answers over plain HTTP with the sema
 executor, its watcher and a kubelet rely on: resource versions, watches, selectors, graceful
 deletion and Kubernetes' own errors. `tests/contract` holds the promises, and runs them against
 a real kube-apiserver too. There is no authentication, no scheduler and no controller in it.
+
+    request --> server --> parameters, patches --> registry (pods, validation) --> store
+    watch   <-- views  <-- watches, selectors  <------------- history -------------'
 """

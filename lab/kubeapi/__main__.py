@@ -9,6 +9,7 @@ from pathlib import Path
 from aiohttp import web
 
 from common.errors import UserError
+from common.pipe import count, reporting
 from lab.kubeapi.server import application
 from lab.kubeapi.store import Store
 
@@ -22,14 +23,10 @@ _KEEPALIVE_SECONDS = 3600.0
 _SHUTDOWN_SECONDS = 0.2
 
 
+@reporting
 def main(argv: list[str] | None = None) -> int:
     """Run the server; return the exit code: 0 after SIGTERM, 2 for what the user must mend."""
-    options = _parser().parse_args(argv)
-    try:
-        asyncio.run(_serve(options))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    asyncio.run(_serve(_parser().parse_args(argv)))
     return 0
 
 
@@ -46,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--history",
-        type=_positive,
+        type=count,
         default=_HISTORY,
         metavar="N",
         help="how many changes a watch can look back; older is 410 Expired (%(default)s)",
@@ -57,14 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 def _port(text: str) -> int:
     number = int(text)
     if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"{number} is no port: 0 to 65535")
-    return number
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
+        raise argparse.ArgumentTypeError(f"{number} is not a valid port: 0 to 65535")
     return number
 
 

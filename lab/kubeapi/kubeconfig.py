@@ -1,8 +1,10 @@
-"""The file that tells Kubernetes clients where a lab's API server is."""
+"""The file that says to Kubernetes clients where a lab's API server is."""
 
 from pathlib import Path
 
 import yaml
+
+from common.files import write_whole
 
 
 def write_kubeconfig(
@@ -29,6 +31,4 @@ def write_kubeconfig(
         ],
         "current-context": "lab",
     }
-    path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    return path
+    return write_whole(path, yaml.safe_dump(config, sort_keys=False), mode=0o600)

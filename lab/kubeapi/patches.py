@@ -1,7 +1,8 @@
 """The three ways to patch an object: merge (RFC 7386), JSON patch (RFC 6902), strategic merge."""
 
-import copy
 from typing import Any
+
+from jsonpatch import JsonPatch, JsonPatchException, JsonPointerException
 
 from lab.kubeapi.status import ApiError, bad_request
 
@@ -32,11 +33,7 @@ def apply(content_type: str, target: dict[str, Any], patch: Any) -> dict[str, An
     422 for a JSON patch that does not fit the object.
     """
     if content_type == "application/json-patch+json":
-        if not isinstance(patch, list):
-            raise bad_request("a JSON patch must be a list of operations")
-        patched = target
-        for operation in patch:
-            patched = _operate(patched, operation)
+        patched = _operated(target, patch)
     elif not isinstance(patch, dict):
         raise bad_request("a merge patch must be an object")
     elif content_type == "application/merge-patch+json":
@@ -100,62 +97,16 @@ def _merge_list(target: list[Any], patch: list[Any], merge_key: str) -> list[Any
     return list(merged.values())
 
 
-def _operate(document: Any, operation: Any) -> Any:
+def _operated(document: dict[str, Any], patch: Any) -> Any:
+    """Apply a JSON patch (RFC 6902); all that the library refuses is the patch's fault."""
+    if not isinstance(patch, list):
+        raise bad_request("a JSON patch must be a list of operations")
+    for operation in patch:
+        kind = operation.get("op") if isinstance(operation, dict) else None
+        if isinstance(kind, str) and kind not in JsonPatch.operations:
+            raise bad_request(f"unexpected kind of JSON patch operation: {kind}")
     try:
-        kind, path = operation["op"], _steps(operation["path"])
-        if kind == "test":
-            if _at(document, path) != operation["value"]:
-                raise _misfit(f"testing path {operation['path']} failed")
-            return document
-        if kind in ("move", "copy"):
-            source = _steps(operation["from"])
-            value = copy.deepcopy(_at(document, source))
-            document = _removed(document, source) if kind == "move" else document
-            return _added(document, path, value)
-        if kind == "remove":
-            return _removed(document, path)
-        if kind == "replace":
-            return _added(_removed(document, path), path, operation["value"])
-        if kind == "add":
-            return _added(document, path, operation["value"])
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise _misfit(f"JSON patch operation does not fit the object: {error}") from error
-    raise bad_request(f"unexpected kind of JSON patch operation: {kind}")
-
-
-def _misfit(message: str) -> ApiError:
-    return ApiError(422, "Invalid", f"the server rejected our request: {message}")
-
-
-def _steps(pointer: str) -> list[str]:
-    if pointer and not pointer.startswith("/"):
-        raise ValueError(f"{pointer!r} is no JSON pointer")
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
-
-
-def _at(document: Any, path: list[str]) -> Any:
-    for step in path:
-        document = document[int(step)] if isinstance(document, list) else document[step]
-    return document
-
-
-def _removed(document: Any, path: list[str]) -> Any:
-    if not path:
-        return None
-    parent = _at(document, path[:-1])
-    if isinstance(parent, list):
-        del parent[int(path[-1])]
-    else:
-        del parent[path[-1]]
-    return document
-
-
-def _added(document: Any, path: list[str], value: Any) -> Any:
-    if not path:
-        return value
-    parent = _at(document, path[:-1])
-    if isinstance(parent, list):
-        parent.insert(len(parent) if path[-1] == "-" else int(path[-1]), value)
-    else:
-        parent[path[-1]] = value
-    return document
+        return JsonPatch(patch).apply(document, in_place=True)
+    except (JsonPatchException, JsonPointerException) as error:
+        message = f"the server rejected our request: {error}"
+        raise ApiError(422, "Invalid", message) from error

@@ -16,7 +16,6 @@ NAMESPACES = Resource(
     False,
     {"metadata.name": ("metadata", "name"), "status.phase": ("status", "phase")},
 )
-RESOURCES = (PODS, NAMESPACES)
 
 _CHANGED = (
     "the object has been modified; please apply your changes to the latest version and try again"

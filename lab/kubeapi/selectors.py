@@ -27,7 +27,7 @@ class Requirement:
     wanted: bool
 
     def holds(self, of: Mapping[str, str]) -> bool:
-        """Tell whether labels (or fields) satisfy the condition."""
+        """Return whether labels (or fields) satisfy the condition."""
         if self.values is None:
             return (self.key in of) is self.wanted
         return (of.get(self.key) in self.values) is self.wanted
@@ -41,7 +41,7 @@ class Selector:
     fields: tuple[Requirement, ...] = ()
 
     def matches(self, labels: Mapping[str, str], fields: Mapping[str, str]) -> bool:
-        """Tell whether an object with these labels and fields is selected."""
+        """Return whether an object with these labels and fields is selected."""
         for requirement in self.labels:
             if not requirement.holds(labels):
                 return False

@@ -1,20 +1,38 @@
 """The HTTP side: which path and method does what."""
 
+import platform
+from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import yaml
 from aiohttp import web
 
-from lab.kubeapi import discovery, logs, parameters, patches, status
+from lab.kubeapi import parameters, patches, status
 from lab.kubeapi.pods import PODS
 from lab.kubeapi.registry import NAMESPACES, Registry
 from lab.kubeapi.store import Object, Record, Resource, Store
+from lab.kubeapi.validation import is_name
 from lab.kubeapi.views import Lister, view_for
 from lab.kubeapi.watches import Watch
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# Semantic versioning's build metadata says whose server this is without making it older.
+_VERSION = {
+    "major": "1",
+    "minor": "30",
+    "gitVersion": "v1.30.0+kubeapi",
+    "gitCommit": "",
+    "gitTreeState": "clean",
+    "buildDate": "1970-01-01T00:00:00Z",
+    "goVersion": "none",
+    "compiler": platform.python_implementation().lower(),
+    "platform": f"{platform.system().lower()}/{platform.machine()}",
+}
+_GROUPS = {"kind": "APIGroupList", "apiVersion": "v1", "groups": []}
 
 _CORE = "/api/v1"
 _PODS = _CORE + "/namespaces/{namespace}/pods"
@@ -60,7 +78,9 @@ def _discovery_routes() -> list[web.RouteDef]:
         return web.Response(text="ok")
 
     async def api(request: web.Request) -> web.Response:
-        return _json(msgspec.json.encode(discovery.api_versions(request.host)))
+        place = {"clientCIDR": "0.0.0.0/0", "serverAddress": request.host}
+        answer = {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [place]}
+        return _json(msgspec.json.encode(answer))
 
     def fixed(answer: Any) -> Handler:
         body = msgspec.json.encode(answer)
@@ -74,10 +94,10 @@ def _discovery_routes() -> list[web.RouteDef]:
         "/healthz": ok,
         "/livez": ok,
         "/readyz": ok,
-        "/version": fixed(discovery.VERSION),
+        "/version": fixed(_VERSION),
         "/api": api,
-        "/apis": fixed(discovery.API_GROUPS),
-        _CORE: fixed(discovery.RESOURCE_LIST),
+        "/apis": fixed(_GROUPS),
+        _CORE: fixed(yaml.safe_load(Path(__file__).with_name("resources.yaml").read_text())),
     }
     # The generated clients ask with a slash at the end, the dynamic one without.
     return [web.get(path + end, handler) for path, handler in answers.items() for end in ("", "/")]
@@ -193,7 +213,7 @@ class Handlers:
     async def _pod_log(self, request: web.Request) -> web.StreamResponse:
         container = request.query.get("container", "")
         tail_lines = parameters.number(request, "tailLines")
-        body = logs.log_of(self._logs, self._pod(request), container, tail_lines)
+        body = log_of(self._logs, self._pod(request), container, tail_lines)
         return web.Response(body=body, content_type="text/plain")
 
     async def _create_namespace(self, request: web.Request) -> web.StreamResponse:
@@ -213,3 +233,22 @@ class Handlers:
         metadata = {"resourceVersion": str(self._store.revision)}
         answer = {"kind": "EventList", "apiVersion": "v1", "metadata": metadata, "items": []}
         return _json(msgspec.json.encode(answer))
+
+
+def log_of(directory: Path, record: Record, container: str, tail_lines: int | None) -> bytes:
+    """Return what a pod wrote so far, or its last lines; nothing before it has started.
+
+    Raises ApiError 400 for a container that the pod does not have.
+    """
+    spec = record.object()["spec"]
+    containers = [each["name"] for each in spec["containers"]]
+    if container and container not in containers:
+        message = f"container {container} is not valid for pod {record.name}"
+        raise status.bad_request(message)
+    path = directory / f"{record.name}.log"
+    if not is_name(record.name) or not path.is_file():
+        return b""
+    if tail_lines is None:
+        return path.read_bytes()
+    with path.open("rb") as lines:
+        return b"".join(deque(lines, maxlen=tail_lines))

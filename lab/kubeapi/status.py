@@ -1,4 +1,4 @@
-"""Failures as Kubernetes tells them: a Status object with a reason that clients act upon."""
+"""Failures as Kubernetes reports them: a Status object with a reason that clients act upon."""
 
 from typing import Any
 

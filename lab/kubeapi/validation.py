@@ -33,7 +33,7 @@ _SUBDOMAIN_LENGTH = 253
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a text may name a pod: such a name is safe as a file name, too."""
+    """Return whether a text may name a pod: such a name is safe as a file name, too."""
     return len(text) <= _SUBDOMAIN_LENGTH and _SUBDOMAIN.fullmatch(text) is not None
 
 

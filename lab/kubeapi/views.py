@@ -54,7 +54,7 @@ class View:
         return b'{"type":"%s","object":%s}\n' % (kind.encode(), self.encoded(record))
 
     def bookmark(self, revision: int) -> bytes:
-        """Return the line that tells a watcher how far it has come."""
+        """Return the line by which a watcher knows how far it has come."""
         return (
             b'{"type":"BOOKMARK","object":{"kind":"%s","apiVersion":"v1",'
             b'"metadata":{"resourceVersion":"%d","creationTimestamp":null}}}\n'

@@ -1,4 +1,4 @@
-"""Watches: the history told to a client as it grows, through the client's own selector.
+"""Watches: the history sent to a client as it grows, through the client's own selector.
 
 A watcher is a place in the shared history and nothing else, so a slow client costs no memory,
 and a frozen one (a paused scheduler) is cut off when the history has left it behind, as
@@ -45,14 +45,14 @@ class Watch:
         waker = self.store.subscribe()
         with contextlib.suppress(ConnectionError):
             try:
-                await self._tell(response, waker)
+                await self._stream(response, waker)
             except ApiError as error:
                 await response.write(b'{"type":"ERROR","object":%s}\n' % error.body())
             finally:
                 self.store.unsubscribe(waker)
         return response
 
-    async def _tell(self, response: web.StreamResponse, waker: asyncio.Event) -> None:
+    async def _stream(self, response: web.StreamResponse, waker: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         seconds = self.seconds or _DEFAULT_SECONDS * random.uniform(1, 2)
         end = loop.time() + seconds
@@ -73,7 +73,7 @@ class Watch:
             waker.clear()
 
     def _news(self) -> Iterator[bytes]:
-        """Yield the lines that the client has not been told; the first time, the state itself."""
+        """Yield the lines that the client has not been sent; the first time, the state itself."""
         if self.position is None:
             for record in self.store.records(self.view.resource, self.namespace):
                 if self.selector.matches(record.labels, record.fields):

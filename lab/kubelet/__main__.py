@@ -12,12 +12,11 @@ from functools import partial
 from pathlib import Path
 
 from common.errors import UserError
-from lab.kubelet import api, delay
-from lab.kubelet.kubelet import Kubelet
+from common.pipe import count, reporting
+from lab.kubelet import api, kubelet
+from lab.kubelet.kubelet import START_DELAY, Kubelet, Node, Runtime
 from lab.kubelet.launcher import WORKER_MODULES, Launcher, environment
-from lab.kubelet.runtime import Runtime
 from lab.kubelet.simulated import Simulation
-from lab.kubelet.worker import Node
 
 _DESCRIPTION = """\
 Run the pods of a namespace: bind every unbound pod to this node, run its container on this
@@ -28,7 +27,7 @@ modes:
   process    the container's command as a process of its own, `python` being --python; faithful
   fork       `python -m MODULE ..` as a fork of a process that has Airflow imported: a worker
              costs 0.15 s of CPU instead of 3. Other commands run as with `process`
-  simulated  no process: only the calls by which a worker tells Airflow that its task started
+  simulated  no process: only the calls by which a worker reports to Airflow that its task started
              and, after --simulated-seconds, succeeded
 
 Containers get this process' environment and their pod's own variables. Prints "ready" once no
@@ -43,15 +42,12 @@ _SLEEP = "HA_CHAOS_SLEEP"
 _EXECUTION_API = "AIRFLOW__CORE__EXECUTION_API_SERVER_URL"
 
 
+@reporting
 def main(argv: list[str] | None = None) -> int:
     """Run the kubelet; return the exit code: 0 after SIGTERM, 2 for what the user must mend."""
     options = _parser().parse_args(argv)
     logging.basicConfig(format="%(asctime)s %(message)s", level=options.log_level)
-    try:
-        return asyncio.run(_run(options))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return asyncio.run(_run(options))
 
 
 async def _run(options: argparse.Namespace) -> int:
@@ -87,12 +83,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--python", type=Path, default=Path(sys.executable), help="what `python` stands for")
     add("--logs", type=Path, required=True, metavar="DIR", help="pod NAME writes NAME.log here")
     add("--work", type=Path, default=Path(), metavar="DIR", help="the containers' directory")
-    add("--capacity", type=_count, default=_MAX_PODS, metavar="N", help=_CAPACITY_HELP)
+    add("--capacity", type=count, default=_MAX_PODS, metavar="N", help=_CAPACITY_HELP)
     add("--start-delay", type=_seconds, default=0.0, metavar="SECONDS", help=_DELAY_HELP)
     add("--preload", type=_names, default=WORKER_MODULES, metavar="M,M", help=_PRELOAD_HELP)
     add("--execution-api", default=os.environ.get(_EXECUTION_API), metavar="URL", help=_API_HELP)
     add("--simulated-seconds", type=_seconds, default=sleep, metavar="SECONDS", help=_SLEEP_HELP)
-    add("--simulated-concurrency", type=_count, default=10, metavar="N", help=_CALLS_HELP)
+    add("--simulated-concurrency", type=count, default=10, metavar="N", help=_CALLS_HELP)
     add("--log-level", choices=["DEBUG", "INFO", "WARNING"], default="INFO")
     return parser
 
@@ -101,7 +97,7 @@ _API_FILE = "where the API is: its current context (default: $KUBECONFIG or ~/.k
 _CAPACITY_HELP = "pods at once; more wait Pending, unbound (%(default)s)"
 _DELAY_HELP = (
     "how long each pod stays ContainerCreating, like a slow image pull; a number in the file "
-    f"`{delay.START_DELAY}` in --work counts instead, from the next pod on"
+    f"`{START_DELAY}` in --work counts instead, from the next pod on"
 )
 _PRELOAD_HELP = "fork: modules to import ahead, the first one required (an Airflow worker's)"
 _API_HELP = f"simulated: the execution API (default: ${_EXECUTION_API})"
@@ -111,13 +107,6 @@ _CALLS_HELP = "simulated: execution API calls at once (%(default)s)"
 
 def _default_kubeconfig() -> Path:
     return Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config")
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
 
 
 def _seconds(text: str) -> float:
@@ -147,7 +136,7 @@ async def _serve(options: argparse.Namespace) -> None:
             runtime=runtime,
             logs=options.logs.resolve(),
             capacity=asyncio.Semaphore(options.capacity),
-            start_delay=partial(delay.read, options.work.resolve(), options.start_delay),
+            start_delay=partial(kubelet.start_delay, options.work.resolve(), options.start_delay),
         )
         tasks.create_task(Kubelet(pods, node).run(lambda: print("ready", flush=True)))
         tasks.create_task(runtime.broken())

@@ -1,6 +1,5 @@
 """The few calls that a scheduler and a kubelet make on pods, over any Kubernetes API server."""
 
-import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -9,6 +8,7 @@ from typing import Any, Self
 
 import aiohttp
 import msgspec
+import tenacity
 from kubernetes import config
 from kubernetes.client import Configuration
 
@@ -45,7 +45,7 @@ _decode_pod = msgspec.json.Decoder(Pod).decode
 def load(kubeconfig: Path) -> Configuration:
     """Return the client configuration of the kubeconfig's current context.
 
-    Raises UserError for a file that is missing or is no kubeconfig.
+    Raises UserError for a file that is missing or is not a kubeconfig.
     """
     configuration = Configuration()
     try:
@@ -79,7 +79,7 @@ class PodsAPI:
 
         Raises UserError if the API refuses.
         """
-        code, body = await self._call("GET", self._pods, lambda: None)
+        code, body = await self._call("GET", self._pods)
         if code != 200:
             raise UserError(
                 f"Pods cannot be listed at {self._pods}: {code} {_message(body)}",
@@ -121,9 +121,9 @@ class PodsAPI:
             "metadata": {"name": name, "uid": pod.key},
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         }
-        code = await self._tell("POST", f"{self._pods}/{name}/binding", lambda: binding)
+        code = await self._send("POST", f"{self._pods}/{name}/binding", lambda: binding)
         if code == 409:  # perhaps by us, in an attempt whose answer was lost
-            code, body = await self._call("GET", f"{self._pods}/{name}", lambda: None)
+            code, body = await self._call("GET", f"{self._pods}/{name}")
             if code != 200:
                 return False
             found = _decode_pod(body)
@@ -142,34 +142,32 @@ class PodsAPI:
             status = latest()
             return {"metadata": {"uid": pod.key}, "status": status}
 
-        await self._tell("PATCH", f"{self._pods}/{pod.metadata.name}/status", patch)
+        await self._send("PATCH", f"{self._pods}/{pod.metadata.name}/status", patch)
         return status
 
     async def delete(self, pod: Pod) -> None:
         """Remove a pod whose container has ended, which only a kubelet may say."""
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod.key}}
-        await self._tell("DELETE", f"{self._pods}/{pod.metadata.name}", lambda: options)
+        await self._send("DELETE", f"{self._pods}/{pod.metadata.name}", lambda: options)
 
-    async def _tell(self, method: str, url: str, body: Callable[[], Any]) -> int:
+    async def _send(self, method: str, url: str, body: Callable[[], Any]) -> int:
         code, answer = await self._call(method, url, body)
         if code >= 400 and code not in (404, 409):
             _LOG.warning("%s %s was refused: %d %s", method, url, code, _message(answer))
         return code
 
-    async def _call(self, method: str, url: str, body: Callable[[], Any]) -> tuple[int, bytes]:
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception_type(Unavailable),
+        wait=tenacity.wait_exponential(_FIRST_PAUSE_SECONDS, max=_LAST_PAUSE_SECONDS),
+        before_sleep=tenacity.before_sleep_log(_LOG, logging.DEBUG),
+    )
+    async def _call(
+        self, method: str, url: str, body: Callable[[], Any] = lambda: None
+    ) -> tuple[int, bytes]:
         """Return status and body of the answer, trying again for as long as there is none."""
-        pause = _FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                return await self._attempt(method, url, body())
-            except Unavailable as error:
-                _LOG.debug("%s %s: %s", method, url, error)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LAST_PAUSE_SECONDS)
-
-    async def _attempt(self, method: str, url: str, body: Any) -> tuple[int, bytes]:
         kind = _MERGE_PATCH if method == "PATCH" else "application/json"
-        data = None if body is None else msgspec.json.encode(body)
+        content = body()
+        data = None if content is None else msgspec.json.encode(content)
         headers = {"Content-Type": kind} if data else {}
         limit = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -13,10 +14,10 @@ import msgspec
 import psutil
 
 from common.errors import UserError
-from common.spawn import adopt_orphans
+from common.spawn import adopt_orphans, signal_all
 from lab.kubelet import forkserver
+from lab.kubelet.kubelet import StartError
 from lab.kubelet.pods import Command
-from lab.kubelet.runtime import StartError
 
 _LOG = logging.getLogger(__name__)
 _END_SECONDS = 5
@@ -71,7 +72,7 @@ class _Message(msgspec.Struct):
 
 @dataclass
 class Process:
-    """A container that is a process group; see `runtime.Container`."""
+    """A container that is a process group; see `kubelet.Container`."""
 
     uid: str
     launcher: "Launcher"
@@ -89,7 +90,7 @@ class Process:
 
 
 class Launcher:
-    """Owns one fork server; see `runtime.Runtime`.
+    """Owns one fork server; see `kubelet.Runtime`.
 
     With `preload` a container `python -m MODULE ..` is a fork of it; every other container, and
     every one without `preload`, is a cold process. So is one that sets a variable which is read
@@ -104,7 +105,7 @@ class Launcher:
         self._running: dict[str, Process] = {}
         self._hello: asyncio.Future[_Message] = asyncio.get_running_loop().create_future()
         self._gone = asyncio.Event()
-        self._cold_said = False
+        self._warned = False
         self._server: asyncio.subprocess.Process
         self._writer: asyncio.StreamWriter | None = None
         self._listening: asyncio.Task[None]
@@ -112,7 +113,7 @@ class Launcher:
     async def open(self) -> None:
         """Start the fork server and wait until it has preloaded.
 
-        Raises UserError if it ends instead: its interpreter is none, or Airflow does not import.
+        Raises UserError if it ends instead: that is not an interpreter, or Airflow does not import.
         """
         adopt_orphans()
         ours, theirs = socket.socketpair()
@@ -144,7 +145,7 @@ class Launcher:
             cwd=self._work,
             env=self._env,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=sys.stderr.fileno(),  # what imports print is no answer of the kubelet's
+            stdout=sys.stderr.fileno(),  # what imports print is not an answer of the kubelet's
         )
 
     async def start(self, command: Command) -> Process:
@@ -160,7 +161,7 @@ class Launcher:
         return container
 
     def send(self, request: dict[str, object]) -> None:
-        """Tell the fork server something; it being gone is told by `broken`."""
+        """Send the fork server a request; `broken` ends when it is gone."""
         assert self._writer is not None, "opened first"
         self._writer.write(msgspec.json.encode(request) + b"\n")
 
@@ -193,13 +194,13 @@ class Launcher:
             return False
         for name, value in command.env.items():
             if name.startswith(_READ_AT_START) and self._env.get(name) != value:
-                self._say_cold(command, name)
+                self._warn_cold(command, name)
                 return False
         return True
 
-    def _say_cold(self, command: Command, name: str) -> None:
-        if not self._cold_said:
-            self._cold_said = True
+    def _warn_cold(self, command: Command, name: str) -> None:
+        if not self._warned:
+            self._warned = True
             _LOG.warning(
                 "Pod %s sets %s unlike the kubelet's own environment, so it and those like it "
                 "start cold (seconds of CPU each).",
@@ -249,8 +250,4 @@ def environment(mode: str) -> dict[str, str]:
 
 def _kill_descendants() -> None:
     """Kill what outlived a fork server that was killed: this process adopted the orphans."""
-    for process in psutil.Process().children(recursive=True):
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
+    signal_all(psutil.Process().children(recursive=True), signal.SIGKILL)

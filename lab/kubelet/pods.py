@@ -92,7 +92,7 @@ class Pod(_Part):
 
     @property
     def ended(self) -> bool:
-        """Tell whether the pod is in a phase that it never leaves."""
+        """Return whether the pod is in a phase that it never leaves."""
         return self.status.phase in ("Succeeded", "Failed")
 
     @property

@@ -45,7 +45,7 @@ class _Refused(Exception):
 
 
 class SimulatedContainer:
-    """A worker that is a coroutine; see `runtime.Container`."""
+    """A worker that is a coroutine; see `kubelet.Container`."""
 
     def __init__(self, work: asyncio.Task[int]) -> None:
         self._work = work
@@ -64,7 +64,7 @@ class SimulatedContainer:
 
 
 class Simulation:
-    """Runs simulated workers; see `runtime.Runtime`.
+    """Runs simulated workers; see `kubelet.Runtime`.
 
     `seconds` is a task's duration. `calls` bounds the API calls under way at once: some fifteen
     at once exhaust an API server's default connection pool.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common.errors import UserError
-from lab.environments import describe
+from lab.environments.request import describe
 from reports.bisect.state import State, left_over, save
 from reports.bisect.step import Step, decide
 from reports.records import TestRecord

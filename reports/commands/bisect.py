@@ -11,7 +11,8 @@ from pathlib import Path
 from packaging.version import Version
 
 from common.errors import UserError
-from lab.environments import describe, pinned
+from lab.environments.pins import pinned
+from lab.environments.request import describe
 from reports.bisect.patches import compare_patches
 from reports.bisect.published import between
 from reports.bisect.search import most_steps, search

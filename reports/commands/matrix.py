@@ -10,7 +10,8 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.paths import PROJECT
-from lab.environments import describe, pinned
+from lab.environments.pins import pinned
+from lab.environments.request import describe
 from reports.matrix import campaign, table
 from reports.sessions import ALL, PROFILES, Plan, airflows, ask, scenario_names
 from reports.store import read_shelf

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def kubeapi_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
 @pytest.fixture(scope="session")
 def envtest_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("envtest")
-    with EnvTest(directory) as booted:
+    with closing(EnvTest(directory).start()) as booted:
         yield Server("envtest", booted.kubeconfig, directory)
 
 

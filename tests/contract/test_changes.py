@@ -154,3 +154,29 @@ def test_binding_a_missing_pod_is_404(kubernetes_api: KubernetesAPI) -> None:
     with pytest.raises(ApiException) as error:
         kubernetes_api.bind("nobody")
     assert error.value.status == 404
+
+
+@pytest.mark.parametrize(
+    ("patch", "code"),
+    [
+        ([{"op": "nope", "path": "/metadata/labels/a"}], 400),
+        ([{"op": "replace", "path": "/metadata", "value": []}], 400),
+        ([{"op": "add", "path": "/metadata/labels/b"}], 422),
+        ([{"op": "add", "value": "b"}], 422),
+        ([{"op": "remove", "path": "/metadata/labels/none"}], 422),
+        ([{"op": "add", "path": "/spec/containers/9", "value": {}}], 422),
+        ([{"op": "move", "from": "/nowhere/a", "path": "/metadata/labels/b"}], 422),
+        ([{"op": "add", "path": "metadata", "value": {}}], 422),
+    ],
+)
+def test_a_json_patch_that_cannot_be_applied_is_refused_and_changes_nothing(
+    kubeapi: KubernetesAPI, patch: object, code: int
+) -> None:
+    before = kubeapi.create("p", a="1")
+    try:
+        with pytest.raises(ApiException) as error:
+            kubeapi.patch("p", patch, _content_type=JSON_PATCH)
+        assert error.value.status == code
+        assert kubeapi.read("p") == before
+    finally:
+        kubeapi.delete("p")

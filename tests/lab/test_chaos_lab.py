@@ -13,7 +13,7 @@ from chaos.pod_deletion import PodDeletion
 from chaos.scheduler_kill import SchedulerKill
 from chaos.slow_pods import SlowPods
 from common.errors import UserError
-from lab.environments import prepare
+from lab.environments.preparation import prepare
 from lab.life import start
 from lab.pool import Owner
 from lab.spec import LabSpec

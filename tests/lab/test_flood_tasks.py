@@ -16,7 +16,9 @@ from common.paths import cache_dir
 from dags.shapes import Shape, dags
 from lab.base import Airflow
 from lab.embedded.postgres import Postgres, free_port
-from lab.environments import clean_environ, newest, prepare
+from lab.environments.pins import newest
+from lab.environments.preparation import prepare
+from lab.environments.uvtool import clean_environ
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 EVERY_SHAPE = (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.environments import prepare
+from lab.environments.preparation import prepare
 from lab.environments.store import environments_dir
 from tests.contract.apis import KubernetesAPI, Server, running_kubeapi
 from tests.lab.answering import Answer, answering

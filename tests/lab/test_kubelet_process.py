@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from kubernetes import client
 
-from lab.kubelet import delay
+from lab.kubelet.kubelet import write_start_delay
 from tests.contract.apis import KubernetesAPI, Server, running_kubeapi
 from tests.lab.kubelets import Cluster, eventually
 
@@ -166,11 +166,11 @@ def test_the_start_delay_changes_with_the_file_while_it_runs(cluster: Cluster) -
     with cluster.kubelet("--start-delay", "600"):
         cluster.python("slow", "print('ran')")
         cluster.waiting_for("slow", "ContainerCreating")
-        delay.write(cluster.work, 0.0)
+        write_start_delay(cluster.work, 0.0)
         cluster.python("quick", "print('ran')")
         cluster.in_phase("quick", "Succeeded")
         assert cluster.api.read("slow").status.phase == "Pending"
-        delay.write(cluster.work, 600.0)
+        write_start_delay(cluster.work, 600.0)
         cluster.python("again", "print('ran')")
         cluster.waiting_for("again", "ContainerCreating")
 

@@ -19,8 +19,8 @@ from common.paths import PROJECT
 from common.spawn import is_same_process
 from lab.embedded.lab import EmbeddedLab
 from lab.ending import reap
-from lab.environments import prepare
-from lab.environments.drivers import database_urls
+from lab.environments.preparation import prepare
+from lab.environments.settings import database_urls
 from lab.life import start
 from lab.pool import Owner
 from lab.spec import LabSpec
@@ -153,7 +153,7 @@ def alive(found: set[int]) -> list[psutil.Process]:
 _OWNER = """
 import sys, time
 from lab.life import start
-from lab.environments import prepare
+from lab.environments.preparation import prepare
 from lab.pool import Owner
 from lab.spec import LabSpec
 me = Owner.me()

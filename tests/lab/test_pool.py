@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.paths import PROJECT
-from lab.environments import prepare
+from lab.environments.preparation import prepare
 from lab.pool import Owner, Pool
 from lab.spec import LabSpec
 
@@ -19,7 +19,7 @@ VERSION = "3.0.6"
 _RIVAL = """
 import json, sys
 from pathlib import Path
-from lab.environments import prepare
+from lab.environments.preparation import prepare
 from common.errors import UserError
 from lab.pool import Owner, Pool
 from lab.spec import LabSpec

@@ -12,12 +12,10 @@ import pytest
 from packaging.version import Version
 
 from lab.base import Airflow
-from lab.embedded.postgres import Postgres
-from lab.embedded.template import template_for
+from lab.embedded.postgres import Postgres, template_for
 from lab.environments import pins
-from lab.environments.drivers import database_urls
 from lab.environments.preparation import prepare
-from lab.environments.settings import clean_environment
+from lab.environments.settings import clean_environment, database_urls
 from oracle.events import TaskInstanceEvent
 from recorder import audit
 from tests.recorder.tables import Connection, Recording, add_task, set_state

@@ -13,7 +13,7 @@ from dags.shapes import dags
 from lab.embedded.lab import EmbeddedLab
 from lab.embedded.postgres import SUPERUSER, Postgres
 from lab.ending import take_down
-from lab.environments import prepare
+from lab.environments.preparation import prepare
 from lab.life import start
 from lab.spec import LabSpec
 from tests.labs import eventually

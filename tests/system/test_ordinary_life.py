@@ -12,7 +12,8 @@ import pytest
 
 from lab.base import Lab
 from lab.ending import take_down
-from lab.environments import pinned, prepare
+from lab.environments.pins import pinned
+from lab.environments.preparation import prepare
 from lab.life import start
 from lab.spec import LabSpec
 from oracle.events import DagRunEvent, Event, TaskInstanceEvent

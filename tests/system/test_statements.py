@@ -15,7 +15,7 @@ from packaging.version import Version
 
 from chaos.holds.rule import STATEMENTS
 from lab.embedded.postgres import Postgres
-from lab.environments import pinned
+from lab.environments.pins import pinned
 from tests.system.asked import Asked, fitting, golden, statements_of
 
 pytest_plugins = ["tests.lab.miniature_fixtures"]

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from lab.base import Airflow
-from lab.environments.drivers import database_urls
+from lab.environments.settings import database_urls
 
 WITH_PSYCOPG_3 = Path(sys.executable)
 WITHOUT = Path(sys.base_prefix) / "bin" / "python3"

@@ -13,9 +13,10 @@ from packaging.version import Version
 
 from common.errors import UserError
 from lab.environments import __main__ as commands
-from lab.environments import newest, pin, pinned, pins, prepare, store
-from lab.environments.pinning import command
-from lab.environments.resolve import requirements, written
+from lab.environments import pins, store
+from lab.environments.pins import newest, pinned
+from lab.environments.preparation import command, pin, prepare
+from lab.environments.releases import requirements, written
 from lab.environments.uvtool import InstallError, uv_reason
 from tests.unit.environments_fakes import write_wheel
 
@@ -186,7 +187,7 @@ def test_what_does_not_start_is_refused_with_how_to_hold_a_package(
     assert "Airflow does not start: ModuleNotFoundError" in caught.value.message
     assert "pin 3.0.1 --constraint NAME==VERSION" in caught.value.hint
     assert store.folders() == []
-    assert "The index tells no upload times: 3.0.1 gets today's packages." in caplog.text
+    assert "The index has no upload times: 3.0.1 gets today's packages." in caplog.text
 
 
 @pytest.mark.usefixtures("index")

@@ -8,9 +8,11 @@ import pytest
 
 from common.errors import UserError
 from lab.base import Airflow
-from lab.environments import clean_environ, interpreter, prepare
+from lab.environments import interpreter
 from lab.environments.checkout import source_digest
-from lab.environments.interpreter import Started, StartError
+from lab.environments.interpreter import StartError
+from lab.environments.preparation import prepare
+from lab.environments.uvtool import clean_environ
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ def test_the_callers_own_airflow_and_packages_stay_outside(
 def test_it_starts_with_the_drivers_that_the_lab_will_use(
     released: Airflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert interpreter.start("3.0.6", released.python) == Started("3.0.6", ("psycopg2", "asyncpg"))
+    assert interpreter.start("3.0.6", released.python) == ("psycopg2", "asyncpg")
     assert released.drivers == ("psycopg2", "asyncpg")
 
     place = "airflow:none@127.0.0.1:9/airflow"

@@ -13,7 +13,7 @@ import pytest
 import uv
 
 from lab.environments.recipe import Recipe, python_of, site_packages
-from lab.environments.record import altered
+from lab.environments.seal import altered
 from lab.environments.uvtool import InstallError
 from tests.unit.environments_fakes import write_wheel
 

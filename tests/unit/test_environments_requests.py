@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from lab.environments import describe, newest, pinned, prepare, store
+from lab.environments import store
 from lab.environments.__main__ import main
+from lab.environments.pins import newest, pinned
+from lab.environments.preparation import prepare
+from lab.environments.request import describe
 from tests.unit.environments_fakes import write_checkout, write_installed, write_wheel
 
 
@@ -108,7 +111,7 @@ def test_a_wheel_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 def test_a_wheel_without_a_version_that_is_one_is_refused(tmp_path: Path) -> None:
     error = refused(write_wheel(tmp_path, "apache-airflow-core", "three"))
-    assert "states 'three', which is no version" in error.message
+    assert "states 'three', which is not a valid version" in error.message
 
 
 def test_a_folder_of_wheels_has_the_version_of_its_core(tmp_path: Path) -> None:
@@ -151,7 +154,7 @@ def test_a_checkout_of_airflow_2_is_said_to_be_unsupported(tmp_path: Path) -> No
 
 def test_a_checkout_without_a_pyproject_is_refused(tmp_path: Path) -> None:
     (write_checkout(tmp_path, "3.0.6") / "task-sdk/pyproject.toml").unlink()
-    with pytest.raises(UserError, match=r"task-sdk/pyproject.toml does not tell what it needs"):
+    with pytest.raises(UserError, match=r"task-sdk/pyproject.toml does not say what it needs"):
         prepare(str(tmp_path))
 
 
@@ -207,12 +210,14 @@ def test_a_file_that_is_no_python_is_refused(tmp_path: Path) -> None:
     assert "is not a Python that runs" in refused(impostor).message
 
 
-def test_the_command_line_says_one_line_and_a_hint_and_exits_2(
+def test_the_command_line_says_one_line_with_a_hint_and_exits_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["prepare", "2.10.5"]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["error", "hint"]
+    assert len(lines) == 1
+    assert lines[0].startswith("error: not supported: Airflow 2.10.5 is older than 3.0")
+    assert "Give 3.0.0 or later" in lines[0]
 
 
 def test_the_command_line_lists_what_is_pinned_and_what_is_cached(

@@ -12,6 +12,7 @@ import pytest
 from filelock import FileLock
 
 from common.errors import UserError
+from common.files import write_whole
 from lab.environments import store
 
 BUILDER = """
@@ -152,9 +153,9 @@ def test_what_nobody_used_for_long_goes_and_what_was_used_stays() -> None:
 
 
 def test_a_file_is_written_whole_or_not_at_all(cache: Path) -> None:
-    store.write_whole(cache / "3.9.9.txt", "a==1\n")
+    write_whole(cache / "3.9.9.txt", "a==1\n")
     assert (cache / "3.9.9.txt").read_text() == "a==1\n"
     with pytest.raises(UnicodeEncodeError):
-        store.write_whole(cache / "3.9.9.txt", "a==2 \udcff\n")
+        write_whole(cache / "3.9.9.txt", "a==2 \udcff\n")
     assert [path.name for path in cache.iterdir()] == ["3.9.9.txt"]
     assert (cache / "3.9.9.txt").read_text() == "a==1\n"

@@ -144,7 +144,7 @@ def test_an_index_without_airflow_3_is_one_clear_line(index: Callable[[str], obj
         found(index, "2.11.0")
     with served({}) as url:
         index(url)
-        with pytest.raises(UserError, match="does not tell Airflow's releases"):
+        with pytest.raises(UserError, match="does not name Airflow's releases"):
             newest_patches()
 
 
@@ -152,7 +152,7 @@ def test_without_a_network_the_error_is_one_clear_line(index: Callable[[str], ob
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         index(f"http://127.0.0.1:{taken.getsockname()[1]}")
-        with pytest.raises(UserError, match="The package index does not tell") as caught:
+        with pytest.raises(UserError, match="The package index does not name") as caught:
             newest_patches()
     assert "\n" not in caught.value.message
     assert "Check the network" in caught.value.hint
@@ -242,7 +242,7 @@ def test_the_command_without_an_index_prints_no_matrix_and_fails(
     with served({}) as url:
         ended = nightly(index(url))
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "error: The package index does not tell" in ended.stderr
+    assert "error: The package index does not name" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.environments import pinned
+from lab.environments.pins import pinned
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 

@@ -4,8 +4,8 @@ import pytest
 
 from common.errors import UserError
 from common.paths import PROJECT
-from lab.environments.settings import FIXED, Endpoints, _where_it_is, airflow_settings
-from lab.overrides import ignored, variables
+from lab.embedded.components import Endpoints, _where_it_is, airflow_settings
+from lab.environments.settings import FIXED, ignored, variables
 from load.profiles import FAST_PODS, PROFILES
 
 AT = Endpoints(1, 2, 3, 4, "http://127.0.0.1:5", "secret", "secret")
@@ -21,7 +21,7 @@ def test_a_setting_becomes_the_variable_that_airflow_reads() -> None:
 
 @pytest.mark.parametrize("setting", ["parallelism=7", "core.parallelism", "=7", "core.=7", ""])
 def test_what_is_no_setting_is_refused_with_how_to_write_one(setting: str) -> None:
-    with pytest.raises(UserError, match=r"is no setting\. Write section\.option=value"):
+    with pytest.raises(UserError, match=r"is not a valid setting\. Write section\.option=value"):
         variables([setting])
 
 

@@ -22,7 +22,7 @@ from packaging.version import InvalidVersion, Version
 
 from common.errors import UserError
 from common.paths import PROJECT
-from lab.environments import newest
+from lab.environments.pins import newest
 
 LAYERS = PROJECT / "charts-values"
 DEFAULT_LAYERS = ("base", "schedulers", "database", "dags", "ledger", "identity", "liveness")

@@ -13,7 +13,7 @@ import pytest
 
 from common.errors import UserError
 from common.paths import PROJECT
-from lab.environments import pinned
+from lab.environments.pins import pinned
 from reports import sessions
 from reports.sessions import RUNS_VARIABLE, Plan, airflows, ask, command
 from tests.reports.matrix.told import keep, record

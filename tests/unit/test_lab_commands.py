@@ -1,15 +1,18 @@
-"""Which labs `python -m lab down` and `logs` mean."""
+"""Which labs `python -m lab down` and `logs` mean, and what `status` shows of a daemon's end."""
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from common.errors import UserError
 from common.paths import PROJECT
-from lab.__main__ import Found, named, to_read, to_take_down
-from lab.base import Airflow
+from lab.__main__ import Found, ended, named, secrets, to_read, to_take_down
+from lab.base import Airflow, ProcessEnd
 from lab.spec import LabSpec, read_checkout, read_owner, write_request
+from lab.supervised import SupervisedLab
 
 HERE = str(PROJECT)
 OLD = Found(Path("labs/3.0.6-aa11"), "", 0)
@@ -70,3 +73,23 @@ def test_a_lab_of_before_belongs_to_whoever_asks(tmp_path: Path) -> None:
 
     assert read_checkout(tmp_path) == ""
     assert Found(tmp_path, "", 0).own
+
+
+def test_the_last_line_of_a_daemon_that_ended_shows_no_secret() -> None:
+    lab = SimpleNamespace(
+        dsn=lambda: "host=127.0.0.1 dbname=airflow password=Zq7nopasswordform",
+        endpoints={"secret": "0f3c5a99e1"},
+    )
+    words = "E: no route for Zq7nopasswordform with 0f3c5a99e1 at postgresql://u:hunter2@db/x"
+    end = ProcessEnd("scheduler-1", 1, 0.0, words, 5.0)
+
+    line = ended(end, secrets(cast("SupervisedLab", lab)))
+
+    assert "scheduler-1 ENDED by itself with 1 at " in line
+    assert line.endswith(
+        "and was started again (E: no route for *** with *** at postgresql://***@db/x)"
+    )
+
+
+def test_a_daemon_that_stays_away_is_said_to() -> None:
+    assert ended(ProcessEnd("triggerer-1", -9, 0.0), []).endswith("and is not back")
