@@ -133,8 +133,8 @@ def _judged(judgement: Judgement) -> str:
         if kind.name not in judgement.not_judged:
             named = f"{kind.name} {judgement.judged[kind.name]}"
             groups.setdefault(kind.units(), []).append(named)
-    told = (f"{units}: {', '.join(names)}" for units, names in groups.items())
-    return "; ".join(told) or "nothing"
+    parts = (f"{units}: {', '.join(names)}" for units, names in groups.items())
+    return "; ".join(parts) or "nothing"
 
 
 def _json(value: object) -> str:

@@ -8,14 +8,14 @@ transaction (`TaskInstance.prepare_db_for_next_try`):
     update  id a  UP_FOR_RETRY -> FAILED, archived        one change of one task instance:
     insert  id b  UP_FOR_RETRY, try 2                     a RUNNING, try 1 -> b UP_FOR_RETRY, try 2
 
-Whoever follows a task instance wants that one change. It is told when the transaction is over, and
-a history has no mark for that: so the rows of a transaction wait for the next event of another.
-What it did to runs in between is told after them.
+Whoever follows a task instance wants that one change. It is reported when the transaction is over,
+and a history has no mark for that: so the rows of a transaction wait for the next event of another.
+What it did to runs in between is reported after them.
 
-An archived row is history: that its state moved is told as an event of its own (`ArchivedEvent`),
-what else is written to it (who ran it, when it ended) is nobody's concern. A task's mapped
-instances are born as one row that is renamed (`expand_mapped_task`): it ends under the old name and
-goes on under the new one. A history of older Airflows goes through untouched.
+An archived row is history: that its state moved is an event of its own (`ArchivedEvent`), what else
+is written to it (who ran it, when it ended) is nobody's concern. A task's mapped instances are born
+as one row that is renamed (`expand_mapped_task`): it ends under the old name and goes on under the
+new one. A history of older Airflows goes through untouched.
 """
 
 from collections.abc import Iterable, Iterator
@@ -42,7 +42,7 @@ class Attempts:
 
     `ambiguous` are the names that several task instances bear at once: the passes of nested loops
     (`DynamicRegion`, since 3.4) differ in a region that neither a pod nor a worker tells, so their
-    events say nothing and are left out; what was begun under such a name is told as gone.
+    events say nothing and are left out; what was begun under such a name is reported as gone.
     """
 
     def __init__(self, header: Header) -> None:
@@ -55,7 +55,7 @@ class Attempts:
         self._current: dict[TaskInstanceKey, tuple[str, str]] = {}
 
     def feed(self, event: Event) -> Iterable[Event]:
-        """Take the next event; give those that can be told now, in order."""
+        """Take the next event; give those that are ready now, in order."""
         if not self._rotates:
             return (event,)
         waiting = self._waiting
@@ -65,12 +65,12 @@ class Attempts:
         if isinstance(event, DagRunEvent) and waiting and waiting[-1].xid == event.xid:
             self._runs.append(event)
             return ()
-        told: list[Event] = [*self._transaction()]
+        ready: list[Event] = [*self._transaction()]
         if isinstance(event, TaskInstanceEvent):
             self._waiting.append(event)
         elif not self._is_ambiguous(event):
-            told.append(event)
-        return told
+            ready.append(event)
+        return ready
 
     def finish(self) -> Iterable[Event]:
         """Give what still waits at the end of a history that has none."""
@@ -100,8 +100,8 @@ class Attempts:
             if newly := [each for each in named if each.ti in self._newly_ambiguous]:
                 self._newly_ambiguous.clear()
                 yield structs.replace(newly[0], op="delete", old=newly[0].new, new=None)
-            told: list[Event] = [*_net(named), *_moved(history)]
-            yield from (each for each in told if not self._is_ambiguous(each))
+            changes: list[Event] = [*_net(named), *_moved(history)]
+            yield from (each for each in changes if not self._is_ambiguous(each))
         yield from runs
 
     def _named(self, event: TaskInstanceEvent) -> Iterator[TaskInstanceEvent]:

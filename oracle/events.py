@@ -23,8 +23,8 @@ LAB_HEALTHY_AFTER = "lab-healthy-after"
 """The assumption without which nobody can be blamed for a task that was left lying."""
 
 WAITS_KNOWN = "waits-known"
-"""The assumption, told only where it is not met, that the recorder could ask the database why what
-has not ended waits (`WaitingEvent`); without that nothing can be called lost."""
+"""The assumption, stated only where it is not met, that the recorder could ask the database why
+what has not ended waits (`WaitingEvent`); without that nothing can be called lost."""
 
 
 RowModel = Literal["row-per-task", "row-per-attempt"]
@@ -79,7 +79,7 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
 class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="header", omit_defaults=True):
     """The first line: which run this is, and when its clock began (unix seconds).
 
-    `attempts` is what a row was; histories from before it was told are of a row a task.
+    `attempts` is what a row was; histories without it are of a row a task.
     `not_covered` says in words what of the lab no recorder sees: pods in other namespaces, what
     another executor runs.
     """
@@ -95,13 +95,13 @@ class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="header", omit_d
     not_covered: list[str] = []
 
 
-class _Record(msgspec.Struct, frozen=True, tag_field="kind", gc=False):
+class _Timed(msgspec.Struct, frozen=True, tag_field="kind", gc=False):
     """What all events have in common: when it happened, in seconds since the header's epoch."""
 
     t: float
 
 
-class TaskInstanceEvent(_Record, frozen=True, tag="ti", gc=False):
+class TaskInstanceEvent(_Timed, frozen=True, tag="ti", gc=False):
     """A committed change of a row of `task_instance`, by the process that made it."""
 
     op: Literal["insert", "update", "delete"]
@@ -112,7 +112,7 @@ class TaskInstanceEvent(_Record, frozen=True, tag="ti", gc=False):
     xid: int = 0
 
 
-class ArchivedEvent(_Record, frozen=True, tag="archived", gc=False):
+class ArchivedEvent(_Timed, frozen=True, tag="archived", gc=False):
     """The state of an archived attempt moved; `oracle.attempts` makes it, no recorder does."""
 
     ti: TaskInstanceKey
@@ -121,7 +121,7 @@ class ArchivedEvent(_Record, frozen=True, tag="archived", gc=False):
     process: str
 
 
-class DagRunEvent(_Record, frozen=True, tag="run", gc=False):
+class DagRunEvent(_Timed, frozen=True, tag="run", gc=False):
     """A committed change of a DAG run; `old` and `new` are its states, None where it is not."""
 
     op: Literal["insert", "update", "delete"]
@@ -137,8 +137,8 @@ POD_ENDED = frozenset({"Succeeded", "Failed"})
 """The phases of a pod all of whose containers have ended."""
 
 
-class PodEvent(_Record, frozen=True, tag="pod", gc=False):
-    """What a watch of the pods told; `owner` is the label `airflow-worker`.
+class PodEvent(_Timed, frozen=True, tag="pod", gc=False):
+    """What a watch of the pods reported; `owner` is the label `airflow-worker`.
 
     `deleting` is true once the pod has a deletionTimestamp: a pending pod will then never run.
     `exit_code` is that of the worker's container, which may have ended in a pod that still runs
@@ -162,7 +162,7 @@ class PodEvent(_Record, frozen=True, tag="pod", gc=False):
         return self.exit_code is not None or self.op == "deleted" or self.phase in POD_ENDED
 
 
-class WorkerEvent(_Record, frozen=True, tag="worker", gc=False):
+class WorkerEvent(_Timed, frozen=True, tag="worker", gc=False):
     """How the worker in a pod ended, and the API's refusal if it was not allowed to start."""
 
     pod: str
@@ -173,7 +173,7 @@ class WorkerEvent(_Record, frozen=True, tag="worker", gc=False):
     refused: Refusal | None = None
 
 
-class LedgerEvent(_Record, frozen=True, tag="ledger", gc=False):
+class LedgerEvent(_Timed, frozen=True, tag="ledger", gc=False):
     """What the user's code wrote itself: that it began, that it completed, or that it failed."""
 
     op: Literal["start", "end", "fail"]
@@ -188,7 +188,7 @@ class LedgerEvent(_Record, frozen=True, tag="ledger", gc=False):
         return f"pod {self.pod} (try {self.try_number})"
 
 
-class FaultEvent(_Record, frozen=True, tag="fault", gc=False):
+class FaultEvent(_Timed, frozen=True, tag="fault", gc=False):
     """A disturbance began or ended; `process` is None if it struck no single process."""
 
     op: Literal["begin", "end"]
@@ -197,7 +197,7 @@ class FaultEvent(_Record, frozen=True, tag="fault", gc=False):
     detail: str = ""
 
 
-class HoldEvent(_Record, frozen=True, tag="hold", gc=False):
+class HoldEvent(_Timed, frozen=True, tag="hold", gc=False):
     """A point was closed for a process, the process was held there, or it was released."""
 
     op: Literal["hold", "held", "release"]
@@ -211,13 +211,13 @@ ENDS = frozenset({"end", "release"})
 """What an event of a fault or a hold says where a disturbance begins, and where it ends."""
 
 
-class NoteEvent(_Record, frozen=True, tag="note", gc=False):
+class NoteEvent(_Timed, frozen=True, tag="note", gc=False):
     """A remark for a person who reads the history; no invariant looks at it."""
 
     text: str
 
 
-class AssumptionEvent(_Record, frozen=True, tag="assumption", gc=False):
+class AssumptionEvent(_Timed, frozen=True, tag="assumption", gc=False):
     """Whether a thing that a verdict rests on did happen: what was seen, and what was wanted."""
 
     name: str
@@ -231,7 +231,7 @@ class AssumptionEvent(_Record, frozen=True, tag="assumption", gc=False):
             structs.force_setattr(self, "name", old_names.ASSUMPTIONS[self.name])
 
 
-class WaitingEvent(_Record, frozen=True, tag="waiting", gc=False):
+class WaitingEvent(_Timed, frozen=True, tag="waiting", gc=False):
     """Why something that had not ended at the end may rightly wait, as the database showed it.
 
     It is about a run, or about its task `task_id` (every mapped instance of it) where that is in
@@ -245,11 +245,11 @@ class WaitingEvent(_Record, frozen=True, tag="waiting", gc=False):
     state: str | None = None
 
 
-class ProcessEvent(_Record, frozen=True, tag="process", gc=False):
+class ProcessEvent(_Timed, frozen=True, tag="process", gc=False):
     """A daemon of Airflow's was there when the recording began, ended by itself, or came back.
 
     `exit_code` is negative for a signal, or 128 and the signal, as the one who saw it has it;
-    `detail` is the last that it said. Ends that a fault asked for are told by that fault alone.
+    `detail` is the last that it said. An end that a fault asked for is in that fault alone.
     """
 
     op: Literal["watched", "ended", "started"]
@@ -258,7 +258,7 @@ class ProcessEvent(_Record, frozen=True, tag="process", gc=False):
     detail: str = ""
 
 
-class End(_Record, frozen=True, tag="end", gc=False):
+class End(_Timed, frozen=True, tag="end", gc=False):
     """The last line; `events` counts the lines between it and the header."""
 
     events: int

@@ -88,9 +88,10 @@ def _old_event(line: bytes) -> Event | None:
     """Read an event in the words of before; only where it is none in the present ones."""
     try:
         fields = msgspec.json.decode(line, type=dict[str, object])
-        return msgspec.convert(old_names.present_event(fields), Event)  # type: ignore[arg-type]
+        event: Event = msgspec.convert(old_names.present_event(fields), Event)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+    return event
 
 
 def _refuse(path: Path, number: int, line: bytes, error: Exception) -> NoReturn:

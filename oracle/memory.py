@@ -19,8 +19,6 @@ STORIES = 200
 SEQUEL = 40
 """Events kept after the first violation: what came of it belongs to the story."""
 
-_DISTURBANCES = (FaultEvent, HoldEvent, ProcessEvent)
-
 
 @dataclass
 class Story:
@@ -55,11 +53,10 @@ class Memory:
 
     def keep(self, event: Event) -> None:
         """Remember an event under the task instance that it is about."""
-        if isinstance(event, _DISTURBANCES):
-            self._disturbances.append(event)
-            return
         ti: TaskInstanceKey | None = getattr(event, "ti", None)
         if ti is None:
+            if isinstance(event, FaultEvent | HoldEvent | ProcessEvent):
+                self._disturbances.append(event)
             return
         if self.stories and (story := self.stories.get(ti)):
             story.add(event)

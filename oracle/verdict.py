@@ -27,7 +27,7 @@ from oracle.events import (
     TaskInstanceKey,
 )
 from oracle.invariants import INVARIANTS, Invariant, Violation
-from oracle.invariants.base import Found
+from oracle.invariants.base import Violations
 from oracle.invariants.no_lost_task import NoLostTask
 from oracle.memory import Memory, Story
 
@@ -93,7 +93,7 @@ class Judge:
     def __init__(self, header: Header, bound: float | None = None) -> None:
         self._header = header
         self._invariants = [_make(kind, header, bound) for kind in INVARIANTS]
-        self._watchers: dict[type, list[tuple[Invariant, Callable[[Any], Found]]]] = {}
+        self._watchers: dict[type, list[tuple[Invariant, Callable[[Any], Violations]]]] = {}
         for invariant in self._invariants:
             for kind, handle in invariant.handlers():
                 self._watchers.setdefault(kind, []).append((invariant, handle))
@@ -112,8 +112,8 @@ class Judge:
 
         Where a row is an attempt, that is what the transaction before it shows (`Attempts`).
         """
-        told = self._attempts.feed(event)
-        return [violation for each in told for violation in self._take(each)]
+        ready = self._attempts.feed(event)
+        return [violation for each in ready for violation in self._take(each)]
 
     def _take(self, event: Event) -> list[Violation]:
         self._counts.feed(event)
@@ -197,7 +197,7 @@ class Judge:
             return "the history has violations, and may have been cut short at the first"
         after = self._assumptions.get(LAB_HEALTHY_AFTER)
         if after is not None and not after.met:
-            return f"the lab itself was ailing: {after.value}"
+            return f"the lab itself had problems: {after.value}"
         return None
 
     def _note(self, violation: Violation) -> Violation:

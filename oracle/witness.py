@@ -56,12 +56,12 @@ def weight(story: Story) -> tuple[int, int]:
 
 
 def _story(story: Story) -> Iterable[str]:
-    told = piece_of(story)
-    lasting = _faults_on(story, told[0].t)
+    piece = piece_of(story)
+    lasting = _faults_on(story, piece[0].t)
     for fault in lasting:
         yield f"  while {fault_text(fault)}"
     violations = sorted(story.violations, key=lambda v: v.t)
-    yield from _timeline(told, {violation.t for violation in violations}, LINES - len(lasting))
+    yield from _timeline(piece, {violation.t for violation in violations}, LINES - len(lasting))
     yield f"{violations[0].invariant}: {violations[0].message}."
     others = dict.fromkeys(v.invariant for v in violations)
     del others[violations[0].invariant]
@@ -130,8 +130,8 @@ def _timeline(events: Sequence[Event], broke_at: set[float], most: int) -> Itera
     narrator = Narrator()
     lines: list[tuple[int, float, str, str]] = []
     for event in events:
-        if told := narrator.text(event):
-            lines.append((-1 if event.t in broke_at else rank(event), event.t, *told))
+        if words := narrator.text(event):
+            lines.append((-1 if event.t in broke_at else rank(event), event.t, *words))
     left_out = len(lines) - most
     if left_out > 0:
         spared = sorted(range(len(lines)), key=lambda i: (lines[i][0], i))[:most]
@@ -151,5 +151,5 @@ def rank(event: Event) -> int:
         return 0 if event.op == "added" else 3
     if isinstance(event, WorkerEvent):
         return 0 if event.refused else 2
-    told_soon = HoldEvent | FaultEvent | ProcessEvent | LedgerEvent
-    return 1 if isinstance(event, told_soon) else 2
+    soon = HoldEvent | FaultEvent | ProcessEvent | LedgerEvent
+    return 1 if isinstance(event, soon) else 2

@@ -1,0 +1,13 @@
+"""Writes a lab's history while it happens, for the oracle to judge.
+
+    audit (triggers in the database) --> database --.
+    watch of the worker pods ----------> pods ------+--> stream --> history.ndjson, listeners
+    logs of workers that ended --------> workers ---'
+    faults, holds, notes (harness) ---> Recorder.note
+
+`recorder.Recorder` starts and ends them all, one thread each. `audit` installs the triggers of
+`audit.sql` and takes them out again, `tables` knows the two models that Airflow's tables have, and
+`connection` makes the connections. `stream` puts everything into order of time, on the database's
+clock; `waiting` asks the database at the end why what has not ended waits. What may have been
+missed is a gap, and a history with gaps supports no verdict.
+"""

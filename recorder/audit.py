@@ -91,6 +91,10 @@ _PROVED_BY = {
         DELETE FROM oracle.proof;
     """,
 }
+_WRITTEN = """
+    SELECT kind, body ->> 'reason', body ->> 'op', body #>> '{old,state}', body #>> '{new,state}'
+    FROM oracle.audit ORDER BY seq
+"""
 _KINDS = {"dag_run": "run", "task_instance": "ti"}
 _STATES = [("insert", None, "queued"), ("update", "queued", "running"), ("delete", "running", None)]
 
@@ -222,25 +226,12 @@ def _prove(connection: Connection) -> None:
         with connection.transaction(force_rollback=True):
             connection.execute(_PROOF.format(table=table, function=function).encode())
             connection.execute(_PROVED_BY[table].encode())
-            written = connection.execute(
-                "SELECT kind, body FROM oracle.audit ORDER BY seq"
-            ).fetchall()
-            _see_written(table, written)
-
-
-def _see_written(table: str, written: list[tuple[object, ...]]) -> None:
-    states = [
-        (body["op"], (body["old"] or {}).get("state"), (body["new"] or {}).get("state"))
-        for kind, body in written
-        if kind == _KINDS[table] and isinstance(body, dict)
-    ]
-    if states == _STATES:
-        return
-    gaps = [
-        body.get("reason") for kind, body in written if kind == "gap" and isinstance(body, dict)
-    ]
-    reason = gaps[0] if gaps else f"{len(states)} of {len(_STATES)} changes were written"
-    raise AuditError(f"the audit of {table} does not work here: {reason}")
+            written = connection.execute(_WRITTEN).fetchall()
+        states = [tuple(of) for kind, _, *of in written if kind == _KINDS[table]]
+        if states != _STATES:
+            found = f"{len(states)} of {len(_STATES)} changes were written"
+            reason = next((gap for kind, gap, *_ in written if kind == "gap"), found)
+            raise AuditError(f"the audit of {table} does not work here: {reason}")
 
 
 def _drop(connection: Connection) -> None:

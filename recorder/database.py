@@ -1,4 +1,4 @@
-"""Follows the audit in the metadata database: no committed change is missed, none is told twice.
+"""Follows the audit in the metadata database: no committed change is missed, or reported twice.
 
 Rows become visible when their transaction commits, not in the order of any counter, so a reader
 that asks for "all above the last number" loses rows. This one asks by snapshots: what is visible
@@ -8,17 +8,24 @@ writers, and a lost connection loses nothing: the next poll takes up where the l
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import psycopg
 import tenacity
 
 from common.waiting import Every
-from oracle.events import Event, RowModel
+from oracle.events import (
+    DagRunEvent,
+    Event,
+    LedgerEvent,
+    Row,
+    RowModel,
+    TaskInstanceEvent,
+    TaskInstanceKey,
+)
 from recorder import audit, tables
 from recorder.connection import LOST, Connection, connect, while_lost
-from recorder.row import EVENTS, gap_of
 from recorder.stream import DatabaseClock, Stream
 
 PERIOD = 0.1
@@ -52,6 +59,65 @@ _BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
 _TRIM = "DELETE FROM oracle.audit WHERE xid < pg_snapshot_xmin(%(seen)s::pg_snapshot)"
 
 Names = Callable[[str], str]
+
+
+# What the audit's rows hold: as the triggers, and the user's code, write them.
+
+
+class _Named(msgspec.Struct, kw_only=True):
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+    region: str = ""
+
+    @property
+    def ti(self) -> TaskInstanceKey:
+        return TaskInstanceKey(self.dag_id, self.run_id, self.task_id, self.map_index, self.region)
+
+
+class _TaskInstanceBody(_Named, kw_only=True):
+    op: Literal["insert", "update", "delete"]
+    old: Row | None
+    new: Row | None
+
+    def event(self, t: float, process: str, xid: int) -> Event:
+        return TaskInstanceEvent(t, self.op, self.ti, self.old, self.new, process, xid)
+
+
+class _LedgerBody(_Named, kw_only=True):
+    op: Literal["start", "end", "fail"]
+    try_number: int
+    pod: str = ""
+    pid: int = 0
+
+    def event(self, t: float, _process: str, _xid: int) -> Event:
+        return LedgerEvent(t, self.op, self.ti, self.try_number, self.pod, self.pid)
+
+
+class _RunBody(msgspec.Struct):
+    op: Literal["insert", "update", "delete"]
+    dag_id: str
+    run_id: str
+    old: dict[str, str | None] | None
+    new: dict[str, str | None] | None
+
+    def event(self, t: float, process: str, xid: int) -> Event:
+        old, new = ((state or {}).get("state") for state in (self.old, self.new))
+        return DagRunEvent(t, self.op, self.dag_id, self.run_id, old, new, process, xid)
+
+
+class _GapBody(msgspec.Struct):
+    table: str
+    reason: str
+
+
+_BODIES: dict[str, Callable[[str], _TaskInstanceBody | _LedgerBody | _RunBody | _GapBody]] = {
+    "ti": msgspec.json.Decoder(_TaskInstanceBody).decode,
+    "run": msgspec.json.Decoder(_RunBody).decode,
+    "ledger": msgspec.json.Decoder(_LedgerBody).decode,
+    "gap": msgspec.json.Decoder(_GapBody).decode,
+}
 
 
 class DatabaseReader:
@@ -175,12 +241,12 @@ class DatabaseReader:
     def _event(self, row: tuple[Any, ...]) -> Event | None:
         _, seq, xid, unix, process, kind, body = row
         try:
-            if kind == "gap":
-                gap = gap_of(body)
-                self._gap(f"the tables changed under the recorder, {gap.table}: {gap.reason}")
+            decoded = _BODIES[kind](body)
+            if isinstance(decoded, _GapBody):
+                gap = f"{decoded.table}: {decoded.reason}"
+                self._gap(f"the tables changed under the recorder, {gap}")
                 return None
-            t = self._clock.since_epoch(unix)
-            return EVENTS[kind](t, self._names(process), int(xid), body)
+            return decoded.event(self._clock.since_epoch(unix), self._names(process), int(xid))
         except (KeyError, msgspec.ValidationError) as error:
             self._stream.gap(f"row {seq} of the audit, kind {kind}, cannot be understood: {error}")
             return None

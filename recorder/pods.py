@@ -2,7 +2,7 @@
 
 A watch that breaks off is taken up where it was, and loses nothing. If the API has forgotten that
 place (410 Gone) the pods are listed and compared with what is known: none stays unnoticed that is
-there then, but one that came and went in between would be, so that is told as a gap.
+there then, but one that came and went in between would be, so that is reported as a gap.
 """
 
 import re
@@ -56,23 +56,23 @@ class _Waiting(msgspec.Struct):
     reason: str | None = None
 
 
-class _State(msgspec.Struct):
+class _ContainerState(msgspec.Struct):
     terminated: _Terminated | None = None
     waiting: _Waiting | None = None
 
 
-class _Container(msgspec.Struct):
+class _ContainerStatus(msgspec.Struct):
     name: str = ""
-    state: _State = msgspec.field(default_factory=_State)
+    state: _ContainerState = msgspec.field(default_factory=_ContainerState)
 
 
-class _Status(msgspec.Struct, rename="camel"):
+class _PodStatus(msgspec.Struct, rename="camel"):
     phase: str = "Pending"
     reason: str | None = None
-    container_statuses: list[_Container] | None = None
+    container_statuses: list[_ContainerStatus] | None = None
 
 
-class _Metadata(msgspec.Struct, rename="camel"):
+class _ObjectMeta(msgspec.Struct, rename="camel"):
     name: str = ""
     uid: str = ""
     resource_version: str = ""
@@ -84,15 +84,15 @@ class _Metadata(msgspec.Struct, rename="camel"):
 class _WorkerPod(msgspec.Struct):
     """One pod."""
 
-    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
-    status: _Status = msgspec.field(default_factory=_Status)
+    metadata: _ObjectMeta = msgspec.field(default_factory=_ObjectMeta)
+    status: _PodStatus = msgspec.field(default_factory=_PodStatus)
     spec: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
 class _WorkerPods(msgspec.Struct):
     """The answer to a list: pods, and in its metadata the version that a watch goes on from."""
 
-    metadata: _Metadata
+    metadata: _ObjectMeta
     items: list[_WorkerPod] = []
 
 
@@ -373,8 +373,8 @@ def _pod_event(t: float, op: Literal["added", "modified", "deleted"], pod: _Work
     key, try_number = _task_of(pod)
     containers = pod.status.container_statuses or []
     base = next((c for c in containers if c.name == "base"), containers[0] if containers else None)
-    state = base.state if base else _State()
-    told = state.terminated or state.waiting
+    state = base.state if base else _ContainerState()
+    why = state.terminated or state.waiting
     deleting = pod.metadata.deletion_timestamp is not None
     return PodEvent(
         t=t,
@@ -385,7 +385,7 @@ def _pod_event(t: float, op: Literal["added", "modified", "deleted"], pod: _Work
         try_number=try_number,
         phase=pod.status.phase,
         exit_code=state.terminated.exit_code if state.terminated else None,
-        reason="Terminating" if deleting else pod.status.reason or (told.reason if told else None),
+        reason="Terminating" if deleting else pod.status.reason or (why.reason if why else None),
         owner=(pod.metadata.labels or {}).get(_OWNER_LABEL),
         deleting=deleting,
     )

@@ -45,7 +45,7 @@ _LONG = 2000
 """Characters; what the harness notes may be longer than a line of a log."""
 
 _JOIN = 10.0
-"""Seconds that each source gets to come to its end; what it has not told by then is a gap."""
+"""Seconds that each source gets to come to its end; what it has not reported by then is a gap."""
 
 _TICK = 0.1
 _NOTED = FaultEvent | HoldEvent | NoteEvent | AssumptionEvent | ProcessEvent

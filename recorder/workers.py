@@ -118,10 +118,12 @@ class WorkerReader:
         except psycopg.Error:
             return refused
         if there:
-            told = f"Server returned error; the row was there when the log was read, state {state}"
-            return msgspec.structs.replace(refused, reason="invalid_state", message=told)
-        told = "Server returned error; no row had this id when the log was read"
-        return Refusal(404, "not_found", None, told)
+            message = (
+                f"Server returned error; the row was there when the log was read, state {state}"
+            )
+            return msgspec.structs.replace(refused, reason="invalid_state", message=message)
+        message = "Server returned error; no row had this id when the log was read"
+        return Refusal(404, "not_found", None, message)
 
 
 def _told_to_go(pod: PodEvent) -> bool:

@@ -2,17 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import msgspec
 
 from oracle.events import (
     BEGINS,
     ENDS,
-    ArchivedEvent,
-    AssumptionEvent,
     DagRunEvent,
-    End,
     Event,
     FaultEvent,
     Header,
@@ -22,7 +19,6 @@ from oracle.events import (
     ProcessEvent,
     TaskInstanceEvent,
     TaskInstanceKey,
-    WaitingEvent,
     WorkerEvent,
 )
 from oracle.states import Roles
@@ -53,33 +49,18 @@ class Violation:
     events: tuple[Event, ...] = ()
 
 
-Found = Iterable[Violation] | None
+Violations = Iterable[Violation] | None
 """What an event shows broken; most show nothing."""
-
-HANDLERS: dict[type, str] = {
-    TaskInstanceEvent: "on_row",
-    ArchivedEvent: "on_archived",
-    DagRunEvent: "on_run",
-    PodEvent: "on_pod",
-    WorkerEvent: "on_worker",
-    LedgerEvent: "on_code",
-    ProcessEvent: "on_process",
-    FaultEvent: "on_disturbance",
-    HoldEvent: "on_disturbance",
-    AssumptionEvent: "on_assumption",
-    WaitingEvent: "on_waiting",
-    End: "on_end",
-}
-"""By the kind of an event, the method of an invariant that takes it."""
 
 
 class Invariant:
     """A promise of Airflow, judged from a history alone, one event at a time.
 
-    It sees the kinds of events that it has a method for, live or from a file alike, so it must not
-    need the future to stay quiet: what is legal by any released Airflow never is a violation.
-    Without an event of its `evidence` there was nothing to judge, which is not the same as nothing
-    wrong.
+    It sees the kinds of events that it has a method for: `on_ti`, `on_pod` .., named after the
+    `kind` that a history gives them, takes the next such event, and may return what it shows
+    broken. It sees them live or from a file alike, so it must not need the future to stay quiet:
+    what is legal by any released Airflow never is a violation. Without an event of its `evidence`
+    there was nothing to judge, which is not the same as nothing wrong.
     """
 
     name: ClassVar[str]
@@ -90,39 +71,6 @@ class Invariant:
 
     def __init__(self, header: Header) -> None:
         self._roles = Roles(header.schedulers)
-
-    def on_row(self, event: TaskInstanceEvent) -> Found:
-        """Take a change of a row of `task_instance`; report what it shows broken."""
-
-    def on_archived(self, event: ArchivedEvent) -> Found:
-        """Take a change of an archived attempt."""
-
-    def on_run(self, event: DagRunEvent) -> Found:
-        """Take a change of a DAG run."""
-
-    def on_pod(self, event: PodEvent) -> Found:
-        """Take what became of a pod."""
-
-    def on_worker(self, event: WorkerEvent) -> Found:
-        """Take how a worker ended."""
-
-    def on_code(self, event: LedgerEvent) -> Found:
-        """Take what the user's code wrote itself."""
-
-    def on_process(self, event: ProcessEvent) -> Found:
-        """Take that one of Airflow's daemons ended, or is there."""
-
-    def on_disturbance(self, event: FaultEvent | HoldEvent) -> Found:
-        """Take the beginning or the end of a fault, or of a hold."""
-
-    def on_assumption(self, event: AssumptionEvent) -> Found:
-        """Take what whoever made the history states."""
-
-    def on_waiting(self, event: WaitingEvent) -> Found:
-        """Take why something may rightly wait."""
-
-    def on_end(self, event: End) -> Found:
-        """Take the end of the history."""
 
     def finish(self) -> Iterable[Violation]:
         """Report what only the end of the history shows broken."""
@@ -141,11 +89,11 @@ class Invariant:
         """Say what it judges, in a plural."""
         return UNITS[cls.evidence]
 
-    def handlers(self) -> Iterator[tuple[type, Callable[[Any], Found]]]:
+    def handlers(self) -> Iterator[tuple[type, Callable[[Any], Violations]]]:
         """Give the kinds of events that it sees, each with its method."""
-        for kind, name in HANDLERS.items():
-            if getattr(type(self), name) is not getattr(Invariant, name):
-                yield kind, getattr(self, name)
+        for kind in get_args(Event):
+            if method := getattr(self, f"on_{kind.__struct_config__.tag}", None):
+                yield kind, method
 
     def is_scheduler(self, process: str) -> bool:
         """Tell whether a process is a scheduler."""

@@ -51,9 +51,11 @@ class CompletedWorkStands(Invariant):
         self._killed: set[str] = set()
         self._disturbances = Disturbances()
 
-    def on_disturbance(self, event: FaultEvent | HoldEvent) -> None:
+    def on_fault(self, event: FaultEvent | HoldEvent) -> None:
         """Follow what disturbs."""
         self._disturbances.feed(event)
+
+    on_hold = on_fault
 
     def on_pod(self, event: PodEvent) -> None:
         """Remember whose worker was killed from outside."""
@@ -69,7 +71,7 @@ class CompletedWorkStands(Invariant):
         if event.exit_code in KILLED:
             self._killed.add(event.pod)
 
-    def on_code(self, event: LedgerEvent) -> Iterable[Violation]:
+    def on_ledger(self, event: LedgerEvent) -> Iterable[Violation]:
         """Remember what completed; report what did so again."""
         if event.op == "start":
             self._began[event.ti] = event.t
@@ -87,7 +89,7 @@ class CompletedWorkStands(Invariant):
         )
         return (self.violation(fact, event.ti, event.t, before.end, before.reset, event),)
 
-    def on_row(self, event: TaskInstanceEvent) -> Iterable[Violation]:
+    def on_ti(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         """Follow each completion until its row says success."""
         if not self._completed or event.ti not in self._completed:
             return ()

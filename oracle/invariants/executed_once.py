@@ -33,7 +33,7 @@ class ExecutedOnce(Invariant):
         self._open: dict[TaskInstanceKey, list[LedgerEvent]] = {}
         self._completed: dict[TaskInstanceKey, LedgerEvent] = {}
 
-    def on_code(self, event: LedgerEvent) -> Iterable[Violation]:
+    def on_ledger(self, event: LedgerEvent) -> Iterable[Violation]:
         """Follow the executions of each task instance."""
         return self._start(event) if event.op == "start" else self._stop(event)
 
@@ -68,7 +68,7 @@ class ExecutedOnce(Invariant):
         fact = f"it completed in {event.where} after it had completed in {before.where}"
         return (self.violation(fact, event.ti, event.t, before, event),)
 
-    def on_row(self, event: TaskInstanceEvent) -> None:
+    def on_ti(self, event: TaskInstanceEvent) -> None:
         """Follow what Airflow takes for ended, and what may be done again."""
         old, new = event.old, event.new
         if old is None:

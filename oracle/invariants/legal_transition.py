@@ -96,7 +96,7 @@ class LegalTransition(Invariant):
     )
     evidence = TaskInstanceEvent
 
-    def on_row(self, event: TaskInstanceEvent) -> Iterable[Violation]:
+    def on_ti(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         """Look one change up in the table of its process."""
         old, new = event.old, event.new
         if old is None or new is None:

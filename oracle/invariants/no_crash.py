@@ -42,11 +42,13 @@ class NoCrash(Invariant):
         if self._is_crash(event):
             yield self.violation(f"{event.process} {end_text(event)}", None, event.t, event)
 
-    def on_disturbance(self, event: FaultEvent | HoldEvent) -> None:
+    def on_fault(self, event: FaultEvent | HoldEvent) -> None:
         """Follow whom a disturbance strikes, and until when."""
         self._disturbances.feed(event)
         if event.op in ENDS:
             self._over[_whom(event)] = event.t
+
+    on_hold = on_fault
 
     def _is_crash(self, event: ProcessEvent) -> bool:
         known = event.op == "ended" and event.exit_code is not None

@@ -10,13 +10,12 @@ from oracle.events import (
     AssumptionEvent,
     FaultEvent,
     Header,
-    HoldEvent,
     PodEvent,
     ProcessEvent,
     TaskInstanceEvent,
     TaskInstanceKey,
 )
-from oracle.invariants.base import Found, Invariant, Violation
+from oracle.invariants.base import Invariant, Violation, Violations
 from oracle.states import QUEUED
 
 YOUNG_SECONDS = 10.0
@@ -66,18 +65,18 @@ class NoLiveOrphan(Invariant):
         """Follow which processes were watched, and which of them ended."""
         (self._watched if event.op == "watched" else self._ended).add(event.process)
 
-    def on_disturbance(self, event: FaultEvent | HoldEvent) -> None:
+    def on_fault(self, event: FaultEvent) -> None:
         """Take who is killed for ended."""
         if event.name == KILL and event.process:
             self._ended.add(event.process)
 
-    def on_pod(self, event: PodEvent) -> Found:
+    def on_pod(self, event: PodEvent) -> Violations:
         """Report what was reset young, where its scheduler makes a pod."""
         if event.op == "added" and event.owner is not None:
             return self._alive(event.owner, event, event.t - SETTLE_SECONDS)
         return None
 
-    def on_row(self, event: TaskInstanceEvent) -> Iterator[Violation]:
+    def on_ti(self, event: TaskInstanceEvent) -> Iterator[Violation]:
         """Remember what was reset young; report it where its scheduler queues something."""
         new, before = event.new, self._queued.get(event.ti)
         if new is not None and new.state == QUEUED:

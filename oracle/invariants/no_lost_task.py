@@ -62,7 +62,7 @@ class NoLostTask(Invariant):
         self._end: float | None = None
         self._abstention: str | None = None
 
-    def on_row(self, event: TaskInstanceEvent) -> None:
+    def on_ti(self, event: TaskInstanceEvent) -> None:
         """Follow what is begun and not ended; nothing can be said before the end."""
         self._unended.feed_task(event)
 
@@ -74,13 +74,15 @@ class NoLostTask(Invariant):
         """Follow who is at work."""
         self._life.feed_pod(event)
 
-    def on_code(self, event: LedgerEvent) -> None:
+    def on_ledger(self, event: LedgerEvent) -> None:
         """Follow who is at work."""
         self._life.feed_code(event)
 
-    def on_disturbance(self, event: FaultEvent | HoldEvent) -> None:
+    def on_fault(self, event: FaultEvent | HoldEvent) -> None:
         """Follow what disturbs."""
         self._disturbances.feed(event)
+
+    on_hold = on_fault
 
     def on_waiting(self, event: WaitingEvent) -> None:
         """Remember what may rightly wait."""

@@ -74,7 +74,7 @@ class QueuedInTime(Invariant):
         else:
             self._begun.pop(process, None)
 
-    def on_disturbance(self, event: FaultEvent | HoldEvent) -> None:
+    def on_fault(self, event: FaultEvent | HoldEvent) -> None:
         """Take nobody for free whom it strikes."""
         if event.op not in BEGINS:
             return
@@ -83,7 +83,9 @@ class QueuedInTime(Invariant):
         else:
             self._begun.clear()
 
-    def on_row(self, event: TaskInstanceEvent) -> None:
+    on_hold = on_fault
+
+    def on_ti(self, event: TaskInstanceEvent) -> None:
         """Follow which task instances wait."""
         if event.new is None or event.new.state != SCHEDULED:
             self._waiting.pop(event.ti, None)

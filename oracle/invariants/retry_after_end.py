@@ -43,7 +43,7 @@ class RetryAfterEnd(Invariant):
         self._begins = _makes_the_next if header.attempts == "row-per-attempt" else _raises
         self._success_lost: set[TaskInstanceKey] = set()
 
-    def on_row(self, event: TaskInstanceEvent) -> Iterable[Violation]:
+    def on_ti(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         """Look at how the try before had ended whenever a try begins."""
         old, new = event.old, event.new
         if old is None or new is None:

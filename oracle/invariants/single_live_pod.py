@@ -54,7 +54,7 @@ class SingleLivePod(Invariant):
         self._follow(event)
         return self._settled(event.t) if self._overlaps else ()
 
-    def on_row(self, event: TaskInstanceEvent) -> Iterable[Violation]:
+    def on_ti(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         """Follow what excuses a pod."""
         if self._excuses(event):
             self._excuse(event.ti, event.t)

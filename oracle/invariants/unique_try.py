@@ -45,7 +45,7 @@ class UniqueTry(Invariant):
         self._scheduled: set[int] = set()
         self._fact = _attempt_fact if header.attempts == "row-per-attempt" else _fact
 
-    def on_row(self, event: TaskInstanceEvent) -> Iterable[Violation]:
+    def on_ti(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         """Compare the try before and after a change; remembers only whom it saw scheduled."""
         if event.old is None or event.new is None:
             return ()

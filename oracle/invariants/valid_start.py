@@ -53,7 +53,7 @@ class ValidStart(Invariant):
             return bool(tries)
         return event.try_number in tries or TRIES_ARE_UP in tries
 
-    def on_row(self, event: TaskInstanceEvent) -> None:
+    def on_ti(self, event: TaskInstanceEvent) -> None:
         """Remember which tries were called off."""
         if event.old is None:
             return

@@ -1,6 +1,6 @@
-"""Writes the hand-made histories: tales a person can read, told as NDJSON.
+"""Makes the histories of the oracle's tests: tales a person can read, told as NDJSON.
 
-    python -m tests.oracle.telling      after a change of tests/oracle/tales/*.tale
+Every `tests/oracle/tales/PROMISE.tale` becomes `HISTORIES / PROMISE / NAME.ndjson`.
 
 A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remembered:
 
@@ -29,14 +29,15 @@ stands before the state that the next attempt is made with, in the same transact
     3.0  scheduler-1  start -> history success        the last archived row moves
 """
 
+import atexit
 import json
 import re
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-TALES = HERE / "tales"
-HISTORIES = HERE / "histories"
+TALES = Path(__file__).parent / "tales"
 SUCCESSES = {"Succeeded": 0, "Failed": 1}
 
 Line = dict[str, Any]
@@ -218,16 +219,15 @@ def tellings(tale: str) -> dict[str, str]:
     return told
 
 
-def histories() -> dict[Path, str]:
-    """Return what every file under `histories` is to hold."""
-    return {
-        HISTORIES / tales.stem / f"{name}.ndjson": text
-        for tales in sorted(TALES.glob("*.tale"))
-        for name, text in tellings(tales.read_text()).items()
-    }
+def _written() -> Path:
+    """Write all histories into a folder that goes with the process."""
+    folder = Path(tempfile.mkdtemp(prefix="ha-chaos-histories-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for tales in TALES.glob("*.tale"):
+        (folder / tales.stem).mkdir()
+        for name, text in tellings(tales.read_text()).items():
+            (folder / tales.stem / f"{name}.ndjson").write_text(text)
+    return folder
 
 
-if __name__ == "__main__":
-    for path, text in histories().items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+HISTORIES = _written()

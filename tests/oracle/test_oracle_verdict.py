@@ -114,12 +114,12 @@ class Broken(Invariant):
     promise = "It works"
     evidence = TaskInstanceEvent
 
-    def on_row(self, event: TaskInstanceEvent) -> Iterable[Violation]:
+    def on_ti(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         raise LookupError(f"no idea at {event.t}")
 
 
 class BrokenAtTheEnd(Broken):
-    def on_row(self, event: TaskInstanceEvent) -> Iterable[Violation]:  # noqa: ARG002
+    def on_ti(self, event: TaskInstanceEvent) -> Iterable[Violation]:  # noqa: ARG002
         return ()
 
     def finish(self) -> Iterable[Violation]:

@@ -12,9 +12,8 @@ import pytest
 
 from reports.records import Ended, SessionRecord
 from reports.store import RunFolder, read_run
-from tests.system.projects import PROJECT, make_project, run_project
-
-HISTORIES = PROJECT / "tests" / "oracle" / "histories" / "unique-try"
+from tests.oracle.telling import HISTORIES
+from tests.system.projects import make_project, run_project
 
 CONFTEST = '''
 import os
@@ -179,7 +178,7 @@ def session_of(
 ) -> tuple[subprocess.CompletedProcess[str], RunFolder]:
     """Run the suite in a copy of the project; return what it said, and what it left."""
     project = make_project(folder, SUITE, CONFTEST)
-    environment = {**os.environ, "HISTORIES": str(HISTORIES), **env}
+    environment = {**os.environ, "HISTORIES": str(HISTORIES / "unique-try"), **env}
     done = run_project(project, "--airflow", "3.3.2", *arguments, environment=environment)
     run = next((project / "reports" / "runs").glob("*-3.3.2"))
     assert (run.parent / "latest").resolve() == run, "`latest` is the newest session"

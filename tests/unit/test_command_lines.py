@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.oracle.telling import HISTORIES
+
 PROJECT = Path(__file__).resolve().parent.parent.parent
-VALID = "tests/oracle/histories/unique-try/valid-one-try-to-success.ndjson"
+VALID = str(HISTORIES / "unique-try" / "valid-one-try-to-success.ndjson")
 SIGPIPE = 141
 
 
@@ -47,13 +49,17 @@ def test_a_database_that_cannot_be_had_is_told_without_its_password(
     assert "sekret" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("command", [f"oracle check {VALID}", "lab.environments list"])
-def test_a_reader_who_goes_early_is_no_verdict(command: str) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [["oracle", "check", VALID], ["lab.environments", "list"]],
+    ids=["oracle check", "lab.environments list"],
+)
+def test_a_reader_who_goes_early_is_no_verdict(command: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as gone:
         done = subprocess.run(
-            [sys.executable, "-m", *command.split()],
+            [sys.executable, "-m", *command],
             cwd=PROJECT,
             stdout=gone,
             stderr=subprocess.PIPE,

@@ -1,7 +1,6 @@
 """What a judgement makes of a test: red, green or broken, for the right reason only."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -10,8 +9,8 @@ from harness.outcome import Known, Unknown, ended, settle
 from oracle.history import read
 from oracle.verdict import Judge, Judgement
 from reports.records import Ended, worst_end
+from tests.oracle.telling import HISTORIES
 
-HISTORIES = Path(__file__).resolve().parent.parent / "oracle" / "histories"
 KNOWN = Known(scenarios()["57618"])
 
 

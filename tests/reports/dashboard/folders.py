@@ -10,8 +10,8 @@ from oracle.history import read
 from oracle.verdict import Judge, Judgement
 from reports.gate.policy import Completeness, KnownBad, OracleHealth, Policy
 from reports.records import SCHEMA, Ended, Known, SessionRecord, TestRecord
+from tests.oracle.telling import HISTORIES
 
-HISTORIES = Path(__file__).resolve().parents[2] / "oracle" / "histories"
 RACE = HISTORIES / "57618" / "invalid-second-scheduler-schedules-stale-rows-again.ndjson"
 CLEAN = HISTORIES / "57618" / "valid-the-guard-lets-nothing-through.ndjson"
 LOST = HISTORIES / "no-lost-task" / "invalid-task-stays-queued.ndjson"

@@ -14,8 +14,7 @@ from oracle.history import read
 from oracle.verdict import Judge
 from reports.metrics import Metrics
 from reports.records import SCHEMA, Ended, Known, Outcome, SessionRecord, TestRecord
-
-HISTORIES = Path(__file__).resolve().parents[2] / "oracle" / "histories"
+from tests.oracle.telling import HISTORIES
 
 TODAY = date.today()
 SOON = TODAY + timedelta(days=90)

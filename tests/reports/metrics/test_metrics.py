@@ -18,8 +18,7 @@ from oracle.events import (
 from oracle.history import HistoryError, Writer
 from reports import records
 from reports.metrics import Gauge, Metrics, measure, metrics_of
-
-HISTORIES = Path(__file__).resolve().parents[2] / "oracle" / "histories" / "57618"
+from tests.oracle.telling import HISTORIES
 
 
 def run(t: float, new: str, dag: str = "deep-2") -> DagRunEvent:
@@ -137,7 +136,8 @@ def test_memory_is_given_back_when_a_run_ends() -> None:
 
 
 def test_a_recorded_history_of_the_race_is_measured() -> None:
-    found = measure(HISTORIES / "invalid-second-scheduler-schedules-stale-rows-again.ndjson")
+    race = "invalid-second-scheduler-schedules-stale-rows-again.ndjson"
+    found = measure(HISTORIES / "57618" / race)
     assert (found.queueing, found.start) == ([0.176], [1.71]), "first times, though queued twice"
     assert (found.task_instances, found.pods) == (1, 2)
     assert found.lag == [], "it began after the run had"

@@ -16,9 +16,9 @@ from reports.timeline.scene import ROW, Scene, stage
 from reports.timeline.source import open_source
 from reports.timeline.survey import Survey, survey
 from reports.timeline.terminal import LINES, tell
+from tests.oracle.telling import HISTORIES
 
-ORACLES = Path(__file__).parents[2] / "oracle" / "histories"
-INVALID = sorted(ORACLES.glob("*/invalid-*.ndjson"))
+INVALID = sorted(HISTORIES.glob("*/invalid-*.ndjson"))
 
 
 @pytest.fixture(scope="module")

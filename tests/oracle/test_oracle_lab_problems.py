@@ -7,8 +7,9 @@ import pytest
 from oracle.events import LAB_HEALTHY_AFTER, AssumptionEvent, End
 from oracle.history import read
 from oracle.verdict import Judge, Judgement
+from tests.oracle.telling import HISTORIES
 
-LOST = sorted((Path(__file__).parent / "histories" / "no-lost-task").glob("invalid-*.ndjson"))
+LOST = sorted((HISTORIES / "no-lost-task").glob("invalid-*.ndjson"))
 
 
 def judged(path: Path, *, healthy: bool) -> Judgement:
@@ -23,7 +24,7 @@ def judged(path: Path, *, healthy: bool) -> Judgement:
 
 
 @pytest.mark.parametrize("path", LOST, ids=lambda path: path.stem)
-def test_a_lost_task_in_an_ailing_lab_is_unknown(path: Path) -> None:
+def test_a_lost_task_in_a_lab_with_problems_is_unknown(path: Path) -> None:
     judgement = judged(path, healthy=False)
     assert judgement.verdict == "unknown"
     assert "kubelet ended" in judgement.not_judged["no-lost-task"]
