@@ -1,10 +1,13 @@
 """A scheduler that dies without a word: an out-of-memory kill, a node that is gone."""
 
-from chaos.base import Fault, Record
+from dataclasses import dataclass
+
+from chaos.base import Fault, Injection
 from lab.base import Lab
 
 
-class SchedulerKill(Fault):
+@dataclass(frozen=True)
+class SchedulerKill(Fault[Lab]):
     """Kills one scheduler (SIGKILL); another is started in its place when the fault is healed.
 
         scheduler-1  ------------------ adopts what is left ------------->
@@ -16,34 +19,21 @@ class SchedulerKill(Fault):
     starts the next at once, as it does there.
     """
 
+    process: str
+
     name = "scheduler-kill"
-
-    def __init__(
-        self,
-        lab: Lab,
-        process: str,
-        seconds: float = 0.0,
-        record: Record | None = None,
-    ) -> None:
-        super().__init__(process, record, seconds)
-        self._lab = lab
-
-    @classmethod
-    def available(cls, lab: Lab) -> str | None:
-        """Return why the lab can kill nothing, None when it can."""
-        return lab.lacks("kill")
+    powers = ("kill",)
 
     @property
     def detail(self) -> str:
         """What the fault does."""
-        least = f", dead for {self.lasts:g} s or more" if self.lasts else ""
-        return f"killed by SIGKILL{least}"
+        return "killed by SIGKILL" + (f", dead{self.at_least}" if self.seconds else "")
 
-    def inject(self) -> None:
+    def inject(self, at: Injection[Lab]) -> None:
         """Kill the process; UserError when the lab has none of that name."""
-        self._lab.kill(self.process)
+        at.lab.kill(self.process)
 
-    def heal(self) -> str:
+    def heal(self, at: Injection[Lab]) -> str:
         """Have it running again, which takes as long as a start of Airflow."""
-        self._lab.start(self.process)
+        at.lab.start(self.process)
         return "started again"

@@ -1,11 +1,13 @@
 """A process that stops in its tracks: a long garbage collection, a frozen node, a throttled pod."""
 
 import time
+from dataclasses import dataclass, field
 
-from chaos.base import Fault, Record
-from chaos.holds.installer import connect
+from chaos.base import Fault, Injection
 from common.errors import UserError
+from common.waiting import Deadline
 from lab.base import Lab
+from lab.database import connect, value
 
 _PATIENCE = 10.0
 _STEP = 0.02
@@ -14,7 +16,8 @@ SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND xact_start
 """
 
 
-class SchedulerPause(Fault):
+@dataclass(frozen=True)
+class SchedulerPause(Fault[Lab]):
     """Freezes one scheduler (SIGSTOP); its connections and locks stay as they are.
 
     PostgreSQL keeps what a frozen client has locked for as long as its connection lives: with
@@ -28,55 +31,38 @@ class SchedulerPause(Fault):
     default) the others hold it for dead, and it is not.
     """
 
+    process: str
+    idle: bool = field(default=False, kw_only=True)
+
     name = "scheduler-pause"
-
-    def __init__(
-        self,
-        lab: Lab,
-        process: str,
-        record: Record | None = None,
-        *,
-        seconds: float = 0.0,
-        idle: bool = False,
-    ) -> None:
-        super().__init__(process, record, seconds)
-        self._lab = lab
-        self._idle = idle
-
-    @classmethod
-    def available(cls, lab: Lab) -> str | None:
-        """Return why the lab can freeze nothing, None when it can."""
-        return lab.lacks("pause")
+    powers = ("pause",)
 
     @property
     def detail(self) -> str:
         """What the fault does."""
-        where = " between two transactions" if self._idle else ""
-        least = f" for {self.lasts:g} s or more" if self.lasts else ""
-        return f"frozen{where}{least}"
+        where = " between two transactions" if self.idle else ""
+        return f"frozen{where}{self.at_least}"
 
-    def inject(self) -> None:
+    def inject(self, at: Injection[Lab]) -> None:
         """Freeze the process; UserError when the lab has none of that name, or it is never idle."""
-        self._lab.pause(self.process)
-        deadline = time.monotonic() + _PATIENCE
-        while self._idle and self._in_transaction():
-            self._lab.resume(self.process)
-            if time.monotonic() > deadline:
+        at.lab.pause(self.process)
+        deadline = Deadline(_PATIENCE)
+        while self.idle and self._in_transaction(at.lab):
+            at.lab.resume(self.process)
+            if deadline.passed:
                 raise UserError(f"{self.process} was in a transaction for {_PATIENCE:.0f} s.")
             time.sleep(_STEP)
-            self._lab.pause(self.process)
+            at.lab.pause(self.process)
 
-    def _in_transaction(self) -> bool:
+    def _in_transaction(self, lab: Lab) -> bool:
         """Ask twice: a statement that was on its way when the freeze came is still to arrive."""
-        with connect(self._lab.dsn()) as connection:
+        with connect(lab.dsn()) as connection:
             for _ in range(2):
-                row = connection.execute(_OPEN, (self.process,)).fetchone()
-                if row and row[0]:
+                if value(connection, _OPEN, self.process):
                     return True
                 time.sleep(_STEP)
         return False
 
-    def heal(self) -> str:
+    def heal(self, at: Injection[Lab]) -> None:
         """Let the process go on."""
-        self._lab.resume(self.process)
-        return ""
+        at.lab.resume(self.process)

@@ -12,7 +12,7 @@ import pytest
 from allure_commons.utils import md5
 from allure_pytest.utils import allure_full_name, allure_labels, allure_title_path
 
-from harness.markers import known_race
+from harness.markers import declared_faults, known_race
 from harness.outcome import Known, link
 from harness.session import Session
 from reports.records import environment
@@ -101,6 +101,7 @@ def _tags(item: pytest.Item) -> Iterator[str]:
     for name in ("scenario", "issue", "flood", "needs"):
         if marker := item.get_closest_marker(name):
             yield from (f"{name}: {value}" for value in marker.args)
+    yield from (f"fault: {fault.name}" for fault in declared_faults(item))
 
 
 def _doc(thing: object) -> str:

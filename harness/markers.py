@@ -1,16 +1,18 @@
 """What a test's markers ask for."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
+from chaos.base import Fault
 from common.errors import UserError
 from harness.labs import wanted_lab
 from harness.options import SUITES, Options
 from harness.outcome import Known
+from lab.kind.lab import LAYERS
 from lab.spec import LabSpec
 from load.profiles import Profile, profile
 from scenarios.scenario import Scenario, load_all
@@ -46,10 +48,8 @@ def known_race(item: pytest.Item) -> Known | None:
     if item.get_closest_marker("scenario"):
         return Known(scenario_of(item))
     marker = item.get_closest_marker("issue")
-    if marker is None:
-        return None
-    scenario = scenarios().get(str(marker.args[0]))
-    return Known(scenario, marker.kwargs.get("shows", True)) if scenario else None
+    scenario = scenarios().get(str(marker.args[0])) if marker else None
+    return Known(scenario, marker.kwargs.get("shows", True)) if marker and scenario else None
 
 
 def flood_profile(item: pytest.Item) -> Profile:
@@ -76,21 +76,46 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
             **scenario.settings,
         }
         return wanted_lab(airflow, options, env, pod_start=scenario.pod_start)
-    if item.get_closest_marker("flood"):
-        env = flood_profile(item).environment()
-        return wanted_lab(airflow, options, env, simulated=True, layers=_layers(item))
-    return wanted_lab(airflow, options, {}, layers=_layers(item))
+    flood = bool(item.get_closest_marker("flood"))
+    env = flood_profile(item).environment() if flood else {}
+    layers = tuple(layer for power, layer in LAYERS.items() if power in _powers(item))
+    return wanted_lab(airflow, options, env, simulated=flood, layers=layers)
 
 
-def _layers(item: pytest.Item) -> tuple[str, ...]:
-    """Return the values that what a test needs costs every pod: only its lab gets them."""
-    return ("slow-pods",) if "delay-pods" in _needs(item) else ()
+def declared_faults(item: pytest.Item) -> list[Fault[Any]]:
+    """Return the faults that a test's markers declare; UsageError for what is none."""
+    found = [fault for marker in item.iter_markers("fault") for fault in marker.args]
+    for fault in found:
+        if not isinstance(fault, Fault):
+            raise pytest.UsageError(f"{item.nodeid}: {fault!r} is not a fault.")
+    return found
 
 
-def _needs(item: pytest.Item) -> set[str]:
-    return {power for marker in item.iter_markers("needs") for power in marker.args}
+def missing(item: pytest.Item, ask: Callable[[str], str | None]) -> str | None:
+    """Say what a test needs that its lab cannot do, None when it can do all of it.
+
+    `ask` is the lab's own `missing`, or, before there is a lab, that of its kind.
+    """
+    for power, who in _powers(item).items():
+        if reason := ask(power):
+            return f"{who}: {reason}"
+    return None
+
+
+def _powers(item: pytest.Item) -> dict[str, str]:
+    """Return the powers that a test needs, each with what needs it."""
+    found = {
+        power: f"needs {power}" for marker in item.iter_markers("needs") for power in marker.args
+    }
+    for fault in declared_faults(item):
+        found |= dict.fromkeys(fault.needs, f"{fault.name} is not available")
+    if item.get_closest_marker("scenario"):
+        scenario = scenario_of(item)
+        found |= dict.fromkeys(scenario.powers, f"scenario {scenario.name} is not available")
+    return found
 
 
 def wants_cluster_alone(item: pytest.Item) -> bool:
     """Tell whether a test disturbs more than its own lab: it then gets the cluster for itself."""
-    return "node" in _needs(item)
+    scopes = {fault.scope for fault in declared_faults(item)}
+    return "cluster" in scopes or "node" in _powers(item)

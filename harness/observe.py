@@ -10,7 +10,6 @@ from types import FrameType
 
 import pytest
 
-from chaos.holds.installer import unavailable
 from dags.shapes import dags
 from harness.markers import flood_profile, scenario_of
 from harness.options import Options
@@ -37,11 +36,9 @@ def why_left_alone(item: pytest.Item, options: Options) -> str | None:
 def unfit(item: pytest.Item, lab: Lab) -> str | None:
     """Return what a test needs that the deployment has not, and how it gets that.
 
-    Gates that bind Airflow's role, for a scenario; the DAGs of a scenario or a flood.
+    The settings of a scenario; the DAGs of a scenario or a flood.
     """
     if item.get_closest_marker("scenario"):
-        if reason := lab.lacks("gate") or unavailable(lab.dsn()):
-            return reason
         scenario = scenario_of(item)
         if scenario.settings:
             return f"a deployment keeps its own settings, and it takes {_told(scenario.settings)}"

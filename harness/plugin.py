@@ -1,5 +1,6 @@
 """The pytest plugin: options, markers, fixtures, and how a judgement ends a test."""
 
+import functools
 import logging
 import shutil
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ from harness.faults import Faults
 from harness.flood import Floods
 from harness.judging import FAILED, RUN
 from harness.markers import (
+    declared_faults,
     flood_profile,
     lab_spec,
+    missing,
     scenario_cases,
     scenario_of,
     wants_cluster_alone,
@@ -26,6 +29,7 @@ from harness.options_cluster import deselect
 from harness.register import Register
 from harness.results import Results
 from harness.session import SESSION, Session, slug
+from lab import kinds
 from lab.base import Lab
 from lab.kind.cluster import Cluster
 from run.folder import attempt_folder
@@ -39,7 +43,8 @@ _REGISTER = pytest.StashKey[Register]()
 _MARKERS = (
     "scenario(name): run every permutation of suites/scenarios/NAME.yaml",
     "issue(name, shows=True): the known race that this test meets; shows: it must show itself",
-    "needs(power): what its lab must be able to do, or it skips; `node`: the cluster for itself",
+    "fault(fault, ...): what disturbs its lab, which must be able to do that, or it skips",
+    "needs(power, ...): what else its lab must be able to do, or it skips",
     "flood(profile): flood the lab with a profile of load/profiles.py, its workers simulated",
 )
 
@@ -147,12 +152,17 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A clean lab of one Airflow, leased for this test."""
     session = request.config.stash[SESSION]
     pool = session.pool()
-    if reason := why_left_alone(request.node, session.options):
+    kind = session.options.lab
+    if (reason := why_left_alone(request.node, session.options)) or (
+        reason := missing(request.node, functools.partial(kinds.missing, kind))
+    ):
         pytest.skip(reason)
     spec = lab_spec(request.node, request.param, session.options)
     with pool.lease(spec, alone=wants_cluster_alone(request.node)) as leased:
-        _skip_what_it_lacks(request.node, leased)
-        if session.options.cluster and (reason := unfit(request.node, leased)):
+        reason = missing(request.node, leased.missing)
+        if not reason and session.options.cluster:
+            reason = unfit(request.node, leased)
+        if reason:
             pytest.skip(reason)
         yield leased
         failed = request.node.stash.get(FAILED, False)
@@ -160,13 +170,6 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         if keep == "always" or (keep == "failed" and failed):
             pool.release_to_user(leased)
             log.info("The lab stays up: python -m lab status")
-
-
-def _skip_what_it_lacks(node: pytest.Item, lab: Lab) -> None:
-    for marker in node.iter_markers("needs"):
-        for power in marker.args:
-            if reason := lab.lacks(power):
-                pytest.skip(f"needs {power}: {reason}")
 
 
 @pytest.fixture
@@ -197,9 +200,9 @@ def scenario(request: pytest.FixtureRequest) -> Scenario:
 
 
 @pytest.fixture
-def faults(lab: Lab, history: Run, seed: int) -> Faults:
-    """The faults that this lab can suffer, written into the history."""
-    return Faults(lab, history, seed)
+def faults(request: pytest.FixtureRequest, history: Run) -> Faults:
+    """Begins the fault that the test's marker declares, or another; see `chaos/`."""
+    return Faults(history, declared_faults(request.node))
 
 
 @pytest.fixture

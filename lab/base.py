@@ -99,7 +99,8 @@ class Lab(Protocol):
     """One running Airflow under test.
 
     A process is named as its Postgres application_name is: `scheduler-1` here, its pod's name in a
-    cluster. What a kind of lab cannot do it `lacks`, and the method raises UserError.
+    cluster. What a lab can do to itself are its powers; where one is `missing`, the method that
+    belongs to it raises UserError, or is not there.
     """
 
     kind: str
@@ -148,16 +149,11 @@ class Lab(Protocol):
         """Return the process whose database sessions have this name, or come from this address."""
         ...
 
-    def lacks(self, power: str) -> str | None:
-        """Return why the lab cannot do something, in words for people; None when it can.
+    def missing(self, power: str) -> str | None:
+        """Return why the lab has not a power, in words for people; None when it has it.
 
-        The powers are `pause`, `kill`, `restart-database`, `delay-pods`, `gate`, `node` (reach the
-        nodes of its cluster) and `netem` (which a node's kernel has or has not).
+        What no lab of its kind has is known before there is one: `lab.kinds.missing`.
         """
-        ...
-
-    def node_of(self, process: str) -> str:
-        """Return the node that runs a process' pod: on kind, its container's name."""
         ...
 
     def dsn(self) -> str:

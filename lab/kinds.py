@@ -8,6 +8,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, ClassVar, Protocol
 
+from common.errors import UserError
 from lab.spec import LabSpec
 from lab.state import LabState
 
@@ -65,3 +66,17 @@ def boot_of(kind: str) -> type[Boot]:
 def lab_of(kind: str) -> Any:
     """Return the class of running labs of a kind, a `lab.supervised.SupervisedLab`."""
     return resolve_name(_LABS[kind])
+
+
+def missing(kind: str, power: str) -> str | None:
+    """Say why no lab of a kind has a power; None where it has it, or where only the lab knows.
+
+    Raises UserError for what is no power of any lab.
+    """
+    reason: str | None = lab_of(kind).never(power)
+    if reason is not None:
+        known = frozenset().union(*(lab_of(each).powers for each in _LABS))
+        if power not in known:
+            there = ", ".join(sorted(known))
+            raise UserError(f"No lab has the power {power!r}.", f"There are {there}.")
+    return reason

@@ -13,6 +13,7 @@ from common.errors import UserError
 from common.waiting import until
 from lab.api import AirflowAPI
 from lab.base import WORKERS, Lab
+from lab.database import connect, unbound
 from lab.ending import ask, take_down
 from lab.ready import unfinished
 from lab.spec import LabSpec, read_spec, write_request
@@ -31,6 +32,12 @@ class SupervisedLab(Lab):
     neighbours: tuple[str, ...] = ()
     not_covered: tuple[str, ...] = ()
     worker_pods: str = WORKERS
+    powers: ClassVar[frozenset[str]]
+    """What a lab of this kind can do to itself."""
+
+    cannot: ClassVar[Mapping[str, str]] = {}
+    """Why it cannot do the rest."""
+
     namespace: str
     clean_seconds: ClassVar[float] = 30.0
 
@@ -69,6 +76,20 @@ class SupervisedLab(Lab):
     def kubernetes(self) -> Any:
         """Return a `kubernetes.client.CoreV1Api` for the lab's Kubernetes API."""
         return core_v1(self.kubeconfig)
+
+    @classmethod
+    def never(cls, power: str) -> str | None:
+        """Say why no lab of this kind has a power; None where it has, or only the lab knows."""
+        if power in cls.powers:
+            return None
+        return cls.cannot.get(power, f"the {cls.kind} lab cannot do that ({power})")
+
+    def missing(self, power: str) -> str | None:
+        """Return why the lab has not a power, None when it has it."""
+        if (reason := self.never(power)) or power != "hold":
+            return reason
+        with connect(self.dsn()) as connection:
+            return unbound(connection)
 
     def detach(self) -> None:
         """Let the lab outlive the process that started it."""

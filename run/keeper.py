@@ -31,6 +31,7 @@ from lab.base import Lab
 from lab.cluster.database import check
 from lab.cluster.lab import ClusterLab
 from lab.cluster.undo import keep_promise
+from lab.database import connect
 from recorder import audit
 
 log = logging.getLogger(__name__)
@@ -150,7 +151,7 @@ class _Removal:
 
     def _open(self) -> psycopg.Connection:
         if self._connection is None or self._connection.closed:
-            self._connection = statement.connect(self._dsn)
+            self._connection = connect(self._dsn)
         return self._connection
 
 

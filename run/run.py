@@ -6,8 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from chaos.base import Fault
+from chaos.base import Injection
 from chaos.holds import installer as statement
 from common.errors import UserError
 from common.redaction import redact
@@ -68,7 +69,7 @@ class Run:
         self.ended: set[int] = set()
         self.decisions: Counter[str] = Counter()
         self.aftermath = Aftermath()
-        self.faults: dict[Fault, bool] = {}
+        self.faults: dict[Injection[Any], bool] = {}
         self.secrets = known_secrets(lab)
         self._tails = LogTails(lab.logs(), self.secrets)
         self._keeper: Keeper | None = None

@@ -3,15 +3,18 @@
 import logging
 import secrets
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import allure
 
+from chaos.base import Injection
 from chaos.holds.hold import Hold
-from chaos.holds.installer import connect
 from chaos.holds.rule import STATEMENTS
 from chaos.scheduler_pause import SchedulerPause
 from common.errors import UserError
+from common.waiting import until
+from lab.base import Lab
+from lab.database import connect
 from lab.ready import PRESENT
 from oracle.events import DagRunEvent, Event, TaskInstanceEvent
 from oracle.invariants.queued_in_time import FREE
@@ -42,25 +45,26 @@ class Performer:
         self._patience = _PATIENCE * run.lab.pace
         self._run_id = f"{scenario.name}-{secrets.token_hex(4)}"
         self._run_ids = {"": self._run_id}
-        self._gates: dict[str, Hold] = {}
-        self._pauses: dict[str, SchedulerPause] = {}
+        self._holds: dict[str, Hold] = {}
+        self._pauses: dict[str, Injection[Lab]] = {}
         self._undo = ExitStack()
         self._last_event = 0.0
 
     def perform(self, permutation: str) -> None:
         """Perform all steps; AssumptionFailed when one cannot be seen to happen.
 
-        The gates' machinery is installed first: a gate must close faster than a task runs.
+        The machinery of holds is installed first: a hold must begin faster than a task runs.
         """
         self._run.allow_rules()
         with self._undo:
             for step in self._scenario.permutations[permutation]:
-                log.info("%s", self._told(step))
-                with allure.step(self._told(step)):
-                    self._run.note(self._told(step))
+                text = self._text(step)
+                log.info("%s", text)
+                with allure.step(text):
+                    self._run.note(text)
                     self._do(step)
 
-    def _told(self, step: Step) -> str:
+    def _text(self, step: Step) -> str:
         deed = step.name.replace("-", " ")
         named = isinstance(step.target, str) and step.target in self._scenario.sessions
         return f"{deed} ({self._process(step)})" if named else deed
@@ -75,14 +79,12 @@ class Performer:
         return self._run.lab.process(self._scenario.sessions[step.target])
 
     def _pause(self, step: Step) -> None:
-        process = self._process(step)
-        pause = SchedulerPause(self._run.lab, process, self._run.record, idle=True)
-        self._pauses[process] = self._undo.enter_context(pause)
+        self._freeze(step, idle=True)
 
-    def _freeze(self, step: Step) -> None:
-        process = self._process(step)
-        pause = SchedulerPause(self._run.lab, process, self._run.record)
-        self._pauses[process] = self._undo.enter_context(pause)
+    def _freeze(self, step: Step, *, idle: bool = False) -> None:
+        fault = SchedulerPause(self._scenario.sessions[step.target], idle=idle)
+        pause = fault.on(self._run.lab, self._run.record)
+        self._pauses[pause.process] = self._undo.enter_context(pause)
 
     def _resume(self, step: Step) -> None:
         self._pauses[self._process(step)].end()
@@ -95,35 +97,34 @@ class Performer:
         told = (f"{slots} slots free", f"undisturbed, > {wanting} slots")
         self._run.assume(f"{FREE}{process}", slots > wanting, *told)
 
-    def _close(self, step: Step) -> None:
-        process = self._process(step)
+    def _hold(self, step: Step) -> None:
         name = step.options.get("statement", "running-dag-runs")
-        gate = Hold(
+        hold = Hold(
             self._run.lab.dsn(),
-            process,
+            self._process(step),
             statement=STATEMENTS[name],
             name=name,
             record=self._run.record,
         )
-        self._gates[process] = self._undo.enter_context(gate)
+        self._holds[hold.process] = self._undo.enter_context(hold)
 
-    def _open(self, step: Step) -> None:
-        self._gates[self._process(step)].open()
+    def _release(self, step: Step) -> None:
+        self._holds[self._process(step)].release()
 
-    def _stands(self, step: Step) -> None:
+    def _held(self, step: Step) -> None:
         newer_than = self._last_event + self._run.recorder.header.epoch
         process = self._process(step)
         try:
-            standing = self._gates[process].wait_standing(newer_than, self._patience)
+            held = self._holds[process].wait_held(newer_than, self._patience)
         except UserError as error:
-            self._run.assume("hold-reached", False, "nobody stood at it", process)
+            self._run.assume("hold-reached", False, "nobody was held", process)
             raise AssumptionFailed(str(error)) from error
-        self._run.assume("hold-reached", True, f"{process}, backend {standing.pid}", process)
+        self._run.assume("hold-reached", True, f"{process}, backend {held.pid}", process)
 
-    def _passes(self, step: Step) -> None:
-        """Let a session past its gate once: it stands there again when its transaction is over."""
+    def _pass(self, step: Step) -> None:
+        """Let a session pass once: it is held again when its transaction is over."""
         now = self._run.recorder.now() + self._run.recorder.header.epoch
-        self._gates[self._process(step)].wait_standing(now, self._patience)
+        self._holds[self._process(step)].wait_held(now, self._patience)
 
     def _trigger(self, step: Step) -> None:
         name = step.options.get("as", "")
@@ -170,30 +171,20 @@ class Performer:
         at_most, after = (
             pace * float(step.target[limit]) for limit in ("at_most", "after_violation")
         )
-        deadline = time.monotonic() + at_most
-        while time.monotonic() < deadline:
-            if self._run.violated.is_set():
-                self._await_evidence(after)
-                return
-            if self._ended():
-                return
-            time.sleep(0.1)
-        self._run.assume("run-ended", False, f"not in {at_most:.0f} s", "success or failed")
-
-    def _await_evidence(self, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        while not self._run.aftermath.complete and time.monotonic() < deadline:
-            time.sleep(0.1)
+        violated = self._run.violated
+        if not until(lambda: violated.is_set() or self._ended(), at_most):
+            self._run.assume("run-ended", False, f"not in {at_most:.0f} s", "success or failed")
+        elif violated.is_set():
+            until(lambda: self._run.aftermath.complete, after)
 
     def _ended(self) -> bool:
-        return all(map(self._has_ended, self._run_ids.values()))
+        left = set(self._run_ids.values())
 
-    def _has_ended(self, run_id: str) -> bool:
-        try:
-            self._run.recorder.wait(
-                lambda e: isinstance(e, DagRunEvent) and e.run_id == run_id and e.new in _ENDED,
-                0.0,
-            )
-        except TimeoutError:
-            return False
-        return True
+        def all_ended(event: Event) -> bool:
+            if isinstance(event, DagRunEvent) and event.new in _ENDED:
+                left.discard(event.run_id)
+            return not left
+
+        with suppress(TimeoutError):
+            self._run.recorder.wait(all_ended, 0.0)
+        return not left

@@ -6,9 +6,9 @@ them.
 
     pause, resume      freeze a session between two transactions; let it go on
     freeze             freeze a session wherever it stands, with all the locks that it holds
-    close, open        a session's gate, in the statement that a scheduler locks its runs with, or
-                       in another one of chaos.holds.rule.STATEMENTS (`statement: critical-section`)
-    stands, passes     wait until it stands at its gate; let it past once
+    hold, release      hold a session in the statement that a scheduler locks its runs with, or in
+                       another one of chaos.holds.rule.STATEMENTS (`statement: critical-section`)
+    held, pass         wait until it is held there; let it pass once
     free               state that nothing disturbs a session from here on (oracle: queued-in-time)
     trigger            a DAG's run; a second one of a scenario has a name (`as: second`)
     until              wait for a run or for task instances; `of: second`, or `of: all` its runs
@@ -24,31 +24,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 
 from chaos.holds.rule import STATEMENTS
 from common.errors import UserError
+from oracle import old_names
 
-_VERBS: dict[str, frozenset[str]] = {
-    "pause": frozenset(),
-    "freeze": frozenset(),
-    "resume": frozenset(),
-    "free": frozenset(),
-    "close": frozenset({"statement"}),
-    "open": frozenset(),
-    "stands": frozenset(),
-    "passes": frozenset(),
-    "trigger": frozenset({"as"}),
-    "until": frozenset(),
-    "wait": frozenset(),
-    "settle": frozenset(),
+_OF_A_SESSION = ("pause", "freeze", "resume", "free", "hold", "release", "held", "pass")
+_VERBS = (*_OF_A_SESSION, "trigger", "until", "wait", "settle")
+_OPTIONS = {"hold": {"statement"}, "trigger": {"as"}}
+_POWERS = {"pause": "pause", "freeze": "pause", "hold": "hold"}
+_PARTS = {
+    "until": {"run", "task", "state", "count", "by", "of"},
+    "settle": {"at_most", "after_violation"},
 }
-_OF_A_SESSION = frozenset(
-    {"pause", "freeze", "resume", "free", "close", "open", "stands", "passes"}
-)
-_CONDITIONS = frozenset({"run", "task", "state", "count", "by", "of"})
-_LIMITS = frozenset({"at_most", "after_violation"})
 
 
 @dataclass(frozen=True)
@@ -61,24 +52,29 @@ class Step:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Scenario:
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scenario"}):
     """One race, as its YAML file tells it; `settings` by the names of environment variables."""
 
     name: str
     title: str
     issue: str
-    by_design: bool
+    by_design: bool = False
     has: SpecifierSet
     breaks: frozenset[str]
     because: str
     shapes: str
-    sleep: float
-    pod_start: float
+    sleep: float = 0.0
+    pod_start: float = 0.0
     schedulers: int
-    settings: Mapping[str, str]
-    sessions: Mapping[str, str]
-    permutations: Mapping[str, tuple[Step, ...]]
+    settings: dict[str, str]
+    sessions: dict[str, str]
+    permutations: dict[str, tuple[Step, ...]]
+
+    @property
+    def powers(self) -> tuple[str, ...]:
+        """Return what a lab must be able to do for its steps."""
+        verbs = (step.verb for steps in self.permutations.values() for step in steps)
+        return tuple(sorted({_POWERS[verb] for verb in verbs if verb in _POWERS}))
 
     @property
     def known_as(self) -> str:
@@ -93,7 +89,7 @@ class Scenario:
 
 
 def load(path: Path) -> Scenario:
-    """Read one scenario; UserError with the file and the fault when it is not a good one."""
+    """Read one scenario; UserError with the file and what is wrong in it."""
     try:
         data = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
@@ -101,9 +97,9 @@ def load(path: Path) -> Scenario:
     try:
         return _scenario(data)
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path.name} is no scenario: {error!r}") from error
-    except (ValueError, InvalidSpecifier) as error:
-        raise UserError(f"{path.name}: {error}") from error
+        raise UserError(f"{path.name} is not a valid scenario: {error!r}") from error
+    except ValueError as error:
+        raise UserError(f"{path.name} is not a valid scenario: {error}") from error
 
 
 def load_all(folder: Path) -> dict[str, Scenario]:
@@ -123,22 +119,15 @@ def _scenario(data: dict[str, Any]) -> Scenario:
     unused = set(steps) - {step.name for each in permutations.values() for step in each}
     if unused:
         raise ValueError(f"no permutation uses the steps {', '.join(sorted(unused))}")
-    return Scenario(
-        name=str(data["scenario"]),
-        title=data["title"],
-        issue=data["issue"],
-        by_design=bool(data.get("by_design", False)),
-        has=SpecifierSet(data["has"]),
-        breaks=frozenset(data["breaks"]),
-        because=data["because"],
-        shapes=data["setup"]["shapes"],
-        sleep=float(data["setup"].get("sleep", 0)),
-        pod_start=float(data["setup"].get("pod_start", 0)),
-        schedulers=int(data["setup"]["schedulers"]),
-        settings=_settings(data["setup"].get("settings", {})),
-        sessions=sessions,
-        permutations=permutations,
-    )
+    setup = dict(data["setup"])
+    written = {
+        **data,
+        **setup,
+        "scenario": str(data["scenario"]),
+        "settings": _settings(setup.get("settings", {})),
+        "permutations": permutations,
+    }
+    return msgspec.convert(written, Scenario, dec_hook=lambda wanted, text: wanted(text))
 
 
 def _settings(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -147,18 +136,19 @@ def _settings(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     for section, options in sections.items():
         for option, value in options.items():
             if not isinstance(value, str | int | float):
-                raise ValueError(f"the setting {section}.{option} is no text and no number")
+                raise ValueError(f"the setting {section}.{option} must be text or a number")
             settings[f"AIRFLOW__{section}__{option}".upper()] = str(value)
     return settings
 
 
-def _step(name: str, what: dict[str, Any], sessions: Mapping[str, str]) -> Step:
+def _step(name: str, written: dict[str, Any], sessions: Mapping[str, str]) -> Step:
+    what = {old_names.STEPS.get(word, word): value for word, value in written.items()}
     verbs = [verb for verb in what if verb in _VERBS]
     if len(verbs) != 1:
         raise ValueError(f"step {name!r} needs exactly one of: {', '.join(_VERBS)}")
     verb = verbs[0]
     target = what.pop(verb)
-    if unknown := set(what) - _VERBS[verb]:
+    if unknown := set(what) - _OPTIONS.get(verb, set()):
         raise ValueError(f"step {name!r} does not know {', '.join(sorted(unknown))}")
     if verb in _OF_A_SESSION and target not in sessions:
         raise ValueError(f"step {name!r} names no session: {target!r}")
@@ -166,7 +156,6 @@ def _step(name: str, what: dict[str, Any], sessions: Mapping[str, str]) -> Step:
         raise ValueError(f"step {name!r} names no statement of: {', '.join(STATEMENTS)}")
     if verb == "wait":
         target = float(target)
-    allowed = {"until": _CONDITIONS, "settle": _LIMITS}.get(verb)
-    if allowed is not None and (unknown := set(target) - allowed):
+    if verb in _PARTS and (unknown := set(target) - _PARTS[verb]):
         raise ValueError(f"step {name!r} does not know {', '.join(sorted(unknown))}")
     return Step(name, verb, target, what)

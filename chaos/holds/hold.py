@@ -1,22 +1,24 @@
-"""A gate inside a statement: a process is held between its snapshot and its row locks."""
+"""A hold inside a statement: a process is kept between its snapshot and its row locks."""
 
 import logging
-import time
-from dataclasses import dataclass
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Self
 
 import psycopg
 from psycopg.rows import class_row
 
 from chaos.base import Record, silent
-from chaos.holds.installer import OURS, connect
+from chaos.holds.installer import OURS
 from chaos.holds.rule import RUNNING_DAG_RUNS, Rule, like
 from common.errors import UserError
+from common.waiting import until
+from lab.database import connect
 
 log = logging.getLogger(__name__)
 
-_STANDING = f"""
+_HELD = f"""
 SELECT a.pid, a.application_name AS process, extract(epoch FROM a.query_start)::float8 AS since,
        left(a.query, 80) AS query
 FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
@@ -32,12 +34,12 @@ WHERE datname = current_database() AND application_name LIKE %s ORDER BY state_c
 
 
 class HoldError(UserError):
-    """The gate could not do what the scenario needs, so the scenario proves nothing."""
+    """The hold could not do what the scenario needs, so the scenario proves nothing."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Who stands at a gate: a server process, and when its statement began.
+class Held:
+    """Who is held: a server process, and when its statement began.
 
     `since` is unix seconds on the database's clock; the statement's snapshot is never older.
     """
@@ -48,122 +50,103 @@ class Standing:
     query: str
 
 
+@dataclass(eq=False)
 class Hold:
     """Holds each matching statement of a process after its snapshot, before its row locks.
 
     `process` is an application_name, in which `*` and `?` stand for any; `statement` is a LIKE
-    pattern of the statement's text. The gate stands closed for as long as this object's connection
-    to the database lives: a controller that dies opens it.
+    pattern of the statement's text, and `name` what histories call it. It lasts for as long as
+    this object's connection to the database lives: a controller that dies releases everybody.
     """
 
-    def __init__(
-        self,
-        dsn: str,
-        process: str,
-        *,
-        statement: str = RUNNING_DAG_RUNS,
-        name: str = "statement",
-        record: Record | None = None,
-    ) -> None:
-        self.name = name
-        self.process = process
-        self._dsn = dsn
-        self._statement = statement
-        self._record = record or silent
-        self._rule: Rule | None = None
+    dsn: str
+    process: str
+    statement: str = field(default=RUNNING_DAG_RUNS, kw_only=True)
+    name: str = field(default="statement", kw_only=True)
+    record: Record = field(default=silent, kw_only=True)
+    _rule: Rule | None = field(default=None, init=False)
 
-    def close(self) -> None:
-        """Hold every matching statement that begins from now on; does nothing when closed."""
+    def hold(self) -> None:
+        """Hold every matching statement that begins from now on; does nothing when it does."""
         if self._rule is not None:
             return
-        rule = Rule(self._dsn, self.process, self._statement)
+        rule = Rule(self.dsn, self.process, self.statement)
         rule.put()
         self._rule = rule
-        log.debug("The gate of %s is closed.", self.process)
-        self._record("hold", self.name, self.process, "after the snapshot, before row locks")
+        log.debug("%s is to be held at %s.", self.process, self.name)
+        self.record("hold", self.name, self.process, "after the snapshot, before row locks")
 
-    def open(self) -> None:
-        """Let everyone go on; does nothing when open."""
+    def release(self) -> None:
+        """Let everyone go on, and hold nobody any more; does nothing when that is so."""
         if self._rule is None:
             return
         rule, self._rule = self._rule, None
-        detail = "" if rule.withdraw() else "it had opened itself: its connection was lost"
-        log.debug("The gate of %s is open.", self.process)
-        self._record("release", self.name, self.process, detail)
+        noted = rule.withdraw()
+        log.debug("%s is released at %s.", self.process, self.name)
+        self.record("release", self.name, self.process, noted)
 
-    def standing(self) -> list[Standing]:
-        """Return who stands at the gate now, the one whose statement began first at the front.
+    def held(self) -> list[Held]:
+        """Return who is held now, the one whose statement began first at the front.
 
-        Raises HoldError when the gate is open, or has opened itself with its connection's loss.
+        Raises HoldError when the hold is released, or ended with its connection's loss.
         """
-        rule = self._closed()
-        try:
-            with rule.connection.cursor(row_factory=class_row(Standing)) as cursor:
-                return cursor.execute(_STANDING, (rule.key,)).fetchall()
-        except psycopg.OperationalError as error:
-            raise self._lost() from error
+        with self._in_force() as rule, rule.connection.cursor(row_factory=class_row(Held)) as rows:
+            return rows.execute(_HELD, (rule.key,)).fetchall()
 
-    def wait_standing(
+    def wait_held(
         self, newer_than: float | None = None, timeout: float = 30.0, interval: float = 0.02
-    ) -> Standing:
-        """Return who stands at the gate in a statement begun after `newer_than`.
+    ) -> Held:
+        """Return who is held in a statement begun after `newer_than`.
 
         `newer_than` is unix seconds on the database's clock: a commit at that moment is in the
-        snapshot of every statement begun later. Whoever stands there in an older statement is let
-        past, and only that one: the gate stays closed for the next. Polls each `interval` seconds;
-        raises HoldError after `timeout` seconds.
+        snapshot of every statement begun later. Whoever is held in an older statement is let
+        pass, and only that one: the next is held. Polls each `interval` seconds; raises HoldError
+        after `timeout` seconds.
         """
-        deadline = time.monotonic() + timeout
-        while True:
-            found = self.standing()
-            for standing in found:
-                if newer_than is None or standing.since > newer_than:
-                    self._record("held", self.name, standing.process, f"pid {standing.pid}")
-                    return standing
-            if found:
-                self._let_past()
-            if time.monotonic() >= deadline:
-                raise HoldError(
-                    f"{self.process} did not come to the gate within {timeout:g} s:"
-                    f" {self._activity()}.",
-                    "Is it running, and is there work that makes it send that statement? One that "
-                    "finds no row of dag is not held.",
-                )
-            time.sleep(interval)
+        held = until(lambda: self._newer_than(newer_than), timeout, interval)
+        if held is None:
+            raise HoldError(
+                f"{self.process} was not held within {timeout:g} s: {self._activity()}.",
+                "Is it running, and is there work that makes it send that statement? One that "
+                "finds no row of dag is not held.",
+            )
+        self.record("held", self.name, held.process, f"pid {held.pid}")
+        return held
 
-    def _let_past(self) -> None:
-        rule = self._closed()
-        try:
-            rule.put()
-        except psycopg.OperationalError as error:
-            raise self._lost() from error
+    def _newer_than(self, moment: float | None) -> Held | None:
+        """Return who is held in a statement begun after a moment; let older ones pass."""
+        found = self.held()
+        for held in found:
+            if moment is None or held.since > moment:
+                return held
+        if found:
+            with self._in_force() as rule:
+                rule.put()
+        return None
 
-    def _closed(self) -> Rule:
+    @contextmanager
+    def _in_force(self) -> Iterator[Rule]:
+        """Give the rule; HoldError where there is none, or where it ended with its connection."""
         if self._rule is None:
-            raise HoldError(f"The gate of {self.process} is open.", "Close it first.")
-        return self._rule
-
-    def _lost(self) -> HoldError:
-        return HoldError(
-            f"The gate of {self.process} opened itself: its connection to the database was lost.",
-            "Look at the database's log.",
-        )
+            raise HoldError(f"Nothing holds {self.process} now.", "Hold it first.")
+        try:
+            yield self._rule
+        except psycopg.OperationalError as error:
+            raise HoldError(
+                f"{self.process} is held no longer: the connection to the database was lost.",
+                "Look at the database's log.",
+            ) from error
 
     def _activity(self) -> str:
-        """Tell what the process' connections do, for the reader of an error."""
-        with connect(self._dsn) as connection:
+        """Say what the process' connections do, for the reader of an error."""
+        with connect(self.dsn) as connection:
             rows = connection.execute(_ACTIVITY, (like(self.process),)).fetchall()
-        told = [f"{name} is {state} for {seconds:.1f} s" for name, state, seconds in rows]
-        return "; ".join(told) or "no connection has that application_name"
+        lines = [f"{name} is {state} for {seconds:.1f} s" for name, state, seconds in rows]
+        return "; ".join(lines) or "no connection has that application_name"
 
     def __enter__(self) -> Self:
-        self.close()
+        self.hold()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.open()
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        self.release()

@@ -1,6 +1,6 @@
 """The machinery of rules inside statements: put into a database, taken out again.
 
-How it works, and why it holds between snapshot and row lock, is told in statement.sql beside this
+How it works, and why it holds between snapshot and row lock, is said in statement.sql beside this
 file. Airflow's role must be an ordinary one: PostgreSQL exempts superusers and roles with
 BYPASSRLS from row-level security.
 """
@@ -13,9 +13,10 @@ from pathlib import Path
 
 import psycopg
 from psycopg import errors
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from common.errors import UserError
+from common.waiting import Deadline
+from lab.database import connect, unbound, value
 
 log = logging.getLogger(__name__)
 
@@ -30,25 +31,14 @@ _SQL = Path(__file__).with_name("statement.sql").read_text()
 _OURS = "airflow-ha-chaos "
 _MARK = _OURS + hashlib.sha256(_SQL.encode()).hexdigest()[:12]
 
+_MARKED = """
+SELECT coalesce(obj_description(oid, 'pg_namespace'), '') FROM pg_namespace WHERE nspname = 'chaos'
+"""
+
 # A waiting ACCESS EXCLUSIVE lock makes every later statement on dag wait behind it: so it gives up
 # soon and tries again.
 _LOCK_TIMEOUT = "200ms"
 _PAUSE = 0.1
-
-_KEEPALIVES = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=5"
-
-_UNBOUND = """
-SELECT CASE
-    WHEN r.rolsuper OR r.rolbypassrls THEN 'the database role ' || r.rolname
-        || ' is exempt from row-level security (superuser or BYPASSRLS)'
-    WHEN c.oid IS NULL THEN 'the database has no table public.dag'
-    WHEN NOT pg_has_role(c.relowner, 'USAGE') THEN 'the database role ' || r.rolname
-        || ' does not own the table public.dag'
-    WHEN c.relrowsecurity THEN 'the table public.dag has row-level security of its own'
-END
-FROM pg_roles AS r LEFT JOIN pg_class AS c ON c.oid = to_regclass('public.dag')
-WHERE r.rolname = current_user
-"""
 
 _LOCKERS = """
 SELECT DISTINCT coalesce(nullif(a.application_name, ''), 'unnamed') || ' (pid ' || a.pid || ')'
@@ -58,49 +48,10 @@ WHERE l.granted AND a.datname = current_database() AND a.pid <> pg_backend_pid()
 """
 
 
-def connect(dsn: str) -> psycopg.Connection:
-    """Connect as a controller; the server notices within 10 s when our host vanishes.
-
-    No setting is made in the session, which a pooler may hand on: they come with the connection.
-    A pooler that does not take them gets none; its links to the server are its own.
-    Raises UserError when the database does not take a connection within 10 s.
-    """
-    options = f"{conninfo_to_dict(dsn).get('options') or ''} {_KEEPALIVES}".strip()
-    try:
-        try:
-            return _connected(make_conninfo(dsn, options=options))
-        except psycopg.OperationalError as error:
-            if "startup parameter" not in str(error):
-                raise
-            return _connected(dsn)
-    except psycopg.OperationalError as error:
-        reason = (str(error).strip().splitlines() or ["it gave no reason"])[-1]
-        raise UserError(
-            f"The metadata database takes no connection: {reason}",
-            "Look at the database's log, and whether the lab is up.",
-        ) from error
-
-
-def _connected(dsn: str) -> psycopg.Connection:
-    return psycopg.connect(
-        dsn,
-        autocommit=True,
-        application_name="chaos",
-        connect_timeout=10,
-        prepare_threshold=None,
-    )
-
-
 def installed(dsn: str) -> bool:
     """Tell whether this version of the rules stands in the database."""
     with connect(dsn) as connection:
         return _mark(connection) == _MARK
-
-
-def unavailable(dsn: str) -> str | None:
-    """Return why rules would not bind the role of `dsn`, None when they will."""
-    with connect(dsn) as connection:
-        return None if _mark(connection) else _unbound(connection)
 
 
 def install(dsn: str, timeout: float = 30.0) -> None:
@@ -114,7 +65,7 @@ def install(dsn: str, timeout: float = 30.0) -> None:
             return
         if mark is not None:
             remove(dsn, timeout)
-        reason = _unbound(connection)
+        reason = unbound(connection)
         if reason and _mark(connection) is None:
             raise UserError(
                 f"Statements cannot be held or delayed: {reason}.",
@@ -125,7 +76,7 @@ def install(dsn: str, timeout: float = 30.0) -> None:
 
 
 def remove(dsn: str, timeout: float = 30.0) -> None:
-    """Take every trace of the rules out of the database: gates open, delays end, first of all.
+    """Take every trace of the rules out of the database; holds and delays end first of all.
 
     Idempotent. Raises UserError when table dag stays locked for `timeout` seconds.
     """
@@ -150,22 +101,13 @@ class NotOurs(UserError):
 
 def _mark(connection: psycopg.Connection) -> str | None:
     """Return the mark of our schema, None when there is none; NotOurs if it is not ours."""
-    row = connection.execute(
-        "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'chaos'"
-    ).fetchone()
-    if row is None:
-        return None
-    if not str(row[0]).startswith(_OURS):
+    mark: str | None = value(connection, _MARKED)
+    if mark is not None and not mark.startswith(_OURS):
         raise NotOurs(
             "The database has a schema `chaos` that is not ours.",
             "Rename it, or use another database.",
         )
-    return str(row[0])
-
-
-def _unbound(connection: psycopg.Connection) -> str | None:
-    row = connection.execute(_UNBOUND).fetchone()
-    return str(row[0]) if row and row[0] else None
+    return mark
 
 
 def _create(connection: psycopg.Connection) -> None:
@@ -187,7 +129,7 @@ def _locking_dag(
     connection: psycopg.Connection, timeout: float, change: Callable[[psycopg.Connection], None]
 ) -> None:
     """Run `change` in a transaction that has table dag for itself, trying until `timeout` s."""
-    deadline = time.monotonic() + timeout
+    deadline = Deadline(timeout)
     while True:
         try:
             with connection.transaction():
@@ -196,7 +138,7 @@ def _locking_dag(
                 change(connection)
             return
         except (errors.LockNotAvailable, errors.DeadlockDetected):
-            if time.monotonic() >= deadline:
+            if deadline.passed:
                 raise UserError(
                     f"Table dag stayed locked for {timeout:.0f} s by {_lockers(connection)}.",
                     "End that transaction, or continue the process that is in it.",

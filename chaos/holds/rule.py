@@ -2,7 +2,8 @@
 
 import psycopg
 
-from chaos.holds.installer import HOLDERS, LOCK_CLASS, connect, install
+from chaos.holds.installer import HOLDERS, LOCK_CLASS, install
+from lab.database import connect, value
 
 # The statement with which a scheduler locks the runs it examines, as SQLAlchemy writes it in
 # Airflow 3.0.4 to 3.4.0b2 (DagRun.get_running_dag_runs_to_examine; 3.2.0 dropped the join with
@@ -50,13 +51,15 @@ class Rule:
     def put(self, delay: float | None = None, jitter: float = 0.0, seed: int = 0) -> None:
         """Put the rule in force, in place of what this object put before.
 
-        `delay` and `jitter` are seconds; without `delay`, the statement is held. What stood at the
-        former rule goes free, and what comes after it meets the new one: there is no moment
+        `delay` and `jitter` are seconds; without `delay`, the statement is held. What the former
+        rule held goes free, and what comes after it meets the new one: there is no moment
         without a rule.
         """
         former = self.key
         with self.connection.transaction():
-            self.key = self._lock_next()
+            # Nobody else's key, so there is no wait for its lock.
+            self.key = int(value(self.connection, "SELECT nextval('chaos.key')::integer"))
+            self.connection.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK_CLASS, self.key))
             self._sweep(former)
             self.connection.execute(
                 "INSERT INTO chaos.rule (key, process, statement, delay, jitter, seed)"
@@ -66,13 +69,6 @@ class Rule:
         if former is not None:
             self.connection.execute("SELECT pg_advisory_unlock(%s, %s)", (LOCK_CLASS, former))
 
-    def _lock_next(self) -> int:
-        """Take a new key's lock; it is nobody else's, so there is no wait."""
-        row = self.connection.execute("SELECT nextval('chaos.key')::integer").fetchone()
-        assert row is not None
-        self.connection.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK_CLASS, row[0]))
-        return int(row[0])
-
     def _sweep(self, former: int | None) -> None:
         """Delete the former rule, and those whose controllers died (a rule without a holder)."""
         self.connection.execute(
@@ -81,12 +77,12 @@ class Rule:
             (former,),
         )
 
-    def withdraw(self) -> bool:
-        """End the rule; False when it had ended before, because its connection was lost."""
+    def withdraw(self) -> str:
+        """End the rule; return that it had ended before, where its connection was lost."""
         try:
             self.connection.execute("DELETE FROM chaos.rule WHERE key = %s", (self.key,))
         except psycopg.OperationalError:
-            return False
+            return "it had ended before: its connection to the database was lost"
         finally:
             self.connection.close()
-        return True
+        return ""

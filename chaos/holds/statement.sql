@@ -15,7 +15,7 @@
 -- (nothing is locked then, either), and a scan for a dag_id that is not there.
 --
 -- A rule is in force while its controller holds the advisory lock (57618, key) exclusively: a
--- controller that dies loses its locks, and with them its gates are open and its delays over.
+-- controller that dies loses its locks, and with them its holds and delays are over.
 --
 -- Everything stands in schema chaos, but for two policies and two flags on public.dag.
 

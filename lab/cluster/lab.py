@@ -1,8 +1,9 @@
 """A lab that is somebody else's deployment of the chart, in a cluster of a kubeconfig."""
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from common.errors import UserError
 from lab.api import AirflowAPI, Login
@@ -22,18 +23,20 @@ _NAMELESS = (
 )
 
 _ACTIVE = ("running", "queued")
-_NOT_OURS = {
-    "node": "the cluster's nodes are not ours",
-    "netem": "the cluster's nodes are not ours",
-    "restart-database": "the database is not ours",
-    "delay-pods": "the release was not installed with charts-values/slow-pods.yaml",
-}
 
 
 class ClusterLab(ReleaseLab):
     """A release that was there before us, and is there after us, as it was."""
 
     kind = "cluster"
+    powers = frozenset({"pause", "kill", "hold"})
+    cannot: ClassVar[Mapping[str, str]] = {
+        "node": "the cluster's nodes are not ours",
+        "netem": "the cluster's nodes are not ours",
+        "restart-database": "the database is not ours",
+        "delay-pods": "the release was not installed with charts-values/slow-pods.yaml",
+        "proxy": "the lab has no proxy in front of its database",
+    }
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -64,20 +67,20 @@ class ClusterLab(ReleaseLab):
         """Return the process of a database session, by its name or its pod's address."""
         return self._names(client)
 
-    def lacks(self, power: str) -> str | None:
-        """Return why the lab cannot do something, None when it can."""
-        if power in _NOT_OURS:
-            return _NOT_OURS[power]
+    def missing(self, power: str) -> str | None:
+        """Return why the lab has not a power, None when it has it."""
+        if reason := self.never(power):
+            return reason
         if not self.attachment.allow_faults:
             return REFUSAL
-        if power == "gate" and self.endpoints["identity"] != "name":
+        if power == "hold" and self.endpoints["identity"] != "name":
             return _NAMELESS
         if power in ("pause", "kill"):
             pod = self._processes("scheduler")[0]
             client = api_client(self.kubeconfig)
             if not execs.can_signal(client, self.namespace, pod.name, pod.container):
                 return f"no signal stops {pod.name}: its main process is PID 1 of its container"
-        return None
+        return super().missing(power)
 
     def pause(self, process: str) -> None:
         """Freeze one process: SIGSTOP for all of its container but the init."""
@@ -106,11 +109,11 @@ class ClusterLab(ReleaseLab):
 
     def restart_database(self, how: str) -> None:
         """Refuse: the database is not ours."""
-        raise UserError(f"No {how} restart: {_NOT_OURS['restart-database']}.")
+        raise UserError(f"No {how} restart: {self.cannot['restart-database']}.")
 
     def delay_pods(self, seconds: float) -> None:
         """Refuse: the pod template is not ours."""
-        raise UserError(f"Pods cannot be slowed by {seconds:g} s: {_NOT_OURS['delay-pods']}.")
+        raise UserError(f"Pods cannot be slowed by {seconds:g} s: {self.cannot['delay-pods']}.")
 
     def pod_log(self, name: str) -> str | None:
         """Return what a worker pod wrote: as the API has it, or as it was followed until it went.

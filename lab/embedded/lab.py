@@ -23,6 +23,11 @@ class EmbeddedLab(SupervisedLab):
 
     kind = "embedded"
     namespace = NAMESPACE
+    powers = frozenset({"pause", "kill", "hold", "restart-database", "delay-pods", "proxy"})
+    cannot = dict.fromkeys(
+        ("node", "netem"),
+        "the embedded lab's processes run on this machine itself, not on a node",
+    )
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -56,16 +61,6 @@ class EmbeddedLab(SupervisedLab):
         A session without a name is known by its address, and here that says nothing.
         """
         return UNNAMED if client in _NOWHERE else client
-
-    def lacks(self, power: str) -> str | None:
-        """Return why the lab cannot do something, None when it can."""
-        if power in ("node", "netem"):
-            return "the embedded lab's processes run on this machine itself, not on a node"
-        return None
-
-    def node_of(self, process: str) -> str:
-        """Refuse: there are no nodes here."""
-        raise UserError(f"{process} is on no node: {self.lacks('node')}.")
 
     def pause(self, process: str) -> None:
         """Freeze one process (SIGSTOP on all of its processes) until `resume`."""

@@ -18,11 +18,17 @@ _STEP = 0.2
 _BACK = 120.0
 _SIGNALS = {"fast": "INT", "immediate": "QUIT"}
 
+LAYERS = {"delay-pods": "slow-pods"}
+"""Powers that a release has by a file of charts-values/ which costs every pod something."""
+
 
 class KindLab(ReleaseLab):
     """A release that we installed on kind, with our Postgres and our proxy beside it."""
 
     kind = "kind"
+    powers = frozenset(
+        {"pause", "kill", "hold", "restart-database", "delay-pods", "proxy", "node", "netem"}
+    )
     clean_seconds = 90.0
 
     @classmethod
@@ -32,14 +38,19 @@ class KindLab(ReleaseLab):
         lend = lease.exclusive if alone else lease.shared
         return lend(spec.deployment.cluster, timeout)
 
-    def lacks(self, power: str) -> str | None:
-        """Return why the lab cannot do something, None when it can."""
+    def missing(self, power: str) -> str | None:
+        """Return why the lab has not a power, None when it has it."""
         assert self.spec.deployment is not None
-        if power == "delay-pods" and "slow-pods" not in self.spec.deployment.layers:
-            return "the release was installed without the values of charts-values/slow-pods.yaml"
-        if power == "netem" and not Node(self.node_of(self.process("scheduler"))).has_netem():
+        layer = LAYERS.get(power)
+        if layer and layer not in self.spec.deployment.layers:
+            return f"the release was installed without the values of charts-values/{layer}.yaml"
+        if power == "netem" and not self.node(self.process("scheduler")).has_netem():
             return NO_NETEM
-        return None
+        return super().missing(power)
+
+    def node(self, process: str) -> Node:
+        """Return the node that runs a process; what is done to it is in the lab's undo list."""
+        return Node(self._pod(process).node, self.undo)
 
     def pause(self, process: str) -> None:
         """Freeze one process by the freezer of its container's cgroup, through the node."""
@@ -82,7 +93,7 @@ class KindLab(ReleaseLab):
 
     def delay_pods(self, seconds: float) -> None:
         """Make each worker pod that starts from now on take `seconds` longer."""
-        if reason := self.lacks("delay-pods"):
+        if reason := self.missing("delay-pods"):
             raise UserError(f"Pods cannot be slowed: {reason}.")
         body = {"data": {namespace.START_DELAY: f"{seconds:g}"}}
         self.kubernetes().patch_namespaced_config_map(namespace.WORKER, self.namespace, body)

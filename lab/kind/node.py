@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import tenacity
 from docker.errors import APIError, DockerException, NotFound
@@ -16,6 +17,7 @@ from docker.models.containers import Container
 
 from common.errors import UserError
 from common.files import last_line
+from lab.base import Lab
 from lab.kind.tools import docker_argv, engine
 from lab.undo import Undo
 
@@ -192,6 +194,14 @@ class Node:
     def _strike(self, *arguments: str) -> None:
         if self._undo is not None:
             self._undo.done(docker_argv(*arguments))
+
+
+class NodeLab(Lab, Protocol):
+    """A lab that has the power `node`: its processes run on nodes that are ours."""
+
+    def node(self, process: str) -> Node:
+        """Return the node that runs a process; what is done to it is in the lab's undo list."""
+        ...
 
 
 def _freezing(attempt: Callable[[], None]) -> None:

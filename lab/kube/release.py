@@ -112,10 +112,6 @@ class ReleaseLab(SupervisedLab):
         """Tell whether a pod is ready again; what its status says may be older than its death."""
         return pod.ready and pod.restarts > self._restarts_when_killed.get(pod.name, -1)
 
-    def node_of(self, process: str) -> str:
-        """Return the node (on kind, the container's name) on which a process runs."""
-        return self._pod(process).node
-
     def pod_log(self, name: str) -> str | None:
         """Return what a worker pod wrote, None where nothing is kept."""
         try:

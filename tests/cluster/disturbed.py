@@ -23,11 +23,11 @@ class PodsLab:
     def kubernetes(self) -> Any:
         return self._api
 
-    def lacks(self, power: str) -> str | None:
-        return None if power == "node" else f"it has no {power}"
+    def process(self, role: str) -> str:
+        return role
 
-    def node_of(self, process: str) -> str:
-        return str(self.read(process).spec.node_name)
+    def node(self, process: str) -> Node:
+        return Node(str(self.read(process).spec.node_name), self.undo)
 
     def read(self, process: str) -> Any:
         return self._api.read_namespaced_pod(process, self.namespace)

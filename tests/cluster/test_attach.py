@@ -197,8 +197,8 @@ def test_a_namespace_without_release_is_told(kubernetes_api: Any) -> None:
 
 def test_nothing_is_disturbed_without_leave(attached: tuple[ClusterBoot, ClusterLab]) -> None:
     _, lab = attached
-    assert lab.lacks("pause") == REFUSAL
-    assert lab.lacks("node")
+    assert lab.missing("pause") == REFUSAL
+    assert lab.missing("node")
     with pytest.raises(UserError, match="left alone"):
         lab.pause("prod-s-0")
 

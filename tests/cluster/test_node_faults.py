@@ -13,9 +13,8 @@ import pytest
 from chaos.node_pause import NodePause
 from chaos.pod_network import PodNetwork
 from common.errors import UserError
-from lab.base import Lab
 from lab.kind.lease import exclusive, shared
-from lab.kind.node import NO_NETEM, Node
+from lab.kind.node import NO_NETEM, Node, NodeLab
 from lab.undo import Undo
 from tests.cluster.disturbed import (
     PodsLab,
@@ -38,8 +37,8 @@ def pod(lab: PodsLab, image: str, node: str) -> Iterator[str]:
         yield name
 
 
-def as_lab(lab: PodsLab) -> Lab:
-    return cast(Lab, lab)
+def as_lab(lab: PodsLab) -> NodeLab:
+    return cast(NodeLab, lab)
 
 
 def fault_process(fault: str, pod: str, namespace: str, directory: Path) -> "subprocess.Popen[str]":
@@ -67,7 +66,7 @@ time.sleep(600)
 
 
 def test_a_frozen_container_stands_still_and_goes_on(lab: PodsLab, pod: str) -> None:
-    node = Node(lab.node_of(pod), lab.undo)
+    node = lab.node(pod)
     node.freeze(lab.container(pod))
     node.freeze(lab.container(pod))
     assert stands_still(lab, pod)
@@ -78,20 +77,19 @@ def test_a_frozen_container_stands_still_and_goes_on(lab: PodsLab, pod: str) -> 
 
 def test_a_killed_container_is_restarted(lab: PodsLab, pod: str) -> None:
     before = lab.container(pod)
-    Node(lab.node_of(pod), lab.undo).kill(before)
+    lab.node(pod).kill(before)
     assert eventually(lambda: lab.container(pod) != before, 60)
-    Node(lab.node_of(pod), lab.undo).thaw(before)
+    lab.node(pod).thaw(before)
 
 
 def test_a_node_pause_stops_its_pods_and_they_go_on(
     lab: PodsLab, pod: str, cluster_name: str
 ) -> None:
     told: list[tuple[str, ...]] = []
-    node = Node(lab.node_of(pod))
+    node = lab.node(pod)
     with exclusive(cluster_name, 600):
         begun = time.monotonic()
-        fault = NodePause(as_lab(lab), pod, seconds=3.0, record=lambda *each: told.append(each))
-        with fault:
+        with NodePause(pod, seconds=3.0).on(as_lab(lab), lambda *each: told.append(each)) as fault:
             assert fault.fired()
             with pytest.raises(UserError, match="refuses"):
                 node.run(["true"])
@@ -99,16 +97,16 @@ def test_a_node_pause_stops_its_pods_and_they_go_on(
         assert not fault.fired()
     assert goes_on(lab, pod)
     assert [each[0] for each in told] == ["begin", "end"]
-    assert told[0][3] == f"node {node.name} frozen"
-    assert "Ready" in told[1][3]
+    assert told[0][3] == "its node frozen for 3 s or more"
+    assert told[1][3].startswith(f"node {node.name} Ready")
 
 
 def test_a_node_that_a_killed_test_froze_goes_on_by_the_undo_list(
     lab: PodsLab, pod: str, cluster_name: str, tmp_path: Path
 ) -> None:
-    node = Node(lab.node_of(pod))
+    node = lab.node(pod)
     with exclusive(cluster_name, 600):
-        process = fault_process("NodePause(lab, pod).begin()", pod, lab.namespace, tmp_path)
+        process = fault_process("NodePause(pod).on(lab).begin()", pod, lab.namespace, tmp_path)
         try:
             assert node.paused()
         finally:
@@ -121,10 +119,10 @@ def test_a_node_that_a_killed_test_froze_goes_on_by_the_undo_list(
 
 
 def test_a_pod_without_network_answers_nobody_until_it_is_healed(lab: PodsLab, pod: str) -> None:
-    node = Node(lab.node_of(pod))
+    node = lab.node(pod)
     address = str(lab.read(pod).status.pod_ip)
     assert answers(node, address)
-    with PodNetwork(as_lab(lab), pod, loss=1.0) as fault:
+    with PodNetwork(pod, loss=1.0).on(as_lab(lab)) as fault:
         assert not fault.fired()
         assert not answers(node, address)
         assert fault.fired()
@@ -132,9 +130,9 @@ def test_a_pod_without_network_answers_nobody_until_it_is_healed(lab: PodsLab, p
 
 
 def test_a_pod_on_a_bad_network_answers_now_and_then(lab: PodsLab, pod: str) -> None:
-    node = Node(lab.node_of(pod))
+    node = lab.node(pod)
     address = str(lab.read(pod).status.pod_ip)
-    with PodNetwork(as_lab(lab), pod, loss=0.3):
+    with PodNetwork(pod, loss=0.3).on(as_lab(lab)):
         answered = {answers(node, address) for _ in range(30)}
     assert answered == {True, False}
     assert all(answers(node, address) for _ in range(5))
@@ -143,16 +141,18 @@ def test_a_pod_on_a_bad_network_answers_now_and_then(lab: PodsLab, pod: str) -> 
 def test_the_network_of_one_pod_is_not_another_s(
     lab: PodsLab, pod: str, image: str, node: str
 ) -> None:
-    with beating(lab, image, node) as other, PodNetwork(as_lab(lab), pod, loss=1.0):
+    with beating(lab, image, node) as other, PodNetwork(pod, loss=1.0).on(as_lab(lab)):
         assert answers(Node(node), str(lab.read(other).status.pod_ip))
 
 
 def test_what_a_killed_test_did_to_a_network_is_undone(
     lab: PodsLab, pod: str, tmp_path: Path
 ) -> None:
-    node = Node(lab.node_of(pod))
+    node = lab.node(pod)
     address = str(lab.read(pod).status.pod_ip)
-    process = fault_process("PodNetwork(lab, pod, loss=1.0).begin()", pod, lab.namespace, tmp_path)
+    process = fault_process(
+        "PodNetwork(pod, loss=1.0).on(lab).begin()", pod, lab.namespace, tmp_path
+    )
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not answers(node, address)
@@ -166,16 +166,16 @@ def test_a_fault_whose_pod_is_gone_is_healed_all_the_same(
 ) -> None:
     with beating(lab, image, node) as name:
         address = str(lab.read(name).status.pod_ip)
-        fault = PodNetwork(as_lab(lab), name, loss=1.0)
+        fault = PodNetwork(name, loss=1.0).on(as_lab(lab))
         fault.begin()
     fault.end()
     assert address not in Node(node).run(["iptables-save", "-t", "mangle"])
 
 
 def test_latency_is_added_each_way_or_plainly_refused(lab: PodsLab, pod: str) -> None:
-    node = Node(lab.node_of(pod))
+    node = lab.node(pod)
     address = str(lab.read(pod).status.pod_ip)
-    fault = PodNetwork(as_lab(lab), pod, seconds=0.4)
+    fault = PodNetwork(pod, latency=0.4).on(as_lab(lab))
     if not node.has_netem():
         with pytest.raises(UserError, match=NO_NETEM):
             fault.begin()
@@ -187,7 +187,7 @@ def test_latency_is_added_each_way_or_plainly_refused(lab: PodsLab, pod: str) ->
 
 
 def test_a_pod_s_link_is_found_by_its_address(lab: PodsLab, pod: str) -> None:
-    node = Node(lab.node_of(pod))
+    node = lab.node(pod)
     link = node.link(str(lab.read(pod).status.pod_ip))
     name = node.run(["ip", "netns", "exec", link.netns, "cat", "/proc/sys/kernel/ostype"])
     assert name.strip() == "Linux"

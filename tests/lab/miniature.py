@@ -78,8 +78,8 @@ class _Parts:
     def dsn(self) -> str:
         return self._dsn
 
-    def lacks(self, _: str) -> str | None:
-        return None
+    def process(self, role: str) -> str:
+        return role
 
 
 def lab(dsn: str = "", proxy_control: str = "") -> Lab:

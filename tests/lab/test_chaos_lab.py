@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from chaos.database_restart import HOWS, DatabaseRestart
-from chaos.network import LinkCut
+from chaos.link_cut import LinkCut
 from chaos.pod_deletion import PodDeletion
 from chaos.scheduler_kill import SchedulerKill
 from chaos.slow_pods import SlowPods
@@ -64,11 +64,10 @@ def three_pods(lab: SupervisedLab) -> Iterator[set[str]]:
 @pytest.mark.usefixtures("three_pods")
 def test_pods_are_deleted_one_after_another_until_it_is_healed(lab: SupervisedLab) -> None:
     told: list[tuple[str, ...]] = []
-    fault = PodDeletion(lab, interval=0.5, grace=0, record=lambda *event: told.append(event))
-    with fault:
-        assert eventually(lambda: len(fault.deleted) == 2)
-        assert fault.fired()
-    assert fault.deleted == ["first", "second"]
+    with PodDeletion(interval=0.5, grace=0).on(lab, lambda *event: told.append(event)) as deletion:
+        assert eventually(lambda: len(deletion.kept.deleted) == 2)
+        assert deletion.fired()
+    assert deletion.kept.deleted == ["first", "second"]
     assert eventually(lambda: phases(lab) == {"third": "Running"})
     assert told == [
         (
@@ -80,15 +79,17 @@ def test_pods_are_deleted_one_after_another_until_it_is_healed(lab: SupervisedLa
 
 
 def test_a_seed_chooses_the_pod(lab: SupervisedLab, three_pods: set[str]) -> None:
-    with PodDeletion(lab, interval=60, grace=0, seed=4) as fault:
-        assert eventually(fault.fired)
-    assert fault.deleted[0] in three_pods
-    assert eventually(lambda: set(phases(lab)) == three_pods - {fault.deleted[0]})
+    with PodDeletion(interval=60, grace=0).on(lab, seed=4) as deletion:
+        assert eventually(deletion.fired)
+    assert deletion.fault == PodDeletion(interval=60, grace=0, seed=4)
+    [deleted] = deletion.kept.deleted
+    assert deleted in three_pods
+    assert eventually(lambda: set(phases(lab)) == three_pods - {deleted})
 
 
 def test_where_no_pod_runs_a_deletion_never_fired(lab: SupervisedLab) -> None:
     told: list[tuple[str, ...]] = []
-    with PodDeletion(lab, record=lambda *event: told.append(event)) as fault:
+    with PodDeletion().on(lab, lambda *event: told.append(event)) as fault:
         pass
     assert not fault.fired()
     assert told[-1][-1] == "deleted 0 pods: none ran"
@@ -96,7 +97,7 @@ def test_where_no_pod_runs_a_deletion_never_fired(lab: SupervisedLab) -> None:
 
 def test_slow_pods_wait_and_those_after_the_fault_do_not(lab: SupervisedLab) -> None:
     client = lab.kubernetes()
-    with SlowPods(lab, delay=2.0) as fault:
+    with SlowPods(delay=2.0).on(lab) as fault:
         assert not fault.fired()
         client.create_namespaced_pod(lab.namespace, pod("slow"))
         assert eventually(fault.fired, 5)
@@ -119,7 +120,7 @@ def test_cleaning_takes_the_slowness_away(lab: SupervisedLab) -> None:
 @pytest.mark.parametrize("how", HOWS)
 def test_a_restarted_database_drops_its_sessions_and_is_back(lab: SupervisedLab, how: str) -> None:
     before = lab.state.processes["postgres"]
-    with psycopg.connect(lab.dsn()) as connection, DatabaseRestart(lab, how) as fault:
+    with psycopg.connect(lab.dsn()) as connection, DatabaseRestart(how).on(lab) as fault:
         with pytest.raises(psycopg.OperationalError):
             connection.execute("SELECT 1")
         assert fault.fired()
@@ -134,7 +135,7 @@ def test_a_restarted_database_drops_its_sessions_and_is_back(lab: SupervisedLab,
 def test_a_killed_scheduler_is_dead_until_it_is_healed(lab: SupervisedLab) -> None:
     process = psutil.Process(lab.state.processes["scheduler-2"].pid)
     told: list[tuple[str, ...]] = []
-    with SchedulerKill(lab, "scheduler-2", record=lambda *event: told.append(event)):
+    with SchedulerKill("scheduler-2").on(lab, lambda *event: told.append(event)):
         assert eventually(lambda: not process.is_running() or process.status() == "zombie", 5)
         assert eventually(lambda: any("scheduler-2 ended" in one for one in lab.problems()), 5)
     assert lab.state.processes["scheduler-2"].pid != process.pid
@@ -147,14 +148,14 @@ def test_a_killed_scheduler_is_dead_until_it_is_healed(lab: SupervisedLab) -> No
 
 def test_a_scheduler_that_gives_up_by_itself_comes_back(lab: SupervisedLab) -> None:
     before = lab.state.processes["scheduler-1"].pid
-    with LinkCut(lab, "scheduler-1", "reset"):
+    with LinkCut("scheduler-1", "reset").on(lab):
         assert eventually(lambda: lab.state.processes["scheduler-1"].pid != before, 60)
     assert eventually(lambda: lab.problems() == [], 60)
 
 
 def test_another_way_to_restart_a_database_is_one_clear_line(lab: SupervisedLab) -> None:
-    with pytest.raises(UserError, match="not restarted 'gently'"):
-        DatabaseRestart(lab, "gently")
+    with pytest.raises(UserError, match="restarts fast or immediate, not 'gently'"):
+        DatabaseRestart("gently")
     with pytest.raises(UserError, match="fast or immediate, not 'gently'"):
         lab.restart_database("gently")
     assert lab.problems() == []
@@ -167,7 +168,8 @@ def test_a_role_that_is_not_there_is_told_with_those_that_are(lab: SupervisedLab
     assert "scheduler-1, scheduler-2" in error.value.hint
 
 
-def test_the_embedded_lab_lacks_nothing_but_a_node(lab: SupervisedLab) -> None:
-    powers = ("pause", "kill", "restart-database", "delay-pods")
-    assert [lab.lacks(power) for power in powers] == [None] * 4
-    assert "on this machine itself" in (lab.lacks("node") or "")
+def test_the_embedded_lab_misses_nothing_but_a_node(lab: SupervisedLab) -> None:
+    powers = ("pause", "kill", "hold", "restart-database", "delay-pods", "proxy")
+    assert [lab.missing(power) for power in powers] == [None] * 6
+    assert "on this machine itself" in (lab.missing("node") or "")
+    assert "on this machine itself" in (lab.missing("netem") or "")

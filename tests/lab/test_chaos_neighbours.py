@@ -33,8 +33,8 @@ def test_pods_of_another_release_are_never_deleted(api: KubernetesAPI) -> None:
         kubernetes=lambda: api.core,
         worker_pods=own_workers("airflow", ["airflow-dev"]),
     )
-    with PodDeletion(cast("Lab", lab), interval=0.1, grace=0) as fault:
+    with PodDeletion(interval=0.1, grace=0).on(cast("Lab", lab)) as fault:
         assert eventually(fault.fired)
-    assert fault.deleted == ["c-ours"]
+    assert fault.kept.deleted == ["c-ours"]
     left = api.core.list_namespaced_pod(api.namespace).items
     assert {pod.metadata.name for pod in left} == {"a-theirs", "b-nobody-s"}

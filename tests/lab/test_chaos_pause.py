@@ -20,15 +20,18 @@ class OneProcess:
     """The part of a lab that freezes one real process."""
 
     def __init__(self, process: psutil.Process) -> None:
-        self.process = process
+        self._process = process
+
+    def process(self, role: str) -> str:
+        return role
 
     def pause(self, process: str) -> None:
         assert process == "scheduler-1"
-        self.process.send_signal(signal.SIGSTOP)
+        self._process.send_signal(signal.SIGSTOP)
 
     def resume(self, process: str) -> None:
         assert process == "scheduler-1"
-        self.process.send_signal(signal.SIGCONT)
+        self._process.send_signal(signal.SIGCONT)
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def process() -> Iterator[psutil.Process]:
 def test_freezes_its_process_and_lets_it_go_on(process: psutil.Process) -> None:
     told: list[tuple[str, ...]] = []
     lab = cast(Lab, OneProcess(process))
-    with SchedulerPause(lab, "scheduler-1", record=lambda *event: told.append(event)):
+    with SchedulerPause("scheduler-1").on(lab, lambda *event: told.append(event)):
         assert eventually(lambda: process.status() == psutil.STATUS_STOPPED)
     assert eventually(lambda: process.status() != psutil.STATUS_STOPPED)
     assert told == [
@@ -56,26 +59,26 @@ def test_freezes_its_process_and_lets_it_go_on(process: psutil.Process) -> None:
 def test_lasts_its_seconds_unless_an_error_ends_it(process: psutil.Process) -> None:
     told: list[tuple[str, ...]] = []
     lab = cast(Lab, OneProcess(process))
-    fault = SchedulerPause(lab, "scheduler-1", lambda *event: told.append(event), seconds=0.5)
+    fault = SchedulerPause("scheduler-1", seconds=0.5).on(lab, lambda *event: told.append(event))
     begun = time.monotonic()
     with fault:
         assert told[-1][-1] == "frozen for 0.5 s or more"
     assert time.monotonic() - begun >= 0.5
     begun = time.monotonic()
-    patient = SchedulerPause(lab, "scheduler-1", seconds=60)
+    patient = SchedulerPause("scheduler-1", seconds=60).on(lab)
     with pytest.raises(ZeroDivisionError), patient:
         raise ZeroDivisionError
     assert time.monotonic() - begun < 30
     assert eventually(lambda: process.status() != psutil.STATUS_STOPPED)
 
 
-def test_seconds_below_zero_are_one_clear_line(process: psutil.Process) -> None:
+def test_seconds_below_zero_are_one_clear_line() -> None:
     with pytest.raises(UserError, match="A fault cannot last -1 s"):
-        SchedulerPause(cast(Lab, OneProcess(process)), "scheduler-1", seconds=-1)
+        SchedulerPause("scheduler-1", seconds=-1)
 
 
 def test_may_be_healed_twice_and_by_hand(process: psutil.Process) -> None:
-    with SchedulerPause(cast(Lab, OneProcess(process)), "scheduler-1") as fault:
+    with SchedulerPause("scheduler-1").on(cast(Lab, OneProcess(process))) as fault:
         fault.end()
         assert eventually(lambda: process.status() != psutil.STATUS_STOPPED)
         fault.end()

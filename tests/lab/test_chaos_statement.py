@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from chaos.holds.installer import connect, install, installed, remove, unavailable
+from chaos.holds.installer import install, installed, remove
 from chaos.holds.rule import RUNNING_DAG_RUNS, Rule
 from chaos.statement_delay import StatementDelay
 from common.errors import UserError
+from lab.database import connect, unbound
 from lab.embedded.postgres import SUPERUSER, Postgres
 from tests.lab.miniature import RUNNING, Process, lab, superuser
 
@@ -54,7 +55,7 @@ def test_leaves_no_trace(dsn: str, scheduler_1: Process, scheduler_2: Process) -
     assert any("dag_run" in row for row in before["pg_class"])
     install(dsn)
     assert catalog(dsn) != before
-    with StatementDelay(lab(dsn), "scheduler-*", 0.01, jitter=0.01):
+    with StatementDelay("scheduler-*", 0.01, jitter=0.01).on(lab(dsn)):
         scheduler_1.run(RUNNING["3.0.6"])
         scheduler_2.run(RUNNING["3.0.6"])
     remove(dsn)
@@ -151,22 +152,28 @@ def test_waits_for_its_lock_in_slices_that_let_others_go_on(
     assert installed(dsn)
 
 
+def reason(dsn: str) -> str | None:
+    """Return why nothing of this role can be held."""
+    with connect(dsn) as connection:
+        return unbound(connection)
+
+
 def test_a_superuser_is_refused_with_the_reason(postgres: Postgres, database: str) -> None:
     dsn = postgres.dsn(SUPERUSER, database)
-    assert "superuser" in (unavailable(dsn) or "")
+    assert "superuser" in (reason(dsn) or "")
     with pytest.raises(UserError, match="exempt from row-level security"):
         install(dsn)
 
 
 def test_says_that_a_database_is_not_airflows(dsn: str, scheduler_1: Process) -> None:
     scheduler_1.run("ALTER TABLE dag RENAME TO cat")
-    assert unavailable(dsn) == "the database has no table public.dag"
+    assert reason(dsn) == "the database has no table public.dag"
 
 
 def test_is_available_to_the_ordinary_owner_before_and_after_installing(dsn: str) -> None:
-    assert unavailable(dsn) is None
+    assert reason(dsn) is None
     install(dsn)
-    assert unavailable(dsn) is None
+    assert reason(dsn) is None
 
 
 def test_writes_to_dag_work_as_before(dsn: str, scheduler_1: Process) -> None:
@@ -204,7 +211,7 @@ def test_another_role_goes_on_writing_dag_and_is_held_like_any(
     superuser(postgres, f"GRANT SELECT, INSERT, UPDATE, DELETE ON dag TO {role}", database)
     other = postgres.dsn(role, database, application_name="rotated")
     with (
-        StatementDelay(lab(dsn), "rotated", 0.3),
+        StatementDelay("rotated", 0.3).on(lab(dsn)),
         psycopg.connect(other, autocommit=True) as writer,
     ):
         writer.execute("INSERT INTO dag (dag_id) VALUES ('new')")
@@ -246,5 +253,5 @@ def test_a_rule_without_its_controller_is_swept_by_the_next(dsn: str, scheduler_
             break
         time.sleep(0.05)
     assert [row["process"] for row in rows] == ["scheduler-2"]
-    assert rule.withdraw()
+    assert rule.withdraw() == ""
     assert scheduler_1.run("SELECT FROM chaos.rule") == []

@@ -93,7 +93,7 @@ def test_a_process_that_was_killed_leaves_nothing(
     owner.wait()
     assert eventually(lambda: not audit.installed(as_superuser(postgres, dsn)))
     assert eventually(lambda: sessions(postgres, dsn) == 0)
-    assert statement.unavailable(as_superuser(postgres, dsn))
+    assert not statement.installed(as_superuser(postgres, dsn))
     assert not undo.is_promised(tmp_path)
 
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
-_PACKAGES = ("chaos", "dags", "harness", "lab", "load", "oracle", "reports", "versions")
+_PACKAGES = (
+    "chaos", "common", "dags", "harness", "lab", "load", "oracle", "recorder", "reports", "run",
+    "scenarios", "versions",
+)  # fmt: skip
 
 _CONFTEST = '''
 from pathlib import Path

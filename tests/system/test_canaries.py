@@ -64,7 +64,7 @@ from scenarios.perform import Performer
 
 
 @pytest.mark.scenario("57618")
-def test_gated(scenario, permutation, history, planted):
+def test_held(scenario, permutation, history, planted):
     """Make a violation, and fail with a secret in the message."""
     Performer(scenario, history).perform(permutation)
 

@@ -21,6 +21,7 @@ import time
 
 import pytest
 
+from chaos.network_latency import NetworkLatency
 from oracle.events import DagRunEvent, ProcessEvent
 
 pytestmark = pytest.mark.flood("smoke")
@@ -41,7 +42,7 @@ def test_undisturbed(lab, history):
 
 def test_disturbed(lab, history, faults):
     """Its database was slow."""
-    with faults.network_latency("scheduler-2", seconds=0.02):
+    with faults(NetworkLatency("scheduler-2", latency=0.02)):
         for _ in range(30):
             history.look_for_faults()
             time.sleep(0.1)

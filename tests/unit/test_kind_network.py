@@ -6,11 +6,10 @@ from typing import Any, cast
 
 import pytest
 
-from chaos import pod_network
+from chaos.base import Injection
 from chaos.pod_network import PodNetwork
 from common.errors import UserError
-from lab.base import Lab
-from lab.kind.node import Link
+from lab.kind.node import Link, NodeLab
 
 TC = """\
 qdisc netem 8001: root refcnt 2 limit 1000 delay 200ms
@@ -21,9 +20,7 @@ qdisc netem 8001: root refcnt 2 limit 1000 delay 200ms
 class RecordingNode:
     """A node that writes down what it is told; its kernel has netem."""
 
-    def __init__(self, name: str, undo: object = None) -> None:
-        self.name = name
-        self.undo = undo
+    def __init__(self) -> None:
         self.does: list[str] = []
         self.sent = 0
 
@@ -50,13 +47,13 @@ class OnePod:
     """The least of a lab with one pod in it."""
 
     namespace = "here"
-    undo = None
 
-    def node_of(self, process: str) -> str:
-        return f"node-of-{process}"
+    def process(self, role: str) -> str:
+        return role
 
-    def lacks(self, power: str) -> str | None:
-        return None if power == "node" else "no"
+    def node(self, process: str) -> RecordingNode:
+        assert process == "s"
+        return RecordingNode()
 
     def kubernetes(self) -> Any:
         pod = SimpleNamespace(
@@ -66,18 +63,16 @@ class OnePod:
 
 
 @pytest.fixture
-def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
-    monkeypatch.setattr(pod_network, "Node", RecordingNode)
-    return cast(Lab, OnePod())
+def lab() -> NodeLab:
+    return cast(NodeLab, OnePod())
 
 
-def node_of(fault: PodNetwork) -> RecordingNode:
-    return cast(RecordingNode, fault._node)
+def node_of(fault: Injection[NodeLab]) -> RecordingNode:
+    return cast(RecordingNode, fault.kept.node)
 
 
-def test_latency_is_added_on_both_ends_of_the_pod_s_link_and_taken_away(lab: Lab) -> None:
-    fault = PodNetwork(lab, "s", seconds=0.2, jitter=0.05)
-    with fault:
+def test_latency_is_added_on_both_ends_of_the_pod_s_link_and_taken_away(lab: NodeLab) -> None:
+    with PodNetwork("s", latency=0.2, jitter=0.05).on(lab) as fault:
         assert node_of(fault).does == [
             "tc -n cni-1 qdisc add dev eth0 root netem delay 200ms 50ms",
             "tc qdisc add dev veth1 root netem delay 200ms 50ms",
@@ -88,15 +83,15 @@ def test_latency_is_added_on_both_ends_of_the_pod_s_link_and_taken_away(lab: Lab
     ]
 
 
-def test_latency_has_fired_once_a_packet_came_by(lab: Lab) -> None:
-    with PodNetwork(lab, "s", seconds=0.2) as fault:
+def test_latency_has_fired_once_a_packet_came_by(lab: NodeLab) -> None:
+    with PodNetwork("s", latency=0.2).on(lab) as fault:
         assert not fault.fired()
         node_of(fault).sent = 98
         assert fault.fired()
 
 
-def test_every_rule_of_a_loss_is_taken_away_by_its_own_words(lab: Lab) -> None:
-    with PodNetwork(lab, "s", loss=0.25) as fault:
+def test_every_rule_of_a_loss_is_taken_away_by_its_own_words(lab: NodeLab) -> None:
+    with PodNetwork("s", loss=0.25).on(lab) as fault:
         added = list(node_of(fault).does)
         assert len(added) == 2
         assert all("--probability 0.25" in rule and "10.1.2.3" in rule for rule in added)
@@ -104,19 +99,22 @@ def test_every_rule_of_a_loss_is_taken_away_by_its_own_words(lab: Lab) -> None:
     assert removed == [rule.replace(" -I ", " -D ") for rule in reversed(added)]
 
 
-def test_the_words_of_a_report_say_how_much(lab: Lab) -> None:
-    both = PodNetwork(lab, "s", seconds=0.2, jitter=0.05, loss=0.1)
+def test_the_words_of_a_report_say_how_much() -> None:
+    both = PodNetwork("s", latency=0.2, jitter=0.05, loss=0.1)
     assert both.detail == (
         "0.2 s ± 0.05 s each way and 10% of packets lost each way on the pod's network"
     )
-    assert PodNetwork(lab, "s", loss=1).detail == (
-        "100% of packets lost each way on the pod's network"
-    )
+    assert PodNetwork("s", loss=1).detail == ("100% of packets lost each way on the pod's network")
 
 
 @pytest.mark.parametrize(
-    "wrong", [{}, {"loss": 1.1}, {"loss": -0.1}, {"seconds": -1.0}, {"jitter": 0.1}]
+    "wrong", [{}, {"loss": 1.1}, {"loss": -0.1}, {"latency": -1.0}, {"jitter": 0.1}]
 )
-def test_a_network_that_cannot_be_is_refused(lab: Lab, wrong: dict[str, Any]) -> None:
+def test_a_network_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="latency above 0 s, or loss from 0 to 1"):
-        PodNetwork(lab, "s", **wrong)
+        PodNetwork("s", **wrong)
+
+
+def test_only_latency_needs_a_kernel_with_netem() -> None:
+    assert PodNetwork("s", loss=0.1).needs == ("node",)
+    assert PodNetwork("s", latency=0.1).needs == ("node", "netem")

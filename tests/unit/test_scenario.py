@@ -37,6 +37,24 @@ def test_a_good_scenario_is_read(tmp_path: Path) -> None:
     assert scenario.sessions == {"A": "scheduler-1"}
 
 
+def test_the_words_of_before_still_say_the_same(tmp_path: Path) -> None:
+    steps = "{close: A, statement: critical-section}", "{stands: A}", "{passes: A}", "{open: A}"
+    old = (
+        GOOD.replace("{pause: A}", steps[0])
+        .replace(
+            "  wait:", "".join(f"  s{n}: {step}\n" for n, step in enumerate(steps)) + "  wait:"
+        )
+        .replace("[stop,", "[stop, s0, s1, s2, s3,")
+    )
+    verbs = [step.verb for step in load(written(tmp_path, old)).permutations["only"]]
+    assert verbs == ["hold", "hold", "held", "pass", "release", "until"]
+
+
+def test_a_scenario_takes_the_powers_that_its_steps_use(tmp_path: Path) -> None:
+    assert load(written(tmp_path, GOOD)).powers == ("pause",)
+    assert scenarios()["57618"].powers == ("hold", "pause")
+
+
 def test_a_scenario_s_settings_reach_airflow_by_its_environment(tmp_path: Path) -> None:
     scenario = load(written(tmp_path, GOOD))
     assert scenario.settings == {"AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5"}
@@ -49,14 +67,14 @@ def test_a_scenario_s_settings_reach_airflow_by_its_environment(tmp_path: Path) 
         ("pause: A", "stun: A", "needs exactly one of"),
         ("pause: A", "pause: A, resume: A", "needs exactly one of"),
         ("count: 2", "cuont: 2", "does not know cuont"),
-        ("pause: A", "close: A, statement: every", "names no statement of"),
+        ("pause: A", "hold: A, statement: every", "names no statement of"),
         ("pause: A", "wait: a while", "a while"),
-        ("_interval: 5", "_interval: [5]", "scheduler.orphaned_tasks_check_interval is no text"),
-        ("settings: {scheduler", "settings: {option: 5, scheduler", "no scenario"),
+        ("_interval: 5", "_interval: [5]", "scheduler.orphaned_tasks_check_interval must be text"),
+        ("settings: {scheduler", "settings: {option: 5, scheduler", "not a valid scenario"),
         ("[stop, wait]", "[stop, wiat]", "names unknown steps: wiat"),
         ("[stop, wait]", "[stop]", "no permutation uses the steps wait"),
         ('">=3.0,<3.2"', '"3.0 or so"', "3.0 or so"),
-        ("breaks: [unique-try]", "", "no scenario"),
+        ("breaks: [unique-try]", "", "not a valid scenario"),
         ("sessions: {A: scheduler-1}", "sessions: [", "cannot be read"),
     ],
 )

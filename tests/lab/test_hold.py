@@ -1,8 +1,7 @@
-"""A gate holds a process inside its statement: after the snapshot, before the row locks."""
+"""A process is held inside its statement: after the snapshot, before the row locks."""
 
 import subprocess
 import sys
-import time
 
 import psycopg
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from chaos.holds.hold import Hold, HoldError
 from chaos.holds.installer import remove
 from tests.lab.miniature import QUEUED, RUNNING, Process
+from tests.lab.proxied import eventually
 
 pytest_plugins = ["tests.lab.miniature_fixtures"]
 
@@ -17,9 +17,9 @@ PLANS = ("hashjoin", "mergejoin", "nestloop")
 CONTROLLER = """
 import sys, time
 from chaos.holds.hold import Hold
-gate = Hold(sys.argv[1], "scheduler-2")
-gate.close()
-print("closed", flush=True)
+hold = Hold(sys.argv[1], "scheduler-2")
+hold.hold()
+print("holds", flush=True)
 time.sleep(600)
 """
 
@@ -35,15 +35,15 @@ def test_snapshot_is_taken_before_the_hold_and_row_locks_after_it(
 ) -> None:
     for method in PLANS:
         scheduler_2.run(f"SET enable_{method} = {'on' if method == plan else 'off'}")
-    with Hold(dsn, "scheduler-2") as gate:
+    with Hold(dsn, "scheduler-2") as hold:
         scheduler_2.begin(RUNNING["3.0.6"])
-        gate.wait_standing(timeout=10)
+        hold.wait_held(timeout=10)
         scheduler_1.run("SELECT FROM dag_run FOR UPDATE NOWAIT")
         scheduler_1.run("BEGIN")
         scheduler_1.run("UPDATE task_instance SET state = 'scheduled', try_number = 1")
         scheduler_1.run("UPDATE dag_run SET last_scheduling_decision = '2026-01-01'")
         scheduler_1.run("COMMIT")
-        gate.open()
+        hold.release()
         assert scheduler_2.ended(10)
     (row,) = scheduler_2.rows
     assert row["last_scheduling_decision"].year == 2026, "the locked row is the newest"
@@ -52,12 +52,12 @@ def test_snapshot_is_taken_before_the_hold_and_row_locks_after_it(
 
 @pytest.mark.parametrize("version", RUNNING)
 def test_holds_the_statement_of_every_version(dsn: str, scheduler_2: Process, version: str) -> None:
-    with Hold(dsn, "scheduler-2") as gate:
+    with Hold(dsn, "scheduler-2") as hold:
         scheduler_2.begin(RUNNING[version])
-        standing = gate.wait_standing(timeout=10)
-        assert standing.process == "scheduler-2"
-        assert standing.pid == scheduler_2.connection.info.backend_pid
-        assert standing.query.startswith("SELECT")
+        held = hold.wait_held(timeout=10)
+        assert held.process == "scheduler-2"
+        assert held.pid == scheduler_2.connection.info.backend_pid
+        assert held.query.startswith("SELECT")
     assert scheduler_2.ended(10)
 
 
@@ -67,13 +67,13 @@ def test_a_scan_that_finds_no_row_of_dag_is_not_held(
     scheduler_2.run("SET enable_seqscan = off")
     asked = "SELECT * FROM dag WHERE dag_id = '{}'"
     found = scheduler_2.run("SELECT dag_id FROM dag LIMIT 1")[0]["dag_id"]
-    with Hold(dsn, "scheduler-2", statement="%FROM dag WHERE%") as gate:
+    with Hold(dsn, "scheduler-2", statement="%FROM dag WHERE%") as hold:
         scheduler_2.begin(asked.format("there is none of this name"))
         assert scheduler_2.ended(10)
         scheduler_2.begin(asked.format(found))
-        gate.wait_standing(timeout=10)
-        with pytest.raises(HoldError, match="did not come to the gate") as told:
-            gate.wait_standing(newer_than=now(scheduler_1) + 60, timeout=0.2)
+        hold.wait_held(timeout=10)
+        with pytest.raises(HoldError, match="was not held within") as told:
+            hold.wait_held(newer_than=now(scheduler_1) + 60, timeout=0.2)
         assert "finds no row of dag is not held" in str(told.value)
     assert scheduler_2.ended(10)
 
@@ -101,65 +101,63 @@ def test_lets_other_processes_pass(dsn: str, scheduler_1: Process) -> None:
 def test_a_glob_holds_all_that_it_names(
     dsn: str, scheduler_1: Process, scheduler_2: Process
 ) -> None:
-    with Hold(dsn, "scheduler-*") as gate:
+    with Hold(dsn, "scheduler-*") as hold:
         for process in (scheduler_1, scheduler_2):
             process.begin(RUNNING["3.3.2"])
-            gate.wait_standing(timeout=10)
-        deadline = time.monotonic() + 10
-        while len(gate.standing()) < 2 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert [standing.process for standing in gate.standing()] == ["scheduler-1", "scheduler-2"]
+            hold.wait_held(timeout=10)
+        assert eventually(lambda: len(hold.held()) == 2, 10)
+        assert [held.process for held in hold.held()] == ["scheduler-1", "scheduler-2"]
     assert scheduler_1.ended(10)
     assert scheduler_2.ended(10)
 
 
-def test_a_statement_prepared_before_the_gate_was_installed_is_held(
+def test_a_statement_prepared_before_the_machinery_was_installed_is_held(
     dsn: str, scheduler_2: Process
 ) -> None:
     scheduler_2.run(f"PREPARE examine AS {RUNNING['3.0.6']}")
     for _ in range(7):
         scheduler_2.run("EXECUTE examine")
-    with Hold(dsn, "scheduler-2", statement="EXECUTE examine") as gate:
+    with Hold(dsn, "scheduler-2", statement="EXECUTE examine") as hold:
         scheduler_2.begin("EXECUTE examine")
-        gate.wait_standing(timeout=10)
+        hold.wait_held(timeout=10)
     assert scheduler_2.ended(10)
 
 
 def test_lets_an_older_statement_past_and_holds_the_next(dsn: str, scheduler_2: Process) -> None:
     observer = Process(dsn, "observer")
-    with Hold(dsn, "scheduler-2") as gate:
+    with Hold(dsn, "scheduler-2") as hold:
         scheduler_2.begin(RUNNING["3.0.6"])
-        older = gate.wait_standing(timeout=10)
+        older = hold.wait_held(timeout=10)
         moment = now(observer)
-        with pytest.raises(HoldError, match=r"did not come to the gate within 0\.3 s"):
-            gate.wait_standing(newer_than=moment, timeout=0.3)
+        with pytest.raises(HoldError, match=r"was not held within 0\.3 s"):
+            hold.wait_held(newer_than=moment, timeout=0.3)
         assert scheduler_2.ended(10)
         scheduler_2.begin(RUNNING["3.0.6"])
-        newer = gate.wait_standing(newer_than=moment, timeout=10)
+        newer = hold.wait_held(newer_than=moment, timeout=10)
         assert older.since < moment < newer.since
         assert not scheduler_2.ended(0.2)
     assert scheduler_2.ended(10)
 
 
 def test_tells_why_nobody_came(dsn: str, scheduler_2: Process) -> None:
-    with Hold(dsn, "scheduler-2") as gate:
+    with Hold(dsn, "scheduler-2") as hold:
         scheduler_2.run("SELECT 1")
         with pytest.raises(HoldError, match=r"within 0.1 s: scheduler-2 is idle for \d"):
-            gate.wait_standing(timeout=0.1)
+            hold.wait_held(timeout=0.1)
     with (
-        Hold(dsn, "scheduler-9") as gate,
+        Hold(dsn, "scheduler-9") as hold,
         pytest.raises(HoldError, match="no connection has that application_name"),
     ):
-        gate.wait_standing(timeout=0.1)
+        hold.wait_held(timeout=0.1)
 
 
-def test_a_killed_controller_opens_the_gate(dsn: str, scheduler_2: Process) -> None:
+def test_a_killed_controller_releases_everybody(dsn: str, scheduler_2: Process) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", CONTROLLER, dsn], stdout=subprocess.PIPE, text=True
     ) as controller:
         assert controller.stdout is not None
         try:
-            assert controller.stdout.readline() == "closed\n"
+            assert controller.stdout.readline() == "holds\n"
             scheduler_2.begin(RUNNING["3.0.6"])
             assert not scheduler_2.ended(0.3)
         finally:
@@ -169,34 +167,34 @@ def test_a_killed_controller_opens_the_gate(dsn: str, scheduler_2: Process) -> N
     assert scheduler_2.ended(10), "what the dead controller left behind holds nobody"
 
 
-def test_a_gate_that_lost_its_connection_is_open_and_says_so(
+def test_a_hold_that_lost_its_connection_is_over_and_says_so(
     dsn: str, scheduler_1: Process, scheduler_2: Process
 ) -> None:
     told: list[tuple[str, ...]] = []
-    gate = Hold(dsn, "scheduler-2", record=lambda *event: told.append(event))
-    gate.close()
+    hold = Hold(dsn, "scheduler-2", record=lambda *event: told.append(event))
+    hold.hold()
     scheduler_2.begin(RUNNING["3.0.6"])
-    gate.wait_standing(timeout=10)
+    hold.wait_held(timeout=10)
     scheduler_1.run(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'chaos'"
     )
     assert scheduler_2.ended(10)
-    with pytest.raises(HoldError, match="opened itself"):
-        gate.standing()
-    gate.open()
+    with pytest.raises(HoldError, match="is held no longer"):
+        hold.held()
+    hold.release()
     assert told[-1][0] == "release"
-    assert "its connection was lost" in told[-1][3]
+    assert "its connection to the database was lost" in told[-1][3]
 
 
-def test_records_when_it_closes_is_reached_and_opens(dsn: str, scheduler_2: Process) -> None:
+def test_records_that_it_holds_whom_and_that_it_releases(dsn: str, scheduler_2: Process) -> None:
     told: list[tuple[str, ...]] = []
-    gate = Hold(dsn, "scheduler-2", record=lambda *event: told.append(event))
+    hold = Hold(dsn, "scheduler-2", record=lambda *event: told.append(event))
     for _ in range(2):
-        gate.close()
+        hold.hold()
     scheduler_2.begin(RUNNING["3.0.6"])
-    gate.wait_standing(timeout=10)
+    hold.wait_held(timeout=10)
     for _ in range(2):
-        gate.open()
+        hold.release()
     assert [event[:3] for event in told] == [
         ("hold", "statement", "scheduler-2"),
         ("held", "statement", "scheduler-2"),
@@ -204,16 +202,16 @@ def test_records_when_it_closes_is_reached_and_opens(dsn: str, scheduler_2: Proc
     ]
 
 
-def test_an_open_gate_has_nobody_standing_at_it(dsn: str) -> None:
-    with pytest.raises(HoldError, match="is open"):
-        Hold(dsn, "scheduler-2").standing()
+def test_who_holds_nobody_is_not_asked_whom(dsn: str) -> None:
+    with pytest.raises(HoldError, match="Nothing holds scheduler-2 now"):
+        Hold(dsn, "scheduler-2").held()
 
 
-def test_opens_when_the_scenario_fails(dsn: str, scheduler_2: Process) -> None:
+def test_releases_when_the_scenario_fails(dsn: str, scheduler_2: Process) -> None:
     def fail() -> None:
-        with Hold(dsn, "scheduler-2") as gate:
+        with Hold(dsn, "scheduler-2") as hold:
             scheduler_2.begin(RUNNING["3.0.6"])
-            gate.wait_standing(timeout=10)
+            hold.wait_held(timeout=10)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -221,10 +219,10 @@ def test_opens_when_the_scenario_fails(dsn: str, scheduler_2: Process) -> None:
     assert scheduler_2.ended(10)
 
 
-def test_removal_opens_the_gate_first(dsn: str, scheduler_2: Process) -> None:
-    with Hold(dsn, "scheduler-2") as gate:
+def test_removal_releases_first(dsn: str, scheduler_2: Process) -> None:
+    with Hold(dsn, "scheduler-2") as hold:
         scheduler_2.begin(RUNNING["3.0.6"])
-        gate.wait_standing(timeout=10)
+        hold.wait_held(timeout=10)
         remove(dsn, timeout=10)
         assert scheduler_2.ended(10)
 

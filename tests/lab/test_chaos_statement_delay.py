@@ -19,7 +19,7 @@ CONTROLLER = """
 import sys, time
 from chaos.statement_delay import StatementDelay
 from tests.lab.miniature import lab
-fault = StatementDelay(lab(sys.argv[1]), "scheduler-2", 600)
+fault = StatementDelay("scheduler-2", 600).on(lab(sys.argv[1]))
 fault.begin()
 print("begun", flush=True)
 time.sleep(600)
@@ -33,7 +33,7 @@ def seconds(process: Process, statement: str) -> float:
 
 
 def test_delays_the_statement_and_heals(dsn: str, scheduler_2: Process) -> None:
-    with StatementDelay(lab(dsn), "scheduler-2", 0.3):
+    with StatementDelay("scheduler-2", 0.3).on(lab(dsn)):
         assert seconds(scheduler_2, RUNNING["3.0.6"]) >= 0.3
         assert seconds(scheduler_2, RUNNING["3.3.2"]) >= 0.3
     scheduler_2.begin(RUNNING["3.0.6"])
@@ -43,7 +43,7 @@ def test_delays_the_statement_and_heals(dsn: str, scheduler_2: Process) -> None:
 def test_is_after_the_snapshot_and_before_the_row_locks(
     dsn: str, scheduler_1: Process, scheduler_2: Process
 ) -> None:
-    with StatementDelay(lab(dsn), "scheduler-2", FOREVER) as fault:
+    with StatementDelay("scheduler-2", FOREVER).on(lab(dsn)) as fault:
         scheduler_2.begin(RUNNING["3.0.6"])
         assert not scheduler_2.ended(0.3)
         scheduler_1.run("SELECT FROM dag_run FOR UPDATE NOWAIT")
@@ -56,7 +56,7 @@ def test_is_after_the_snapshot_and_before_the_row_locks(
 def test_bites_neither_other_processes_nor_other_statements(
     dsn: str, scheduler_1: Process, scheduler_2: Process
 ) -> None:
-    with StatementDelay(lab(dsn), "scheduler-2", FOREVER):
+    with StatementDelay("scheduler-2", FOREVER).on(lab(dsn)):
         scheduler_1.begin(RUNNING["3.0.6"])
         assert scheduler_1.ended(10)
         scheduler_2.begin(QUEUED["3.0.6"])
@@ -64,7 +64,7 @@ def test_bites_neither_other_processes_nor_other_statements(
 
 
 def test_a_star_delays_every_process(dsn: str, scheduler_1: Process, scheduler_2: Process) -> None:
-    with StatementDelay(lab(dsn), "*", FOREVER):
+    with StatementDelay("*", FOREVER).on(lab(dsn)):
         for process in (scheduler_1, scheduler_2):
             process.begin(RUNNING["3.0.6"])
         assert not scheduler_1.ended(0.3)
@@ -91,7 +91,7 @@ def test_a_killed_controller_ends_the_delay_also_of_who_is_in_it(
 
 def draws(dsn: str, seed: int) -> list[float]:
     observer = Process(dsn, "observer")
-    with StatementDelay(lab(dsn), "scheduler-2", 0.3, jitter=0.2, seed=seed):
+    with StatementDelay("scheduler-2", 0.3, jitter=0.2, seed=seed).on(lab(dsn)):
         rows = observer.run(
             "SELECT chaos.seconds(rule) AS s FROM chaos.rule, generate_series(1, 50)"
         )
@@ -109,8 +109,8 @@ def test_jitter_follows_its_seed_within_its_bounds(dsn: str) -> None:
 
 def test_records_its_beginning_and_its_end_once(dsn: str) -> None:
     told: list[tuple[str, ...]] = []
-    fault = StatementDelay(
-        lab(dsn), "scheduler-2", 0.3, jitter=0.1, seed=5, record=lambda *event: told.append(event)
+    fault = StatementDelay("scheduler-2", 0.3, jitter=0.1, seed=5).on(
+        lab(dsn), lambda *event: told.append(event)
     )
     for _ in range(2):
         fault.begin()
@@ -129,7 +129,7 @@ def test_records_its_beginning_and_its_end_once(dsn: str) -> None:
 
 def test_a_delay_that_lost_its_connection_says_so(dsn: str, scheduler_1: Process) -> None:
     told: list[tuple[str, ...]] = []
-    fault = StatementDelay(lab(dsn), "scheduler-2", 0.3, record=lambda *event: told.append(event))
+    fault = StatementDelay("scheduler-2", 0.3).on(lab(dsn), lambda *event: told.append(event))
     fault.begin()
     scheduler_1.run(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'chaos'"
@@ -138,24 +138,17 @@ def test_a_delay_that_lost_its_connection_says_so(dsn: str, scheduler_1: Process
     assert "its connection to the database was lost" in told[-1][3]
 
 
-def test_a_negative_delay_is_refused(dsn: str) -> None:
-    with pytest.raises(UserError, match="not negative"):
-        StatementDelay(lab(dsn), "scheduler-2", -1)
-
-
-def test_says_where_it_is_not_available(postgres: Postgres, database: str, dsn: str) -> None:
-    assert StatementDelay.available(lab(dsn)) is None
-    reason = StatementDelay.available(lab(postgres.dsn(SUPERUSER, database)))
-    assert "is exempt from row-level security" in (reason or "")
+def test_a_negative_delay_is_refused() -> None:
+    with pytest.raises(UserError, match=r"The delay must be 0 s or more\."):
+        StatementDelay("scheduler-2", -1)
+    with pytest.raises(UserError, match=r"The jitter must be 0 s or more\."):
+        StatementDelay("scheduler-2", 1, jitter=-1)
 
 
 def test_a_delay_that_cannot_begin_is_healed(postgres: Postgres, database: str) -> None:
     told: list[tuple[str, ...]] = []
-    fault = StatementDelay(
-        lab(postgres.dsn(SUPERUSER, database)),
-        "scheduler-2",
-        1,
-        record=lambda *event: told.append(event),
+    fault = StatementDelay("scheduler-2", 1).on(
+        lab(postgres.dsn(SUPERUSER, database)), lambda *event: told.append(event)
     )
     with pytest.raises(UserError, match="exempt"):
         fault.begin()

@@ -1,0 +1,71 @@
+"""A lab's metadata database, as whoever disturbs it connects to it, and whether it can be held."""
+
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from common.errors import UserError
+
+_KEEPALIVES = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=5"
+
+# Row-level security of ours is none of the table's own: who installed it asked before.
+_UNBOUND = """
+SELECT CASE
+    WHEN r.rolsuper OR r.rolbypassrls THEN 'the database role ' || r.rolname
+        || ' is exempt from row-level security (superuser or BYPASSRLS)'
+    WHEN c.oid IS NULL THEN 'the database has no table public.dag'
+    WHEN NOT pg_has_role(c.relowner, 'USAGE') THEN 'the database role ' || r.rolname
+        || ' does not own the table public.dag'
+    WHEN c.relrowsecurity AND NOT EXISTS (
+        SELECT FROM pg_policy WHERE polrelid = c.oid AND polname = 'chaos_pass'
+    ) THEN 'the table public.dag has row-level security of its own'
+END
+FROM pg_roles AS r LEFT JOIN pg_class AS c ON c.oid = to_regclass('public.dag')
+WHERE r.rolname = current_user
+"""
+
+
+def connect(dsn: str) -> psycopg.Connection:
+    """Connect as a controller; the server notices within 10 s when our host vanishes.
+
+    No setting is made in the session, which a pooler may hand on: they come with the connection.
+    A pooler that does not take them gets none; its links to the server are its own.
+    Raises UserError when the database does not take a connection within 10 s.
+    """
+    options = f"{conninfo_to_dict(dsn).get('options') or ''} {_KEEPALIVES}".strip()
+    try:
+        try:
+            return _connected(make_conninfo(dsn, options=options))
+        except psycopg.OperationalError as error:
+            if "startup parameter" not in str(error):
+                raise
+            return _connected(dsn)
+    except psycopg.OperationalError as error:
+        reason = (str(error).strip().splitlines() or ["it gave no reason"])[-1]
+        raise UserError(
+            f"The metadata database takes no connection: {reason}",
+            "Look at the database's log, and whether the lab is up.",
+        ) from error
+
+
+def _connected(dsn: str) -> psycopg.Connection:
+    return psycopg.connect(
+        dsn,
+        autocommit=True,
+        application_name="chaos",
+        connect_timeout=10,
+        prepare_threshold=None,
+    )
+
+
+def unbound(connection: psycopg.Connection) -> str | None:
+    """Say why row-level security would not hold statements of this role, None when it will."""
+    reason: str | None = value(connection, _UNBOUND)
+    return reason
+
+
+def value(connection: psycopg.Connection, query: str, *parameters: object) -> Any:
+    """Return the one value that a query asks for, None where it finds no row."""
+    row = connection.execute(query, parameters).fetchone()
+    return row[0] if row else None
