@@ -1,0 +1,155 @@
+"""What follows from a fault that a test's marker declares, before and after it has a lab."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from chaos.base import Fault
+from chaos.link_cut import LinkCut
+from chaos.node_pause import NodePause
+from chaos.pod_network import PodNetwork
+from chaos.scheduler_kill import SchedulerKill
+from chaos.slow_pods import SlowPods
+from chaos.statement_delay import StatementDelay
+from common.errors import UserError
+from harness import markers
+from harness.faults import Faults
+from harness.options import Options
+from run.run import Run
+
+
+def item(*marks: pytest.MarkDecorator) -> pytest.Item:
+    """Return the least of a test that has these markers."""
+
+    def named(name: str) -> list[pytest.Mark]:
+        return [each.mark for each in marks if each.name == name]
+
+    return cast(
+        pytest.Item,
+        SimpleNamespace(
+            nodeid="suites/test_it.py::test_it",
+            iter_markers=named,
+            get_closest_marker=lambda name: next(iter(named(name)), None),
+        ),
+    )
+
+
+def declaring(*faults: Any) -> pytest.Item:
+    return item(pytest.mark.fault(*faults))
+
+
+@pytest.mark.parametrize(
+    ("fault", "alone"),
+    [
+        (SchedulerKill("scheduler-2"), False),
+        (SlowPods(delay=1), False),
+        (NodePause("scheduler-2"), True),
+        (PodNetwork("scheduler-2", loss=0.1), True),
+    ],
+)
+def test_who_disturbs_others_has_the_cluster_alone(fault: Fault[Any], alone: bool) -> None:
+    assert markers.wants_cluster_alone(declaring(fault)) is alone
+
+
+def test_a_power_that_a_test_needs_besides_counts_as_well() -> None:
+    node = item(pytest.mark.needs("node"))
+    assert markers.wants_cluster_alone(node)
+    assert markers.missing(node, {"node": "there is none"}.get) == "needs node: there is none"
+
+
+@pytest.mark.parametrize(
+    ("one", "layers"),
+    [
+        (declaring(SlowPods(delay=1)), ("slow-pods",)),
+        (item(pytest.mark.needs("delay-pods")), ("slow-pods",)),
+        (declaring(SchedulerKill("scheduler-2")), ()),
+    ],
+)
+def test_what_costs_every_pod_something_is_in_the_lab_of_who_needs_it(
+    monkeypatch: pytest.MonkeyPatch, one: pytest.Item, layers: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(markers, "wanted_lab", lambda *_, **wanted: wanted)
+    spec = cast(dict[str, Any], markers.lab_spec(one, "3.3.2", cast(Options, None)))
+    assert spec == {"simulated": False, "layers": layers}
+
+
+def test_each_power_of_each_fault_is_asked_for() -> None:
+    asked: list[str] = []
+
+    def ask(power: str) -> str | None:
+        asked.append(power)
+        return "no netem" if power == "netem" else None
+
+    both = declaring(SchedulerKill("scheduler-2"), PodNetwork("scheduler-2", latency=0.1))
+    assert markers.missing(both, ask) == "pod-network is not available: no netem"
+    assert asked == ["kill", "node", "netem"]
+
+
+def test_a_scenario_s_steps_are_asked_for() -> None:
+    scenario = item(pytest.mark.scenario("57618"))
+    assert markers.missing(scenario, {"hold": "a superuser"}.get) == (
+        "scenario 57618 is not available: a superuser"
+    )
+
+
+def test_what_is_declared_must_be_a_fault() -> None:
+    with pytest.raises(pytest.UsageError, match="'scheduler-kill' is not a fault"):
+        markers.declared_faults(declaring("scheduler-kill"))
+
+
+class Looked:
+    """The least of a run: what its lab misses, and what was asked of it."""
+
+    def __init__(self, missing: str | None = None) -> None:
+        self.lab = SimpleNamespace(
+            missing=lambda _: missing, process=lambda role: f"the pod of {role}"
+        )
+        self.record = lambda *_: None
+        self.seed = 7
+        self.faults: dict[Any, bool] = {}
+        self.asked: list[str] = []
+
+    def allow_rules(self) -> None:
+        self.asked.append("rules")
+
+    def abandon(self) -> None:
+        self.asked.append("abandoned")
+
+
+def faults(run: Looked, *declared: Fault[Any]) -> Faults:
+    return Faults(cast(Run, run), declared)
+
+
+def test_the_declared_fault_meets_its_lab_with_its_own_name_for_the_process() -> None:
+    run = Looked(missing="asked twice")
+    injection = faults(run, LinkCut("scheduler-2", seconds=10))()
+    assert injection.fault == LinkCut("the pod of scheduler-2", seconds=10)
+    assert run.faults == {injection: False}
+    assert run.asked == []
+
+
+def test_another_value_makes_another_fault_of_it() -> None:
+    injection = faults(Looked(), LinkCut("scheduler-2", seconds=10))(how="drop")
+    assert injection.fault == LinkCut("the pod of scheduler-2", "drop", seconds=10)
+
+
+def test_what_is_held_has_its_machinery_first_and_the_session_s_seed() -> None:
+    run = Looked()
+    injection = faults(run)(StatementDelay("scheduler-2", delay=1, jitter=0.5))
+    assert run.asked == ["rules"]
+    assert injection.fault.detail == "1 s ± 0.5 s (seed 7) inside each matching statement"
+
+
+def test_what_is_not_declared_is_asked_of_the_lab_and_skipped() -> None:
+    run = Looked(missing="no signal stops it")
+    with pytest.raises(pytest.skip.Exception, match="is not available: no signal stops it"):
+        faults(run, LinkCut("scheduler-2"))(SchedulerKill("scheduler-2"))
+    assert run.asked == ["abandoned"]
+    assert run.faults == {}
+
+
+@pytest.mark.parametrize("declared", [(), (LinkCut("s"), SlowPods(delay=1))])
+def test_who_does_not_say_which_is_told_so(declared: tuple[Fault[Any], ...]) -> None:
+    with pytest.raises(UserError, match=f"declares {len(declared)} faults"):
+        faults(Looked(), *declared)()
