@@ -46,7 +46,7 @@ For labs on a cluster (pytest suites/ --lab kind):
 
 
 @dataclass(frozen=True)
-class Found:
+class LivingLab:
     """A lab that lives; `session` is the pid of the test session that it ends with, 0 for none.
 
     The cache is shared by all checkouts of a user: `own` is whether ours booted it.
@@ -74,19 +74,19 @@ class Found:
         return "" if self.own else f"of the checkout {self.checkout}"
 
 
-def found() -> list[Found]:
+def found() -> list[LivingLab]:
     """Return the labs that live, oldest first."""
     labs = []
     for directory in running():
         try:
             owner = read_owner(directory)
-            labs.append(Found(directory, read_checkout(directory), owner[0] if owner else 0))
+            labs.append(LivingLab(directory, read_checkout(directory), owner[0] if owner else 0))
         except FileNotFoundError:
             continue
     return labs
 
 
-def named(labs: Sequence[Found], name: str) -> Found:
+def named(labs: Sequence[LivingLab], name: str) -> LivingLab:
     """Return the lab of that name, or of the only one that begins so; UserError for none."""
     exact = [lab for lab in labs if lab.name == name]
     fits = exact or [lab for lab in labs if name and lab.name.startswith(name)]
@@ -97,7 +97,9 @@ def named(labs: Sequence[Found], name: str) -> Found:
     raise UserError(f"{fault}.", f"There are: {known}." if known else "No lab is up.")
 
 
-def to_take_down(labs: Sequence[Found], names: Sequence[str], *, every: bool) -> list[Found]:
+def to_take_down(
+    labs: Sequence[LivingLab], names: Sequence[str], *, every: bool
+) -> list[LivingLab]:
     """Return the labs that `down` means: those named, all that stay, or this checkout's own.
 
     Raises UserError for a name that is not there, and for a lab of a test session.
@@ -111,7 +113,7 @@ def to_take_down(labs: Sequence[Found], names: Sequence[str], *, every: bool) ->
     return chosen
 
 
-def to_read(labs: Sequence[Found], name: str | None) -> Found:
+def to_read(labs: Sequence[LivingLab], name: str | None) -> LivingLab:
     """Return the lab whose logs are meant: the one named, or this checkout's newest."""
     if name is not None:
         return named(labs, name)

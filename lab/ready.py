@@ -3,12 +3,14 @@
 Started is not booted: every part has shown itself at work.
 """
 
+from collections.abc import Iterator
 from typing import LiteralString
 
 import psycopg
 import requests
 
 from common.errors import UserError
+from common.waiting import Deadline
 from lab.api import AirflowAPI
 from lab.base import require_version
 from lab.spec import LabSpec
@@ -55,6 +57,14 @@ class Readiness:
         self._api = AirflowAPI(base_url, timeout=5)
         self._dsn = dsn
         self._spec = spec
+
+    def waiting(self, timeout: float) -> Iterator[str]:
+        """Yield what is missing, in words, until nothing is; UserError after `timeout` seconds."""
+        deadline = Deadline(timeout)
+        while missing := self.missing():
+            if deadline.passed:
+                raise UserError(f"The lab was not ready after {timeout:.0f} s: {missing}.")
+            yield missing
 
     def missing(self) -> str:
         """Return what is being waited for, in words; empty when the lab is ready.

@@ -1,11 +1,11 @@
 """What the tests of labs share: whose a lab is, since other sessions may run labs of their own."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from common.paths import labs_dir
+from common.waiting import until
 
 
 def owned_by(pid: int | None) -> set[Path]:
@@ -23,9 +23,4 @@ def _owner(folder: Path) -> int | None:
 
 def eventually(true: Callable[[], bool], timeout: float = 30.0) -> bool:
     """Wait until something is true, `timeout` seconds at most; return whether it is."""
-    deadline = time.monotonic() + timeout
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
+    return until(true, timeout)

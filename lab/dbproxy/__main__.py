@@ -43,36 +43,36 @@ import urllib.parse
 from dataclasses import asdict, fields
 from typing import Any
 
-from lab.dbproxy.link import CUTS, Link, Proxy, Rule
+from lab.dbproxy.link import CUTS, LinkRule, ProxiedLink, Proxy
 
 REQUEST_LIMIT = 65_536  # bytes
 REQUEST_TIME = 5.0  # seconds
 
 
-class Refused(Exception):
+class BadRequest(Exception):
     """A request that cannot be served; its text is the answer."""
 
 
 def changes_from(body: bytes) -> dict[str, Any]:
-    """Return the fields of a rule that a request names; Refused says what is wrong with them."""
+    """Return the fields of a rule that a request names; BadRequest says what is wrong with them."""
     try:
         changes = json.loads(body)
     except ValueError:
-        raise Refused("the body is not JSON") from None
-    known = [field.name for field in fields(Rule)]
+        raise BadRequest("the body is not JSON") from None
+    known = [field.name for field in fields(LinkRule)]
     if not isinstance(changes, dict) or not set(changes) <= set(known):
-        raise Refused(f"the body must be an object with some of {', '.join(known)}")
+        raise BadRequest(f"the body must be an object with some of {', '.join(known)}")
     for name in {"latency", "jitter"} & set(changes):
         value = changes[name]
         if type(value) not in (int, float) or not 0 <= value <= 3600:
-            raise Refused(f"{name} must be seconds from 0 to 3600, not {value!r}")
+            raise BadRequest(f"{name} must be seconds from 0 to 3600, not {value!r}")
     loss = changes.get("loss", 0.0)
     if type(loss) not in (int, float) or not 0 <= loss < 1:
-        raise Refused(f"loss must be a share from 0 to under 1, not {loss!r}")
+        raise BadRequest(f"loss must be a share from 0 to under 1, not {loss!r}")
     if changes.get("cut") not in CUTS:
-        raise Refused(f'cut must be null, "drop" or "reset", not {changes["cut"]!r}')
+        raise BadRequest(f'cut must be null, "drop" or "reset", not {changes["cut"]!r}')
     if type(changes.get("seed", 0)) is not int:
-        raise Refused(f"seed must be a whole number, not {changes['seed']!r}")
+        raise BadRequest(f"seed must be a whole number, not {changes['seed']!r}")
     return changes
 
 
@@ -89,7 +89,7 @@ class Control:
             try:
                 request = await asyncio.wait_for(self._read(reader), REQUEST_TIME)
                 status, answer = "200 OK", self.answer(*request)
-            except (Refused, ValueError, asyncio.LimitOverrunError) as error:
+            except (BadRequest, ValueError, asyncio.LimitOverrunError) as error:
                 status, answer = "400 Bad Request", {"error": str(error)}
             body = json.dumps(answer).encode() + b"\n"
             head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
@@ -103,12 +103,12 @@ class Control:
         headers = dict(line.lower().split(":", 1) for line in head[1:] if ":" in line)
         length = int(headers.get("content-length", "0"))
         if not 0 <= length <= REQUEST_LIMIT:
-            raise Refused("the body is too long")
+            raise BadRequest("the body is too long")
         words = [urllib.parse.unquote(word) for word in path.strip("/").split("/")]
         return method, words, await reader.readexactly(length)
 
     def answer(self, method: str, words: list[str], body: bytes) -> dict[str, Any]:
-        """Do what a request asks for and return the answer; Refused when there is no such thing."""
+        """Do what a request asks for and return the answer; raises BadRequest."""
         if method == "GET" and words == ["links"]:
             return self.proxy.report()
         if words[0] == "rules" and len(words) == 2 and method == "PUT":
@@ -116,7 +116,7 @@ class Control:
         if words[0] == "rules" and len(words) <= 2 and method == "DELETE":
             self.proxy.delete(words[1] if len(words) == 2 else None)
             return {}
-        raise Refused("there are GET /links, PUT /rules/<pattern>, DELETE /rules[/<pattern>]")
+        raise BadRequest("there are GET /links, PUT /rules/<pattern>, DELETE /rules[/<pattern>]")
 
 
 def address(text: str) -> tuple[str, int]:
@@ -139,7 +139,9 @@ async def run(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, done.set)
     proxy = Proxy(options.upstream)
-    links = await loop.create_server(lambda: Link(proxy).client, *options.listen, backlog=512)
+    links = await loop.create_server(
+        lambda: ProxiedLink(proxy).client, *options.listen, backlog=512
+    )
     control = await asyncio.start_server(
         Control(proxy).serve, *options.control, limit=REQUEST_LIMIT
     )

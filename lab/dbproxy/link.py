@@ -30,7 +30,7 @@ BUFFER = memoryview(bytearray(1 << 18))  # one for all links: it is emptied befo
 
 
 @dataclass(frozen=True)
-class Rule:
+class LinkRule:
     """What is done to a link, each way; latency and jitter in seconds, loss a share of pieces."""
 
     latency: float = 0.0
@@ -39,11 +39,11 @@ class Rule:
     cut: str | None = None
     seed: int = 0
 
-    def __add__(self, other: Rule) -> Rule:
+    def __add__(self, other: LinkRule) -> LinkRule:
         cut = max(self.cut, other.cut, key=CUTS.index)
         seed = self.seed or other.seed
         loss = 1 - (1 - self.loss) * (1 - other.loss) if other.loss else self.loss
-        return Rule(self.latency + other.latency, self.jitter + other.jitter, loss, cut, seed)
+        return LinkRule(self.latency + other.latency, self.jitter + other.jitter, loss, cut, seed)
 
 
 class Pipe:
@@ -52,7 +52,7 @@ class Pipe:
     def __init__(self, source: asyncio.Transport, sink: asyncio.Transport, name: str) -> None:
         self.source, self.sink, self.name = source, sink, name
         self.loop = asyncio.get_running_loop()
-        self.rule = Rule()
+        self.rule = LinkRule()
         self.direct = True
         self.rng = random.Random()
         self.queue: deque[tuple[float, bytes]] = deque()  # an empty piece is the end
@@ -109,7 +109,7 @@ class Pipe:
         self._arm()
         self.throttle()
 
-    def follow(self, rule: Rule) -> None:
+    def follow(self, rule: LinkRule) -> None:
         """Obey another rule from now on; what the former held back is delivered at once."""
         self._disarm()
         drawn = (rule.seed, rule.jitter, rule.loss)
@@ -146,10 +146,10 @@ def ignore(data: bytes) -> None:
     """Take what nobody waits for."""
 
 
-class End(asyncio.BufferedProtocol):
+class LinkEnd(asyncio.BufferedProtocol):
     """One side of a link; `feed` gets what it reads, `inbound` is the pipe that writes to it."""
 
-    def __init__(self, link: Link, feed: Callable[[bytes], None]) -> None:
+    def __init__(self, link: ProxiedLink, feed: Callable[[bytes], None]) -> None:
         self.link, self.feed = link, feed
         self.transport: asyncio.Transport | None = None
         self.inbound: Pipe | None = None
@@ -201,23 +201,23 @@ def process_name(code: int, parameters: bytes) -> str:
     return named.get(b"application_name", b"").decode(errors="replace")[:63] or "unnamed"
 
 
-class Link:
+class ProxiedLink:
     """A client's connection and, once it has said its name, the one to the server."""
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
         self.process = ""
         self.nth = 0
-        self.rule = Rule()
+        self.rule = LinkRule()
         self.start = bytearray()
         self.clear = asyncio.Event()
         self.connecting: asyncio.Future[None] | None = None
-        self.client = End(self, self.greet)
-        self.server = End(self, ignore)
-        self.alive: set[End] = set()
+        self.client = LinkEnd(self, self.greet)
+        self.server = LinkEnd(self, ignore)
+        self.alive: set[LinkEnd] = set()
         self.pipes: tuple[Pipe, ...] = ()
 
-    def made(self, end: End) -> None:
+    def made(self, end: LinkEnd) -> None:
         """Hear that an end is connected."""
         self.alive.add(end)
         if end is self.server:
@@ -266,7 +266,7 @@ class Link:
         up.feed(bytes(self.start))
         up.throttle()
 
-    def follow(self, rule: Rule) -> None:
+    def follow(self, rule: LinkRule) -> None:
         """Obey another rule from now on."""
         self.rule = rule
         if rule.cut == "reset":
@@ -281,7 +281,7 @@ class Link:
         else:
             self.clear.clear()
 
-    def lost(self, end: End) -> None:
+    def lost(self, end: LinkEnd) -> None:
         """Hear that an end is gone; the link ends with the last of them."""
         self.alive.discard(end)
         if end.inbound:
@@ -298,34 +298,34 @@ class Proxy:
 
     def __init__(self, upstream: tuple[str, int]) -> None:
         self.upstream = upstream
-        self.rules: dict[str, Rule] = {}
-        self.links: set[Link] = set()
+        self.rules: dict[str, LinkRule] = {}
+        self.links: set[ProxiedLink] = set()
         self.counts: dict[str, Counter[str]] = {}
 
-    def enter(self, link: Link) -> int:
+    def enter(self, link: ProxiedLink) -> int:
         """Take in a link whose process is known; return its number among the process' links."""
         self.links.add(link)
         self.count(link, "opened", 1)
         link.follow(self.rule_of(link.process))
         return self.counts[link.process]["opened"]
 
-    def leave(self, link: Link) -> None:
+    def leave(self, link: ProxiedLink) -> None:
         """Forget a link, but not what it has carried."""
         self.links.discard(link)
         self.counts[link.process].update(_carried(link))
 
-    def count(self, link: Link, what: str, number: int) -> None:
+    def count(self, link: ProxiedLink, what: str, number: int) -> None:
         """Add to a process' counts."""
         self.counts.setdefault(link.process, Counter())[what] += number
 
-    def rule_of(self, process: str) -> Rule:
+    def rule_of(self, process: str) -> LinkRule:
         """Return the sum of the rules that match a process."""
         matching = (r for name, r in self.rules.items() if fnmatch.fnmatchcase(process, name))
-        return sum(matching, Rule())
+        return sum(matching, LinkRule())
 
-    def put(self, pattern: str, changes: dict[str, Any]) -> Rule:
+    def put(self, pattern: str, changes: dict[str, Any]) -> LinkRule:
         """Set some fields of a pattern's rule."""
-        self.rules[pattern] = replace(self.rules.get(pattern, Rule()), **changes)
+        self.rules[pattern] = replace(self.rules.get(pattern, LinkRule()), **changes)
         self._follow()
         return self.rules[pattern]
 
@@ -357,7 +357,7 @@ class Proxy:
         return report
 
 
-def _carried(link: Link) -> Counter[str]:
+def _carried(link: ProxiedLink) -> Counter[str]:
     carried: Counter[str] = Counter()
     for way, pipe in zip(("up", "down"), link.pipes):  # noqa: B905 - strict= is Python 3.10's
         carried[way] = pipe.bytes

@@ -73,8 +73,7 @@ class EmbeddedBoot:
             template = template_for(self.spec.airflow)
             yield
             self.postgres.clone_from(template)
-            self.postgres.start()
-            self._adopt("postgres", self.postgres.process, self.postgres.directory / "postgres.log")
+            self._start_postgres()
         yield
         with self._progress.timed("proxy and Kubernetes API"):
             at = self._start_ours()
@@ -83,12 +82,14 @@ class EmbeddedBoot:
             for component in components.airflow_components(self.spec, self.directory, at):
                 self._start(component)
                 self.daemons.add(component.name)
-            self._start(components.kubelet(self.spec, self.directory, at, self._ledger_dsn()))
+            ledger = self.postgres.dsn(application_name="task")
+            self._start(components.kubelet(self.spec, self.directory, at, ledger))
             yield from self._until_ready(at)
         self._progress.ready()
 
-    def _ledger_dsn(self) -> str:
-        return self.postgres.dsn(application_name="task")
+    def _start_postgres(self) -> None:
+        self.postgres.start()
+        self._adopt("postgres", self.postgres.process, self.postgres.directory / "postgres.log")
 
     def _start_ours(self) -> Endpoints:
         proxy = json.loads(self._start_announced(components.proxy(self.postgres.port)))
@@ -185,8 +186,7 @@ class EmbeddedBoot:
     def restart_database(self, how: str) -> None:
         """Stop PostgreSQL, `fast` or `immediate`, and start it again on the same port."""
         self.postgres.stop(how)
-        self.postgres.start()
-        self._adopt("postgres", self.postgres.process, self.postgres.directory / "postgres.log")
+        self._start_postgres()
 
     def reap(self) -> None:
         """Write down which processes have ended, and start again what every deployment would.
@@ -221,15 +221,12 @@ class EmbeddedBoot:
 
     def _until_ready(self, at: Endpoints, timeout: float = 180.0) -> Iterator[None]:
         readiness = Readiness(f"http://127.0.0.1:{at.api}", self.postgres.dsn(), self.spec)
-        deadline = time.monotonic() + timeout
-        while missing := readiness.missing():
+        for missing in readiness.waiting(timeout):
             self.reap()
             for name, process in self.state.processes.items():
                 if process.exit_code is not None:
                     last = self._last_words(name)
                     raise UserError(f"{name} ended while the lab booted: {last}")
-            if time.monotonic() > deadline:
-                raise UserError(f"The lab was not ready after {timeout:.0f} s: {missing}.")
             self._progress.say(missing)
             yield
 

@@ -13,7 +13,7 @@ from lab.base import Airflow
 from lab.environments import checkout, pins, store
 from lab.environments.interpreter import About, StartError, probe, read_about, start, write_about
 from lab.environments.recipe import FORM, Recipe, airflow_wheels
-from lab.environments.releases import day_after_release, resolve, resolve_as_released, written
+from lab.environments.releases import day_after_release, resolve, written
 from lab.environments.request import Request, describe
 
 log = logging.getLogger(__name__)
@@ -47,22 +47,24 @@ def pins_of(version: str) -> str:
     kept = store.environments_dir() / f".{version}.txt"
     if not kept.is_file():
         store.require_disk(kept.parent)
-        write_whole(kept, resolve_as_released(version))
+        write_whole(kept, resolve(version, day_after_release(version)))
         log.info("Not pinned; to pin it: python -m lab.environments pin %s", version)
     return kept.read_text()
 
 
 def _from_version(request: Request) -> Airflow:
     recipe = Recipe(request.version, pins_of(request.version))
-    try:
-        python, found = recipe.make()
-    except StartError as error:
-        raise StartError(
-            error.message,
-            "Hold the package that breaks it: python -m lab.environments pin "
-            f"{request.version} --constraint NAME==VERSION",
-        ) from None
+    python, found = _started(recipe, f"python -m lab.environments pin {request.version} ")
     return _airflow(request, python, recipe.key, found)
+
+
+def _started(recipe: Recipe, command: str = "") -> tuple[Path, About]:
+    """Make an environment of pins alone; where it does not start, `command` holds a package."""
+    try:
+        return recipe.make()
+    except StartError as error:
+        hint = f"Hold the package that breaks it: {command}--constraint NAME==VERSION"
+        raise StartError(error.message, hint) from None
 
 
 def _from_wheels(request: Request) -> Airflow:
@@ -155,16 +157,11 @@ def pin(version: str, before: datetime | None = None, constraints: tuple[str, ..
     request = describe(version)
     if request.kind != "version":
         raise UserError(f"{version} is not a version.", "Give one such as 3.0.6.")
-    before = before or _day_after_release(request.version)
+    before = before or day_after_release(request.version)
     text = f"# {command(request.version, before, constraints)}\n"
     text += resolve(request.version, before, constraints)
     log.info("Proving the pins of %s.", request.version)
-    try:
-        Recipe(request.version, text).make()
-    except StartError as error:
-        raise StartError(
-            error.message, "Hold the package that breaks it: --constraint NAME==VERSION"
-        ) from None
+    _started(Recipe(request.version, text))
     write_whole(request.path, text)
     return request.path
 
@@ -175,10 +172,3 @@ def command(version: str, before: datetime | None, constraints: tuple[str, ...])
     parts += [f"--exclude-newer {written(before)}"] if before else []
     parts += [f"--constraint '{constraint}'" for constraint in constraints]
     return " ".join(parts)
-
-
-def _day_after_release(version: str) -> datetime | None:
-    found = day_after_release(version)
-    if found is None:
-        log.info("The index has no upload times: pinning today's packages.")
-    return found

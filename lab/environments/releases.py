@@ -70,7 +70,12 @@ def day_after_release(version: str) -> datetime | None:
         for file in [*package.get("wheels", []), package.get("sdist", {})]
     ]
     times = [_instant(file["upload-time"]) for file in files if "upload-time" in file]
-    return midnight(max(times).date() + timedelta(days=1)) if times else None
+    if not times:
+        log.info("The index has no upload times: %s gets today's packages.", version)
+        return None
+    before = midnight(max(times).date() + timedelta(days=1))
+    log.info("Resolving %s as of its release, before %s.", version, written(before))
+    return before
 
 
 def midnight(day: date) -> datetime:
@@ -92,19 +97,6 @@ def resolve(version: str, before: datetime | None, constraints: tuple[str, ...] 
     limit = ("--exclude-newer", written(before)) if before else ()
     options = ("--universal", "--no-annotate", *limit)
     return _compile(requirements(version), *options, constraints=constraints)
-
-
-def resolve_as_released(version: str) -> str:
-    """Return exact pins of a published version as of its release day.
-
-    Raises UserError if the version was never published, InstallError otherwise.
-    """
-    before = day_after_release(version)
-    if before is None:
-        log.info("The index has no upload times: %s gets today's packages.", version)
-    else:
-        log.info("Resolving %s as of its release, before %s.", version, written(before))
-    return resolve(version, before)
 
 
 def _nearest(version: str) -> str:

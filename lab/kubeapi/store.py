@@ -63,7 +63,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StoreEvent:
     """One step of the history; `before` is what a watch compares its selector with."""
 
     type: str
@@ -104,7 +104,7 @@ class Store:
 
     def __init__(self, history: int) -> None:
         self.revision = time.time_ns() // 1_000_000
-        self._changes: deque[Change] = deque(maxlen=history)
+        self._changes: deque[StoreEvent] = deque(maxlen=history)
         self._objects: dict[str, dict[str, dict[str, Record]]] = {}
         self._wakers: set[asyncio.Event] = set()
         self.closed = False
@@ -130,7 +130,7 @@ class Store:
             raise status.already_exists(resource.plural, metadata["name"])
         record = encoded(resource, obj, self.revision + 1)
         space[record.name] = record
-        self._commit(Change(ADDED, None, record))
+        self._commit(StoreEvent(ADDED, None, record))
         return record
 
     def replace(self, before: Record, obj: Object) -> Record:
@@ -140,17 +140,17 @@ class Store:
             return before
         record = encoded(before.resource, obj, self.revision + 1)
         self._shelf(before.resource)[before.namespace][before.name] = record
-        self._commit(Change(MODIFIED, before, record))
+        self._commit(StoreEvent(MODIFIED, before, record))
         return record
 
     def remove(self, before: Record) -> Record:
         """Forget an object; return its last version, numbered by its removal."""
         record = before.at(self.revision + 1)
         del self._shelf(before.resource)[before.namespace][before.name]
-        self._commit(Change(DELETED, before, record))
+        self._commit(StoreEvent(DELETED, before, record))
         return record
 
-    def changes_after(self, revision: int) -> Iterator[Change]:
+    def changes_after(self, revision: int) -> Iterator[StoreEvent]:
         """Return the changes newer than a revision; raises ApiError 410 if some are forgotten."""
         behind = self.revision - revision
         if behind > len(self._changes):
@@ -182,7 +182,7 @@ class Store:
     def _shelf(self, resource: Resource) -> dict[str, dict[str, Record]]:
         return self._objects.setdefault(resource.plural, {})
 
-    def _commit(self, change: Change) -> None:
+    def _commit(self, change: StoreEvent) -> None:
         self.revision = change.after.revision
         self._changes.append(change)
         self._wake()

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from lab.kubeapi.selectors import Selector
 from lab.kubeapi.status import ApiError
-from lab.kubeapi.store import ADDED, DELETED, Change, Record, Store
+from lab.kubeapi.store import ADDED, DELETED, Record, Store, StoreEvent
 from lab.kubeapi.views import View
 
 _BOOKMARK_SECONDS = 60.0
@@ -85,7 +85,7 @@ class Watch:
                     yield line
         self.position = self.store.revision
 
-    def _line(self, change: Change) -> bytes:
+    def _line(self, change: StoreEvent) -> bytes:
         """Return a change as this watcher sees it; nothing if it does not.
 
         An object that a change moves out of the selector is DELETED for the watcher: its last

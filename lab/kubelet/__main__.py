@@ -14,7 +14,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.pipe import count, reporting
 from lab.kubelet import api, kubelet
-from lab.kubelet.kubelet import START_DELAY, Kubelet, Node, Runtime
+from lab.kubelet.kubelet import START_DELAY, Kubelet, KubeletNode, Runtime
 from lab.kubelet.launcher import WORKER_MODULES, Launcher, environment
 from lab.kubelet.simulated import Simulation
 
@@ -130,7 +130,7 @@ async def _serve(options: argparse.Namespace) -> None:
         _runtime(options) as runtime,
         asyncio.TaskGroup() as tasks,
     ):
-        node = Node(
+        node = KubeletNode(
             name=options.node,
             api=pods,
             runtime=runtime,

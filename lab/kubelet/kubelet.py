@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from common.files import write_whole
 from lab.kubelet import status
 from lab.kubelet.api import Expired, PodsAPI, Unavailable
-from lab.kubelet.pods import Command, ConfigError, Pod, command_of
+from lab.kubelet.pods import ConfigError, ContainerCommand, Pod, command_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _VANISHED_GRACE_SECONDS = 1
 _RESUME_SECONDS = 0.1
 
 
-class StartError(Exception):
+class ContainerStartError(Exception):
     """The command could not be executed; the text says why, as a container runtime would."""
 
 
@@ -53,8 +53,8 @@ class Runtime(Protocol):
         """Make ready; raises UserError where that cannot be."""
         ...
 
-    async def start(self, command: Command) -> Container:
-        """Start a command; raises StartError if it cannot be executed."""
+    async def start(self, command: ContainerCommand) -> Container:
+        """Start a command; raises ContainerStartError if it cannot be executed."""
         ...
 
     async def broken(self) -> None:
@@ -67,7 +67,7 @@ class Runtime(Protocol):
 
 
 @dataclass(frozen=True)
-class Node:
+class KubeletNode:
     """What all pods of a kubelet share: its name, what runs them, how many at once.
 
     `start_delay` returns the seconds that the next pod stays ContainerCreating, as while an image
@@ -85,7 +85,7 @@ class Node:
 class PodWorker:
     """Runs one pod and reports it. `run` ends when there is nothing left to do for the pod."""
 
-    def __init__(self, pod: Pod, node: Node) -> None:
+    def __init__(self, pod: Pod, node: KubeletNode) -> None:
         self._pod = pod
         self._node = node
         self._grace = math.inf
@@ -141,7 +141,7 @@ class PodWorker:
             await self._report(status.waiting(pod, self._started, reason, str(error)))
             await self._ending.wait()
             await self._report(status.lost(pod, self._started))
-        except StartError as error:
+        except ContainerStartError as error:
             await self._report(status.unstartable(pod, self._started, str(error)))
         else:
             await self._attend(self._container, command.log)
@@ -181,7 +181,7 @@ class PodWorker:
 class Kubelet:
     """Lists, watches, and never loses a pod: after 410 it lists anew, after a break it resumes."""
 
-    def __init__(self, api: PodsAPI, node: Node) -> None:
+    def __init__(self, api: PodsAPI, node: KubeletNode) -> None:
         self._api = api
         self._node = node
         self._workers: dict[str, PodWorker] = {}

@@ -16,8 +16,8 @@ import psutil
 from common.errors import UserError
 from common.spawn import adopt_orphans, signal_all
 from lab.kubelet import forkserver
-from lab.kubelet.kubelet import StartError
-from lab.kubelet.pods import Command
+from lab.kubelet.kubelet import ContainerStartError
+from lab.kubelet.pods import ContainerCommand
 
 _LOG = logging.getLogger(__name__)
 _END_SECONDS = 5
@@ -71,7 +71,7 @@ class _Message(msgspec.Struct):
 
 
 @dataclass
-class Process:
+class ProcessContainer:
     """A container that is a process group; see `kubelet.Container`."""
 
     uid: str
@@ -102,7 +102,7 @@ class Launcher:
         self._work = work
         self._env = env
         self._preload = preload
-        self._running: dict[str, Process] = {}
+        self._running: dict[str, ProcessContainer] = {}
         self._hello: asyncio.Future[_Message] = asyncio.get_running_loop().create_future()
         self._gone = asyncio.Event()
         self._warned = False
@@ -148,9 +148,9 @@ class Launcher:
             stdout=sys.stderr.fileno(),  # what imports print is not an answer of the kubelet's
         )
 
-    async def start(self, command: Command) -> Process:
-        """Start a container; raises StartError if its command cannot be executed."""
-        container = self._running[command.uid] = Process(command.uid, self)
+    async def start(self, command: ContainerCommand) -> ProcessContainer:
+        """Start a container; raises ContainerStartError if its command cannot be executed."""
+        container = self._running[command.uid] = ProcessContainer(command.uid, self)
         fork = self._can_fork(command)
         words = command.argv
         if words[0] == "python":
@@ -188,7 +188,7 @@ class Launcher:
             self._server.kill()
         _kill_descendants()
 
-    def _can_fork(self, command: Command) -> bool:
+    def _can_fork(self, command: ContainerCommand) -> bool:
         words = command.argv
         if not self._preload or len(words) < 3 or words[:2] != ["python", "-m"]:
             return False
@@ -198,7 +198,7 @@ class Launcher:
                 return False
         return True
 
-    def _warn_cold(self, command: Command, name: str) -> None:
+    def _warn_cold(self, command: ContainerCommand, name: str) -> None:
         if not self._warned:
             self._warned = True
             _LOG.warning(
@@ -228,7 +228,7 @@ class Launcher:
             _LOG.debug("Container %s used %.3f s of CPU.", message.id, message.cpu)
         elif message.error:
             del self._running[message.id]
-            container.started.set_exception(StartError(message.error))
+            container.started.set_exception(ContainerStartError(message.error))
         else:
             container.started.set_result(None)
 

@@ -145,7 +145,7 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True)
-class Command:
+class ContainerCommand:
     """A container ready to be started: its words, its own variables, and its log."""
 
     pod: str
@@ -155,7 +155,7 @@ class Command:
     log: Path
 
 
-def command_of(pod: Pod, node: str, logs: Path) -> Command:
+def command_of(pod: Pod, node: str, logs: Path) -> ContainerCommand:
     """Return what to run for a pod bound to `node`, `$(NAME)` in its words replaced.
 
     Raises ConfigError for what a worker pod does not need and this kubelet does not offer.
@@ -169,7 +169,7 @@ def command_of(pod: Pod, node: str, logs: Path) -> Command:
     if not words:
         raise ConfigError("the container has no command and no args, and images are not run")
     env = _environment(pod, node)
-    return Command(
+    return ContainerCommand(
         pod=pod.metadata.name,
         uid=pod.key,
         argv=[_expand(word, env) for word in words],

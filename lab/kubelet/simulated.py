@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 import tenacity
 
-from lab.kubelet.pods import Command
+from lab.kubelet.pods import ContainerCommand
 
 # Airflow 3.0 to 3.4 serve this version; the bodies below are the same in all of them.
 _API_VERSION = "2025-04-28"
@@ -82,7 +82,7 @@ class Simulation:
     async def open(self) -> None:
         """Do nothing: connections are opened when they are needed."""
 
-    async def start(self, command: Command) -> SimulatedContainer:
+    async def start(self, command: ContainerCommand) -> SimulatedContainer:
         """Start a worker for the workload in the command's --json-string."""
         return SimulatedContainer(asyncio.create_task(self._work(command)))
 
@@ -94,7 +94,7 @@ class Simulation:
         """Close the connections."""
         await self._session.close()
 
-    async def _work(self, command: Command) -> int:
+    async def _work(self, command: ContainerCommand) -> int:
         try:
             await self._task(workload_of(command.argv), command.pod)
         except _Refused as refused:
@@ -145,7 +145,7 @@ def _decoded(body: bytes) -> object:
         return body.decode(errors="replace")
 
 
-def _log(command: Command, level: str, event: str, detail: object, logger: str) -> None:
+def _log(command: ContainerCommand, level: str, event: str, detail: object, logger: str) -> None:
     """Write the container's log: one line, and only of failures, for floods are large."""
     line = {"timestamp": _now(), "level": level, "event": event, "detail": detail}
     command.log.write_bytes(msgspec.json.encode(line | {"logger": logger}) + b"\n")

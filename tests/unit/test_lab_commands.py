@@ -9,16 +9,16 @@ import pytest
 
 from common.errors import UserError
 from common.paths import PROJECT
-from lab.__main__ import Found, ended, named, secrets, to_read, to_take_down
+from lab.__main__ import LivingLab, ended, named, secrets, to_read, to_take_down
 from lab.base import Airflow, ProcessEnd
 from lab.spec import LabSpec, read_checkout, read_owner, write_request
 from lab.supervised import SupervisedLab
 
 HERE = str(PROJECT)
-OLD = Found(Path("labs/3.0.6-aa11"), "", 0)
-OURS = Found(Path("labs/3.0.6-ab22"), HERE, 0)
-THEIRS = Found(Path("labs/3.3.2-cc33"), "/elsewhere/airflow-ha-chaos", 0)
-SESSION = Found(Path("labs/3.3.2-dd44"), HERE, 4711)
+OLD = LivingLab(Path("labs/3.0.6-aa11"), "", 0)
+OURS = LivingLab(Path("labs/3.0.6-ab22"), HERE, 0)
+THEIRS = LivingLab(Path("labs/3.3.2-cc33"), "/elsewhere/airflow-ha-chaos", 0)
+SESSION = LivingLab(Path("labs/3.3.2-dd44"), HERE, 4711)
 LABS = [OLD, OURS, THEIRS, SESSION]
 
 
@@ -72,7 +72,7 @@ def test_a_lab_of_before_belongs_to_whoever_asks(tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text(json.dumps({"spec": {}, "owner": None}))
 
     assert read_checkout(tmp_path) == ""
-    assert Found(tmp_path, "", 0).own
+    assert LivingLab(tmp_path, "", 0).own
 
 
 def test_the_last_line_of_a_daemon_that_ended_shows_no_secret() -> None:
