@@ -142,13 +142,8 @@ class KindBoot(ReleaseBoot):
     def _until_ready(self, timeout: float = 300.0) -> Iterator[None]:
         endpoints = self.state.endpoints
         endpoints["api"] = self._forward("component=api-server", API_PORT)
-        readiness = Readiness(
-            f"http://127.0.0.1:{endpoints['api']}", conninfo(endpoints), self.spec
-        )
-        deadline = Deadline(timeout)
-        while missing := readiness.missing():
-            if deadline.passed:
-                raise UserError(f"The lab was not ready after {timeout:.0f} s: {missing}.")
+        url = f"http://127.0.0.1:{endpoints['api']}"
+        for missing in Readiness(url, conninfo(endpoints), self.spec).waiting(timeout):
             self._progress.say(missing)
             yield
 
