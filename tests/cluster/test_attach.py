@@ -22,6 +22,7 @@ from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
 from common.spawn import is_same_process
+from harness.options_cluster import require_room
 from lab.base import Airflow
 from lab.cluster.boot import ClusterBoot
 from lab.cluster.discovery import discover
@@ -151,13 +152,13 @@ def attached(release: str, tmp_path: Path) -> Iterator[tuple[ClusterBoot, Cluste
 
 
 @contextmanager
-def migrated(client: Any, namespace: str) -> Iterator[None]:
-    """Have Airflow's tables in the database while a test lasts."""
+def migrated(client: Any, namespace: str) -> Iterator[psycopg.Connection]:
+    """Have Airflow's tables in the database while a test lasts; lend a connection to it."""
     forward = PortForward(client, namespace, "app=postgres", 5432)
     parts: dict[str, Any] = {"host": "127.0.0.1", "port": forward.start(), "user": "postgres"}
     with psycopg.connect(**parts, password=PASSWORD, autocommit=True) as connection:
         connection.execute(_TABLES.read_text().encode())
-        yield
+        yield connection
         connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     forward.stop()
 
@@ -187,6 +188,20 @@ def test_the_plan_names_the_database_without_its_password(release: str) -> None:
     assert "postgres at postgres:5432, as postgres" in told
     assert "disturbs: nothing" in told
     assert PASSWORD not in told
+
+
+def test_whether_the_recorder_can_be_installed_is_asked_before_anything_is_done(
+    release: str,
+) -> None:
+    context = single_context(default_kubeconfig(), None)["current-context"]
+    attachment = Attachment(default_kubeconfig(), context, release, "prod")
+    with migrated(client(), release) as connection:
+        require_room(attachment)
+        row = connection.execute("SELECT to_regnamespace('oracle') IS NULL").fetchone()
+        assert row == (True,), "nothing is left"
+        connection.execute("ALTER TABLE task_instance RENAME map_index TO elsewhere")
+        with pytest.raises(UserError, match=r"postgres at postgres: .*task_instance\.map_index"):
+            require_room(attachment)
 
 
 def test_a_namespace_without_release_is_told(kubernetes_api: Any) -> None:
