@@ -166,8 +166,8 @@ def run(
     """
     name = Path(argv[0]).name
     lines: list[str] = []
-    with tempfile.TemporaryFile("w+") as source, tempfile.TemporaryFile("w+") as output:
-        source.write(text)
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
+        source.write(text.encode())
         source.seek(0)
         try:
             process = subprocess.Popen(
@@ -185,21 +185,22 @@ def run(
             ) from error
         overtime = threading.Timer(limit, process.kill)
         overtime.start()
-        try:
-            with process:
-                assert process.stderr is not None
+        with process:
+            assert process.stderr is not None
+            try:
                 for line in process.stderr:
                     lines.append(line.rstrip())
                     if progress:
                         progress(lines[-1])
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            late = not overtime.is_alive()
-            overtime.cancel()
+                process.wait()
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                late = not overtime.is_alive()
+                overtime.cancel()
         output.seek(0)
-        written = output.read()
+        written = output.read().decode(errors="replace")
     if process.returncode:
         what = f"{name} {' '.join(map(str, argv[1:3]))}"
         how = f"took over {limit:.0f} s; its last line" if late else "failed"
