@@ -229,8 +229,14 @@ class DatabaseReader:
         return (True, row[0]) if row else (False, None)
 
     def has_row(self, task_instance_id: str) -> bool:
-        """Tell whether a row of this id is there, an archived attempt's too; likewise."""
-        return self._row(task_instance_id) is not None
+        """Tell whether a row of this id is there, an archived attempt's too; likewise.
+
+        Where the database cannot say, it is: what we see is taken for ours.
+        """
+        try:
+            return self._row(task_instance_id) is not None
+        except psycopg.Error:
+            return True
 
     def _row(self, task_instance_id: str, condition: str = "") -> tuple[Any, ...] | None:
         with connect(self._dsn) as connection:

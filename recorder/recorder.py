@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from msgspec import structs
 
 from common.redaction import excerpt
@@ -85,7 +84,7 @@ class Recorder:
         self._stream = Stream(self._clock.now, [*listeners, self._waiting.feed])
         self._database = DatabaseReader(dsn, self._clock, self._stream, names, trims=trims)
         self._workers = WorkerReader(pod_log, self._database.state_now, self._stream)
-        sharing = Sharing(release, shared, self._has_row)
+        sharing = Sharing(release, shared, self._database.has_row)
         self._pods = PodReader(
             core_v1, namespace, self._clock, self._stream, self._workers.ended, sharing
         )
@@ -152,13 +151,6 @@ class Recorder:
         self._threads.clear()
         self._conclude()
         return self._stream.close()
-
-    def _has_row(self, task_instance_id: str) -> bool:
-        """Tell whether the database has a row; where it cannot say, what we see is ours."""
-        try:
-            return self._database.has_row(task_instance_id)
-        except psycopg.Error:
-            return True
 
     def _conclude(self) -> None:
         self._stream.settle(float("inf"))
