@@ -22,7 +22,7 @@ from common.errors import UserError
 from reports.performance import bare_name
 from reports.records import TestRecord
 from reports.statistics import Rate, compare_outcomes, quantile
-from reports.store import read_run, read_shelf
+from reports.store import read_run, read_runs
 
 PROJECT = Path(__file__).resolve().parent.parent
 LATEST = PROJECT / "reports" / "runs" / "latest"
@@ -45,7 +45,7 @@ def session(what: str, version: str, count: int, seed: int | None) -> tuple[Test
 
 def kept(what: str, paths: Sequence[Path], versions: Sequence[str]) -> Iterable[TestRecord]:
     """Return the records of runs that are there already."""
-    for test in read_shelf(paths).tests:
+    for test in read_runs(paths).tests:
         if _WORDS[what] in test.test and (not versions or test.airflow in versions):
             yield test
 

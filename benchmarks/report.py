@@ -26,12 +26,12 @@ DRAWN = shutil.ignore_patterns("timeline.html", "witness.svg", "witness.png")
 _BUILD = """
 import json, resource, sys, time
 from pathlib import Path
-from reports import dashboard
-from reports.gate import read_policy
-from reports.store import read_shelf
+from reports.dashboard.assembly import build
+from reports.gate.policy import read_policy
+from reports.store import read_runs
 runs, out, policy, allure = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
 begun = time.perf_counter()
-dashboard.build(read_shelf([runs]), out, read_policy(policy), allure=allure == "allure")
+build(read_runs([runs]), out, read_policy(policy), allure=allure == "allure")
 seconds = time.perf_counter() - begun
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 print(json.dumps({"seconds": seconds, "memory": memory}))

@@ -10,12 +10,13 @@ from dataclasses import replace
 import allure
 from msgspec import structs
 
+from common import waiting
 from common.errors import UserError
 from load.flood import Flood
 from load.profiles import Profile
 from load.report import FloodReport
 from reports.statistics import Sequential, percent
-from run.reasons import OwnReason
+from run.logs import OwnReason
 from run.run import Run
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Floods:
         self._load_workers = load_workers
         self._flood: Flood | None = None
         self._reason: OwnReason | None = None
-        self._told = time.monotonic()
+        self._progress = waiting.Every(10.0)
 
     def run(self, at_most: float = 300.0) -> None:
         """Flood the lab with the test's profile.
@@ -84,8 +85,8 @@ class Floods:
         """Let `seconds` of the flood pass; returns earlier if it is over or shows a violation."""
         if self._flood is None:
             raise UserError("No flood is running.", "Call go_on inside `with flood.running():`.")
-        until = time.monotonic() + seconds
-        self._watch(self._flood, lambda: time.monotonic() >= until)
+        deadline = waiting.Deadline(seconds)
+        self._watch(self._flood, lambda: deadline.passed)
 
     @contextmanager
     def _flooding(self, at_most: float, stalled: float = 0.0) -> Iterator[Flood]:
@@ -130,8 +131,7 @@ class Floods:
         while flood.running and not enough():
             if self._history.violated.is_set() and not self._whole:
                 return
-            if time.monotonic() - self._told > 10:
-                self._told = time.monotonic()
+            if self._progress.due():
                 seen = len(self._history.scheduled)
                 log.info("%d of %d task instances are scheduled", seen, self._wanted)
             self._history.look_for_faults()
@@ -164,9 +164,7 @@ class Floods:
 
     def _count(self, wanted: int) -> int:
         """Count the task instances seen; the listener hears of the last ones a moment later."""
-        deadline = time.monotonic() + _LAG
-        while len(self._history.scheduled) < wanted and time.monotonic() < deadline:
-            time.sleep(0.1)
+        waiting.until(lambda: len(self._history.scheduled) >= wanted, _LAG)
         return len(self._history.scheduled)
 
     def stop(self) -> None:

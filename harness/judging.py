@@ -1,33 +1,43 @@
-"""Judges the run of a test, and ends the test as the judgement asks."""
+"""Judges the run of a test, writes the verdict down, and ends the test as the verdict asks.
+
+    the test's function returns -> Run.end() reads the stored history once -> verdict.json,
+    witness.txt, metrics.json -> pytest's outcome -> (results.py) Allure's result, the timeline
+
+The verdict is written first: whatever fails after it cannot take it away.
+"""
 
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from common.errors import UserError
-from harness.evidence import CONCLUDED
+from common.redaction import redact
+from harness.evidence import CONCLUDED, Evidence
 from harness.markers import known_race
 from harness.outcome import Unknown, ended, settle
-from harness.publish import publish
 from harness.results import CAPTURED, ENDED
 from harness.session import SESSION
+from oracle import witness
 from oracle.history import HistoryError
 from oracle.verdict import Judgement
 from recorder.audit import AuditError
 from recorder.recorder import RecorderError
-from reports.records import Ended, worst_end
+from reports.metrics import METRICS
+from reports.records import SCHEMA, Assumption, Ended, TestRecord, worst_end
+from reports.store import VERDICT
+from run.folder import write_json
 from run.run import AssumptionFailed, Run
 
 RUN = pytest.StashKey[Run]()
 FAILED = pytest.StashKey[bool]()
-RECORD = pytest.StashKey[dict[str, Any]]()
 
 # What is known of one attempt at a test; a plugin may make another of the same item.
-_ATTEMPT: tuple[pytest.StashKey[Any], ...] = (RUN, FAILED, RECORD, CAPTURED, CONCLUDED)
+_ATTEMPT: tuple[pytest.StashKey[Any], ...] = (RUN, FAILED, CAPTURED, CONCLUDED)
 
 # These say in a line what is wrong; a traceback would only hide it.
-_TOLD = (Unknown, UserError, AuditError, RecorderError, HistoryError)
+_IN_A_LINE = (Unknown, UserError, AuditError, RecorderError, HistoryError)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -55,44 +65,67 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
         run.assume("test-completed", False, str(error), "every step done")
         result = True
     except (KeyboardInterrupt, pytest.exit.Exception):
-        _keep_violation(pyfuncitem, run)
+        if run.violated.is_set():
+            run.assume("test-completed", False, "the session was stopped", "every step done")
+            with suppress(Unknown):
+                _conclude(pyfuncitem, run)
         raise
     except Exception as error:
         run.assume("test-completed", False, repr(error), "every step done")
         _conclude(pyfuncitem, run)
         raise
-    _judge(pyfuncitem, run)
+    record, text = _conclude(pyfuncitem, run)
+    settle(record, text)
     return result
 
 
-def _conclude(item: pytest.Function, run: Run) -> tuple[Judgement, dict[str, Any]]:
+def _conclude(item: pytest.Function, run: Run) -> tuple[TestRecord, str]:
+    """End the run; write its verdict, its witness and its figures, and return the first two."""
+    evidence = Evidence(run, drawn=item.config.pluginmanager.hasplugin("allure_listener"))
     try:
-        judgement = run.end()
+        judgement = run.end(evidence.readers)
     except (Exception, pytest.fail.Exception) as error:
         raise Unknown(f"The run could not be concluded, the lab may be gone: {error}") from error
-    options = item.config.stash[SESSION].options
-    record = publish(run, judgement, item.nodeid, known_race(item), options.expect_known)
-    item.stash[RECORD] = record
-    item.stash[CONCLUDED] = (run, judgement)
-    return judgement, record
+    record = _record(item, run, judgement)
+    text = redact(witness.text(judgement))
+    write_json(run.folder / VERDICT, record)
+    (run.folder / "witness.txt").write_text(text or "No promise was broken.\n")
+    if metrics := evidence.metrics():
+        write_json(run.folder / METRICS, metrics)
+    evidence.conclude(judgement, record, text)
+    item.stash[CONCLUDED] = evidence
+    return record, text
 
 
-def _keep_violation(item: pytest.Function, run: Run) -> None:
-    if run.violated.is_set():
-        run.assume("test-completed", False, "the session was stopped", "every step done")
-        with suppress(Unknown):
-            _conclude(item, run)
-
-
-def _judge(item: pytest.Function, run: Run) -> None:
-    session = item.config.stash[SESSION]
-    judgement, record = _conclude(item, run)
-    settle(
-        judgement,
-        run.lab.airflow.version,
-        known_race(item),
-        expect_known=session.options.expect_known,
-        witness=record["witness"],
+def _record(item: pytest.Item, run: Run, judgement: Judgement) -> TestRecord:
+    """Return what verdict.json says of a judged run."""
+    lab, known = run.lab, known_race(item)
+    return TestRecord(
+        schema=SCHEMA,
+        test=item.nodeid,
+        airflow=lab.airflow.label,
+        version=lab.airflow.version,
+        build=lab.airflow.build,
+        packages=dict(lab.airflow.packages),
+        drivers=list(lab.airflow.drivers),
+        lab=lab.kind,
+        schedulers=len(lab.schedulers),
+        workers=lab.workers,
+        boot=dict(lab.boot),
+        seed=run.seed,
+        known=known.of(lab.airflow.version) if known else None,
+        expect_known=item.config.stash[SESSION].options.expect_known,
+        verdict=judgement.verdict,
+        reasons=judgement.reasons,
+        violations=judgement.by_invariant,
+        judged=judgement.judged,
+        not_judged=judgement.not_judged,
+        not_covered=judgement.header.not_covered,
+        **asdict(judgement.counts),
+        time_to_first_violation=judgement.time_to_first_violation,
+        assumptions=[
+            Assumption(one.name, one.met, one.value, one.wanted) for one in judgement.assumptions
+        ],
     )
 
 
@@ -101,14 +134,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Say how the phase ended, in a line, for session.json and for Allure.
 
     That is the worst end of the test by now, of this attempt and of those before it.
-    An unknown verdict or a bad environment is told in its own words, without a traceback.
+    An unknown verdict or a bad environment is reported in its own words, without a traceback.
     """
     report = yield
     if report.failed:
         item.stash[FAILED] = True
-    if call.excinfo and call.excinfo.errisinstance(_TOLD):
+    if call.excinfo and call.excinfo.errisinstance(_IN_A_LINE):
         report.longrepr = str(call.excinfo.value)
-    outcome, reason = ended(call, item.stash.get(RECORD, None))
+    evidence = item.stash.get(CONCLUDED, None)
+    outcome, reason = ended(call, evidence.record if evidence else None)
     worst = worst_end(item.stash.get(ENDED, Ended("passed")), Ended(outcome, reason=reason))
     item.stash[ENDED] = worst
     report.ha_chaos_ended = worst.outcome, worst.reason

@@ -3,6 +3,10 @@
 The newest patch of every line of Airflow 3 and the pre-releases are the question; releases
 known to have a race are the suite's own check (--expect-known): a night in which they stay clean
 is a red one.
+
+examples:
+  python -m harness.nightly
+  python -m harness.nightly --lab embedded --schedulers 2 --airflow 3.3.2
 """
 
 import argparse
@@ -17,6 +21,7 @@ import yaml
 from packaging.version import InvalidVersion, Version
 
 from common.errors import UserError
+from common.pipe import reporting
 from harness.markers import scenarios
 from lab.environments import pins
 from lab.environments.releases import candidates, newest_patches
@@ -30,12 +35,6 @@ CHART_TIMEOUT = 30.0
 CHART_FALLBACK = "1.22.0"
 
 log = logging.getLogger(__name__)
-
-EPILOG = """\
-examples:
-  python -m harness.nightly
-  python -m harness.nightly --lab embedded --schedulers 2 --airflow 3.3.2
-"""
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def newest_chart(repository: str, fallback: str) -> str:
         answer = requests.get(f"{repository}/index.yaml", timeout=CHART_TIMEOUT)
         answer.raise_for_status()
         entries = yaml.safe_load(answer.text)["entries"]["airflow"]
-        found = [Version(str(entry["version"])) for entry in entries if not _withdrawn(entry)]
+        found = [Version(str(each["version"])) for each in entries if not each.get("deprecated")]
         return str(max(version for version in found if not version.is_prerelease))
     except (requests.RequestException, yaml.YAMLError, InvalidVersion) as error:
         reason = str(error)
@@ -81,10 +80,6 @@ def newest_chart(repository: str, fallback: str) -> str:
         reason = f"it is no index of charts ({error!r})"
     log.warning("The newest chart is not known, taking %s: %s", fallback, reason)
     return fallback
-
-
-def _withdrawn(entry: dict[str, object]) -> bool:
-    return bool(entry.get("deprecated"))
 
 
 def jobs(
@@ -113,17 +108,12 @@ def jobs(
     return made
 
 
+@reporting
 def main(arguments: list[str] | None = None) -> int:
     """Print the matrix and return the exit code: 0, or 2 for what its user can mend."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        made = _night(options)
-    except UserError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        return 2
+    made = _night(options)
     log.info("%d jobs: Airflow %s", len(made), ", ".join(dict.fromkeys(j.airflow for j in made)))
     print(json.dumps({"include": [asdict(job) for job in made]}))
     return 0
@@ -145,8 +135,7 @@ def _night(options: argparse.Namespace) -> list[Job]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m harness.nightly",
-        description="Prints the jobs of a night as a GitHub matrix.",
-        epilog=EPILOG,
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -181,7 +170,7 @@ def _version(text: str) -> str:
     try:
         return str(Version(text))
     except InvalidVersion:
-        raise argparse.ArgumentTypeError(f"{text!r} is no version") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid version") from None
 
 
 if __name__ == "__main__":

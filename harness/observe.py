@@ -4,12 +4,13 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType
 
 import pytest
 
+from common.waiting import Deadline, Every
 from dags.shapes import dags
 from harness.markers import flood_profile, scenario_of
 from harness.options import Options
@@ -33,7 +34,7 @@ def why_left_alone(item: pytest.Item, options: Options) -> str | None:
     return REFUSAL
 
 
-def unfit(item: pytest.Item, lab: Lab) -> str | None:
+def missing_for(item: pytest.Item, lab: Lab) -> str | None:
     """Return what a test needs that the deployment has not, and how it gets that.
 
     The settings of a scenario; the DAGs of a scenario or a flood.
@@ -41,7 +42,8 @@ def unfit(item: pytest.Item, lab: Lab) -> str | None:
     if item.get_closest_marker("scenario"):
         scenario = scenario_of(item)
         if scenario.settings:
-            return f"a deployment keeps its own settings, and it takes {_told(scenario.settings)}"
+            settings = ", ".join(f"{name}={value}" for name, value in scenario.settings.items())
+            return f"a deployment keeps its own settings, and it takes {settings}"
         shapes, sleep = scenario.shapes, scenario.sleep
     elif item.get_closest_marker("flood"):
         profile = flood_profile(item)
@@ -57,7 +59,7 @@ def unfit(item: pytest.Item, lab: Lab) -> str | None:
     )
 
 
-def teller(config: pytest.Config) -> Say:
+def printer(config: pytest.Config) -> Say:
     """Return what prints a line on the terminal while pytest captures the test's output."""
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     capture = config.pluginmanager.get_plugin("capturemanager")
@@ -71,10 +73,6 @@ def teller(config: pytest.Config) -> Say:
             terminal.write_line(f"{time.strftime('%H:%M:%S')} {line}")
 
     return say
-
-
-def _told(settings: Mapping[str, str]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
 def _fixtures(item: pytest.Item) -> Collection[str]:
@@ -96,14 +94,11 @@ class Observation:
             for each in self._history.lab.not_covered:
                 self._say(f"Not covered: {each}")
             self._say(f"Observing {self._how_long()}; Ctrl-C ends it with the verdict so far")
-            begun = told = time.monotonic()
-            while not self._over.wait(_STEP):
-                now = time.monotonic()
-                if self._seconds and now - begun >= self._seconds:
-                    break
-                if now - told >= _PROGRESS:
-                    told = now
-                    self._say(self._progress(now - begun))
+            begun, minute = time.monotonic(), Every(_PROGRESS)
+            until = Deadline(self._seconds or float("inf"))
+            while not self._over.wait(_STEP) and not until.passed:
+                if minute.due():
+                    self._say(self._progress(time.monotonic() - begun))
             self._say(self._progress(time.monotonic() - begun))
         self._state()
 

@@ -9,16 +9,25 @@ import pytest
 
 from common.errors import UserError
 from common.paths import PROJECT
+from common.pipe import count
 from harness.options_cluster import ClusterOptions, add_cluster_options, read_cluster_options
 from harness.options_kind import add_kind_options, read_kind_options
 from lab.environments.pins import newest
 from lab.environments.request import describe
 from lab.kind.provision import Provision
 from lab.pool import default_size
-from reports.sessions import airflows
+from oracle.old_names import present_expression, present_test
+from reports.campaigns.sessions import airflows
 from reports.statistics import Sequential
 
 SUITES = PROJECT / "suites"
+
+
+_AS_GIVEN = (
+    *("lab", "keep_lab", "expect_known", "whole_flood"),
+    *("flood_workers", "flood_runs", "until_clear", "confidence"),
+)
+"""Options that need no other check than their own type's."""
 
 
 @dataclass(frozen=True)
@@ -63,74 +72,36 @@ def add_options(parser: pytest.Parser) -> None:
         "environment has Airflow, or `all` versions in versions/ (default: its newest final one)",
     )
     group.addoption(
-        "--schedulers", type=_positive, default=2, metavar="N", help="default: %(default)s"
-    )
-    group.addoption(
-        "--seed", type=int, metavar="N", help="repeat a run's load and choices (default: random)"
-    )
-    group.addoption(
-        "--labs",
-        type=_positive,
-        default=default_size(),
-        metavar="N",
-        help="how many labs may run at once (default: one for two cores, here %(default)s)",
-    )
-    group.addoption(
         "--keep-lab",
         choices=["never", "failed", "always"],
         default="never",
         help="leave the lab up after a test, to look around in (default: %(default)s)",
     )
-    group.addoption(
-        "--expect-known",
-        action="store_true",
-        help="demand that a release with a known race shows it: green if it does, red if not",
-    )
-    _add_flood_options(group)
+    for name, text in (
+        ("--expect-known", "demand that a release with a known race shows it: green if it does, "
+         "red if not"),
+        ("--whole-flood", "do not stop a flood at its first violation, to measure how many there "
+         "are"),
+    ):  # fmt: skip
+        group.addoption(name, action="store_true", help=text)
+    for name, kind, default, metavar, text in (
+        ("--schedulers", count, 2, "N", "default: %(default)s"),
+        ("--seed", int, None, "N", "repeat a run's load and choices (default: random)"),
+        ("--labs", count, default_size(), "N", "how many labs may run at once (default: one "
+         "for two cores, here %(default)s)"),
+        ("--flood-runs", count, None, "N", "DAG runs of each flood (default: as its profile "
+         "says; a third with real pods)"),
+        ("--flood-workers", int, 0, "N", "Locust processes that share a flood, under a master "
+         "(default: one process)"),
+        ("--until-clear", _share, None, "RATE", "end a flood as soon as so many task instances "
+         "went well that a violation in one of them at this rate is ruled out, and not before: "
+         "0.01 needs 299 at 95 %%"),
+        ("--confidence", _share, 0.95, "C", "how sure --until-clear is to be (default: "
+         "%(default)s)"),
+    ):  # fmt: skip
+        group.addoption(name, type=kind, default=default, metavar=metavar, help=text)
     add_kind_options(parser)
     add_cluster_options(parser)
-
-
-def _add_flood_options(group: pytest.OptionGroup) -> None:
-    group.addoption(
-        "--whole-flood",
-        action="store_true",
-        help="do not stop a flood at its first violation, to measure how many there are",
-    )
-    group.addoption(
-        "--flood-runs",
-        type=_positive,
-        metavar="N",
-        help="DAG runs of each flood (default: as its profile says; a third with real pods)",
-    )
-    group.addoption(
-        "--flood-workers",
-        type=int,
-        default=0,
-        metavar="N",
-        help="Locust processes that share a flood, under a master (default: one process)",
-    )
-    group.addoption(
-        "--until-clear",
-        type=_share,
-        metavar="RATE",
-        help="end a flood as soon as so many task instances went well that a violation in one of "
-        "them at this rate is ruled out, and not before: 0.01 needs 299 at 95 %%",
-    )
-    group.addoption(
-        "--confidence",
-        type=_share,
-        default=0.95,
-        metavar="C",
-        help="how sure --until-clear is to be (default: %(default)s)",
-    )
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
 
 
 def _share(text: str) -> float:
@@ -160,22 +131,23 @@ def read_options(config: pytest.Config) -> Options:
             "--until-clear ends a flood early, --whole-flood never: give one of them."
         )
     seed = config.getoption("seed")
+    given = {name: config.getoption(name) for name in _AS_GIVEN}
     return Options(
-        lab=config.getoption("lab"),
+        **given,
         airflow=specs,
         schedulers=cluster.schedulers if cluster else config.getoption("schedulers"),
         seed=random.randrange(1_000_000) if seed is None else seed,
         labs=1 if cluster else config.getoption("labs"),
-        keep_lab=config.getoption("keep_lab"),
-        expect_known=config.getoption("expect_known"),
-        whole_flood=config.getoption("whole_flood"),
-        flood_workers=config.getoption("flood_workers"),
-        flood_runs=config.getoption("flood_runs"),
         kind=read_kind_options(config),
         cluster=cluster,
-        until_clear=config.getoption("until_clear"),
-        confidence=config.getoption("confidence"),
     )
+
+
+def use_present_names(config: pytest.Config) -> None:
+    """Let command lines of before select what they selected: `-k gated`, and node ids."""
+    config.option.keyword = present_expression(config.option.keyword)
+    config.option.deselect = [*map(present_test, config.option.deselect or ())]
+    config.args[:] = [present_test(str(argument)) for argument in config.args]
 
 
 def is_suite_session(config: pytest.Config) -> bool:

@@ -1,19 +1,13 @@
-"""From a judgement to a test's outcome: what is red, what is green, and what is broken."""
+"""From a verdict to a test's outcome: what is red, what is green, and what is broken."""
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from common.redaction import excerpt
-from oracle.verdict import Judgement
 from reports import records
-from reports.records import Outcome
+from reports.records import Outcome, TestRecord
 from scenarios.scenario import Scenario
-
-_ISSUE = re.compile(r"https://github\.com/([^/]+/[^/]+)/issues/(\d+)")
 
 
 class Unknown(Exception):
@@ -44,39 +38,36 @@ class Known:
         )
 
 
-def settle(
-    judgement: Judgement, version: str, known: Known | None, *, expect_known: bool, witness: str
-) -> str:
-    """End the test as its judgement asks, or return a line for the summary when it is green.
+def settle(record: TestRecord, witness: str) -> str:
+    """End the test as its verdict asks, or return a line for the summary when it is green.
 
     Raises pytest's failure for a broken promise of Airflow (or a known one that did not show
     itself where it was expected), Unknown when the run cannot tell. What Airflow's makers call its
     design is an expected failure: a gate that no release can pass is heeded by nobody.
     """
-    affected = known is not None and known.scenario.affects(version)
-    if judgement.verdict == "invalid":
-        broken = {violation.invariant for violation in judgement.violations}
-        if known and affected and known.scenario.breaks & broken:
-            if expect_known:
-                return f"reproduced {known.scenario.name}"
-            link = f"Known as {known.scenario.known_as} (--expect-known accepts it).\n"
-            if known.scenario.by_design:
-                pytest.xfail(f"{link}{witness}")
-            pytest.fail(f"{link}{witness}", pytrace=False)
-        pytest.fail(witness, pytrace=False)
-    if judgement.verdict == "unknown":
-        raise Unknown("The verdict is unknown: " + "; ".join(judgement.reasons))
-    if known and affected and expect_known and known.shows:
+    if record.verdict == "unknown":
+        raise Unknown("The verdict is unknown: " + "; ".join(record.reasons))
+    known = record.known if record.known and record.known.affected else None
+    called = known and (known.url or f'"{known.title}" ({known.issue})')
+    if record.verdict == "invalid":
+        if known is None or not record.shown:
+            pytest.fail(witness, pytrace=False)
+        if record.expect_known:
+            return f"reproduced {known.scenario}"
+        text = f"Known as {called} (--expect-known accepts it).\n{witness}"
+        if known.by_design:
+            pytest.xfail(text)
+        pytest.fail(text, pytrace=False)
+    if known and record.expect_known and known.must_show:
         pytest.fail(
-            f"{known.scenario.known_as} is known to be in Airflow {version}, "
-            "and did not show itself: "
+            f"{called} is known to be in Airflow {record.version}, and did not show itself: "
             "either the scenario has lost its teeth, or this build has a fix.",
             pytrace=False,
         )
     return "clean"
 
 
-def ended(call: pytest.CallInfo[None], record: Mapping[str, Any] | None) -> tuple[Outcome, str]:
+def ended(call: pytest.CallInfo[None], record: TestRecord | None) -> tuple[Outcome, str]:
     """Say how a phase of a test ended, and why in one line; `record` is its verdict, if it has one.
 
     Whatever is neither a failed check nor an outcome of pytest's own is an error: broken. So is
@@ -86,29 +77,13 @@ def ended(call: pytest.CallInfo[None], record: Mapping[str, Any] | None) -> tupl
     if call.excinfo is None:
         return "passed", ""
     error = call.excinfo.value
-    reason = _first_line(str(error)) or type(error).__name__
+    first = next(iter(str(error).strip().splitlines()), "")
+    reason = excerpt(first) or type(error).__name__
     if isinstance(error, pytest.skip.Exception):
         return "skipped", reason
-    if record and record["verdict"] == "invalid":
-        reason = told_broken(record["violations"])
+    if record and record.verdict == "invalid":
+        reason = record.violations_text
     if isinstance(error, pytest.xfail.Exception):
         return "xfailed", reason
     checked = isinstance(error, pytest.fail.Exception | AssertionError)
-    failed = checked and call.when == "call"
-    return ("failed" if failed else "broken"), reason
-
-
-def link(issue: str) -> tuple[str, str] | None:
-    """Return an issue's URL, and how people write it: apache/airflow#57618; None for no URL."""
-    if found := _ISSUE.match(issue):
-        return issue, f"{found[1]}#{found[2]}"
-    return (issue, issue) if issue.startswith("https://") else None
-
-
-def told_broken(violations: Mapping[str, int]) -> str:
-    """Name the broken promises with how often each was broken."""
-    return ", ".join(f"{name} {count}" for name, count in violations.items() if count)
-
-
-def _first_line(text: str) -> str:
-    return excerpt(next(iter(text.strip().splitlines()), ""))
+    return ("failed" if checked and call.when == "call" else "broken"), reason

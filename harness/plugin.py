@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import cards, judging, preflight, summary
+from harness import judging, preflight, summary
 from harness.faults import Faults
 from harness.flood import Floods
 from harness.judging import FAILED, RUN
@@ -23,17 +23,17 @@ from harness.markers import (
     scenario_of,
     wants_cluster_alone,
 )
-from harness.observe import Observation, teller, unfit, why_left_alone
-from harness.options import add_options, is_suite_session
+from harness.observe import Observation, missing_for, printer, why_left_alone
+from harness.options import add_options, is_suite_session, use_present_names
 from harness.options_cluster import deselect
-from harness.register import Register
+from harness.register import Register, hand_over
 from harness.results import Results
 from harness.session import SESSION, Session, slug
 from lab import kinds
 from lab.base import Lab
 from lab.kind.cluster import Cluster
 from run.folder import attempt_folder
-from run.run import Run
+from run.run import Run, rehearse
 from scenarios.scenario import Scenario
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     if not is_suite_session(config) or config.option.help:
         return
+    use_present_names(config)
     session = Session.of(config)
     config.stash[SESSION] = session
     config.option.attach_capture = False
@@ -68,18 +69,18 @@ def pytest_configure(config: pytest.Config) -> None:
     if given is None and not preflight.looks_only(config):
         config.option.allure_report_dir = str(session.results)
     config.pluginmanager.register(judging, "ha_chaos_judging")
-    config.pluginmanager.register(Results(config, session), "ha_chaos_results")
+    config.pluginmanager.register(Results(config), "ha_chaos_results")
     if not hasattr(config, "workerinput"):
-        register = Register(session, Path(given or session.results))
+        register = Register(session)
         config.stash[_REGISTER] = register
         config.pluginmanager.register(register, "ha_chaos_register")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell an xdist worker what its controller decided."""
+    """Give an xdist worker what its controller decided."""
     if session := node.config.stash.get(SESSION, None):
-        node.workerinput["ha_chaos"] = session.tell()
+        node.workerinput["ha_chaos"] = session.encoded
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -121,11 +122,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Tell the controller what it cannot see: what a worker collected, before it asks."""
+    """Write down for the controller what a worker collected; under xdist only workers collect."""
     shared = session.config.stash.get(SESSION, None)
-    told: dict[str, str] | None = getattr(session.config, "workerinput", None)
-    if shared is not None and told is not None:
-        cards.keep(shared, told["workerid"], session.items)
+    given: dict[str, str] | None = getattr(session.config, "workerinput", None)
+    if shared is not None and given is not None:
+        hand_over(shared, given["workerid"], session.items)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -159,9 +160,10 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         pytest.skip(reason)
     spec = lab_spec(request.node, request.param, session.options)
     with pool.lease(spec, alone=wants_cluster_alone(request.node)) as leased:
+        rehearse(leased)
         reason = missing(request.node, leased.missing)
         if not reason and session.options.cluster:
-            reason = unfit(request.node, leased)
+            reason = missing_for(request.node, leased)
         if reason:
             pytest.skip(reason)
         yield leased
@@ -230,7 +232,7 @@ def observation(request: pytest.FixtureRequest, history: Run) -> Observation:
     """The observation that --observe asks for."""
     cluster = request.config.stash[SESSION].options.cluster
     assert cluster is not None
-    return Observation(history, cluster.observe or 0.0, teller(request.config))
+    return Observation(history, cluster.observe or 0.0, printer(request.config))
 
 
 @pytest.hookimpl(trylast=True)

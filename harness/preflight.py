@@ -1,7 +1,7 @@
 """Makes sure, before the first test, that there is what every test of the session needs.
 
-What is missing then would be missing in each test: it is told once, as a wrong command line, by
-the process that speaks for the session, before pytest-xdist starts a worker.
+What is missing then would be missing in each test: it is reported once, as a usage error, by the
+process that speaks for the session, before pytest-xdist starts a worker.
 """
 
 import logging
@@ -64,7 +64,7 @@ def leave_nothing(session: Session) -> None:
 
 
 def _make(config: pytest.Config, options: Options) -> None:
-    with _told(config):
+    with _progress_shown(config):
         for spec in options.airflow:
             try:
                 if options.lab == "kind":
@@ -76,7 +76,7 @@ def _make(config: pytest.Config, options: Options) -> None:
 
 
 @contextmanager
-def _told(config: pytest.Config) -> Iterator[None]:
+def _progress_shown(config: pytest.Config) -> Iterator[None]:
     """Show what takes its time meanwhile, unless pytest shows the log itself."""
     terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is None or config.getoption("log_cli_level", None) or config.getini("log_cli"):

@@ -4,9 +4,8 @@ The process that speaks for the session keeps it: under pytest-xdist the control
 a worker that dies. A reader of a session that was killed sees what it left undone.
 """
 
-import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,62 +14,80 @@ import msgspec
 import pytest
 
 from common.redaction import excerpt
-from harness import cards
-from harness.cards import Card
+from harness.markers import scenario_of
+from harness.options import Options
 from harness.preflight import looks_only
-from harness.results import Lost, report_lost
 from harness.session import RUNS, Session
 from lab.kind.helm.chart import DEFAULT_VERSION
 from reports.records import SCHEMA, Ended, SessionRecord, worst_end
 from reports.store import SESSION as FILE
 from run.folder import point, write_json
 
-DIED = "The xdist worker died while it ran this test."
-NEVER_RAN = "The session ended before this test ran."
+
+class Collected(msgspec.Struct, frozen=True):
+    """A test that is to run; `airflow` is what --airflow said, empty for a test without a lab.
+
+    `schedulers` are as many as it needs.
+    """
+
+    test: str
+    airflow: str
+    schedulers: int
+
+
+def collected(items: Iterable[pytest.Item]) -> list[Collected]:
+    """Return the tests that are to run."""
+    return [
+        Collected(
+            item.nodeid,
+            str(getattr(getattr(item, "callspec", None), "params", {}).get("lab", "")),
+            scenario_of(item).schedulers if item.get_closest_marker("scenario") else 1,
+        )
+        for item in items
+    ]
+
+
+def hand_over(session: Session, worker: str, items: Iterable[pytest.Item]) -> None:
+    """Write down for the controller what an xdist worker collected: only workers collect there."""
+    write_json(_handed_over(session, worker), collected(items))
+
+
+def _handed_over(session: Session, worker: str) -> Path:
+    return session.pool().root / f"collected-{worker}.json"
 
 
 class Register:
     """The plugin that keeps session.json, one in each run folder of the session."""
 
-    def __init__(self, session: Session, results: Path) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._results = results
-        self._cards: dict[str, Card] = {}
+        self._collected: dict[str, Collected] = {}
         self._folders: dict[Path, SessionRecord] = {}
-        self._running: dict[str, Ended] = {}
-        self._begun: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
 
     @property
     def sessions(self) -> dict[Path, SessionRecord]:
         """Return what session.json says, by run folder; nothing where no test was collected."""
         return self._folders
 
-    @property
-    def undone(self) -> dict[str, Ended | None]:
-        """Return the tests that crashed, and (None) those that never came to their end."""
-        return {
-            test: record.tests.get(test)
-            for record in self._folders.values()
-            for test in record.collected
-            if test not in record.tests or record.tests[test].outcome == "crashed"
-        }
-
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Begin, where this process collects for itself."""
         if not looks_only(session.config):
-            self._begin([*cards.cards(self._session, session.items)])
+            self._begin(collected(session.items))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
         """Begin with what the first worker collected; all of them collect the same."""
-        if not self._cards and ids:
-            self._begin(cards.kept(self._session, node.gateway.id))
+        if not self._collected and ids:
+            data = _handed_over(self._session, node.gateway.id).read_bytes()
+            self._begin(msgspec.json.decode(data, type=list[Collected]))
 
-    def _begin(self, collected: list[Card]) -> None:
-        self._cards = {card.test: card for card in collected}
-        by_folder: dict[Path, list[Card]] = defaultdict(list)
-        for card in collected:
-            by_folder[self._folder(card.test)].append(card)
+    def _begin(self, tests: list[Collected]) -> None:
+        _refuse_too_few_schedulers(tests, self._session.options)
+        self._collected = {each.test: each for each in tests}
+        by_folder: dict[Path, list[Collected]] = defaultdict(list)
+        for each in tests:
+            by_folder[self._folder(each.test)].append(each)
         for folder, group in by_folder.items():
             self._folders[folder] = self._record(group)
             self._save(folder)
@@ -78,10 +95,10 @@ class Register:
 
     def _folder(self, test: str) -> Path:
         """Return a test's run folder: that of its Airflow, or of the first where it has none."""
-        card = self._cards.get(test)
-        return self._session.folder((card and card.airflow) or self._session.options.airflow[0])
+        each = self._collected.get(test)
+        return self._session.folder((each and each.airflow) or self._session.options.airflow[0])
 
-    def _record(self, group: list[Card]) -> SessionRecord:
+    def _record(self, group: list[Collected]) -> SessionRecord:
         session, options = self._session, self._session.options
         chart = f"{options.kind.chart} {options.kind.chart_version or DEFAULT_VERSION}"
         return SessionRecord(
@@ -94,22 +111,18 @@ class Register:
             started=_now(),
             expect_known=options.expect_known,
             chart=chart if options.lab == "kind" else "",
-            collected=[card.test for card in group],
+            collected=[each.test for each in group],
         )
 
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Note when a test began, for one that will not say so itself."""
-        self._begun[nodeid] = time.time()
-
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """Take in how one phase of a test ended; the last phase ends the test."""
-        ended = _ended(report)
-        before = self._running.get(report.nodeid, Ended("passed"))
-        worst = worst_end(before, ended)
-        seconds = before.seconds + ended.seconds
-        self._running[report.nodeid] = msgspec.structs.replace(worst, seconds=seconds)
-        if report.when == "teardown" or ended.outcome == "crashed":
-            self._end(report.nodeid, self._running.pop(report.nodeid))
+        """Take in how a test ended: its last phase says so, or xdist, of a worker that died."""
+        if report.when == "call":
+            self._seconds[report.nodeid] = round(report.duration, 3)
+        elif report.when != "setup":
+            outcome, reason = getattr(report, "ha_chaos_ended", (report.outcome, ""))
+            if report.when != "teardown":  # xdist's own report has no phase
+                outcome, reason = "crashed", excerpt(str(report.longrepr))
+            self._end(report.nodeid, Ended(outcome, self._seconds.pop(report.nodeid, 0.0), reason))
 
     def _end(self, test: str, ended: Ended) -> None:
         """Write down how a test ended; one that is run again keeps its worst end."""
@@ -121,7 +134,7 @@ class Register:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write the end down, and for Allure what no worker could tell.
+        """Write the end down.
 
         A session is not green for having run a test once more: pytest asks for the last attempt
         alone, and its exit status is corrected here.
@@ -134,24 +147,24 @@ class Register:
                 record, ended=_now(), exit_status=int(exitstatus)
             )
             self._save(folder)
-        lost = [
-            Lost(self._cards[test], NEVER_RAN if ended is None else DIED, self._begun.get(test))
-            for test, ended in self.undone.items()
-        ]
-        report_lost(self._results, lost)
 
     def _save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / FILE, msgspec.to_builtins(self._folders[folder]))
+        write_json(folder / FILE, self._folders[folder])
 
 
-def _ended(report: Any) -> Ended:
-    """Read one phase's end from its report; what xdist says of a dead worker has no phase."""
-    if report.when not in ("setup", "call", "teardown"):
-        return Ended("crashed", reason=excerpt(str(report.longrepr)))
-    seconds = round(report.duration, 3) if report.when == "call" else 0.0
-    outcome, reason = getattr(report, "ha_chaos_ended", (report.outcome, ""))
-    return Ended(outcome, seconds, reason)
+def _refuse_too_few_schedulers(tests: Iterable[Collected], options: Options) -> None:
+    """Raise UsageError where a test needs more of them, before a lab boots for any.
+
+    A deployment of somebody else's has as many as it has: there the test itself says so.
+    """
+    for each in tests if options.cluster is None else ():
+        if each.schedulers > options.schedulers:
+            raise pytest.UsageError(
+                f"{each.test.rpartition('::')[2]} needs {each.schedulers} schedulers. "
+                f"Give --schedulers {each.schedulers} or more, "
+                "or leave such tests out: -m 'not scenario'."
+            )
 
 
 def _now() -> str:

@@ -1,29 +1,24 @@
 """Makes Allure's results say where a test ran, whom it is for, and why it ended as it did.
 
-Allure's own plugin writes one result a test when the test is over; what died with an xdist worker,
-or was never run, has none. The controller writes those: a report must not be greener for a crash.
+Only what must happen while a test is at hand: its steps, its files, and what its item knows.
+Allure's own plugin writes the result when the test is over. What died with an xdist worker, or was
+never run, has none: reports/allure makes it of session.json, and shapes all results for a report.
 """
 
 import logging
-import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
 import pytest
-from allure_commons.logger import AllureFileLogger
 from allure_commons.model2 import Label, Link, Parameter, Status, StatusDetails, TestResult
-from allure_commons.utils import md5, uuid4
+from allure_pytest.utils import allure_labels
 
 from common.redaction import redact
 from harness import evidence
-from harness.cards import Card, card
 from harness.evidence import CONCLUDED
-from harness.session import Session
-from reports.records import Ended, worst_end
+from harness.markers import declared_faults, known_race
+from harness.outcome import Known
+from reports.records import Ended, issue_link, worst_end
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +26,8 @@ _STATUS = {"failed": Status.FAILED, "broken": Status.BROKEN}
 
 # What Allure's plugin alone knows: in which process a test ran, and by what.
 _ALLURES_OWN = ("thread", "framework", "language")
+
+_REPETITION = "__pytest_repeat_step_number"
 
 ENDED = pytest.StashKey[Ended]()
 """How a test ended, as in session.json, and why in a line: the worst of its attempts."""
@@ -42,9 +39,8 @@ CAPTURED = pytest.StashKey[Mapping[str, str]]()
 class Results:
     """The plugin that completes the result of each test, once the test's lab is free again."""
 
-    def __init__(self, config: pytest.Config, session: Session) -> None:
+    def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._session = session
         self._item: pytest.Item | None = None
 
     @pytest.hookimpl(wrapper=True)
@@ -70,32 +66,61 @@ class Results:
         if result is None:
             return
         try:
-            shape(result, card(item, self._session))
-            _tell_end(result, item.stash.get(ENDED, Ended("passed")))
+            shape(result, item)
+            _state_end(result, item.stash.get(ENDED, Ended("passed")))
             evidence.attach_captured(item.stash.get(CAPTURED, {}))
             if concluded := item.stash.get(CONCLUDED, None):
-                evidence.add(result, *concluded)
+                del item.stash[CONCLUDED]  # it holds what is drawn of a whole history
+                concluded.add(result)
         except Exception:
             log.exception("The report of %s is not complete", item.nodeid)
 
 
-def shape(result: TestResult, of: Card) -> None:
-    """Give a result its names, labels and parameters: the same in every session of a place."""
-    result.name = of.name
-    result.fullName = of.full_name
-    result.titlePath = of.title_path
-    result.testCaseId = md5(of.full_name)
-    result.historyId = of.history_id
-    result.description = of.description
-    result.parameters = [Parameter(name, value) for name, value in of.parameters]
+def shape(result: TestResult, item: pytest.Item) -> None:
+    """Give a result what only its item knows; by name and title path reports know the test.
+
+    The Airflow that the parameter `lab` names may be a path on this machine, and stays out.
+    """
+    known = known_race(item)
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    result.name = item.name
+    result.description = _doc(getattr(item, "function", None))
+    result.parameters = [
+        Parameter("repetition" if name == _REPETITION else name, str(value))
+        for name, value in sorted(params.items())
+        if name != "lab"
+    ]
     kept = [label for label in result.labels if label.name in _ALLURES_OWN]
-    result.labels = [Label(name, value) for name, value in of.labels] + kept
-    if of.issue:
-        url, name = of.issue
-        result.links = [*(one for one in result.links if one.url != url), Link("issue", url, name)]
+    result.labels = [*(Label(name, value) for name, value in _labels(item, known)), *kept]
+    if known and (link := issue_link(known.scenario.issue)):
+        others = [other for other in result.links if other.url != link[0]]
+        result.links = [*others, Link("issue", *link)]
 
 
-def _tell_end(result: TestResult, end: Ended) -> None:
+def _labels(item: pytest.Item, known: Known | None) -> Iterator[tuple[str, str]]:
+    """Give a test's labels; what it says itself, by a marker of Allure's, goes before."""
+    own = [(str(name), str(value)) for name, value in sorted(allure_labels(item), key=str)]
+    defaults = {
+        "feature": _doc(getattr(item, "module", None)),
+        "story": known.scenario.title if known else _doc(getattr(item, "function", None)),
+        "severity": "critical" if item.get_closest_marker("scenario") else "normal",
+    }
+    named = {name for name, _ in own}
+    yield from own
+    yield from ((name, value) for name, value in defaults.items() if name not in named and value)
+    for name in ("scenario", "issue", "flood", "needs"):
+        if marker := item.get_closest_marker(name):
+            yield from (("tag", f"{name}: {value}") for value in marker.args)
+    yield from (("tag", f"fault: {fault.name}") for fault in declared_faults(item))
+
+
+def _doc(thing: object) -> str:
+    """Return the first paragraph of a docstring as one line."""
+    text = (getattr(thing, "__doc__", None) or "").strip()
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def _state_end(result: TestResult, end: Ended) -> None:
     """Say in one line why a test did not pass; the witness, or what was raised, is its trace.
 
     Allure takes the newest result of a test for the present one: a later attempt that passed is
@@ -108,50 +133,3 @@ def _tell_end(result: TestResult, end: Ended) -> None:
     details.message = redact(end.reason)
     details.trace = redact(details.trace) if details.trace else None
     result.statusDetails = details
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A test without a result, and why; `begun` in unix seconds, None if it never began."""
-
-    card: Card
-    message: str
-    begun: float | None
-
-
-def report_lost(folder: Path, lost: Sequence[Lost]) -> None:
-    """Write a broken result for each lost test that has no bad one in `folder`.
-
-    Of a test that died and was run again there is a good one, which must not be the newest.
-    """
-    known = _statuses(folder) if lost else {}
-    writer = AllureFileLogger(str(folder)) if lost else None
-    for each in lost:
-        found = known.get(each.card.history_id, set())
-        if writer is not None and not found & {*_STATUS.values()}:
-            now = int(time.time() * 1000)
-            begun = int(each.begun * 1000) if each.begun and not found else now
-            result = TestResult(
-                uuid=uuid4(),
-                status=Status.BROKEN,
-                statusDetails=StatusDetails(message=each.message),
-                start=begun,
-                stop=now,
-            )
-            shape(result, each.card)
-            result.labels.append(Label("framework", "pytest"))
-            writer.report_result(result)
-
-
-def _statuses(folder: Path) -> dict[str, set[str]]:
-    """Return the statuses of the results that there are, by history."""
-
-    class Result(msgspec.Struct):
-        historyId: str = ""  # noqa: N815 - Allure's name
-        status: str = ""
-
-    found: dict[str, set[str]] = defaultdict(set)
-    for path in folder.glob("*-result.json"):
-        result = msgspec.json.decode(path.read_bytes(), type=Result)
-        found[result.historyId].add(result.status)
-    return found

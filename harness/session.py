@@ -1,7 +1,7 @@
 """What the processes of one test session share: where it writes, its seed, and its labs.
 
-Under pytest-xdist the controller decides and its workers are told, so that all write into the
-same folders and lease from the same pool; the labs die with the controller.
+Under pytest-xdist the controller decides, and its workers follow: all write into the same
+folders and lease from the same pool; the labs die with the controller.
 """
 
 import functools
@@ -18,7 +18,7 @@ from common.paths import PROJECT, session_dir
 from harness.options import Options, read_options
 from lab.environments.request import describe
 from lab.pool import Owner, Pool
-from reports.sessions import RUNS_VARIABLE
+from reports.campaigns.sessions import RUNS_VARIABLE
 
 SESSION: "pytest.StashKey[Session]" = pytest.StashKey()
 """Where a configuration keeps its session; not there when only the project's own tests run."""
@@ -36,13 +36,14 @@ class Session:
 
     @staticmethod
     def of(config: pytest.Config) -> "Session":
-        """Make the controller's session, or take over what the controller told this worker."""
-        told: dict[str, Any] | None = getattr(config, "workerinput", None)
-        if told is None:
+        """Make the controller's session, or take over what the controller gave this worker."""
+        given: dict[str, Any] | None = getattr(config, "workerinput", None)
+        if given is None:
             return Session(read_options(config), time.strftime("%Y%m%d-%H%M%S"), Owner.me())
-        return msgspec.json.decode(told["ha_chaos"], type=Session)
+        return msgspec.json.decode(given["ha_chaos"], type=Session)
 
-    def tell(self) -> str:
+    @property
+    def encoded(self) -> str:
         """Return what a worker needs to take part in this session."""
         return msgspec.json.encode(self).decode()
 

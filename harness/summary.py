@@ -1,17 +1,23 @@
 """The end of a session: one run folder an Airflow, and what the terminal says of it."""
 
-import json
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.outcome import told_broken
 from harness.session import RUNS, Session
 from harness.table import Cell, Table
 from lab.undo import leftovers
-from reports.records import Ended, SessionRecord
+from reports.records import (
+    GRAVITY,
+    Ended,
+    RunVerdict,
+    SessionRecord,
+    TestRecord,
+    folder_airflow,
+    name_of,
+)
 from reports.store import VERDICT, read_run
 from run.folder import attempts, point, write_json
 
@@ -20,8 +26,6 @@ _COUNTED = (
     *("runs", "task_instances", "pods", "refused_starts"),
     *("double_executions", "duplicate_pods", "duplicate_tries"),
 )
-_SHARED = ("airflow", "version", "lab", "schedulers", "seed", "verdict")
-_RANK = {"invalid": 0, "unknown": 1, "valid": 2}
 
 Sessions = Mapping[Path, SessionRecord]
 
@@ -29,179 +33,159 @@ Sessions = Mapping[Path, SessionRecord]
 def write(terminal: Any, session: Session, sessions: Sessions) -> None:
     """Write each Airflow's verdict.json and print the table, the first witness and what is next.
 
-    `sessions` are the session.json of each run folder: they know also what has no verdict.
+    `sessions` are the session.json of each run folder: they know also what has no verdict. What
+    is on disk counts, and not what pytest heard last: a plugin may run a test again, and a worker
+    may die after its test was judged.
     """
-    by_folder = {folder: judged(folder) for folder in sessions}
-    records = [record for group in by_folder.values() for record in group]
-    for folder, group in by_folder.items():
+    judged = {folder: sorted(read_run(folder).tests, key=lambda r: r.test) for folder in sessions}
+    records = [record for group in judged.values() for record in group]
+    for folder, group in judged.items():
         if group:
             _finish_folder(session, folder, group)
-    tell_leftovers(terminal)
+    for line in leftovers():  # it matters most: what stays in somebody's database
+        terminal.write(f"{line}\n", red=True, bold=True)
     if not sessions:
         return
     terminal.section("airflow-ha-chaos")
     for folder, each in sessions.items():
-        terminal.write_line(headline(by_folder[folder], each))
-        for line in _run_again(by_folder[folder], each):
+        terminal.write_line(headline(judged[folder], each))
+        for line in _run_again(judged[folder], each):
             terminal.write_line(line)
-    first = max(records, key=_telling) if any(record["witness"] for record in records) else None
+    first = first_witness(records)
     if terminal.config.option.verbose >= 0:
         terminal.write_line("")
-        table(sessions, records).write(terminal)
-        if first and not is_shown(terminal, first):
-            tell_witness(terminal, first)
+        write_table(terminal, sessions, records)
+        if first and not is_shown(terminal, first[0]):
+            write_witness(terminal, *first)
         terminal.write_line("")
-    _whats_next(terminal, session, [*sessions], first)
+    _write_next(terminal, session, [*sessions], first and first[0])
 
 
-def table(sessions: Sessions, records: list[dict[str, Any]]) -> Table:
+def write_table(terminal: Any, sessions: Sessions, records: Iterable[TestRecord]) -> None:
+    """Print the tests of all Airflows side by side, as wide as the terminal, if it is one."""
+    width = terminal._tw.fullwidth if terminal.isatty else None
+    terminal.write(table(sessions, records).render(width, colour=terminal._tw.hasmarkup))
+
+
+def table(sessions: Sessions, records: Iterable[TestRecord]) -> Table:
     """Lay the tests of all Airflows side by side; one that has no verdict has its outcome."""
-    told = {record["test"]: record for record in records}
+    by_test = {record.test: record for record in records}
     heads = [each.airflow for each in sessions.values()]
     made = Table(heads if len(heads) > 1 else [""])
     for column, (folder, each) in enumerate(sessions.items()):
-        place = f"{each.lab}-{folder.name.removeprefix(each.session + '-')}"
+        airflows = {folder_airflow(folder), each.airflow}
         for test in each.collected:
-            made.put(column, short(test, place), _cell(test, each, told.get(test)))
+            name = name_of(test, each.lab, airflows).short
+            made.put(column, name, _cell(each.tests.get(test), by_test.get(test)))
     return made
 
 
-def _cell(test: str, session: SessionRecord, record: dict[str, Any] | None) -> Cell:
-    ended = session.tests.get(test)
+def _cell(ended: Ended | None, record: TestRecord | None) -> Cell:
     if ended is None and record is None:
         return Cell("not run", reason="the session ended before it")
-    if ended and (record is None or _undone(ended, record["verdict"])):
+    if ended and (record is None or _says_more(ended, record)):
         return Cell(ended.outcome, reason=ended.reason)
     assert record is not None
-    most = max(record["violations"].values(), default=0)
+    most = max(record.violations.values(), default=0)
     return Cell(
-        record["verdict"],
-        f"{most}/{record['task_instances']}",
-        told_broken(record["violations"]),
-        " ".join("; ".join(record["reasons"]).split()) if record["verdict"] == "unknown" else "",
+        record.verdict,
+        f"{most}/{record.task_instances}",
+        record.violations_text,
+        " ".join("; ".join(record.reasons).split()) if record.verdict == "unknown" else "",
     )
 
 
-def _undone(ended: Ended, verdict: str) -> bool:
+def _says_more(ended: Ended, record: TestRecord) -> bool:
     """Tell whether how a test ended says more than its verdict, which was given before that."""
     if ended.outcome == "broken":
-        return verdict == "valid"
-    return ended.outcome == "crashed" and verdict != "invalid"
+        return record.verdict == "valid"
+    return ended.outcome == "crashed" and record.verdict != "invalid"
 
 
-def short(test: str, place: str) -> str:
-    """Return a test's name without its place, which the table's column says."""
-    name = test.split("::")[-1].replace(place, "", 1)
-    return name.replace("[-", "[").replace("-]", "]").replace("--", "-").replace("[]", "")
+def first_witness(records: Iterable[TestRecord]) -> tuple[TestRecord, str] | None:
+    """Choose the witness to print: one with a refused worker is better, and a short one best."""
+    found = [
+        (record, (Path(record.folder) / "witness.txt").read_text())
+        for record in records
+        if record.broken
+    ]
+
+    def rank(each: tuple[TestRecord, str]) -> tuple[bool, bool, int]:
+        return "was refused" in each[1], "previous_state running" in each[1], -len(each[1])
+
+    return max((each for each in found if each[1]), key=rank, default=None)
 
 
-def is_shown(terminal: Any, record: dict[str, Any]) -> bool:
-    """Tell whether pytest has told a witness already, as the text of a failure."""
+def is_shown(terminal: Any, record: TestRecord) -> bool:
+    """Tell whether pytest has printed a witness already, as the text of a failure."""
     if terminal.config.option.tbstyle == "no":
         return False
-    return any(report.nodeid == record["test"] for report in terminal.stats.get("failed", ()))
+    return any(report.nodeid == record.test for report in terminal.stats.get("failed", ()))
 
 
-def tell_witness(terminal: Any, record: dict[str, Any]) -> None:
+def write_witness(terminal: Any, record: TestRecord, witness: str) -> None:
     """Print a witness; of a long one its beginning, its end, and where the whole of it is."""
-    lines = record["witness"].splitlines()
+    lines = witness.splitlines()
     if (left := len(lines) - _WITNESS_LINES) > 0:
         end = len(lines)
         while end > _WITNESS_LINES // 2 and not lines[end - 1].startswith(" "):
             end -= 1
-        where = _near(Path(record["folder"]) / "witness.txt")
+        where = os.path.relpath(Path(record.folder) / "witness.txt")
         lines[end - left - 1 : end] = [f"  ({left + 1} lines more: {where})"]
-    terminal.write_line("")
-    for line in lines:
+    for line in ("", *lines):
         terminal.write_line(line)
 
 
-def judged(folder: Path) -> list[dict[str, Any]]:
-    """Read what a run folder's tests were judged to be, of each its worst attempt, by test.
-
-    What is on disk counts, and not what pytest heard last: a plugin may run a test again, and a
-    worker may die after its test was judged.
-    """
-    found = []
-    for record in read_run(folder).tests:
-        path = Path(record.folder)
-        witness = (path / "witness.txt").read_text() if record.broken else ""
-        raw = json.loads((path / VERDICT).read_text())
-        found.append({**raw, "witness": witness, "folder": str(path)})
-    return sorted(found, key=lambda each: str(each["test"]))
-
-
-def tell_leftovers(terminal: Any) -> None:
-    """Print what could not be taken out of a database, with its command; it matters most."""
-    for line in leftovers():
-        terminal.write(line + "\n", red=True, bold=True)
-
-
-def _run_again(group: list[dict[str, Any]], session: SessionRecord) -> Iterator[str]:
+def _run_again(group: Iterable[TestRecord], session: SessionRecord) -> Iterator[str]:
     """Name the tests of which there are several attempts: the worst of each counts."""
     for record in group:
-        number = len(attempts(Path(record["folder"])))
-        end = session.tests.get(record["test"])
+        number = len(attempts(Path(record.folder)))
+        end = session.tests.get(record.test)
         if number > 1 and end:
-            name = record["test"].split("::")[-1]
+            name = record.test.split("::")[-1]
             yield f"{name} ran {number} times; its worst end counts: {end.outcome}."
 
 
-def _telling(record: dict[str, Any]) -> tuple[bool, bool, bool, int]:
-    """Rank witnesses: one is better than none, with a worker refused better, short ones best."""
-    witness = record["witness"]
-    overlapped = "previous_state running" in witness
-    return bool(witness), "was refused" in witness, overlapped, -len(witness)
-
-
-def headline(group: list[dict[str, Any]], session: SessionRecord | None = None) -> str:
-    """Say in a sentence what a release did, over all tests of it, and how many cannot tell.
+def headline(group: Sequence[TestRecord], session: SessionRecord | None = None) -> str:
+    """Say in a sentence what a release did, over all tests of it, and how many are inconclusive.
 
     `session` knows also the tests that left no verdict.
     """
-    silent = _silent(group, session)
-    airflow = group[0]["airflow"] if group else session.airflow if session else ""
-    group = [record for record in group if _shows(record, session)]
-    if not group:
-        why = ", ".join(f"{number} {how}" for how, number in silent.items())
-        told = "nothing was shown, for no test could tell"
-        return f"Airflow {airflow}: {told}{f' ({why})' if why else ''}."
-    cannot = sum(number for how, number in silent.items() if how != "skipped")
-    more = f" {cannot} {'test' if cannot == 1 else 'tests'} cannot tell." if cannot else ""
-    return f"{_deeds(group)}{more}"
-
-
-def _shows(record: dict[str, Any], session: SessionRecord | None) -> bool:
-    """Tell whether a test shows anything: a violation, or that something was judged to its end."""
-    end = session.tests.get(record["test"]) if session else None
-    if record["verdict"] == "invalid":
-        return True
-    lost = end is not None and end.outcome in ("crashed", "broken")
-    return bool(record["verdict"] == "valid" and record["task_instances"] and not lost)
-
-
-def _silent(group: list[dict[str, Any]], session: SessionRecord | None) -> Counter[str]:
-    """Count the tests that tell nothing, by what became of them."""
-    silent = Counter(record["verdict"] for record in group if record["verdict"] == "unknown")
-    known = {record["test"] for record in group if _shows(record, session)}
-    known |= {record["test"] for record in group if record["verdict"] == "unknown"}
+    ends = session.tests if session else {}
+    showing = [record for record in group if _shows(record, ends.get(record.test))]
+    unknown = [record for record in group if record.verdict == "unknown"]
+    inconclusive = Counter[str](record.verdict for record in unknown)
+    known = {record.test for record in (*showing, *unknown)}
     for test in session.collected if session else ():
-        end = session.tests.get(test) if session else None
-        outcome = end.outcome if end else "not run"
+        outcome = ends[test].outcome if test in ends else "not run"
         if outcome != "passed" and test not in known:
-            silent[outcome] += 1
-    return silent
+            inconclusive[outcome] += 1
+    if not showing:
+        airflow = group[0].airflow if group else session.airflow if session else ""
+        why = ", ".join(f"{number} {how}" for how, number in inconclusive.items())
+        shown = "nothing was shown, for no test could tell"
+        return f"Airflow {airflow}: {shown}{f' ({why})' if why else ''}."
+    cannot = sum(number for how, number in inconclusive.items() if how != "skipped")
+    more = f" {cannot} {'test' if cannot == 1 else 'tests'} cannot tell." if cannot else ""
+    return f"{_deeds(showing)}{more}"
 
 
-def _deeds(group: list[dict[str, Any]]) -> str:
+def _shows(record: TestRecord, end: Ended | None) -> bool:
+    """Tell whether a test shows anything: a violation, or that something was judged to its end."""
+    lost = end is not None and end.outcome in ("crashed", "broken")
+    judged = record.verdict == "valid" and record.task_instances > 0
+    return record.verdict == "invalid" or (judged and not lost)
+
+
+def _deeds(group: Sequence[TestRecord]) -> str:
     """Say what a release did where something was judged."""
-    total = {name: sum(record[name] for record in group) for name in _COUNTED}
-    schedulers = max(record["schedulers"] for record in group)
-    subject = f"Airflow {group[0]['airflow']} with {schedulers} schedulers"
-    if not any(record["verdict"] == "invalid" for record in group):
+    total = _totals(group)
+    schedulers = max(record.schedulers for record in group)
+    subject = f"Airflow {group[0].airflow} with {schedulers} schedulers"
+    if not any(record.verdict == "invalid" for record in group):
         return f"{subject} broke no promise in {total['task_instances']} task instances."
     if not total["duplicate_tries"]:
-        broken = {name for record in group for name, n in record["violations"].items() if n}
+        broken = frozenset[str]().union(*(record.broken for record in group))
         return f"{subject} broke a promise: {', '.join(sorted(broken))}."
     refused = total["refused_starts"]
     workers = "1 worker was" if refused == 1 else f"{refused} workers were"
@@ -212,50 +196,46 @@ def _deeds(group: list[dict[str, Any]]) -> str:
     )
 
 
-def _finish_folder(session: Session, folder: Path, records: list[dict[str, Any]]) -> None:
-    ordered = sorted(records, key=lambda record: _RANK[record["verdict"]])
-    deciding = ordered[0]
-    violations: dict[str, int] = defaultdict(int)
-    counts: dict[str, int] = defaultdict(int)
-    decisions: dict[str, int] = defaultdict(int)
+def _totals(records: Sequence[TestRecord]) -> dict[str, int]:
+    return {name: sum(getattr(record, name) for record in records) for name in _COUNTED}
+
+
+def _finish_folder(session: Session, folder: Path, records: Sequence[TestRecord]) -> None:
+    """Write the folder's verdict.json, and lead from it to what its worst test left."""
+    worst = min(records, key=lambda record: GRAVITY.index(record.verdict))
+    violations, decisions = Counter[str](), Counter[str]()
     for record in records:
-        for name, number in record["violations"].items():
-            violations[name] += number
-        for name in _COUNTED:
-            counts[name] += record[name]
-        for scheduler, taken in record["decisions"].items():
-            decisions[scheduler] += sum(taken.values())
-    write_json(
-        folder / "verdict.json",
-        {
-            **{key: deciding[key] for key in _SHARED},
-            "violations": violations,
-            **counts,
-            "decisions": decisions,
-            "time_to_first_violation": deciding["time_to_first_violation"],
-            "assumptions": deciding["assumptions"],
-            "deciding_test": deciding["test"],
-            "tests": [{k: v for k, v in r.items() if k != "witness"} for r in records],
-        },
+        violations.update(record.violations)
+        decisions.update({name: sum(taken.values()) for name, taken in record.decisions.items()})
+    verdict = RunVerdict(
+        airflow=worst.airflow,
+        version=worst.version,
+        lab=worst.lab,
+        schedulers=worst.schedulers,
+        seed=worst.seed,
+        verdict=worst.verdict,
+        violations=dict(violations),
+        **_totals(records),
+        decisions=dict(decisions),
+        time_to_first_violation=worst.time_to_first_violation,
+        assumptions=worst.assumptions,
+        deciding_test=worst.test,
+        tests=list(records),
     )
+    write_json(folder / VERDICT, verdict)
     for name in ("history.ndjson", "witness.txt"):
-        point(folder / name, Path(deciding["folder"]) / name)
-    results = session.folder(session.options.airflow[0]) / "allure-results"
-    if results.parent != folder:
-        point(folder / "allure-results", results)
+        point(folder / name, Path(worst.folder) / name)
+    if session.results.parent != folder:
+        point(folder / "allure-results", session.results)
 
 
-def _whats_next(
-    terminal: Any, session: Session, folders: list[Path], first: dict[str, Any] | None
+def _write_next(
+    terminal: Any, session: Session, folders: Sequence[Path], first: TestRecord | None
 ) -> None:
     where = folders[0] if len(folders) == 1 else RUNS / f"{session.started}-*"
-    terminal.write_line(f"report:   {_near(where)} (seed {session.options.seed})")
+    terminal.write_line(f"report:   {os.path.relpath(where)} (seed {session.options.seed})")
     if terminal.config.option.verbose < 0:
         return
-    if first and (page := Path(first["folder"]) / "timeline.html").exists():
-        terminal.write_line(f"timeline: {_near(page)}")
+    if first and (page := Path(first.folder) / "timeline.html").exists():
+        terminal.write_line(f"timeline: {os.path.relpath(page)}")
     terminal.write_line("next:     make report")
-
-
-def _near(path: Path) -> str:
-    return os.path.relpath(path)

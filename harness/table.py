@@ -1,23 +1,26 @@
 """The verdict table: a row a test, a column an Airflow; as wide as the terminal, and no wider."""
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from io import StringIO
 
-_COLOURS: dict[str, dict[str, bool]] = {
-    "valid": {"green": True},
-    "passed": {"green": True},
-    "invalid": {"red": True},
-    "failed": {"red": True},
-    "crashed": {"red": True},
-    "unknown": {"yellow": True},
-    "broken": {"yellow": True},
-    "not run": {"yellow": True},
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Column
+from rich.table import Table as RichTable
+from rich.text import Text
+
+_STYLES = {
+    **dict.fromkeys(("valid", "passed"), "green"),
+    **dict.fromkeys(("invalid", "failed", "crashed"), "red"),
+    **dict.fromkeys(("unknown", "broken", "not run"), "yellow"),
 }
 _GAP = 2
 _NARROWEST = 16
 _MANY = 3
+_UNLIMITED = 10_000
+"""Columns of an output that is no terminal: nothing is cut there."""
 
 
 @dataclass(frozen=True)
@@ -45,89 +48,79 @@ class Table:
         """Fill a cell."""
         self._rows.setdefault(test, [None] * len(self._columns))[column] = cell
 
-    def write(self, terminal: Any) -> None:
-        """Write the table, and why what is not known is not; colours where the terminal has any."""
-        width = _width(terminal)
+    def render(self, width: int | None, *, colour: bool) -> str:
+        """Return the table, and why what is not known is not; `width` None for no terminal."""
+        width = width or _UNLIMITED
+        output = StringIO()
+        console = Console(
+            file=output,
+            width=width,
+            height=1,
+            force_terminal=colour,
+            color_system="standard" if colour else None,
+        )
         for columns in self._blocks(width):
-            self._write_block(terminal, columns, width)
+            console.print(self._block(columns))
         if any(cell and cell.count for cells in self._rows.values() for cell in cells):
-            terminal.write_line("(violations/task instances)")
+            console.print("(violations/task instances)", highlight=False)
         for line in self._reasons():
-            terminal.write_line(clip(line, width))
+            console.print(Text(line), no_wrap=True, overflow="ellipsis")
+        return "".join(f"{line.rstrip()}\n" for line in output.getvalue().splitlines())
 
-    def _blocks(self, width: int | None) -> Iterator[list[int]]:
+    def _blocks(self, width: int) -> Iterator[list[int]]:
         """Divide the columns into as many tables, one below the other, as the width asks for."""
-        room = (width or sys.maxsize) - _NARROWEST
         block: list[int] = []
         for column in range(len(self._columns)):
-            if block and sum(self._wide(each) + _GAP for each in [*block, column]) > room:
+            if block and self._taken([*block, column]) > width - _NARROWEST:
                 yield block
                 block = []
             block.append(column)
         yield block
 
-    def _wide(self, column: int) -> int:
-        """Return how wide a column is: a word, a gap, a count."""
-        cells = (len(_plain(row[column])) for row in self._rows.values())
-        return max(len(self._columns[column]), *cells)
+    def _taken(self, columns: Iterable[int]) -> int:
+        """Return how wide some columns are, with the gap before each."""
+        wide = 0
+        for column in columns:
+            cells = [_text(row[column]) for row in self._rows.values()]
+            wide += _GAP + max(map(cell_len, (self._columns[column], *map(str, cells))))
+        return wide
 
-    def _write_block(self, terminal: Any, columns: list[int], width: int | None) -> None:
-        longest = max(map(len, self._rows), default=0)
-        taken = sum(self._wide(column) + _GAP for column in columns)
-        names = longest if width is None else min(longest, max(_NARROWEST, width - taken))
-        if len(self._columns) > 1:
-            heads = (f"{self._columns[column]:<{self._wide(column)}}" for column in columns)
-            terminal.write_line((" " * (names + _GAP) + (" " * _GAP).join(heads)).rstrip())
+    def _block(self, columns: list[int]) -> RichTable:
+        """Lay out some columns; what has not enough room is broken, and nothing is left out."""
+        single = len(self._columns) == 1
+        table = RichTable(
+            Column(overflow="fold"),
+            *(Column(Text(self._columns[column]), no_wrap=True) for column in columns),
+            box=None,
+            padding=(0, _GAP, 0, 0),
+            pad_edge=False,
+            header_style="",
+            show_header=not single,
+        )
         for test, cells in self._rows.items():
-            terminal.write(f"{clip(test, names):<{names}}")
-            for column in columns:
-                wide = self._wide(column) if column != columns[-1] else 0
-                _write_cell(terminal, cells[column], wide)
-            if len(cells) == 1 and cells[0] and cells[0].broken:
-                used = names + _GAP + len(_plain(cells[0])) + _GAP
-                room = None if width is None else max(1, width - used)
-                terminal.write(" " * _GAP + clip(cells[0].broken, room))
-            terminal.write_line("")
+            broken = (Text(cell.broken) for cell in cells if cell and single)
+            table.add_row(Text(test), *(_text(cells[column]) for column in columns), *broken)
+        return table
 
-    def _reasons(self) -> list[str]:
-        """Say why a test tells nothing: a line each, but one for many that share a reason."""
-        found: dict[tuple[str, str], list[str]] = {}
+    def _reasons(self) -> Iterator[str]:
+        """Say why a test shows nothing: a line each, but one for many that share a reason."""
+        found: dict[tuple[str, str], list[str]] = defaultdict(list)
         for test, cells in self._rows.items():
             for column, cell in zip(self._columns, cells, strict=True):
                 if cell and cell.reason and cell.word != "skipped":
-                    where = f"{test}{f' on {column}' if column else ''}"
-                    found.setdefault((cell.word, cell.reason), []).append(where)
-        return [
-            line
-            for (word, reason), tests in found.items()
-            for line in (
-                [f"{word}, {len(tests)} of them: {reason}"]
-                if len(tests) > _MANY
-                else [f"{word}: {test}: {reason}" for test in tests]
-            )
-        ]
+                    where = f"{test} on {column}" if column else test
+                    found[cell.word, cell.reason].append(where)
+        for (word, reason), tests in found.items():
+            if len(tests) > _MANY:
+                yield f"{word}, {len(tests)} of them: {reason}"
+            else:
+                yield from (f"{word}: {test}: {reason}" for test in tests)
 
 
-def clip(text: str, width: int | None) -> str:
-    """Cut a text to a width; None for as it is, where no terminal is there to fit."""
-    if width is None or len(text) <= width:
-        return text
-    return text[: max(0, width - 1)] + "…"
-
-
-def _write_cell(terminal: Any, cell: Cell | None, wide: int) -> None:
-    word = cell.word if cell else "-"
-    terminal.write(" " * _GAP)
-    terminal.write(word, **_COLOURS.get(word, {}))
-    terminal.write(_plain(cell)[len(word) :].ljust(wide - len(word)))
-
-
-def _plain(cell: Cell | None) -> str:
+def _text(cell: Cell | None) -> Text:
+    """Return a cell's word in its colour, and its count."""
     if cell is None:
-        return "-"
-    return f"{cell.word:<8} {cell.count}".rstrip() if cell.count else cell.word
-
-
-def _width(terminal: Any) -> int | None:
-    """Return the terminal's width, None where the output goes elsewhere."""
-    return int(terminal._tw.fullwidth) if terminal.isatty else None
+        return Text("-")
+    text = Text(f"{cell.word:<8} {cell.count}" if cell.count else cell.word)
+    text.stylize(_STYLES.get(cell.word, ""), 0, len(cell.word))
+    return text

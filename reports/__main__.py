@@ -1,4 +1,12 @@
-"""`python -m reports`: what people look at, and the gate that holds a release."""
+"""What people look at, and the gate that holds a release.
+
+examples:
+  python -m reports build
+  python -m reports timeline reports/runs/latest
+  python -m reports gate reports/runs --policy reports/policy.yaml
+  python -m reports matrix --airflow all
+  python -m reports bisect --scenario 57618 --good 3.3.2 --bad 3.0.6
+"""
 
 import argparse
 import importlib
@@ -13,28 +21,17 @@ from common.errors import UserError
 CANNOT_TELL = 2
 
 COMMANDS = {
-    "build": "the dashboard of all runs: one folder of static pages",
-    "timeline": "draw one run's history",
-    "gate": "is this release safe? exits 0 (yes), 1 (no) or 2 (cannot tell)",
-    "matrix": "run versions against scenarios, and show the table",
-    "bisect": "find the first release that has, or has not, a race",
+    "build": ("reports.commands", "the dashboard of all runs: one folder of static pages"),
+    "timeline": ("reports.commands", "draw one run's history"),
+    "gate": ("reports.commands", "is this release safe? exits 0 (yes), 1 (no) or 2 (cannot tell)"),
+    "matrix": ("reports.campaigns", "run versions against scenarios, and show the table"),
+    "bisect": ("reports.campaigns", "find the first release that has, or has not, a race"),
 }
-
-EPILOG = """\
-examples:
-  python -m reports build
-  python -m reports timeline reports/runs/latest
-  python -m reports gate reports/runs --policy reports/policy.yaml
-  python -m reports matrix --airflow all
-  python -m reports bisect --scenario 57618 --good 3.3.2 --bad 3.0.6
-"""
+"""The commands: in which package the module of that name is, and what it does."""
 
 
 class Command(Protocol):
-    """A command's module, reports/commands/<name>.py."""
-
-    DESCRIPTION: str
-    EPILOG: str
+    """A command's module; its docstring is what --help says."""
 
     def add(self, parser: argparse.ArgumentParser) -> None:
         """Declare its arguments."""
@@ -47,44 +44,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code, 2 for what its user can mend."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     chosen = next((word for word in given if word in COMMANDS), None)
-    parser, subparsers = _parser()
-    commands = {name: _load(name) for name in COMMANDS if chosen in (None, name)}
-    for name, summary in COMMANDS.items():
-        command = commands.get(name)
-        subparser = subparsers.add_parser(
-            name,
-            help=summary,
-            description=command.DESCRIPTION if command else None,
-            epilog=command.EPILOG if command else None,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        if command:
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m reports", description=__doc__, formatter_class=plain
+    )
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (package, summary) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, formatter_class=plain)
+        if chosen in (None, name):
+            command = cast(Command, importlib.import_module(f"{package}.{name}"))
+            subparser.description = command.__doc__
+            subparser.set_defaults(run=command.run)
             command.add(subparser)
     options = parser.parse_args(given)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        return commands[options.command].run(options)
+        return cast(int, options.run(options))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return CANNOT_TELL
     except KeyboardInterrupt:
         return 130
-
-
-def _parser() -> tuple[
-    argparse.ArgumentParser, "argparse._SubParsersAction[argparse.ArgumentParser]"
-]:
-    parser = argparse.ArgumentParser(
-        prog="python -m reports",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return parser, parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-
-def _load(name: str) -> Command:
-    return cast(Command, importlib.import_module(f"reports.commands.{name}"))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ through them again distorts nothing. All times are between commits in the databa
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,8 +18,9 @@ import msgspec
 
 from dags.shapes import Shape, ShapeError, shape
 from oracle.attempts import Attempts
-from oracle.events import DagRunEvent, Event, PodEvent, TaskInstanceEvent, TaskInstanceKey
+from oracle.events import DagRunEvent, Event, Header, PodEvent, TaskInstanceEvent, TaskInstanceKey
 from oracle.history import HistoryError, read
+from oracle.invariants import Violation
 from oracle.states import FINISHED, QUEUED, RUN_FINISHED, RUNNING, SCHEDULED
 from reports.records import TestRecord
 
@@ -56,9 +58,9 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
 def measure(path: Path | str) -> Metrics:
     """Measure a history, one event in memory at a time; raises HistoryError."""
-    gauge = Gauge()
     header, events = read(path)
-    for event in Attempts(header).over(events):
+    gauge = Gauge(header)
+    for event in events:
         gauge.feed(event)
     return gauge.metrics()
 
@@ -92,9 +94,10 @@ class _DagRun:
 
 
 class Gauge:
-    """Measures the events it is fed, in order."""
+    """Measures the events that it is fed, in order, while somebody else judges or draws them."""
 
-    def __init__(self) -> None:
+    def __init__(self, header: Header) -> None:
+        self._attempts = Attempts(header)
         self._runs: defaultdict[tuple[str, str], _DagRun] = defaultdict(_DagRun)
         self._seen: set[int] = set()
         self._ended: set[int] = set()
@@ -104,8 +107,12 @@ class Gauge:
         self._steps: dict[str, list[float]] = {QUEUED: [], RUNNING: []}
         self._pods = _Pods()
 
-    def feed(self, event: Event) -> None:
-        """Take the next event."""
+    def feed(self, event: Event, violations: Sequence[Violation] = ()) -> None:  # noqa: ARG002
+        """Take the next event; what a judge found in it is no matter here."""
+        for change in self._attempts.feed(event):
+            self._take(change)
+
+    def _take(self, event: Event) -> None:
         if isinstance(event, TaskInstanceEvent):
             self._task_instance(event)
         elif isinstance(event, DagRunEvent):
@@ -114,7 +121,9 @@ class Gauge:
             self._pods.feed(event)
 
     def metrics(self) -> Metrics:
-        """Return the figures so far."""
+        """Return the figures; call it once, at the end."""
+        for change in self._attempts.finish():
+            self._take(change)
         makespan = max(0.0, self._last - (self._first or 0.0))
         return Metrics(
             task_instances=len(self._seen),

@@ -9,13 +9,11 @@ of that: take turns between the releases, as `--airflow A --airflow B --count N`
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from reports.metrics import Metrics, metrics_of
-from reports.naming import folder_airflow, split
 from reports.records import TestRecord
 from reports.statistics import Interval, Statistic, bootstrap_ratio, quantile
 
@@ -171,6 +169,4 @@ def bare_name(test: TestRecord) -> str:
 
     `test_gated[57618-fan-out-kind-3.0.6-2-20]` is `test_gated[57618-fan-out]`.
     """
-    names = (folder_airflow(Path(test.folder).parent.parent.name), test.airflow, test.version)
-    function, parameters = split(test.test, test.lab, names)
-    return f"{function}[{parameters}]" if parameters else function
+    return test.name.bare

@@ -7,6 +7,10 @@ A run folder is one Airflow's part of a session:
     <time>-<airflow>/tests/<test>/...            its history, witness, metrics, logs, timeline
 """
 
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -26,6 +30,62 @@ Verdict = Literal["valid", "invalid", "unknown"]
 GRAVITY: tuple[Verdict, ...] = ("invalid", "unknown", "valid")
 """The verdicts, the worst first."""
 
+_ISSUE = re.compile(r"https://github\.com/([^/]+/[^/]+)/issues/(\d+)$")
+_REPETITION = re.compile(r"(?:^|-)(\d+-\d+)$")
+_STAMP = re.compile(r"^\d{8}-\d{6}-")
+
+
+@dataclass(frozen=True)
+class TestName:
+    """What a test is called wherever it runs: its pytest id without Airflow and lab.
+
+    suites/test_duplicate_tries.py::test_held[57618-fan-out-embedded-3.0.6-2-5]
+        function test_held, parameters 57618-fan-out; repetition 2-5 (pytest-repeat: 2 of 5)
+    """
+
+    __test__ = False
+
+    path: str
+    function: str
+    parameters: str
+    repetition: str = ""
+
+    @property
+    def bare(self) -> str:
+        """The function and its parameters: the same in every repetition."""
+        return f"{self.function}[{self.parameters}]" if self.parameters else self.function
+
+    @property
+    def short(self) -> str:
+        """The name without its file."""
+        inside = "-".join(filter(None, (self.parameters, self.repetition)))
+        return f"{self.function}[{inside}]" if inside else self.function
+
+    @property
+    def full(self) -> str:
+        """The name with its file."""
+        return f"{self.path}::{self.short}"
+
+
+def name_of(test: str, lab: str, airflows: Collection[str]) -> TestName:
+    """Take the environment out of a pytest id; it may call the Airflow by any of `airflows`."""
+    path, _, name = test.rpartition("::")
+    function, _, inside = name.partition("[")
+    inside = inside.removesuffix("]")
+    names = sorted(filter(None, airflows), key=len, reverse=True)
+    for airflow in [*map(re.escape, names), r"[^-]+"]:
+        if found := re.search(rf"(?:^|(?<=-)){re.escape(lab)}-{airflow}(?:-|$)", inside):
+            inside = (inside[: found.start()] + inside[found.end() :]).strip("-")
+            break
+    repetition = _REPETITION.search(inside)
+    parameters = _REPETITION.sub("", inside)
+    return TestName(path, function, parameters, repetition[1] if repetition else "")
+
+
+def folder_airflow(folder: Path) -> str:
+    """Return the Airflow that a run folder is named after: `<date>-<time>-<airflow>`."""
+    return _STAMP.sub("", folder.name)
+
 
 class Assumption(msgspec.Struct, frozen=True):
     """Something that a verdict rests on, and whether it happened."""
@@ -34,6 +94,13 @@ class Assumption(msgspec.Struct, frozen=True):
     met: bool
     value: str = ""
     wanted: str = ""
+
+
+def issue_link(issue: str) -> tuple[str, str] | None:
+    """Return an issue's URL, and how people write it: apache/airflow#57618; None for no URL."""
+    if found := _ISSUE.match(issue):
+        return issue, f"{found[1]}#{found[2]}"
+    return (issue, issue) if issue.startswith("https://") else None
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -52,12 +119,22 @@ class Known(msgspec.Struct, frozen=True):
     by_design: bool
     breaks: list[str]
 
+    @property
+    def link(self) -> tuple[str, str] | None:
+        """The issue's URL, and how people write it; None where it was never filed."""
+        return issue_link(self.issue)
+
+    @property
+    def url(self) -> str:
+        """The issue's URL; empty where it was never filed."""
+        return self.issue if self.link else ""
+
 
 class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One test's `verdict.json`; its `folder` is filled in by the reader.
 
     `build` is a digest of the code that was tested, on which evidence may be added up: a label such
-    as 3.0.6 tells what was asked for. It is empty in records older than it. `packages` are the
+    as 3.0.6 says what was asked for. It is empty in records older than it. `packages` are the
     versions of Airflow's parts, SQLAlchemy and the database drivers, `drivers` those that were
     used, the synchronous one first.
     """
@@ -102,13 +179,35 @@ class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset(name for name, number in self.violations.items() if number)
 
     @property
+    def violations_text(self) -> str:
+        """The broken invariants by name, and how often each was."""
+        return ", ".join(f"{name} {count}" for name, count in self.violations.items() if count)
+
+    @property
+    def shown(self) -> Known | None:
+        """The known race that its test is about, if the run showed it."""
+        if self.verdict == "invalid" and self.known and self.broken & set(self.known.breaks):
+            return self.known
+        return None
+
+    @property
     def shows_known(self) -> bool:
         """Whether the run showed the known race that its test is about."""
-        return (
-            self.verdict == "invalid"
-            and self.known is not None
-            and bool(self.broken & set(self.known.breaks))
-        )
+        return self.shown is not None
+
+    @property
+    def name(self) -> TestName:
+        """What the test is called wherever it runs."""
+        run = Path(self.folder).parent.parent
+        return name_of(self.test, self.lab, {folder_airflow(run), self.airflow, self.version})
+
+    @property
+    def informative(self) -> bool:
+        """Whether the run says anything of its known race: it showed it, or was valid.
+
+        A run that broke another promise may have ended before the race could show.
+        """
+        return self.verdict == "valid" or self.shows_known
 
     @property
     def environment(self) -> str:
@@ -128,7 +227,7 @@ class Ended(msgspec.Struct, frozen=True):
 
     @property
     def red(self) -> bool:
-        """Whether a session in which a test ended so may not be told to be good."""
+        """Whether a session in which a test ended so may not be called good."""
         return self.outcome in ("broken", "failed", "crashed")
 
 
@@ -169,3 +268,30 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
 def environment(airflow: str, lab: str, schedulers: int) -> str:
     """Name an environment for people."""
     return f"Airflow {airflow}, {lab}, {schedulers} schedulers"
+
+
+class RunVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """A run folder's own `verdict.json`: its worst test, and the sums over all of them.
+
+    For people and for scripts of theirs; our reports read the tests' records.
+    """
+
+    airflow: str
+    version: str
+    lab: str
+    schedulers: int
+    seed: int
+    verdict: Verdict
+    violations: dict[str, int]
+    runs: int
+    task_instances: int
+    pods: int
+    refused_starts: int
+    double_executions: int
+    duplicate_pods: int
+    duplicate_tries: int
+    decisions: dict[str, int]
+    time_to_first_violation: float | None
+    assumptions: list[Assumption]
+    deciding_test: str
+    tests: list[TestRecord]

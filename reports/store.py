@@ -4,6 +4,7 @@ A folder that is half-written, foreign or of another schema is a problem in one 
 traceback: a report goes on without it, and the gate cannot tell.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,13 @@ from typing import TypeVar
 import msgspec
 
 from common.errors import UserError
+from oracle.old_names import ASSUMPTIONS, present_test
 from reports.records import GRAVITY, SCHEMA, SessionRecord, TestRecord
 
 SESSION = "session.json"
 VERDICT = "verdict.json"
+
+_STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)")
 
 _Record = TypeVar("_Record", SessionRecord, TestRecord)
 
@@ -41,26 +45,39 @@ class RunFolder:
             return ()
         return tuple(test for test in self.session.collected if test not in self.session.tests)
 
+    @property
+    def session_name(self) -> str:
+        """Return the session that it is a part of; its name begins with it."""
+        return self.session.session if self.session else self.path.name[: len("20261122-114208")]
+
+    @property
+    def started(self) -> str:
+        """Return when it began, ISO 8601, by its name if need be; empty where neither says it."""
+        if self.session:
+            return self.session.started
+        found = _STAMP.match(self.path.name)
+        return "{}-{}-{}T{}:{}:{}Z".format(*found.groups()) if found else ""
+
 
 @dataclass(frozen=True)
-class Shelf:
-    """All runs that were found, the oldest first."""
+class Runs:
+    """All run folders that were found, the oldest first."""
 
-    runs: tuple[RunFolder, ...] = field(default=())
+    folders: tuple[RunFolder, ...] = field(default=())
 
     @property
     def tests(self) -> Iterator[TestRecord]:
         """Go through the tests of all runs."""
-        for run in self.runs:
+        for run in self.folders:
             yield from run.tests
 
     @property
     def problems(self) -> list[str]:
         """Return what is wrong with any run, one line each."""
-        return [problem for run in self.runs for problem in run.problems]
+        return [problem for run in self.folders for problem in run.problems]
 
 
-def read_shelf(paths: Sequence[Path]) -> Shelf:
+def read_runs(paths: Sequence[Path]) -> Runs:
     """Read every run folder at or below `paths`.
 
     Raises UserError when a path does not exist, or when there is no run at all.
@@ -72,7 +89,7 @@ def read_shelf(paths: Sequence[Path]) -> Shelf:
     if not folders:
         where = ", ".join(map(str, paths))
         raise UserError(f"There is no run in {where}.", "Make one: pytest suites/ -n 8")
-    return Shelf(tuple(read_run(folder) for folder in folders))
+    return Runs(tuple(read_run(folder) for folder in folders))
 
 
 def _age(folder: Path) -> tuple[str, str]:
@@ -97,15 +114,34 @@ def read_run(folder: Path) -> RunFolder:
     """Read one run folder, whatever its state."""
     problems: list[str] = []
     session = _read(folder / SESSION, SessionRecord, problems)
+    if session is not None:
+        session = msgspec.structs.replace(
+            session,
+            collected=[present_test(test) for test in session.collected],
+            tests={present_test(test): ended for test, ended in session.tests.items()},
+        )
     tests = []
     for path in sorted((folder / "tests").glob("*"), key=_attempt):
         if path.is_dir() and (record := _read(path / VERDICT, TestRecord, problems)):
-            tests.append(msgspec.structs.replace(record, folder=str(path)))
+            tests.append(_in_present_words(record, path))
     if session is not None and session.ended is None:
         problems.append(f"{folder}: the session did not come to its end")
     worst = worst_attempts(tests)
     others = tuple(record for record in tests if record not in worst)
     return RunFolder(folder, session, worst, tuple(problems), others)
+
+
+def _in_present_words(record: TestRecord, folder: Path) -> TestRecord:
+    """Give a record its folder, and the names that its test and assumptions have now."""
+    return msgspec.structs.replace(
+        record,
+        folder=str(folder),
+        test=present_test(record.test),
+        assumptions=[
+            msgspec.structs.replace(each, name=ASSUMPTIONS.get(each.name, each.name))
+            for each in record.assumptions
+        ],
+    )
 
 
 def worst_attempts(records: Iterable[TestRecord]) -> tuple[TestRecord, ...]:
@@ -144,7 +180,7 @@ def _read(path: Path, kind: type[_Record], problems: list[str]) -> _Record | Non
             f"{path} has schema {schema}, and this suite reads {SCHEMA}: run the tests again"
         )
     except msgspec.MsgspecError as error:
-        problems.append(f"{path} is no whole {path.name}: {error}")
+        problems.append(f"{path} is not a whole {path.name}: {error}")
     return None
 
 

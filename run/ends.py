@@ -22,7 +22,7 @@ _LAST = 15.0
 """Seconds that the last look may take; a cluster that is gone may let a caller wait for minutes."""
 
 # What a lab that is asked while it is disturbed may answer with.
-_MUTE = (UserError, ApiException, HTTPError, OSError)
+_UNANSWERED = (UserError, ApiException, HTTPError, OSError)
 
 
 class Note(Protocol):
@@ -35,9 +35,9 @@ class Note(Protocol):
 
 
 class Ends:
-    """From `begin` to `stop`, tells every end of a daemon once, and that it is back.
+    """From `begin` to `stop`, notes every end of a daemon once, and that it is back.
 
-    A lab that cannot say who its daemons are is told of by nobody: the promise is not judged.
+    Of a lab that cannot say who its daemons are nothing is noted: the promise is not judged.
     """
 
     def __init__(self, lab: Lab, note: Note) -> None:
@@ -49,10 +49,10 @@ class Ends:
         self._thread = threading.Thread(target=self._watch, name="ends", daemon=True)
 
     def begin(self) -> None:
-        """Pass over what ended before, tell who is there, and begin to look on."""
+        """Pass over what ended before, note who is there, and begin to look on."""
         try:
             before, daemons = self._lab.ends(), self._lab.daemons
-        except _MUTE as error:
+        except _UNANSWERED as error:
             log.info("Nobody sees whether a process ends: %s", error)
             return
         self._ended = {(end.process, end.at) for end in before}
@@ -78,13 +78,13 @@ class Ends:
     def _look(self) -> None:
         try:
             found = self._lab.ends()
-        except _MUTE as error:
+        except _UNANSWERED as error:
             log.debug("Not seen whether a process ended: %s", error)
             return
         for end in found:
-            self._tell(end)
+            self._take(end)
 
-    def _tell(self, end: ProcessEnd) -> None:
+    def _take(self, end: ProcessEnd) -> None:
         key = (end.process, end.at)
         if key not in self._ended:
             self._ended.add(key)

@@ -1,54 +1,19 @@
-"""What every run leaves on disk: the verdict, the witness, and the components' logs, redacted."""
+"""The folders that runs leave on disk: one a test and attempt, and the links that lead there."""
 
 import glob
-import json
 import os
-from collections.abc import Iterable
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from common.redaction import redact, stream
+import msgspec
 
-
-class LogTails:
-    """Keeps of each log what was written from now on: a warm lab's logs go back further.
-
-    A log that has become shorter was trimmed, and is kept whole. All of the new part is kept,
-    however long; it is copied piece by piece. `secrets` are values to hide wherever they stand.
-    """
-
-    def __init__(self, logs: dict[str, Path], secrets: Iterable[str] = ()) -> None:
-        self._secrets = tuple(secrets)
-        self._begun = {
-            name: (path, path.stat().st_size if path.exists() else 0) for name, path in logs.items()
-        }
-
-    def keep(self, folder: Path) -> None:
-        """Write every log's new part, redacted, to `folder`/<process>.log."""
-        for name, (path, offset) in self._begun.items():
-            if not path.exists():
-                continue
-            folder.mkdir(parents=True, exist_ok=True)
-            with path.open("rb") as file, (folder / f"{name}.log").open("w", newline="") as kept:
-                file.seek(offset if path.stat().st_size >= offset else 0)
-                text = TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")
-                stream(text.read, kept.write, self._secrets)
-            if not (folder / f"{name}.log").stat().st_size:
-                (folder / f"{name}.log").unlink()
-
-    def keep_text(self, folder: Path, name: str, text: str | None) -> None:
-        """Write one text, redacted; nothing where there is none."""
-        if text:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(redact(text, self._secrets))
+from common.files import write_whole
 
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON for people to read as well, whole or not at all."""
-    building = path.with_suffix(".new")
-    building.write_text(json.dumps(data, indent=2, default=str) + "\n")
-    building.replace(path)
+    text = msgspec.json.format(msgspec.json.encode(data, enc_hook=str), indent=2)
+    write_whole(path, text + b"\n")
 
 
 def point(link: Path, target: Path) -> None:

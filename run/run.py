@@ -4,14 +4,15 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from chaos.base import Injection
 from chaos.holds import installer as statement
 from common.errors import UserError
 from common.redaction import redact
+from common.waiting import Deadline
 from lab.base import Lab
 from oracle.events import (
     LAB_HEALTHY_AFTER,
@@ -22,19 +23,21 @@ from oracle.events import (
     Header,
     HoldEvent,
     NoteEvent,
+    PodEvent,
     ProcessEvent,
     TaskInstanceEvent,
+    TaskInstanceKey,
+    WorkerEvent,
 )
 from oracle.history import read
+from oracle.invariants import Violation
 from oracle.states import FINISHED
 from oracle.verdict import Judge, Judgement
 from recorder import audit
 from recorder.recorder import Recorder
-from run.aftermath import Aftermath
 from run.ends import Ends, ProcessOp
-from run.folder import LogTails
 from run.keeper import Keeper, keep
-from run.secrets import known_secrets
+from run.logs import LogTails, known_secrets
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +50,53 @@ _RECOVERY = 20.0
 
 class AssumptionFailed(Exception):
     """What a verdict rests on did not happen; the run's verdict is unknown."""
+
+
+_REHEARSED: set[Path] = set()
+
+
+def rehearse(lab: Lab) -> None:
+    """Find out, at a lab's first lease, whether it can be recorded, so that no flood is in vain.
+
+    Raises AuditError, naming the columns, where the release's tables are of no known model.
+    """
+    if lab.directory not in _REHEARSED:
+        audit.rehearse(lab.dsn())
+        _REHEARSED.add(lab.directory)
+
+
+class Reader(Protocol):
+    """Goes along while the stored history is read and judged."""
+
+    def feed(self, event: Event, violations: Sequence[Violation] = ()) -> None:
+        """Take the next event, and the violations that the judge found at it."""
+
+
+class Aftermath:
+    """What follows a violation: a run goes on until the evidence is in, and no longer.
+
+    Watches the pods of the task instances that broke a promise.
+    """
+
+    def __init__(self) -> None:
+        self.broken: set[TaskInstanceKey] = set()
+        self._live: dict[str, TaskInstanceKey | None] = {}
+        self._refused = False
+
+    def feed(self, event: Event) -> None:
+        """Take the next event."""
+        if isinstance(event, PodEvent):
+            if event.over:
+                self._live.pop(event.uid, None)
+            else:
+                self._live[event.uid] = event.ti
+        elif isinstance(event, WorkerEvent) and event.refused is not None:
+            self._refused = True
+
+    @property
+    def complete(self) -> bool:
+        """Whether a worker was refused, and no pod of a broken task instance is alive."""
+        return self._refused and not self.broken.intersection(list(self._live.values()))
 
 
 class Run:
@@ -116,7 +166,7 @@ class Run:
         except BaseException:
             self.abandon()
             raise
-        self.assume("lab-healthy-before", not problems, "; ".join(problems) or "healthy", "healthy")
+        self._assume_health("lab-healthy-before", problems)
 
     @property
     def recorder(self) -> Recorder:
@@ -205,29 +255,26 @@ class Run:
         if self._keeper is not None:
             self._keeper.close()
 
-    def end(self) -> Judgement:
-        """Stop recording, keep the logs, and return the judgement of the stored history."""
+    def end(self, readers: list[Reader] | None = None) -> Judgement:
+        """Stop recording, keep the logs, and return the judgement of the stored history.
+
+        The history is read once. Each of `readers` goes along; one that fails is taken out of the
+        list, for no verdict may be lost by it.
+        """
         for fault, fired in self.faults.items():
             value = "it struck" if fired else "it never struck"
             self.assume(f"fault-fired-{fault.name}-{fault.process}", fired, value, "it struck")
-        problems = self._lasting_problems()
-        self.assume(LAB_HEALTHY_AFTER, not problems, "; ".join(problems) or "healthy", "healthy")
+        self._assume_health(LAB_HEALTHY_AFTER, self._lasting_problems())
         seen_enough = self.violated.is_set() and self.aftermath.complete
         patience = 0.0 if seen_enough else _PATIENCE * self.lab.pace
         self._ends.stop()
-        path = self.recorder.stop(patience)
-        header, events = read(path)
-        judge = Judge(header)
-        pods = set()
-        for event in events:
-            judge.feed(event)
-            if not isinstance(event, End) and (pod := getattr(event, "pod", None)):
-                pods.add(str(pod))
+        pods: set[str] = set()
+        judgement = _judge(self.recorder.stop(patience), pods, [] if readers is None else readers)
         self._keep_logs(pods)
         self._tidy()
-        return judge.conclude()
+        return judgement
 
-    def _keep_logs(self, pods: set[str]) -> None:
+    def _keep_logs(self, pods: Iterable[str]) -> None:
         """Keep what the lab wrote during the run, and the Helm values that it has."""
         self._tails.keep(self.folder / "logs")
         for pod in sorted(pods):
@@ -236,10 +283,13 @@ class Run:
         if values.exists():
             self._tails.keep_text(self.folder, values.name, values.read_text())
 
+    def _assume_health(self, name: str, problems: Sequence[str]) -> None:
+        self.assume(name, not problems, "; ".join(problems) or "healthy", "healthy")
+
     def _lasting_problems(self) -> list[str]:
         """Return what the lab does not recover from soon: slowed heartbeats come late."""
-        deadline = time.monotonic() + _RECOVERY * self.lab.pace
-        while (problems := self.lab.problems()) and time.monotonic() < deadline:
+        deadline = Deadline(_RECOVERY * self.lab.pace)
+        while (problems := self.lab.problems()) and not deadline.passed:
             time.sleep(0.5)
         return problems
 
@@ -252,3 +302,20 @@ class Run:
         except UserError as error:
             log.warning("Something of ours stays in the lab's database: %s", error)
         self._let_go()
+
+
+def _judge(history: Path, pods: set[str], readers: list[Reader]) -> Judgement:
+    """Judge a stored history, as `python -m oracle check` would; add its pods' names to `pods`."""
+    header, events = read(history)
+    judge = Judge(header)
+    for event in events:
+        violations = judge.feed(event)
+        if not isinstance(event, End) and (pod := getattr(event, "pod", None)):
+            pods.add(str(pod))
+        for reader in tuple(readers):
+            try:
+                reader.feed(event, violations)
+            except Exception:
+                log.exception("%s failed over the history", type(reader).__name__)
+                readers.remove(reader)
+    return judge.conclude()

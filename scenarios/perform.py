@@ -18,7 +18,7 @@ from lab.database import connect
 from lab.ready import PRESENT
 from oracle.events import DagRunEvent, Event, TaskInstanceEvent
 from oracle.invariants.queued_in_time import FREE
-from run.reasons import OwnReason
+from run.logs import OwnReason
 from run.run import AssumptionFailed, Run
 from scenarios.scenario import Scenario, Step
 

@@ -76,13 +76,6 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
         verbs = (step.verb for steps in self.permutations.values() for step in steps)
         return tuple(sorted({_POWERS[verb] for verb in verbs if verb in _POWERS}))
 
-    @property
-    def known_as(self) -> str:
-        """Return the link to the issue, or the title where there is none and a reason instead."""
-        if self.issue.startswith("https://"):
-            return self.issue
-        return f'"{self.title}" ({self.issue})'
-
     def affects(self, version: str) -> bool:
         """Tell whether a release is known to have this race."""
         return self.has.contains(version, prereleases=True)

@@ -1,4 +1,4 @@
-"""What a test's newest attempt amounts to, in the words of the report's categories.
+"""What a test's newest trial amounts to, in the words of the report's categories.
 
 Allure sorts by a test's status; ours asks more: is the broken promise a known one, is it by
 design, did an older run of the same build break it? So the finding is decided here, staged as a
@@ -12,13 +12,11 @@ from dataclasses import dataclass
 import msgspec
 
 from common.redaction import excerpt
-from reports.allure.attempts import Attempt, Past
-from reports.records import Known, TestRecord
+from reports.allure.pasts import Past, ReportedTrial
+from reports.records import TestRecord
 
 LABEL = "finding"
 """The label that carries a finding's name."""
-
-_ISSUE = re.compile(r"https://github\.com/([^/]+/[^/]+)/issues/(\d+)$")
 
 NEW = "New violation"
 BEFORE = "Flaky: an older run of this build broke a promise"
@@ -48,65 +46,42 @@ class Category(msgspec.Struct, frozen=True):
 
 
 def find(past: Past) -> Finding | None:
-    """Say what the newest attempt amounts to; None for one that has nothing to tell."""
+    """Say what the newest trial amounts to; None for one of which there is nothing to say."""
     newest = past.newest
-    if newest.record is not None and newest.invalid:
+    if newest.record is not None and newest.verdict == "invalid":
         return _violation(newest.record)
-    if past.washed is not None:
-        when = past.washed.session
-        what = told_violations(past.washed.record) if past.washed.record else ""
+    if older := past.older_violation:
+        when = older.run.session_name
+        what = older.record.violations_text if older.record else ""
         return Finding(BEFORE, f"Session {when} of this build broke {what}; the newest did not.")
     return _without_violation(newest)
 
 
 def _violation(record: TestRecord) -> Finding:
-    what = told_violations(record)
-    if record.known is None or not record.known.affected or not record.shows_known:
+    what, known = record.violations_text, record.shown
+    if known is None or not known.affected:
         return Finding(NEW, what)
-    prefix = BY_DESIGN if record.known.by_design else KNOWN
-    return Finding(f"{prefix}{known_as(record.known)}", what)
+    name = known.link[1] if known.link else known.title
+    return Finding(f"{BY_DESIGN if known.by_design else KNOWN}{name}", what)
 
 
-def _without_violation(attempt: Attempt) -> Finding | None:
-    outcome = attempt.ended.outcome if attempt.ended else None
-    reason = excerpt(attempt.ended.reason) if attempt.ended else ""
-    if outcome == "crashed":
+def _without_violation(trial: ReportedTrial) -> Finding | None:
+    """Judge by its end and verdict; by Allure's status where no session says how it ended."""
+    record = trial.record
+    status = str(trial.result.raw.get("status")) if trial.result else None
+    outcome = trial.ended.outcome if trial.ended else status
+    reason = excerpt(trial.ended.reason) if trial.ended else ""
+    if trial.ended and outcome == "crashed":
         return Finding(CRASHED, reason or "The worker died with the test.")
-    if attempt.vanished:
+    if trial.vanished:
         return Finding(CRASHED, "It was to run, and did not come to its end.")
-    if outcome == "xfailed":
+    if trial.ended and outcome == "xfailed":
         return Finding(f"{BY_DESIGN}{reason or 'as the test says'}", reason)
-    return _without_end(attempt, reason)
-
-
-def _without_end(attempt: Attempt, reason: str) -> Finding | None:
-    """Judge by the verdict, and by Allure's status where no session tells how the test ended."""
-    status = str(attempt.found.raw.get("status")) if attempt.found else None
-    outcome = attempt.ended.outcome if attempt.ended else status
-    if attempt.record is not None and attempt.record.verdict == "unknown":
-        return Finding(UNKNOWN, excerpt("; ".join(attempt.record.reasons) or reason))
+    if record is not None and record.verdict == "unknown":
+        return Finding(UNKNOWN, excerpt("; ".join(record.reasons) or reason))
     if outcome == "failed":
-        missed = attempt.record is not None and attempt.record.expect_known
-        return Finding(UNCONFIRMED if missed else FAILED, reason)
+        return Finding(UNCONFIRMED if record and record.expect_known else FAILED, reason)
     return Finding(UNKNOWN, reason) if "broken" in (outcome, status) else None
-
-
-def told_violations(record: TestRecord) -> str:
-    """Name the broken invariants, and how often each was."""
-    return ", ".join(f"{name} {count}" for name, count in record.violations.items() if count)
-
-
-def known_as(known: Known) -> str:
-    """Name a known race as people do: apache/airflow#57618, else by its title."""
-    link = issue_link(known.issue)
-    return link[1] if link else known.title
-
-
-def issue_link(issue: str) -> tuple[str, str] | None:
-    """Return an issue's URL and its short name; None where it was never filed."""
-    if found := _ISSUE.match(issue):
-        return issue, f"{found[1]}#{found[2]}"
-    return (issue, issue) if issue.startswith("https://") else None
 
 
 def categories(findings: Iterable[Finding]) -> list[Category]:

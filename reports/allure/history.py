@@ -6,15 +6,14 @@ whenever the report is built: building twice, or leaving a run out, changes noth
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
 from common.redaction import excerpt
-from reports.allure.attempts import Attempt, Past, Raw
-from reports.allure.results import history_id, identity, status, test_case, times, uuid
+from reports.allure.pasts import Past, Raw, ReportedTrial
+from reports.allure.results import began, history_id, identity, status, test_case, times, uuid
 
 PRESENT = "present"
 """Marks the key of a result that the report shows as the present: it counts in the trend of its
@@ -30,35 +29,34 @@ def write(pasts: Sequence[Past], path: Path) -> None:
 
 def points(pasts: Sequence[Past]) -> Iterator[Raw]:
     """Go through the sessions; one session is one launch."""
-    by_session: dict[str, list[tuple[Attempt, bool]]] = defaultdict(list)
+    by_session: dict[str, list[tuple[ReportedTrial, bool]]] = defaultdict(list)
     for past in pasts:
-        for attempt in past.attempts:
-            by_session[attempt.session].append((attempt, attempt is past.newest))
-    for session in sorted(by_session, key=lambda name: by_session[name][0][0].started):
-        attempts = by_session[session]
-        begun = datetime.fromisoformat(attempts[0][0].started)
-        items = [_item(attempt, present) for attempt, present in attempts]
+        for trial in past.trials:
+            by_session[trial.run.session_name].append((trial, trial is past.newest))
+    for session in sorted(by_session, key=lambda name: by_session[name][0][0].run.started):
+        trials = by_session[session]
+        items = [_item(trial, present) for trial, present in trials]
         yield {
             "uuid": str(uuid5(NAMESPACE_URL, session)),
             "name": session,
-            "timestamp": int(begun.timestamp() * 1000),
-            "knownTestCaseIds": sorted({identity(test_case(attempt)) for attempt, _ in attempts}),
+            "timestamp": began(trials[0][0]),
+            "knownTestCaseIds": sorted({identity(test_case(trial)) for trial, _ in trials}),
             "testResults": {item["historyId"]: item for item in items},
             "metrics": {},
             "url": "",
         }
 
 
-def _item(attempt: Attempt, present: bool) -> Raw:
-    start, stop = times(attempt)
-    key = history_id(attempt)
-    reason = attempt.ended.reason if attempt.ended else ""
+def _item(trial: ReportedTrial, present: bool) -> Raw:
+    start, stop = times(trial)
+    key = history_id(trial)
+    reason = trial.ended.reason if trial.ended else ""
     return {
-        "id": identity(uuid(attempt)),
-        "name": attempt.name.rpartition("::")[2],
-        "fullName": attempt.name,
-        "environment": attempt.environment,
-        "status": status(attempt),
+        "id": identity(uuid(trial)),
+        "name": trial.name.short,
+        "fullName": trial.name.full,
+        "environment": trial.environment.name,
+        "status": status(trial),
         **({"message": excerpt(reason)} if reason else {}),
         "start": start,
         "stop": stop,

@@ -43,19 +43,14 @@ class Ran:
 
 
 def missing(cli: Path = CLI) -> str | None:
-    """Say in a line what Allure lacks to run; None where it can."""
+    """Say in a line what Allure is missing to run; None where it can."""
     node = shutil.which("node")
+    newer = f"Install Node.js {OLDEST} or newer (nodejs.org), then `make report`."
     if node is None:
-        return (
-            f"No Allure report: there is no Node.js. Install Node.js {OLDEST} or newer "
-            "(nodejs.org), then `make report`."
-        )
+        return f"No Allure report: there is no Node.js. {newer}"
     version = _version(node)
     if version < OLDEST:
-        return (
-            f"No Allure report: Node.js {version} is too old. Install Node.js {OLDEST} or newer "
-            "(nodejs.org), then `make report`."
-        )
+        return f"No Allure report: Node.js {version} is too old. {newer}"
     if not cli.exists():
         return "No Allure report: Allure is not installed. `make report` installs it."
     return None
@@ -63,8 +58,8 @@ def missing(cli: Path = CLI) -> str | None:
 
 def _version(node: str) -> int:
     try:
-        told = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=30)
-        return int(told.stdout.strip().removeprefix("v").partition(".")[0])
+        done = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=30)
+        return int(done.stdout.strip().removeprefix("v").partition(".")[0])
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return 0
 

@@ -14,7 +14,7 @@ it is kept out (tests/reports/allure/test_traps.py shows each):
 - a failure that is marked known or muted is not counted, and a result that cannot be read is
   passed over in silence: ours are staged without marks, and counted first;
 - on Node.js 20 the command crashes, with the exit code of a gate that failed: our configuration
-  brings what it lacks, and an answer without the names of rules is no answer.
+  adds what is missing, and an answer without the names of rules is no answer.
 
 Known races are left to the policy, which accepts by name and date.
 """
@@ -25,15 +25,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
 from reports.allure import node
-from reports.allure.attempts import RESULTS, Raw, gather
 from reports.allure.findings import BEFORE, FAILED, NEW, UNCONFIRMED
-from reports.allure.report import TITLE
-from reports.allure.staging import HISTORY, SETTINGS, Settings, stage
+from reports.allure.pasts import RESULTS, Raw, gather
+from reports.allure.staging import stage
 from reports.gate.decision import shortened
-from reports.store import Shelf
+from reports.store import Runs
 
 Answer = Literal["pass", "fail", "unknown"]
 
@@ -46,7 +43,7 @@ _BROKEN_RULE = re.compile(
 _NUMBER = re.compile(r"\d+")
 
 
-def evaluate(shelf: Shelf, minimum_tests: int) -> tuple[Answer, str] | None:
+def evaluate(runs: Runs, minimum_tests: int) -> tuple[Answer, str] | None:
     """Judge the newest result of every test in every environment; None without Node.js.
 
     Fails for a violation that no known race explains, also for one that only an older run of the
@@ -57,34 +54,26 @@ def evaluate(shelf: Shelf, minimum_tests: int) -> tuple[Answer, str] | None:
         return None
     with tempfile.TemporaryDirectory(prefix="ha-chaos-gate-") as temporary:
         folder = Path(temporary)
-        staged = stage(gather(shelf), folder, strict=True)
+        staged = stage(gather(runs), folder, strict=True)
         if staged.problems:
             return "unknown", f"{len(staged.problems)} results cannot be read: {staged.problems[0]}"
         if not staged.tests:
             return "unknown", "there is no result to judge"
-        settings = Settings(
-            title=TITLE,
-            output=str(folder / "out"),
-            history=str(folder / HISTORY),
-            places=staged.places,
-            categories=staged.categories,
-            gate=rules(minimum_tests),
-        )
-        (folder / SETTINGS).write_bytes(msgspec.json.encode(settings))
-        ran = node.run("quality-gate", [RESULTS], folder, folder / SETTINGS)
-        return with_untold(read(ran, staged.tests), staged.untold)
+        settings = staged.configure(folder / "out", rules(minimum_tests))
+        ran = node.run("quality-gate", [RESULTS], folder, settings)
+        return with_silent(read(ran, staged.tests), staged.silent)
 
 
-def with_untold(answer: tuple[Answer, str], untold: Sequence[str]) -> tuple[Answer, str]:
+def with_silent(answer: tuple[Answer, str], silent: Sequence[str]) -> tuple[Answer, str]:
     """Return Allure's answer, and that of the tests whose results do not say how they ended.
 
-    A broken promise is one whatever else cannot be told.
+    A broken promise is one, whatever else is unknown.
     """
-    if not untold or answer[0] == "fail":
+    if not silent or answer[0] == "fail":
         return answer
-    number = f"{len(untold)} {'result does' if len(untold) == 1 else 'results do'}"
-    told = f"{number} not say how the test ended: {shortened(untold)}"
-    return "unknown", told if answer[0] == "pass" else f"{told}; {answer[1]}"
+    number = f"{len(silent)} {'result does' if len(silent) == 1 else 'results do'}"
+    problem = f"{number} not say how the test ended: {shortened(silent)}"
+    return "unknown", problem if answer[0] == "pass" else f"{problem}; {answer[1]}"
 
 
 def rules(minimum_tests: int) -> list[Raw]:
@@ -116,14 +105,13 @@ def read(ran: node.Ran, tests: int) -> tuple[Answer, str]:
     if _VIOLATIONS in broken:
         count = _first(broken[_VIOLATIONS])
         return "fail", f"{count} of {tests} tests broke a promise in a way that is not known"
-    told = []
-    if _FLOOR in broken:
-        told.append(f"only {_first(broken[_FLOOR])} tests can tell")
-    if _OPEN in broken:
-        told.append(f"{_first(broken[_OPEN])} tests cannot tell")
-    if f"{_OPEN}-known" in broken:
-        told.append(f"{_first(broken[f'{_OPEN}-known'])} known races did not show themselves")
-    return "unknown", "; ".join(told)
+    parts = {
+        _FLOOR: "only {} tests can tell",
+        _OPEN: "{} tests cannot tell",
+        f"{_OPEN}-known": "{} known races did not show themselves",
+    }
+    found = [text.format(_first(broken[rule])) for rule, text in parts.items() if rule in broken]
+    return "unknown", "; ".join(found)
 
 
 def _first(message: str) -> str:

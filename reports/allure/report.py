@@ -4,17 +4,12 @@ import logging
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from reports.allure import node
-from reports.allure.attempts import RESULTS, gather
-from reports.allure.staging import HISTORY, PAGES, SETTINGS, Settings, Staged, stage
-from reports.store import Shelf
-
-TITLE = "Airflow HA chaos"
+from reports.allure.pasts import RESULTS, gather
+from reports.allure.staging import PAGES, stage
+from reports.store import Runs
 
 _ANALYTICS = re.compile(
     r"\s*<script async src=\"https://www\.googletagmanager\.com/[^\"]*\"></script>"
@@ -38,36 +33,22 @@ document.addEventListener("load", ({ target }) => {
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class AllureReport:
-    """Where the report is (`awesome` is the tests, `dashboard` the charts), and what is in it.
+def build(runs: Runs, out: Path) -> Path | None:
+    """Build one static report of all runs in `out`; return its index.
 
-    `problems` says in a line each what could not be read or attached.
+    Where it cannot be built, a line in the log says why, and there is None.
+    Nothing is kept between two builds: the history is that of the runs.
     """
-
-    index: Path
-    awesome: Path
-    dashboard: Path
-    tests: int
-    environments: tuple[str, ...]
-    categories: tuple[str, ...]
-    problems: tuple[str, ...]
-
-
-def build(shelf: Shelf, out: Path) -> AllureReport | None:
-    """Build one static report of all runs in `out`; None, and a line in the log, if it cannot be.
-
-    Nothing is kept between two builds: the history is that of the runs on the shelf.
-    """
-    if lacking := node.missing():
-        log.warning("%s", lacking)
+    if problem := node.missing():
+        log.warning("%s", problem)
         return None
     with tempfile.TemporaryDirectory(prefix="ha-chaos-allure-") as temporary:
-        staged = stage(gather(shelf), Path(temporary))
+        folder = Path(temporary)
+        staged = stage(gather(runs), folder)
         log.info("Allure draws %d tests in %d environments.", staged.tests, len(staged.places))
-        ran = _draw(staged, Path(temporary), out)
-        if ran.code == 0 and (Path(temporary) / PAGES).exists():
-            shutil.copytree(Path(temporary) / PAGES, out / PAGES)
+        ran = node.run("generate", [RESULTS], folder, staged.configure(out.resolve()))
+        if ran.code == 0 and (folder / PAGES).exists():
+            shutil.copytree(folder / PAGES, out / PAGES)
     if ran.code != 0 or not (out / "awesome" / "index.html").exists():
         log.warning("No Allure report: Allure failed: %s", ran.last_words)
         return None
@@ -76,29 +57,9 @@ def build(shelf: Shelf, out: Path) -> AllureReport | None:
         page.write_text(text.replace("</body>", _OPENER), encoding="utf-8")
     for problem in staged.problems:
         log.warning("Allure report: %s", problem)
-    return AllureReport(
-        index=out / "index.html",
-        awesome=out / "awesome" / "index.html",
-        dashboard=out / "dashboard" / "index.html",
-        tests=staged.tests,
-        environments=tuple(place.label for place in staged.places),
-        categories=tuple(category.name for category in staged.categories),
-        problems=tuple(staged.problems),
-    )
-
-
-def _draw(staged: Staged, folder: Path, out: Path) -> node.Ran:
-    settings = Settings(
-        title=TITLE,
-        output=str(out.resolve()),
-        history=str(folder / HISTORY),
-        places=staged.places,
-        categories=staged.categories,
-    )
-    (folder / SETTINGS).write_bytes(msgspec.json.encode(settings))
-    return node.run("generate", [RESULTS], folder, folder / SETTINGS)
+    return out / "index.html"
 
 
 def without_analytics(page: str) -> str:
-    """Take out the script by which every report of Allure's tells Google that it is looked at."""
+    """Take out the script by which every report of Allure's reports its readers to Google."""
     return _ANALYTICS.sub("", page)

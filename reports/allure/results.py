@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from datetime import datetime
 from hashlib import md5
+from pathlib import Path
 from typing import Any
 
 from common.redaction import excerpt, redact
-from reports.allure.attempts import Attempt, Raw
-from reports.allure.findings import LABEL, Finding, issue_link
+from reports.allure.findings import LABEL, Finding
+from reports.allure.pasts import Raw, ReportedTrial
 from reports.records import Outcome
 
 ENVIRONMENT = "environment"
+OWNER = "area:Scheduler"
+"""Whom a finding goes to: the label of Airflow's own issues."""
 
 _STATUS: dict[Outcome, str] = {
     "passed": "passed",
@@ -29,95 +32,100 @@ _NO_CONCERN = ("host", "thread", "framework", "language")
 
 
 def identity(text: str) -> str:
-    """Return Allure's hash of a name; it is no protection of anything."""
+    """Return Allure's hash of a name; it protects nothing."""
     return md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def test_case(attempt: Attempt) -> str:
+def test_case(trial: ReportedTrial) -> str:
     """Return what names the test in all environments, so that Allure shows them side by side."""
-    return identity(attempt.name)
+    return identity(trial.name.full)
 
 
-def history_id(attempt: Attempt) -> str:
+def history_id(trial: ReportedTrial) -> str:
     """Return the key under which Allure keeps the test's history, in this environment.
 
     Allure makes it from the test case and those parameters that are not excluded: that is the
     environment alone, see `shape`.
     """
-    return f"{identity(test_case(attempt))}.{identity(f'{ENVIRONMENT}:{attempt.environment}')}"
+    return f"{identity(test_case(trial))}.{identity(f'{ENVIRONMENT}:{trial.environment.name}')}"
 
 
-def uuid(attempt: Attempt) -> str:
+def uuid(trial: ReportedTrial) -> str:
     """Return the result's uuid: the same whenever the report is built."""
-    made = identity(f"{attempt.session} {attempt.environment} {attempt.test}")
-    return str(attempt.found.raw.get("uuid", made)) if attempt.found else made
+    made = identity(f"{trial.run.session_name} {trial.environment.name} {trial.test}")
+    return str(trial.result.raw.get("uuid", made)) if trial.result else made
 
 
-def status(attempt: Attempt) -> str:
-    """Return Allure's word for how an attempt ended.
+def status(trial: ReportedTrial) -> str:
+    """Return Allure's word for how a trial ended.
 
-    --expect-known asks pytest for another colour; a report tells of Airflow, and there a broken
+    --expect-known asks pytest for another colour; a report is about Airflow, and there a broken
     promise is red, unless it is by design: that is an expected failure, which pytest skips. Where
-    Allure's result and the session do not say the same, the worse of the two is told.
+    Allure's result and the session do not say the same, the worse of the two counts.
     """
-    record = attempt.record
+    record = trial.record
     by_design = record is not None and record.known is not None and record.known.by_design
-    if attempt.invalid and not by_design:
+    if trial.verdict == "invalid" and not by_design:
         return "failed"
-    told = [_STATUS[attempt.ended.outcome]] if attempt.ended else []
-    if attempt.found:
-        given = attempt.found.raw.get("status")
-        told.append(str(given) if given in _RANKS else UNKNOWN)
-    if told:
-        return max(told, key=_RANKS.index)
+    said = [_STATUS[trial.ended.outcome]] if trial.ended else []
+    if trial.result:
+        given = trial.result.raw.get("status")
+        said.append(str(given) if given in _RANKS else UNKNOWN)
+    if said:
+        return max(said, key=_RANKS.index)
     return "passed" if record is not None and record.verdict == "valid" else "broken"
 
 
-def times(attempt: Attempt) -> tuple[int, int]:
-    """Return when an attempt began and ended, in milliseconds since 1970."""
-    if attempt.found and "start" in attempt.found.raw:
-        start = int(attempt.found.raw["start"])
-        return start, int(attempt.found.raw.get("stop", start))
-    start = int(datetime.fromisoformat(attempt.started).timestamp() * 1000)
-    return start, start + int(attempt.ended.seconds * 1000 if attempt.ended else 0)
+def began(trial: ReportedTrial) -> int:
+    """Return when a trial's run began, in milliseconds since 1970; 0 where that is not known."""
+    started = trial.run.started
+    return int(datetime.fromisoformat(started).timestamp() * 1000) if started else 0
 
 
-def shape(attempt: Attempt, finding: Finding | None) -> Raw:
+def times(trial: ReportedTrial) -> tuple[int, int]:
+    """Return when an trial began and ended, in milliseconds since 1970."""
+    if trial.result and "start" in trial.result.raw:
+        start = int(trial.result.raw["start"])
+        return start, int(trial.result.raw.get("stop", start))
+    start = began(trial)
+    return start, start + int(trial.ended.seconds * 1000 if trial.ended else 0)
+
+
+def shape(trial: ReportedTrial, finding: Finding | None) -> Raw:
     """Return the result to stage, without its attachments; a test that left none gets one."""
-    raw: Raw = dict(attempt.found.raw) if attempt.found else {"steps": []}
-    start, stop = times(attempt)
-    path, _, function = attempt.name.rpartition("::")
+    raw: Raw = dict(trial.result.raw) if trial.result else {"steps": []}
+    start, stop = times(trial)
     raw |= {
-        "uuid": uuid(attempt),
-        "name": function,
-        "fullName": attempt.name,
-        "testCaseId": test_case(attempt),
-        "titlePath": [*path.replace("::", "/").split("/")],
-        "status": status(attempt),
+        "uuid": uuid(trial),
+        "name": trial.name.short,
+        "fullName": trial.name.full,
+        "testCaseId": test_case(trial),
+        "titlePath": trial.name.path.replace("::", "/").split("/"),
+        "status": status(trial),
         "start": start,
         "stop": stop,
-        "statusDetails": _details(attempt, finding),
-        "parameters": [*_parameters(attempt)],
-        "labels": [*_labels(attempt, finding)],
-        "links": _links(attempt),
+        "statusDetails": _details(trial, finding),
+        "parameters": [*_parameters(trial)],
+        "labels": [*_labels(trial, finding)],
+        "links": _links(trial),
     }
     raw.pop("historyId", None)
     return raw
 
 
-def _details(attempt: Attempt, finding: Finding | None) -> Raw:
+def _details(trial: ReportedTrial, finding: Finding | None) -> Raw:
     """Say in a line why; what Allure's plugin took down at length becomes the trace.
 
     Never `known` nor `muted`: Allure leaves such failures out of its counts and its gate.
     """
-    given: Raw = (attempt.found.raw.get("statusDetails") if attempt.found else None) or {}
+    given: Raw = (trial.result.raw.get("statusDetails") if trial.result else None) or {}
     message, trace = str(given.get("message") or ""), str(given.get("trace") or "")
     if "\n" in message.strip():
         message, trace = message.strip().splitlines()[0], message
     if finding:
         message = finding.message or message
-    elif attempt.ended and attempt.ended.reason:
-        message = attempt.ended.reason
+    elif trial.ended and trial.ended.reason:
+        message = trial.ended.reason
     details: Raw = {"message": excerpt(message)} if message else {}
     if trace:
         details["trace"] = redact(trace)
@@ -126,44 +134,45 @@ def _details(attempt: Attempt, finding: Finding | None) -> Raw:
     return details
 
 
-def _parameters(attempt: Attempt) -> Iterator[Raw]:
+def _parameters(trial: ReportedTrial) -> Iterator[Raw]:
     """Give the parameters; only the (hidden) environment takes part in the test's identity."""
-    given = attempt.found.raw.get("parameters") if attempt.found else None
+    given = trial.result.raw.get("parameters") if trial.result else None
     for parameter in given or ():
         if parameter.get("name") not in (*_OURS, ENVIRONMENT):
             value = excerpt(str(parameter.get("value", "")))
             yield {"name": parameter.get("name"), "value": value, "excluded": True}
-    told = attempt.record or attempt.run.session
-    where = {"airflow": attempt.airflow, "lab": attempt.lab, "schedulers": attempt.schedulers}
-    for name, told_value in {**where, **({"seed": told.seed} if told else {})}.items():
-        yield {"name": name, "value": str(told_value), "excluded": True}
-    yield {"name": ENVIRONMENT, "value": attempt.environment, "mode": "hidden"}
+    record = trial.record or trial.run.session
+    where = {**_where(trial), **({"seed": str(record.seed)} if record else {})}
+    for name, value in where.items():
+        yield {"name": name, "value": value, "excluded": True}
+    yield {"name": ENVIRONMENT, "value": trial.environment.name, "mode": "hidden"}
 
 
-def _labels(attempt: Attempt, finding: Finding | None) -> Iterator[dict[str, str]]:
-    """Give the labels: those that came with the result, and defaults for what it lacks."""
+def _where(trial: ReportedTrial) -> dict[str, str]:
+    place = trial.environment
+    return {"airflow": place.build.label, "lab": place.lab, "schedulers": str(place.schedulers)}
+
+
+def _labels(trial: ReportedTrial, finding: Finding | None) -> Iterator[dict[str, str]]:
+    """Give the labels: those that came with the result, and defaults for what is missing."""
     given = [
         (str(label.get("name")), str(label.get("value")))
-        for label in (attempt.found.raw.get("labels") if attempt.found else None) or ()
+        for label in (trial.result.raw.get("labels") if trial.result else None) or ()
     ]
-    file = attempt.name.partition("::")[0].rpartition("/")[2].removesuffix(".py")
-    known = attempt.record.known if attempt.record else None
+    known = trial.record.known if trial.record else None
+    defaults = default_labels(
+        trial.name.path.partition("::")[0],
+        trial.environment.name,
+        story=known.title if known else "",
+        severity="critical" if known else "normal",
+    )
     ours = {
-        ENVIRONMENT: attempt.environment,
-        "airflow": attempt.airflow,
-        "lab": attempt.lab,
-        "schedulers": str(attempt.schedulers),
-        "suite": file.removeprefix("test_").replace("_", " "),
-        "parentSuite": attempt.environment,
-        "session": attempt.session,
+        ENVIRONMENT: trial.environment.name,
+        **_where(trial),
+        "suite": defaults.pop("suite"),
+        "parentSuite": defaults.pop("parentSuite"),
+        "session": trial.run.session_name,
         **({LABEL: finding.name} if finding else {}),
-    }
-    defaults = {
-        "severity": "critical" if known else "normal",
-        "owner": "area:Scheduler",
-        "epic": "Several schedulers",
-        "story": known.title if known else "",
-        "package": attempt.name.partition("::")[0].removesuffix(".py").replace("/", "."),
     }
     kept = [(n, v) for n, v in given if n not in ours and n not in _NO_CONCERN]
     said = {name for name, _ in kept}
@@ -172,12 +181,24 @@ def _labels(attempt: Attempt, finding: Finding | None) -> Iterator[dict[str, str
         yield {"name": name, "value": redact(value)}
 
 
-def _links(attempt: Attempt) -> list[Any]:
+def default_labels(file: str, environment: str, *, story: str, severity: str) -> dict[str, str]:
+    """Return the labels of a test that says nothing else of itself, by the file it stands in."""
+    path = Path(file)
+    return {
+        "epic": "Several schedulers",
+        "story": story,
+        "parentSuite": environment,
+        "suite": path.stem.removeprefix("test_").replace("_", " "),
+        "severity": severity,
+        "owner": OWNER,
+        "package": ".".join(path.with_suffix("").parts),
+    }
+
+
+def _links(trial: ReportedTrial) -> list[Any]:
     """Give the links that came with the result, and one to the known issue."""
-    given = list((attempt.found.raw.get("links") if attempt.found else None) or ())
-    known = attempt.record.known if attempt.record else None
-    if known and (link := issue_link(known.issue)):
-        url, name = link
-        if all(each.get("url") != url for each in given):
-            given.append({"type": "issue", "url": url, "name": name})
+    given = list((trial.result.raw.get("links") if trial.result else None) or ())
+    known = trial.record.known if trial.record else None
+    if known and known.link and all(each.get("url") != known.url for each in given):
+        given.append({"type": "issue", "url": known.url, "name": known.link[1]})
     return given

@@ -13,9 +13,10 @@ import msgspec
 
 from common.redaction import excerpt, redact
 from reports.allure import attachments, history, results
-from reports.allure.attempts import RESULTS, Attempt, Gathered, Past, Raw
 from reports.allure.findings import BEFORE, Category, Finding, categories, find
+from reports.allure.pasts import RESULTS, Gathered, Past, Raw, ReportedTrial
 
+TITLE = "Airflow HA chaos"
 HISTORY = "history.jsonl"
 SETTINGS = "settings.json"
 PAGES = "pages"
@@ -30,7 +31,7 @@ _DRAWN = (
 )
 
 
-class Place(msgspec.Struct, frozen=True):
+class AllureEnvironment(msgspec.Struct, frozen=True):
     """An environment, as the configuration of Allure wants it; `label` is what results carry."""
 
     id: str
@@ -38,30 +39,45 @@ class Place(msgspec.Struct, frozen=True):
     label: str
 
 
-class Settings(msgspec.Struct, frozen=True):
-    """What reports/node/allurerc.mjs is told."""
+class AllureSettings(msgspec.Struct, frozen=True):
+    """What reports/node/allurerc.mjs reads."""
 
     title: str
     output: str
     history: str
-    places: list[Place]
+    places: list[AllureEnvironment]
     categories: list[Category]
     gate: list[Raw] = []
 
 
 @dataclass
 class Staged:
-    """What was staged, and what was wrong with any of it.
+    """What was staged in a folder, and what was wrong with any of it.
 
-    `untold` names the tests whose result says nothing of how they ended.
+    `silent` names the tests whose result says nothing of how they ended.
     """
 
-    places: list[Place]
+    folder: Path
+    places: list[AllureEnvironment]
     categories: list[Category]
     tests: int = 0
     cut: int = 0
     problems: list[str] = field(default_factory=list)
-    untold: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+
+    def configure(self, output: Path, gate: Sequence[Raw] = ()) -> Path:
+        """Write the settings of a report in `output`, or of a quality gate; return their file."""
+        settings = AllureSettings(
+            title=TITLE,
+            output=str(output),
+            history=str(self.folder / HISTORY),
+            places=self.places,
+            categories=self.categories,
+            gate=list(gate),
+        )
+        path = self.folder / SETTINGS
+        path.write_bytes(msgspec.json.encode(settings))
+        return path
 
 
 def stage(gathered: Gathered, into: Path, *, strict: bool = False) -> Staged:
@@ -73,7 +89,8 @@ def stage(gathered: Gathered, into: Path, *, strict: bool = False) -> Staged:
     (into / RESULTS).mkdir(parents=True)
     found = [(past, find(past)) for past in gathered.pasts]
     staged = Staged(
-        places=places(past.newest.environment for past in gathered.pasts),
+        into,
+        places=places(past.newest.environment.name for past in gathered.pasts),
         categories=categories(finding for _, finding in found if finding),
         problems=list(gathered.problems),
     )
@@ -81,38 +98,35 @@ def stage(gathered: Gathered, into: Path, *, strict: bool = False) -> Staged:
         raw = results.shape(past.newest, finding)
         if strict:
             raw |= {"attachments": [], "steps": [], "statusDetails": {}}
-            raw["status"] = "failed" if _washed(past, finding) else raw["status"]
+            raw["status"] = "failed" if _is_unknown_violation(past, finding) else raw["status"]
         else:
             _Attachments(past.newest, into / RESULTS, staged).stage(raw)
         if raw["status"] == results.UNKNOWN:
-            staged.untold.append(past.newest.name)
-        _write(raw, into / RESULTS)
+            staged.silent.append(past.newest.name.full)
+        path = into / RESULTS / f"{raw['uuid']}-result.json"
+        path.write_bytes(msgspec.json.encode(raw))
         staged.tests += 1
     history.write(gathered.pasts, into / HISTORY)
     return staged
 
 
-def _washed(past: Past, finding: Finding | None) -> bool:
+def _is_unknown_violation(past: Past, finding: Finding | None) -> bool:
     """Whether an older run broke a promise in a way that no known race explains."""
-    before = past.washed.record if past.washed else None
-    known = before is not None and before.shows_known and before.known and before.known.affected
+    before = past.older_violation.record if past.older_violation else None
+    known = before is not None and before.shown and before.shown.affected
     return finding is not None and finding.name == BEFORE and not known
 
 
-def places(environments: Iterator[str] | Sequence[str]) -> list[Place]:
+def places(environments: Iterator[str] | Sequence[str]) -> list[AllureEnvironment]:
     """Name the environments as Allure allows it: briefly, and by ids without dots."""
-    made: dict[str, Place] = {}
+    made: dict[str, AllureEnvironment] = {}
     for environment in sorted(set(environments)):
         name = excerpt(environment, _LONGEST_NAME).replace("/", "-").replace("\\", "-")
         key = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()[: _LONGEST_NAME - 4]
         while any(key == other.id or name == other.name for other in made.values()):
             key, name = f"{key[:58]}-{len(made)}", f"{name[:58]} {len(made)}"
-        made[environment] = Place(key, name, environment)
+        made[environment] = AllureEnvironment(key, name, environment)
     return list(made.values())
-
-
-def _write(raw: Raw, folder: Path) -> None:
-    (folder / f"{raw['uuid']}-result.json").write_bytes(msgspec.json.encode(raw))
 
 
 class _Attachments:
@@ -122,8 +136,8 @@ class _Attachments:
     beside the report, and linked in the description: Allure's own links must be absolute.
     """
 
-    def __init__(self, attempt: Attempt, into: Path, staged: Staged) -> None:
-        self._attempt = attempt
+    def __init__(self, trial: ReportedTrial, into: Path, staged: Staged) -> None:
+        self._trial = trial
         self._into = into
         self._staged = staged
         self._pages: list[tuple[str, str]] = []
@@ -134,7 +148,7 @@ class _Attachments:
         names = {name for name, _ in self._pages}
         names |= {str(each.get("name")) for each in raw["attachments"]}
         for name, file, kind in _DRAWN:
-            drawn = Path(self._attempt.record.folder) / file if self._attempt.record else None
+            drawn = Path(self._trial.record.folder) / file if self._trial.record else None
             if drawn and drawn.is_file() and not any(known.startswith(name) for known in names):
                 target = f"{raw['uuid']}-{drawn.stem}-attachment{drawn.suffix}"
                 attachment = {"name": name, "source": target, "type": kind}
@@ -155,7 +169,7 @@ class _Attachments:
         part["steps"] = steps
 
     def _take_found(self, attachment: Raw) -> bool:
-        source, found = str(attachment.get("source", "")), self._attempt.found
+        source, found = str(attachment.get("source", "")), self._trial.result
         if found is None or not source or Path(source).name != source:
             return False
         return self._take(found.home / source, attachment)

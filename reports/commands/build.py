@@ -1,26 +1,22 @@
-"""`python -m reports build`: the dashboard of all runs."""
-
-import argparse
-from pathlib import Path
-
-from reports import dashboard
-from reports.gate import read_policy
-from reports.store import read_shelf
-
-DESCRIPTION = """\
-Builds the dashboard of all runs: one folder of static pages, to be opened in a browser.
+"""The dashboard of all runs: one folder of static pages, to be opened in a browser.
 
 index.html says which Airflow versions are safe to run with several schedulers, which are not and
 why, with the race drawn. Beside it are the matrix, a page for every run with its witnesses and
 timelines, the gate's decision (gate.md, gate.json), and the Allure report where Node.js is there.
-The old report stays whole until the new one is."""
+The old report stays whole until the new one is.
 
-EPILOG = """\
 examples:
   python -m reports build
   python -m reports build reports/runs/latest --out /tmp/one-run
   python -m reports build --no-allure
 """
+
+import argparse
+from pathlib import Path
+
+from reports.dashboard.assembly import build
+from reports.gate.policy import read_policy
+from reports.store import read_runs
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +46,6 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Build it; the page to open is the last line on stdout."""
     policy = read_policy(options.policy)
-    shelf = read_shelf(options.runs or [Path("reports/runs")])
-    print(dashboard.build(shelf, options.out, policy, allure=not options.no_allure))
+    runs = read_runs(options.runs or [Path("reports/runs")])
+    print(build(runs, options.out, policy, allure=not options.no_allure))
     return 0

@@ -1,38 +1,31 @@
-"""`python -m reports gate`: hold runs against a policy, and exit 0, 1 or 2."""
+"""Decides from what sessions left behind whether a release may go out.
+
+  0  safe: everything asked for was done, and no promise was broken; or safe but for N accepted
+     risks: none was broken but those that the policy accepts by name
+  1  not safe: a promise was broken, or it is slower than the last release beyond doubt
+  2  cannot tell: something is missing, unknown or unreadable, or the suite has lost its teeth
+
+A violation counts whatever ran later; an unknown verdict until the same test tells in the same
+environment; a skipped test for nothing. The policy says what is accepted, until when, and why.
+
+examples:
+  python -m reports gate reports/runs
+  python -m reports gate reports/runs --airflow 3.3.2 --out gate
+  python -m reports gate night1/ night2/ --policy my-policy.yaml --against 3.2.0
+"""
 
 import argparse
 import sys
 from datetime import date
 from pathlib import Path
 
-from reports.gate import Decision, decide, read_policy
-from reports.gate.allure import with_allure
-from reports.gate.junit import junit
-from reports.gate.markdown import markdown
-from reports.gate.terminal import write
-from reports.store import read_shelf
+from reports.gate.checks import decide, with_allure
+from reports.gate.outputs import junit, markdown, write
+from reports.gate.policy import read_policy
+from reports.store import read_runs
 from run.folder import write_json
 
 POLICY = Path("reports/policy.yaml")
-
-DESCRIPTION = """\
-Decides from what sessions left behind whether a release may go out.
-
-  0  safe: everything asked for was done, and no promise was broken; or safe but for N accepted
-     risks: none was broken but those that the policy accepts by name
-  1  not safe: a promise was broken, or it is slower than the last release beyond doubt
-  2  cannot tell: something is missing, unknown or unreadable, or the suite has lost its teeth
-"""
-
-EPILOG = """\
-examples:
-  python -m reports gate reports/runs
-  python -m reports gate reports/runs --airflow 3.3.2 --out gate
-  python -m reports gate night1/ night2/ --policy my-policy.yaml --against 3.2.0
-
-A violation counts whatever ran later; an unknown verdict until the same test tells in the same
-environment; a skipped test for nothing. The policy says what is accepted, until when, and why.
-"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -69,22 +62,18 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Decide, tell, write, and return the exit code."""
+    """Decide, write the answer down, and return the exit code."""
     today = date.today()
     policy = read_policy(options.policy, today)
-    shelf = read_shelf(options.runs)
-    decision = decide(shelf, policy, today, airflow=options.airflow, against=options.against)
+    runs = read_runs(options.runs)
+    decision = decide(runs, policy, today, airflow=options.airflow, against=options.against)
     if options.allure:
-        decision = with_allure(decision, shelf)
+        decision = with_allure(decision, runs)
     write(decision, sys.stdout, quiet=options.quiet)
-    if options.out:
-        _write(decision, options.out)
+    if out := options.out:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "gate.json", decision.to_json())
+        (out / "gate.xml").write_text(junit(decision))
+        (out / "gate.md").write_text(markdown(decision))
+        print(f"written: {out / 'gate.json'}, {out / 'gate.xml'}, {out / 'gate.md'}")
     return decision.exit_code
-
-
-def _write(decision: Decision, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "gate.json", decision.to_json())
-    (out / "gate.xml").write_text(junit(decision))
-    (out / "gate.md").write_text(markdown(decision))
-    print(f"written: {out / 'gate.json'}, {out / 'gate.xml'}, {out / 'gate.md'}")

@@ -1,30 +1,41 @@
-"""`python -m reports timeline RUN...`: draw histories, and tell their witnesses."""
+"""Draws the history of each test: timeline.html, a page to explore that needs no network.
+
+Where a promise was broken, also witness.svg and witness.png, a picture of how that came about.
+
+examples:
+  python -m reports timeline reports/runs/latest
+  python -m reports timeline reports/runs/latest/tests/test_held-57618-start-task-embedded-3.0.6
+  python -m reports timeline somewhere/history.ndjson
+
+exit codes: 0, or 2 if any history could not be read.
+"""
 
 import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
 from common.errors import UserError
-from reports.timeline.page import PAGE, publish
-from reports.timeline.picture import PICTURE, paint
-from reports.timeline.source import HISTORY, open_source
-from reports.timeline.survey import survey
-from reports.timeline.terminal import tell
+from common.redaction import redact
+from oracle import witness
+from oracle.events import TaskInstanceEvent
+from reports import timeline
+from reports.metrics import HISTORY
+from reports.timeline.scene import PlacedDeed, Scene, chosen, shortened, stage
+from reports.timeline.survey import Survey, surveyed
 
-DESCRIPTION = """\
-Draw the history of each test: timeline.html, a page to explore that needs no network, and, where
-a promise was broken, witness.svg and witness.png, a picture of how that came about.
-"""
+LINES = 15
+"""Lines of prose that are printed of a witness."""
 
-EPILOG = """\
-examples:
-  python -m reports timeline reports/runs/latest
-  python -m reports timeline reports/runs/latest/tests/test_gated-57618-start-task-embedded-3.0.6
-  python -m reports timeline somewhere/history.ndjson
+_WIDEST = 20
+"""Characters of a column's head."""
 
-exit codes: 0, or 2 if any history could not be read.
-"""
+_UNBOUNDED = 500
+"""Characters; a drawing that is wider than the terminal is not cut, nor is one in a pipe."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -64,18 +75,55 @@ def _histories(path: Path) -> Iterator[Path]:
 
 
 def _draw(history: Path) -> None:
-    found = survey(open_source(history))
-    own = history.name == HISTORY
-    page = history.with_name(PAGE if own else f"{history.stem}.html")
-    still = history.with_name(PICTURE if own else f"{history.stem}.svg")
-    publish(found, page)
-    painted = paint(found, still)
-    print(f"{found.source.header.run}: {found.verdict}")
-    if found.source.broken:
-        print(f"The history breaks off: {found.source.broken}.")
-    for line in tell(found):
-        print(line)
+    found = surveyed(history)
+    names = [timeline.PAGE, timeline.PICTURE]
+    if history.name != HISTORY:
+        names = [f"{history.stem}{Path(name).suffix}" for name in names]
+    page, picture = timeline.draw(history.parent, found, *names)
+    print(f"{found.header.run}: {found.verdict}")
+    if found.breaks_off:
+        print(f"The history breaks off: {found.breaks_off}.")
+    Console(highlight=False, width=_UNBOUNDED).print(witness_text(found), end="")
     print(f"timeline: {page}")
-    if painted:
-        print(f"picture:  {painted}")
+    if picture:
+        print(f"picture:  {picture}")
     print()
+
+
+def witness_text(found: Survey) -> Group:
+    """Return the witness in at most LINES lines, and the drawing under it; empty without one."""
+    prose = redact(witness.text(found.judgement)).splitlines()
+    story = chosen(found.judgement)
+    drawing = [Text(), drawn(stage(story))] if story else []
+    return Group(*(Text(line) for line in prose[:LINES]), *drawing)
+
+
+def drawn(scene: Scene) -> Table:
+    """Draw a column for each actor: `*` acts, `:` is struck or held, arrows reach for the row."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+    table.add_column(justify="right", min_width=11)
+    for name in scene.columns:
+        head = shortened(name, most=_WIDEST).replace("…", "~")
+        table.add_column(Text(head), justify="center", no_wrap=True)
+    table.add_column(no_wrap=True)
+    for line in scene.lines:
+        cells = [_cell(scene, line, place) for place in range(len(scene.columns))]
+        broke = f"x {', '.join(line.deed.broke)}" if line.deed.broke else ""
+        row = [f"{line.t:.3f} s", *cells, broke]
+        table.add_row(*map(Text, row), style="bold red" if broke else "")
+    return table
+
+
+def _cell(scene: Scene, line: PlacedDeed, place: int) -> str:
+    if place == scene.row:
+        reached = isinstance(line.deed.event, TaskInstanceEvent)
+        left = "->" if reached and line.column < place else "  "
+        right = "<-" if reached and line.column > place else "  "
+        return f"{left} {(_state(line) if line.changed else '|').center(12)} {right}"
+    if place == line.column:
+        return "*"
+    return ":" if place in line.held else "|"
+
+
+def _state(line: PlacedDeed) -> str:
+    return line.state if line.try_number is None else f"{line.state} {line.try_number}"

@@ -3,19 +3,28 @@
 import base64
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+import jinja2
 from markupsafe import Markup, escape
 
 from common.redaction import redact
 from reports.dashboard.versions import sentence
-from reports.dashboard.words import count, day, number, size, symbol
-from reports.matrix import Matrix, Question, Row
+from reports.matrix.cells import Question
+from reports.matrix.model import Matrix
+from reports.trials import Environment
 
 _ISSUE = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+/(?:issues|pull)/(\d+)")
+
+SIGNS = {
+    "✓": ("safe", "valid", "clean", "pass", "passed"),
+    "✗": ("not safe", "invalid", "reproduced", "fail", "failed"),
+    "!": ("accepted risks", "accepted"),
+    "–": ("skipped", "not applicable"),
+}
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -25,10 +34,10 @@ class Pages:
 
     def __init__(self, out: Path, **shared: Any) -> None:
         self._out = out
-        self._templates = Environment(
-            loader=FileSystemLoader(TEMPLATES),
+        self._templates = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(TEMPLATES),
             autoescape=True,
-            undefined=StrictUndefined,
+            undefined=jinja2.StrictUndefined,
             finalize=_clean,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -71,6 +80,40 @@ def href(path: str) -> str:
     return quote(path, safe="/#")
 
 
-def asked(row: Row, matrix: Matrix, questions: Iterable[Question]) -> bool:
+def asked(row: Environment, matrix: Matrix, questions: Iterable[Question]) -> bool:
     """Tell whether an environment of the matrix was put any of the questions."""
     return any((row, question) in matrix.cells for question in questions)
+
+
+def symbol(standing: str) -> str:
+    """Give a standing, verdict or status a sign, so that colour is never alone."""
+    return next((sign for sign, standings in SIGNS.items() if standing in standings), "?")
+
+
+def number(value: int) -> str:
+    """Write a number with its thousands apart."""
+    return f"{value:,}"
+
+
+def count(value: int, noun: str) -> str:
+    """Write a number of things."""
+    return f"{value:,} {noun}{'' if value == 1 else 's'}"
+
+
+def size(value: int) -> str:
+    """Write a number of bytes."""
+    for unit in ("bytes", "kB", "MB"):
+        if value < 1000:
+            return f"{value:,.0f} {unit}"
+        value //= 1000
+    return f"{value:,.0f} GB"
+
+
+def day(moment: datetime | str) -> str:
+    """Write a moment in UTC; text that is not a moment stays as it is."""
+    try:
+        when = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    except ValueError:
+        return str(moment)
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return f"{when.astimezone(UTC):%-d %b %Y, %H:%M} UTC"

@@ -11,18 +11,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import reports.timeline
 from common.errors import UserError
 from common.redaction import redact
 from oracle.history import HistoryError
+from reports import timeline
+from reports.metrics import HISTORY
 from reports.records import TestRecord
+from reports.timeline.picture import paint
+from reports.timeline.survey import surveyed
 
 CAP = 60
 """Tests that are drawn, at most."""
-
-HISTORY = "history.ndjson"
-TIMELINE = "timeline.html"
-PICTURE = "witness.svg"
 
 log = logging.getLogger(__name__)
 
@@ -57,26 +56,25 @@ def draw(test: TestRecord, into: Path) -> Drawing:
     folder = Path(test.folder)
     if not (folder / HISTORY).exists():
         return Drawing(trouble="It left no history.")
+    page = folder / timeline.PAGE
+    still: Path | None = folder / timeline.PICTURE
     try:
-        timeline = _fresh(folder, TIMELINE) or reports.timeline.write(folder)
-        picture = _picture(folder) if test.broken else ""
+        if not _fresh(page):
+            _, still = timeline.draw(folder)
+        elif test.broken and still and not _fresh(still):
+            still = paint(surveyed(folder), still)
         into.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(timeline, into / TIMELINE)
+        shutil.copyfile(page, into / timeline.PAGE)
+        picture = redact(still.read_text()) if test.broken and still else ""
         if picture:
-            (into / PICTURE).write_text(picture)
+            (into / timeline.PICTURE).write_text(picture)
     except (UserError, HistoryError, OSError) as error:
         log.info("No timeline of %s: %s", folder, redact(str(error)))
         return Drawing(trouble=f"It could not be drawn: {error}")
     return Drawing(timeline=True, picture=picture)
 
 
-def _picture(folder: Path) -> str:
-    path = _fresh(folder, PICTURE) or reports.timeline.picture(folder)
-    return redact(path.read_text()) if path else ""
-
-
-def _fresh(folder: Path, name: str) -> Path | None:
-    path, history = folder / name, folder / HISTORY
-    if path.exists() and path.stat().st_mtime >= history.stat().st_mtime:
-        return path
-    return None
+def _fresh(path: Path) -> bool:
+    """Tell whether something was drawn of its history as it is now."""
+    history = path.with_name(HISTORY)
+    return path.exists() and path.stat().st_mtime >= history.stat().st_mtime

@@ -1,15 +1,15 @@
 """Puts a folder in the place of an older one, whole or not at all.
 
-The new site is built beside the old one and swapped in by one system call, so that whoever kills
-the build, or reads the site meanwhile, has the old one whole or the new one whole.
+The new site is built beside the old one, which is then renamed out of its way: whoever kills the
+build has the old one whole or the new one whole. Between the two renames there is no site: a reader
+may miss it for a moment, and where the build is killed just then, the next one puts the old site
+back.
 """
 
-import ctypes
 import errno
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +21,8 @@ from common.errors import UserError
 MARK = "site.json"
 """Tells a folder that we wrote from one that we must not overwrite."""
 
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
+_ASIDE = "-old"
+_UNWRITABLE = (errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EPERM)
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def replacing(out: Path) -> Iterator[Path]:
         yield building
         _put(building, out)
     except OSError as error:
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EPERM):
+        if error.errno in _UNWRITABLE:
             raise _unwritable(out, error) from error
         raise
     finally:
@@ -77,30 +77,20 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def _sweep(out: Path) -> None:
-    """Remove the halves of builds whose process is gone; give back what one had put aside."""
-    for half in out.parent.glob(f".{out.name}.building-*"):
-        if half.name.endswith("-old") and not out.exists():
-            half.rename(out)
+    """Remove what builds left whose process is gone; give back what one of them had put aside."""
+    for left in out.parent.glob(f".{out.name}.building-*"):
+        pid = left.name.removesuffix(_ASIDE).rpartition("-")[2]
+        if pid.isdigit() and int(pid) != os.getpid() and psutil.pid_exists(int(pid)):
             continue
-        pid = half.name.rpartition("-")[2]
-        if not pid.isdigit() or int(pid) == os.getpid() or not psutil.pid_exists(int(pid)):
-            shutil.rmtree(half)
+        if left.name.endswith(_ASIDE) and not out.exists():
+            left.rename(out)
+        else:
+            shutil.rmtree(left)
 
 
 def _put(building: Path, out: Path) -> None:
-    if not out.exists():
-        building.rename(out)
-    elif not _exchange(building, out):
-        aside = building.with_name(f".{out.name}.building-{os.getpid()}-old")
+    aside = building.with_name(f"{building.name}{_ASIDE}")
+    if out.exists():
         out.rename(aside)
-        building.rename(out)
-        shutil.rmtree(aside)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Swap two folders in one step; False where the system has no such call."""
-    if sys.platform != "linux":
-        return False
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    paths = os.fsencode(one), _AT_FDCWD, os.fsencode(other)
-    return rename is not None and rename(_AT_FDCWD, *paths, _RENAME_EXCHANGE) == 0
+    building.rename(out)
+    shutil.rmtree(aside, ignore_errors=True)

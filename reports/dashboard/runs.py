@@ -8,13 +8,13 @@ from functools import cached_property
 from pathlib import Path
 
 from reports.dashboard.pictures import Drawing
-from reports.matrix.naming import asked
-from reports.naming import folder_airflow
-from reports.records import Ended, TestRecord
+from reports.matrix.cells import variant
+from reports.records import TestRecord
 from reports.store import RunFolder
+from reports.trials import trials_of
 
 _QUIET = ("xfailed", "passed", "skipped")
-"""Ends that a test without a verdict may come to; what ended otherwise is told first."""
+"""Ends that a test without a verdict may come to; what ended otherwise comes first."""
 
 WITNESS = "witness.txt"
 WITNESS_LIMIT = 8000
@@ -48,7 +48,7 @@ class TestView:
 
     @property
     def name(self) -> str:
-        """The test's id without the file that it stands in."""
+        """The test's id without its file."""
         return self.record.test.rpartition("::")[2]
 
     @property
@@ -88,11 +88,8 @@ class RunView:
 
     @property
     def started(self) -> str:
-        """When it began; the folder's name says so where the session does not."""
-        if self.run.session:
-            return self.run.session.started
-        found = re.match(r"(\d{8})-(\d{6})", self.run.path.name)
-        return f"{found[1]}T{found[2]}" if found else "unknown"
+        """When it began, in UTC."""
+        return self.run.started or "unknown"
 
     @cached_property
     def verdicts(self) -> Mapping[str, int]:
@@ -103,13 +100,13 @@ class RunView:
     @cached_property
     def unjudged(self) -> tuple[Unjudged, ...]:
         """The tests that left no verdict: skipped, crashed, or never come to."""
-        session = self.run.session
-        if session is None:
-            return ()
-        judged = {view.record.test for view in self.tests}
-        ended = {test: _told(how) for test, how in session.tests.items() if test not in judged}
-        missing = dict.fromkeys(self.run.missing, ("missing", "collected, and never ended"))
-        return tuple(Unjudged(test, *told) for test, told in {**ended, **missing}.items())
+        trials = [*trials_of(self.run)]
+        ended = [(t.test, t.ended) for t in trials if t.ended and not t.record]
+        missing = [t.test for t in trials if t.never_ended]
+        return (
+            *(Unjudged(test, end.outcome, end.reason) for test, end in ended),
+            *(Unjudged(test, "missing", "collected, and never ended") for test in missing),
+        )
 
     @property
     def troubled(self) -> tuple[Unjudged, ...]:
@@ -134,29 +131,15 @@ class RunView:
         return tuple(test for test in self.tests if test not in alarming)
 
 
-def _told(ended: Ended) -> tuple[str, str]:
-    return ended.outcome, ended.reason
-
-
 def views(
     runs: Iterable[RunFolder], places: Mapping[Path, str], drawings: Mapping[str, Drawing]
 ) -> list[RunView]:
     """Make the views of all runs, the newest first."""
     made = [
-        RunView(
-            run,
-            places[run.path],
-            tuple(_view(test, drawings, run) for test in run.tests),
-        )
+        RunView(run, places[run.path], tuple(_view(test, drawings, run) for test in run.tests))
         for run in runs
     ]
     return made[::-1]
-
-
-def _others(run: RunFolder, test: TestRecord) -> tuple[tuple[str, str], ...]:
-    """Return the other attempts at a test in its session: their folders and verdicts."""
-    others = (other for other in run.others if other.test == test.test)
-    return tuple((Path(other.folder).name, other.verdict) for other in others)
 
 
 def name_places(runs: Iterable[RunFolder]) -> dict[Path, str]:
@@ -182,23 +165,17 @@ def _safe(name: str) -> str:
 def _view(test: TestRecord, drawings: Mapping[str, Drawing], run: RunFolder) -> TestView:
     folder = Path(test.folder)
     end = run.session.tests.get(test.test) if run.session else None
+    others = (other for other in run.others if other.test == test.test)
     return TestView(
         record=test,
         anchor=anchor(test),
-        question=_question(test),
+        question=variant(test.name, {test.known.scenario} if test.known else set()).name,
         witness=_witness(test),
         logs=tuple(_logs(folder)),
         drawing=drawings.get(test.folder),
-        others=_others(run, test),
+        others=tuple((Path(other.folder).name, other.verdict) for other in others),
         outcome=end.outcome if end and end.red and test.verdict == "valid" else "",
     )
-
-
-def _question(test: TestRecord) -> str:
-    """Name a test as the matrix does, without the environment that its row names already."""
-    names = {test.airflow, test.version, folder_airflow(Path(test.folder).parents[1].name)}
-    scenarios = {test.known.scenario} if test.known else set()
-    return asked(test.test, test.lab, names, scenarios).name
 
 
 def _witness(test: TestRecord) -> str:

@@ -8,19 +8,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from oracle.invariants import INVARIANTS
-from reports.gate import Decision, Row
+from reports.gate.decision import Decision, Row
 from reports.records import TestRecord
 from reports.statistics import Rate
 from reports.store import RunFolder
+from reports.trials import NO_VERSION, parsed
 
 PROMISES = {invariant.name: invariant.promise for invariant in INVARIANTS}
 
 
 @dataclass(frozen=True)
-class Finding:
+class Breach:
     """One way in which a version broke its promises, over all its runs.
 
     `issue` is a URL or empty; `note` says what it is where there is no URL, or why it is not held
@@ -55,7 +56,7 @@ class Rating:
     label: str
     version: str
     decision: Decision
-    findings: tuple[Finding, ...]
+    findings: tuple[Breach, ...]
     runs: int
     judged: int
     task_instances: int
@@ -71,8 +72,8 @@ class Rating:
     @property
     def rows(self) -> list[Row]:
         """What the gate's answer rests on beyond the violations, which are the findings."""
-        told = [row for row in self.decision.deciding if row.check != "safety"]
-        return told if self.findings else list(self.decision.deciding)
+        others = [row for row in self.decision.deciding if row.check != "safety"]
+        return others if self.findings else list(self.decision.deciding)
 
     @property
     def why(self) -> str:
@@ -94,9 +95,7 @@ class Rating:
     @property
     def rests_on(self) -> str:
         """How much was judged; and, where all of it was well, how much that proves."""
-        if not self.task_instances or any(finding.held for finding in self.findings):
-            return f"{self.task_instances:,} task instances"
-        if not self.unharmed:
+        if not self.unharmed or any(finding.held for finding in self.findings):
             return f"{self.task_instances:,} task instances"
         most = Rate(0, self.unharmed).at_most(0.95) * 1000
         where = " in the other tests" if self.findings else ""
@@ -125,10 +124,7 @@ def rate_versions(runs: Iterable[RunFolder], decision: Decision) -> list[Rating]
 
 
 def _newness(rating: Rating) -> tuple[Version, bool, str]:
-    try:
-        version = Version(rating.version)
-    except InvalidVersion:
-        version = Version("0")
+    version = parsed(rating.version) or NO_VERSION
     return version, rating.label == rating.version, rating.label
 
 
@@ -137,7 +133,7 @@ def _rate(label: str, runs: Sequence[RunFolder], decision: Decision) -> Rating:
     judged = [test for test in tests if test.verdict != "unknown"]
     accepted = partial(_accepted, decision)
     groups = _groups(judged)
-    findings = [_finding(group, judged, all(map(accepted, group))) for group in groups]
+    findings = [_breach(group, judged, all(map(accepted, group))) for group in groups]
     return Rating(
         label=label,
         version=tests[-1].version if tests else label,
@@ -174,8 +170,8 @@ def _groups(judged: Sequence[TestRecord]) -> list[list[TestRecord]]:
 
 
 def _cause(test: TestRecord) -> str:
-    if test.shows_known and test.known:
-        return test.known.scenario
+    if test.shown:
+        return test.shown.scenario
     return ",".join(sorted(test.broken)) + _function(test)
 
 
@@ -184,16 +180,16 @@ def _function(test: TestRecord) -> str:
     return test.test.partition("[")[0]
 
 
-def _finding(group: Sequence[TestRecord], judged: Sequence[TestRecord], accepted: bool) -> Finding:
+def _breach(group: Sequence[TestRecord], judged: Sequence[TestRecord], accepted: bool) -> Breach:
     test = group[-1]
-    known = test.known if test.shows_known else None
+    known = test.shown
     looked = [other for other in judged if _function(other) == _function(test)]
     if known:
         looked = [o for o in judged if o.known and o.known.scenario == known.scenario]
-    return Finding(
+    return Breach(
         what=known.title if known else _promises(test),
         name=known.scenario if known else ", ".join(sorted(test.broken)),
-        issue=known.issue if known and known.issue.startswith("http") else "",
+        issue=known.url if known else "",
         note=_note(test, accepted),
         held=not accepted,
         shown=Rate(len(group), len(looked)),
@@ -207,7 +203,7 @@ def _promises(test: TestRecord) -> str:
 
 
 def _note(test: TestRecord, accepted: bool) -> str:
-    known = test.known if test.shows_known else None
+    known = test.shown
     design = "a limit of the design" if known and known.by_design else ""
     if accepted:
         return f"{design}{', ' if design else ''}accepted by name in the policy"
@@ -217,4 +213,4 @@ def _note(test: TestRecord, accepted: bool) -> str:
         met = all(assumption.met for assumption in test.assumptions)
         doubt = "" if met else ", in a run whose assumptions were not all met"
         return f"a new violation: no known issue explains it{doubt}"
-    return "" if known.issue.startswith("http") else known.issue
+    return "" if known.url else known.issue

@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from reports.gate.decision import Row, nobody_ran, shortened
-from reports.gate.evidence import Build, Evidence, Trial, grouped
+from reports.gate.decision import Row, nobody_ran, row_of, shortened
+from reports.gate.evidence import Evidence, grouped, latest, place, question, subject, where
 from reports.gate.policy import Completeness
 from reports.store import VERDICT, RunFolder
+from reports.trials import Build, Trial
 
 _BAD_ENDS = {2: "interrupted", 3: "an internal error", 4: "a wrong command line"}
 """Exit statuses with which pytest stops before it has run what was asked for."""
@@ -16,14 +17,14 @@ _BAD_ENDS = {2: "interrupted", 3: "an internal error", 4: "a wrong command line"
 def completeness(
     evidence: Evidence, wanted: Completeness, airflow: Sequence[str] = ()
 ) -> Iterator[Row]:
-    """Tell what is missing, and of each environment how much was told.
+    """Yield what is missing, and of each place how much was judged.
 
     `airflow` are builds that were asked for by name: they must be there.
     """
-    for run in evidence.shelf.runs:
+    for run in evidence.runs.folders:
         yield from _unreadable(run)
         yield from _cut_short(run, evidence)
-    for (_, _), trials in grouped(_open(evidence), lambda t: (t.environment, t.test)).items():
+    for trials in grouped(_open(evidence), question).values():
         yield _cannot_tell(trials)
     yield from _reported(evidence)
     yield from _mixed(evidence)
@@ -36,15 +37,8 @@ def completeness(
         yield _row("runs", "there is no run of a release to be gated. Make one: pytest suites/")
 
 
-def _row(subject: str, detail: str, build: Build | None = None, good: bool = False) -> Row:
-    return Row(
-        check="completeness",
-        subject=subject,
-        status="pass" if good else "unknown",
-        detail=detail,
-        airflow=build.label if build else "",
-        version=build.version if build else "",
-    )
+def _row(about: str, detail: str, build: Build | None = None, good: bool = False) -> Row:
+    return row_of("completeness", about, "pass" if good else "unknown", detail, build)
 
 
 def _unread(run: RunFolder) -> list[Path]:
@@ -55,7 +49,7 @@ def _unread(run: RunFolder) -> list[Path]:
 
 
 def _unreadable(run: RunFolder) -> Iterator[Row]:
-    """Tell records that are there and cannot be read: they may say anything, and no rerun helps."""
+    """Name records that are there and cannot be read: they may say anything, and no rerun helps."""
     hint = "Test again, and keep this folder out of the gate"
     if run.session is None:
         yield _row(run.path.name, f"{_why(run, run.path)}. {hint}")
@@ -65,7 +59,7 @@ def _unreadable(run: RunFolder) -> Iterator[Row]:
 
 
 def _why(run: RunFolder, folder: Path) -> str:
-    """Return what the shelf says of a file right in a folder, without the folder's path."""
+    """Return what was found wrong with a file right in a folder, without the folder's path."""
     for line in run.problems:
         what = line.removeprefix(f"{folder}/").removeprefix(f"{folder}: ")
         if what != line and not what.startswith("tests/"):
@@ -74,15 +68,14 @@ def _why(run: RunFolder, folder: Path) -> str:
 
 
 def _cut_short(run: RunFolder, evidence: Evidence) -> Iterator[Row]:
-    """Tell sessions that did not end well, in one row each, unless later runs made them good."""
+    """Name sessions that did not end well, in one row each, unless later runs made them good."""
     session = run.session
-    trials = [trial for trial in evidence.trials if trial.run is run]
-    gated = [t for t in trials if not t.reference and t.build in evidence.builds]
-    if session is None or (trials and not gated):
+    gated = [trial for trial in evidence.gated if trial.run is run]
+    if session is None or (not gated and any(trial.run is run for trial in evidence.trials)):
         return
     undone = [trial for trial in gated if trial.never_ended and not evidence.answered(trial)]
     if undone:
-        names = shortened([trial.name for trial in undone])
+        names = shortened([trial.id for trial in undone])
         total = f"{len(undone)} of {len(session.collected)} collected tests"
         detail = f"{total} never ended: {names}. Run them again"
         yield _row(run.path.name, detail, gated[0].build)
@@ -96,11 +89,11 @@ def _cut_short(run: RunFolder, evidence: Evidence) -> Iterator[Row]:
 
 
 def _open(evidence: Evidence) -> Iterator[Trial]:
-    """Go through what ended and cannot tell, as long as no later run of the same has told.
+    """Go through what ended and cannot tell, as long as no later run of the same has resolved it.
 
-    What never ended is told with its session, what cannot be read with its run.
+    What never ended is listed with its session, what cannot be read with its run.
     """
-    for trial in evidence.gated():
+    for trial in evidence.gated:
         unread = trial.record is None and _unread(trial.run)
         if not (trial.never_ended or unread or evidence.answered(trial)):
             yield trial
@@ -109,59 +102,62 @@ def _open(evidence: Evidence) -> Iterator[Trial]:
 def _cannot_tell(trials: list[Trial]) -> Row:
     last = trials[-1]
     times = f" (the last of {len(trials)} such runs)" if len(trials) > 1 else ""
-    subject = f"{last.name} on {last.environment}"
-    hint = f"See {last.where}, and run it again"
-    return _row(subject, f"{last.trouble}{times}. {hint}", last.build)
+    hint = f"See {where(last)}, and run it again"
+    return _row(subject(last), f"{last.trouble}{times}. {hint}", last.build)
 
 
 def _reported(evidence: Evidence) -> Iterator[Row]:
-    """Tell of each environment how many of the tests that were collected have told."""
-    by_environment = grouped(evidence.gated(), lambda trial: (trial.environment, ""))
-    for (environment, _), trials in by_environment.items():
+    """Say of each place how many of the tests that were collected are judged."""
+    for here, trials in grouped(evidence.gated, place).items():
         tests = {trial.test for trial in trials}
-        told = {trial.test for trial in evidence.latest(trials)}
-        skipped = {trial.test for trial in trials if trial.skipped} - told
-        resolved = sum(1 for t in trials if t.told is None and evidence.answered(t))
-        parts = [f"{len(told)} of {len(tests)} tests told"]
+        judged = {trial.test for trial in latest(trials)}
+        skipped = {trial.test for trial in trials if trial.skipped} - judged
+        resolved = sum(t.verdict == "unknown" and evidence.answered(t) for t in trials)
+        parts = [f"{len(judged)} of {len(tests)} tests gave a verdict"]
         parts += [f"{len(skipped)} skipped"] if skipped else []
-        parts += [f"{resolved} that could not tell were run again and told"] if resolved else []
-        if told:
-            yield _row(environment, "; ".join(parts), trials[0].build, good=True)
+        parts += [f"{resolved} gave one only when run again"] if resolved else []
+        if judged:
+            yield _row(here, "; ".join(parts), trials[0].build, good=True)
 
 
 def _mixed(evidence: Evidence) -> Iterator[Row]:
-    """Tell runs that bear one name and are of several builds: they are not one Airflow's."""
-    by_name = grouped(evidence.gated(), lambda trial: (trial.build.label, trial.lab))
+    """Name runs that bear one name and are of several builds: they are not one Airflow's."""
+    by_name = grouped(evidence.gated, lambda t: (t.build.label, t.environment.lab))
     for (label, lab), trials in by_name.items():
-        told = Counter(trial.record.build or "one not told" for trial in trials if trial.record)
-        if len(told) > 1:
-            parts = [f"{name} ({tests} tests)" for name, tests in told.items()]
-            detail = f"its runs are of {len(told)} builds, {', '.join(parts)}. Gate each alone"
+        names = (trial.record.build for trial in trials if trial.record)
+        builds = Counter(name or "one not recorded" for name in names)
+        if len(builds) > 1:
+            parts = [f"{name} ({tests} tests)" for name, tests in builds.items()]
+            detail = f"its runs are of {len(builds)} builds, {', '.join(parts)}. Gate each alone"
             yield _row(f"Airflow {label}, {lab}", detail, trials[0].build)
 
 
 def _enough(build: Build, evidence: Evidence, wanted: Completeness) -> Iterator[Row]:
     """Tell whether a build met what every build must meet. A test run again counts once."""
     trials = evidence.of(build)
-    told = evidence.latest(trials)
+    judged = latest(trials)
     name = f"Airflow {build.label}"
-    total = sum(trial.record.task_instances for trial in told if trial.record)
+    total = sum(trial.record.task_instances for trial in judged if trial.record)
     enough = total >= wanted.task_instances
     detail = f"{total} task instances were judged, {wanted.task_instances} are wanted"
     hint = "" if enough else ". Run the whole suite: pytest suites/"
     yield _row(name, f"{detail}{hint}", build, good=enough)
     forced = {
         trial.record.known.scenario
-        for trial in told
+        for trial in judged
         if trial.record and trial.record.known and trial.record.known.must_show
     }
     for scenario in wanted.scenarios:
         good = scenario in forced
         detail = "was forced" if good else _why_not_forced(scenario, trials)
         yield _row(f"scenario {scenario} on {name}", detail, build, good=good)
-    labs = {trial.lab for trial in told}
+    labs = {trial.environment.lab for trial in judged}
     for lab in wanted.labs:
-        detail = "was used" if lab in labs else f"no test told there: pytest suites/ --lab {lab}"
+        detail = (
+            "was used"
+            if lab in labs
+            else f"no test gave a verdict there: pytest suites/ --lab {lab}"
+        )
         yield _row(f"lab {lab} for {name}", detail, build, good=lab in labs)
 
 

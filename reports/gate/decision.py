@@ -11,6 +11,7 @@ import msgspec
 from common.redaction import redact
 from reports.gate.policy import Policy
 from reports.store import RunFolder
+from reports.trials import Build
 
 SCHEMA = 1
 """The version of gate.json."""
@@ -28,7 +29,7 @@ ORDER: tuple[Status, ...] = ("fail", "unknown", "accepted", "pass")
 """The statuses, the one that decides first."""
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class Row(msgspec.Struct, frozen=True):
     """One finding: its subject, and in a line what it is and what to do next.
 
     `airflow` is the build that it is about, as its user named it, and `version` what that build
@@ -52,6 +53,19 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
             msgspec.structs.force_setattr(self, name, clean)
 
 
+def row_of(
+    check: Check,
+    subject: str,
+    status: Status,
+    detail: str,
+    build: Build | None = None,
+    risks: tuple[str, ...] = (),
+) -> Row:
+    """Make a row about a build; without one it bears on every build."""
+    label, version = (build.label, build.version) if build else ("", "")
+    return Row(check, subject, status, detail, label, version, risks)
+
+
 @dataclass(frozen=True)
 class Decision:
     """The gate's answer, and all that it rests on.
@@ -64,13 +78,13 @@ class Decision:
     today: date
     runs: tuple[RunFolder, ...] = ()
     known_bad: frozenset[str] = frozenset()
-    condemned: bool = False
+    is_known_bad: bool = False
 
     @property
     def exit_code(self) -> Literal[0, 1, 2]:
         """Return 1 as soon as anything is proven bad, then 2 while anything is open, else 0."""
         found = {row.status for row in self.checks}
-        if self.condemned or "fail" in found:
+        if self.is_known_bad or "fail" in found:
             return 1
         return 2 if "unknown" in found or not found else 0
 
@@ -101,7 +115,7 @@ class Decision:
         return tuple(row for row in self.checks if row.status == wanted)
 
     @property
-    def told_in_order(self) -> list[Row]:
+    def in_order(self) -> list[Row]:
         """Return the rows as people want them: what decides first, check by check."""
         return sorted(self.checks, key=lambda row: ORDER.index(row.status))
 
@@ -124,7 +138,7 @@ class Decision:
             self,
             checks=(*(own or [nobody_ran(version)]), *(r for r in self.checks if not r.airflow)),
             runs=tuple(run for run in self.runs if _ran(run, version)),
-            condemned=bool(self.known_bad & {version, *(row.airflow for row in own)}),
+            is_known_bad=bool(self.known_bad & {version, *(row.airflow for row in own)}),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -137,14 +151,14 @@ class Decision:
             "today": self.today.isoformat(),
             "policy": {"path": self.policy.path, "sha256": self.policy.sha256},
             "runs": [_run_json(run) for run in self.runs],
-            "rows": msgspec.to_builtins(self.told_in_order),
+            "rows": msgspec.to_builtins(self.in_order),
         }
 
 
 def nobody_ran(version: str) -> Row:
     """Tell that a version was asked for, and is not in the runs."""
     detail = f"there is no run of it. Make one: pytest suites/ --airflow {version}"
-    return Row(check="completeness", subject=f"Airflow {version}", status="unknown", detail=detail)
+    return Row("completeness", f"Airflow {version}", "unknown", detail)
 
 
 def _is(row: Row, version: str, labels: set[str]) -> bool:

@@ -2,22 +2,15 @@
 
 from collections.abc import Iterator
 
-from reports.gate.decision import Row, Status
-from reports.gate.evidence import Build, Evidence
+from reports.gate.decision import Row, Status, row_of
+from reports.gate.evidence import Evidence
 from reports.gate.policy import Performance, Tolerance
 from reports.performance import Change, compare
 from reports.records import TestRecord, environment
 from reports.statistics import Interval
+from reports.trials import Build
 
 _Valid = dict[Build, list[TestRecord]]
-
-_FIELDS = {
-    "lag p50": "lag_p50",
-    "lag p95": "lag_p95",
-    "throughput": "throughput",
-    "makespan": "makespan",
-}
-"""The policy's key for each figure."""
 
 
 def performance(evidence: Evidence, wanted: Performance, against: str = "") -> Iterator[Row]:
@@ -43,15 +36,8 @@ def performance(evidence: Evidence, wanted: Performance, against: str = "") -> I
             yield _nothing(build, _why_none(changes, base), wanted)
 
 
-def _row(build: Build, subject: str, status: Status, detail: str) -> Row:
-    return Row(
-        check="performance",
-        subject=subject,
-        status=status,
-        detail=detail,
-        airflow=build.label,
-        version=build.version,
-    )
+def _row(build: Build, about: str, status: Status, detail: str) -> Row:
+    return row_of("performance", about, status, detail, build)
 
 
 def _nothing(build: Build, why: str, wanted: Performance) -> Row:
@@ -70,7 +56,7 @@ def _valid(evidence: Evidence, wanted: Performance) -> _Valid:
     """Return the valid records of what the policy measures, by build, the known-bad ones too."""
     found: _Valid = {build: [] for build in evidence.builds}
     for trial in evidence.trials:
-        if trial.record and wanted.measures(trial.test) and trial.told == "valid":
+        if trial.record and wanted.measures(trial.test) and trial.verdict == "valid":
             found.setdefault(trial.build, []).append(trial.record)
     return found
 
@@ -102,19 +88,19 @@ def _judged(change: Change, build: Build, base: Build, wanted: Performance) -> R
     allowed = _tolerance(change.metric, wanted.tolerance)
     where = environment(build.label, change.lab, change.schedulers)
     subject = f"{change.metric} of {change.test} on {where}"
-    told = (
+    text = (
         f"{change.text().partition(': ')[2]} against Airflow {base.label}, "
         f"{change.base_runs} and {change.new_runs} runs of {change.task_instances} task instances"
     )
     limit = f"{allowed:g} times slower is tolerated"
     if low > allowed:
         hint = "Profile the scheduler, or raise the tolerance in the policy"
-        return _row(build, subject, "fail", f"{told}: slower beyond doubt, {limit}. {hint}")
+        return _row(build, subject, "fail", f"{text}: slower beyond doubt, {limit}. {hint}")
     if high > allowed:
         return _row(
-            build, subject, wanted.undecided, f"{told}: undecided, {limit}. More runs tell more"
+            build, subject, wanted.undecided, f"{text}: undecided, {limit}. More runs tell more"
         )
-    return _row(build, subject, "pass", f"{told}: {limit}")
+    return _row(build, subject, "pass", f"{text}: {limit}")
 
 
 def _slowdown(ratio: Interval, bigger_is_better: bool) -> tuple[float, float]:
@@ -126,4 +112,5 @@ def _slowdown(ratio: Interval, bigger_is_better: bool) -> tuple[float, float]:
 
 
 def _tolerance(metric: str, tolerance: Tolerance) -> float:
-    return float(getattr(tolerance, _FIELDS[metric]))
+    """Return what the policy allows; its keys are the figures' names."""
+    return float(getattr(tolerance, metric.replace(" ", "_")))

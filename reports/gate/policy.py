@@ -4,7 +4,8 @@ A gate that guesses at its policy guards nothing, so every key must be known, ev
 specifier good, and every acceptance must have an end, at most a year away.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from hashlib import sha256
@@ -14,17 +15,65 @@ from typing import Annotated, Any, Literal
 import msgspec
 import yaml
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import InvalidVersion
 
 from common.errors import UserError
 from oracle.invariants import INVARIANTS
+from oracle.old_names import present_test
 from reports.records import TestRecord
+from reports.trials import parsed
 
 LONGEST = timedelta(days=366)
 """How far away the end of an acceptance may be."""
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
+_INVARIANTS = {invariant.name for invariant in INVARIANTS}
 _Slowdown = Annotated[float, msgspec.Meta(gt=1.0, le=100.0)]
+
+
+class Specifier(str):
+    """Which versions of Airflow: a version specifier, such as ">=3.0.0,<3.2.0"."""
+
+    def __new__(cls, text: str) -> "Specifier":
+        """Read one; ValueError with a hint where it is not one."""
+        try:
+            if str(SpecifierSet(text)):
+                return super().__new__(cls, text)
+            hint = ", such as '>=3.0.0,<3.2.0'"
+        except InvalidSpecifier:
+            version = parsed(text)
+            hint = f"; write '=={version}'" if version else ", such as '>=3.0.0,<3.2.0'"
+        raise ValueError(f"{text!r} is not a version specifier{hint}")
+
+
+class InvariantName(str):
+    """The name of an invariant that there is."""
+
+    def __new__(cls, text: str) -> "InvariantName":
+        """Read one; ValueError where there is no such invariant."""
+        if text not in _INVARIANTS:
+            raise ValueError(f"there is no invariant {text!r}")
+        return super().__new__(cls, text)
+
+
+class OneScenario(str):
+    """The name of one scenario; there is no way to accept all of them."""
+
+    def __new__(cls, text: str) -> "OneScenario":
+        """Read one; ValueError where it could stand for several."""
+        if text.lower() in {"", "all", "any"} or not all(c.isalnum() or c in "-_." for c in text):
+            raise ValueError(f"{text!r} is not a name: accept one thing at a time")
+        return super().__new__(cls, text)
+
+
+class TestGlob(str):
+    """A glob of test ids, with the names that tests have now."""
+
+    __test__ = False
+
+    def __new__(cls, text: str) -> "TestGlob":
+        """Read one."""
+        return super().__new__(cls, present_test(text))
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,11 +87,11 @@ class Acceptance(_Strict, frozen=True, kw_only=True):
     `tests` is a glob of test ids, `until` the last day on which the acceptance counts.
     """
 
-    scenario: _Text | None = None
-    also: list[_Text] = []
-    invariants: list[_Text] = []
-    tests: _Text = "*"
-    airflow: _Text
+    scenario: OneScenario | None = None
+    also: list[InvariantName] = []
+    invariants: list[InvariantName] = []
+    tests: TestGlob = TestGlob("*")
+    airflow: Specifier
     reason: _Text
     owner: _Text
     until: date
@@ -50,7 +99,7 @@ class Acceptance(_Strict, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """Return what it accepts, in words."""
-        what = self.scenario or ", ".join(self.invariants)
+        what = str(self.scenario or ", ".join(self.invariants))
         return what if self.tests == "*" else f"{what} in {self.tests}"
 
     def concerns(self, record: TestRecord) -> bool:
@@ -66,9 +115,7 @@ class Acceptance(_Strict, frozen=True, kw_only=True):
             return frozenset()
         if self.scenario is None:
             return record.broken & set(self.invariants)
-        if record.known is None or not record.shows_known:
-            return frozenset()
-        return record.broken & {*record.known.breaks, *self.also}
+        return record.broken & {*record.shown.breaks, *self.also} if record.shown else frozenset()
 
     def lapsed(self, today: date) -> bool:
         """Tell whether its last day is over."""
@@ -98,7 +145,7 @@ class KnownBad(_Strict, frozen=True, kw_only=True):
     """Releases that have a scenario's race: the suite's own check, run with --expect-known."""
 
     scenario: _Text
-    airflow: _Text
+    airflow: Specifier
 
 
 class OracleHealth(_Strict, frozen=True, kw_only=True):
@@ -126,7 +173,7 @@ class Performance(_Strict, frozen=True, kw_only=True):
     required: bool = False
     undecided: Literal["pass", "unknown"] = "pass"
     confidence: Annotated[float, msgspec.Meta(ge=0.5, lt=1.0)] = 0.95
-    tests: list[_Text] = msgspec.field(default_factory=lambda: ["*"])
+    tests: list[TestGlob] = msgspec.field(default_factory=lambda: [TestGlob("*")])
     tolerance: Tolerance = Tolerance()
 
     def measures(self, test: str) -> bool:
@@ -169,11 +216,11 @@ def read_policy(path: Path, today: date | None = None) -> Policy:
     try:
         content = yaml.load(data, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{path} is no policy: {_one_line(error)}") from error
-    if isinstance(content, dict) and (told := {"path", "sha256"} & set(content)):
-        raise UserError(f"{path}: unknown key {min(told)!r}")
+        raise UserError(f"{path} is not a policy: {' '.join(str(error).split())}") from error
+    if isinstance(content, dict) and (ours := {"path", "sha256"} & set(content)):
+        raise UserError(f"{path}: unknown key {min(ours)!r}")
     try:
-        policy = msgspec.convert(content, type=Policy)
+        policy = msgspec.convert(content, type=Policy, dec_hook=_named)
     except msgspec.ValidationError as error:
         raise UserError(f"{path}: {_mended(str(error))}") from error
     for place, fault in _faults(policy, today or date.today()):
@@ -193,8 +240,11 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _named(kind: type, value: object) -> object:
+    """Read a text of a kind of its own; its ValueError becomes a message with the key's path."""
+    if not isinstance(value, str):
+        raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
+    return kind(value)
 
 
 def _mended(message: str) -> str:
@@ -208,19 +258,22 @@ def _mended(message: str) -> str:
     return f"{where}: {what}{hint}" if where else f"{what}{hint}"
 
 
-def _faults(policy: Policy, today: date) -> list[tuple[str, str]]:
-    """Return what the types cannot say, as pairs of a key's path and what is wrong there."""
-    faults: list[tuple[str, str]] = []
+def _faults(policy: Policy, today: date) -> Iterator[tuple[str, str]]:
+    """Yield what the types cannot say, as pairs of a key's path and what is wrong there."""
     seen: list[Acceptance] = []
     for number, each in enumerate(policy.safety.accepted):
         place = f"safety.accepted[{number}]"
-        faults += [(f"{place}{key}", fault) for key, fault in _acceptance_faults(each, today)]
+        if (each.scenario is None) == (not each.invariants):
+            yield place, "name a scenario, or invariants, and not both"
+        if each.also and each.scenario is None:
+            yield f"{place}.also", "goes with a scenario only"
+        if each.until > today + LONGEST:
+            fault = f"{each.until} is more than a year away: no end is no acceptance"
+            yield f"{place}.until", fault
         alike = msgspec.structs.replace(each, reason="-", owner="-", until=date.max)
         if alike in seen:
-            faults.append((place, f"{each.name} is accepted twice for Airflow {each.airflow}"))
+            yield place, f"{each.name} is accepted twice for Airflow {each.airflow}"
         seen.append(alike)
-    for number, bad in enumerate(policy.oracle_health.known_bad):
-        faults += _specifier_faults(f"oracle_health.known_bad[{number}].airflow", bad.airflow)
     lists: dict[str, Sequence[str]] = {
         "completeness.scenarios": policy.completeness.scenarios,
         "completeness.labs": policy.completeness.labs,
@@ -228,38 +281,5 @@ def _faults(policy: Policy, today: date) -> list[tuple[str, str]]:
         "oracle_health.known_bad": [bad.scenario for bad in policy.oracle_health.known_bad],
     }
     for place, names in lists.items():
-        twice = sorted({name for name in names if names.count(name) > 1})
-        faults += [(place, f"{name!r} is named twice") for name in twice]
-    return faults
-
-
-def _acceptance_faults(each: Acceptance, today: date) -> list[tuple[str, str]]:
-    faults = _specifier_faults(".airflow", each.airflow)
-    known = {invariant.name for invariant in INVARIANTS}
-    for key, names in ((".invariants", each.invariants), (".also", each.also)):
-        faults += [(key, f"there is no invariant {name!r}") for name in names if name not in known]
-    if (each.scenario is None) == (not each.invariants):
-        faults.append(("", "name a scenario, or invariants, and not both"))
-    if each.scenario is not None and not _is_name(each.scenario):
-        faults.append((".scenario", f"{each.scenario!r} is no name: accept one thing at a time"))
-    if each.also and each.scenario is None:
-        faults.append((".also", "goes with a scenario only"))
-    if each.until > today + LONGEST:
-        faults.append((".until", f"{each.until} is more than a year away: no end is no acceptance"))
-    return faults
-
-
-def _is_name(text: str) -> bool:
-    return text.lower() not in {"all", "any"} and all(c.isalnum() or c in "-_." for c in text)
-
-
-def _specifier_faults(place: str, text: str) -> list[tuple[str, str]]:
-    try:
-        if str(SpecifierSet(text)):
-            return []
-    except InvalidSpecifier:
-        try:
-            return [(place, f"{text!r} is no version specifier; write '=={Version(text)}'")]
-        except InvalidVersion:
-            pass
-    return [(place, f"{text!r} is no version specifier, such as '>=3.0.0,<3.2.0'")]
+        for name in sorted(name for name, times in Counter(names).items() if times > 1):
+            yield place, f"{name!r} is named twice"

@@ -4,34 +4,29 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import date
 
-from reports.gate.decision import Row
-from reports.gate.evidence import Evidence, Trial, grouped
+from reports.gate.decision import Row, row_of
+from reports.gate.evidence import Evidence, grouped, place, question, subject, where
 from reports.gate.policy import Acceptance, Policy
+from reports.trials import Trial
 
 
 def safety(evidence: Evidence, policy: Policy, today: date) -> Iterator[Row]:
-    """Tell every violation of the gated builds, and what became of the acceptances.
+    """Yield every violation of the gated builds, and what became of the acceptances.
 
-    The suite's own checks on known-bad releases are not gated, and told as that.
+    The suite's own checks on known-bad releases are not gated, and listed as that.
     """
     accepted = policy.safety.accepted
-    for (environment, _), trials in grouped(evidence.gated(), _question).items():
-        broken = [trial for trial in trials if trial.told == "invalid"]
+    for trials in grouped(evidence.gated, question).values():
+        broken = [trial for trial in trials if trial.verdict == "invalid"]
         if broken:
-            yield _violation(environment, broken, accepted, today)
+            yield _violation(broken, accepted, today)
     yield from _kept(evidence)
     yield from _known_bad(evidence)
     yield from (_unused(each, evidence, today) for each in accepted if not _used(each, evidence))
 
 
-def _question(trial: Trial) -> tuple[str, str]:
-    return trial.environment, trial.test
-
-
-def _violation(
-    environment: str, trials: list[Trial], accepted: list[Acceptance], today: date
-) -> Row:
-    """Tell one test's violations; those of all its runs count, and all must be accepted."""
+def _violation(trials: list[Trial], accepted: list[Acceptance], today: date) -> Row:
+    """Judge one test's violations; those of all its runs count, and all must be accepted."""
     using: dict[str, Acceptance] = {}
     lapsed: dict[str, Acceptance] = {}
     open_names: set[str] = set()
@@ -39,93 +34,71 @@ def _violation(
     for trial in trials:
         assert trial.record is not None
         left = set(trial.record.broken)
-        counted.update({name: trial.record.violations[name] for name in left})
+        counted.update({name: n for name, n in trial.record.violations.items() if n})
         for each in accepted:
             if covered := each.covers(trial.record):
                 (lapsed if each.lapsed(today) else using)[each.name] = each
                 left -= set() if each.lapsed(today) else covered
         open_names |= left or (set() if trial.record.broken else {"no invariant named"})
-    seen = ", ".join(f"{name} {number}" for name, number in counted.most_common())
-    runs = f" in {len(trials)} runs" if len(trials) > 1 else ""
     last = trials[-1]
     if open_names:
-        detail = f"{seen}{runs}; {_why_open(last, open_names, counted, lapsed.values())}"
+        why = _why_open(last, open_names, counted, lapsed.values())
     else:
-        by = "; ".join(
+        why = "; ".join(
             f"accepted until {each.until} by {each.owner}: {each.reason}" for each in using.values()
         )
-        detail = f"{seen}{runs}; {by}"
-    return Row(
-        check="safety",
-        subject=f"{last.name} on {environment}",
-        status="fail" if open_names else "accepted",
-        detail=detail,
-        airflow=last.build.label,
-        version=last.build.version,
-        risks=() if open_names else tuple(using),
-    )
+    seen = ", ".join(f"{name} {number}" for name, number in counted.most_common())
+    runs = f" in {len(trials)} runs" if len(trials) > 1 else ""
+    detail = f"{seen}{runs}; {why}"
+    if open_names:
+        return row_of("safety", subject(last), "fail", detail, last.build)
+    return row_of("safety", subject(last), "accepted", detail, last.build, tuple(using))
 
 
 def _why_open(
     trial: Trial, open_names: set[str], counted: Counter[str], lapsed: Iterable[Acceptance]
 ) -> str:
     """Say why violations count, and where to look."""
-    known = trial.record.known if trial.record else None
+    known = trial.record.shown if trial.record else None
     parts = [
         f"the acceptance of {each.name} by {each.owner} lapsed on {each.until}" for each in lapsed
     ]
     if len(open_names) < len(counted):
         parts.append(f"not accepted: {', '.join(sorted(open_names))}")
-    if known and trial.record and trial.record.shows_known:
+    if known:
         parts.append(f"known as {known.scenario} ({known.issue})")
     elif not parts:
         parts.append("new: no acceptance names it")
-    return f"{'; '.join(parts)}. Hold the release and read {trial.where}/witness.txt"
+    return f"{'; '.join(parts)}. Hold the release and read {where(trial)}/witness.txt"
 
 
 def _kept(evidence: Evidence) -> Iterator[Row]:
-    """Tell of each environment in which nothing was broken how much that rests on."""
-    by_environment = grouped(evidence.gated(), lambda trial: (trial.environment, ""))
-    for (environment, _), trials in by_environment.items():
-        told = [trial for trial in trials if trial.told in ("valid", "invalid")]
-        if told and not any(trial.told == "invalid" for trial in told):
-            total = sum(trial.record.task_instances for trial in told if trial.record)
-            yield Row(
-                check="safety",
-                subject=environment,
-                status="pass",
-                detail=f"no promise was broken: {len(told)} valid runs, {total} task instances",
-                airflow=told[0].build.label,
-                version=told[0].build.version,
-            )
+    """Say of each place in which nothing was broken how much that rests on."""
+    for here, trials in grouped(evidence.gated, place).items():
+        valid = [trial for trial in trials if trial.verdict == "valid"]
+        if valid and not any(trial.verdict == "invalid" for trial in trials):
+            total = sum(trial.record.task_instances for trial in valid if trial.record)
+            detail = f"no promise was broken: {len(valid)} valid runs, {total} task instances"
+            yield row_of("safety", here, "pass", detail, valid[0].build)
 
 
 def _known_bad(evidence: Evidence) -> Iterator[Row]:
-    references = (trial for trial in evidence.trials if trial.reference)
-    for (environment, _), trials in grouped(references, lambda t: (t.environment, "")).items():
-        broken = sum(trial.told == "invalid" for trial in trials)
-        yield Row(
-            check="safety",
-            subject=environment,
-            status="pass",
-            detail=f"known bad, run as the suite's own check and not gated: "
-            f"{broken} of {len(trials)} tests broke a promise",
-            airflow=trials[0].build.label,
-            version=trials[0].build.version,
-        )
+    for here, trials in grouped(evidence.references, place).items():
+        broken = sum(trial.verdict == "invalid" for trial in trials)
+        checked = "known bad, run as the suite's own check and not gated"
+        detail = f"{checked}: {broken} of {len(trials)} tests broke a promise"
+        yield row_of("safety", here, "pass", detail, trials[0].build)
 
 
 def _used(each: Acceptance, evidence: Evidence) -> bool:
-    return any(trial.record and each.covers(trial.record) for trial in evidence.gated())
+    return any(trial.record and each.covers(trial.record) for trial in evidence.gated)
 
 
 def _unused(each: Acceptance, evidence: Evidence, today: date) -> Row:
     lapse = f"lapsed on {each.until}; " if each.lapsed(today) else ""
-    told = (trial.record for trial in evidence.gated() if trial.told in ("valid", "invalid"))
-    if any(record and each.concerns(record) for record in told):
+    judged = (trial.record for trial in evidence.gated if trial.conclusive)
+    if any(record and each.concerns(record) for record in judged):
         detail = "not needed any more: nothing matched it. If that lasts, take it out of the policy"
     else:
         detail = "not put to the test in these runs"
-    return Row(
-        check="safety", subject=f"acceptance of {each.name}", status="pass", detail=lapse + detail
-    )
+    return row_of("safety", f"acceptance of {each.name}", "pass", lapse + detail)

@@ -1,8 +1,5 @@
-"""Versions of Airflow against scenarios: reproduced, clean, unconfirmed, or not applicable."""
+"""Versions of Airflow against scenarios: reproduced, clean, unconfirmed, or not applicable.
 
-from reports.matrix.cells import Cell, Status
-from reports.matrix.model import Matrix, Row
-from reports.matrix.naming import Question
-from reports.matrix.table import table
-
-__all__ = ["Cell", "Matrix", "Question", "Row", "Status", "table"]
+`table` sorts the trials of all runs by environment and question, `cells` judges those of a pair,
+`model` holds the whole and draws it, `notes` adds what has no room in it.
+"""

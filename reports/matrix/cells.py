@@ -1,26 +1,48 @@
 """What the runs of one Airflow say to one question: the cells of the matrix."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reports.matrix.naming import Asked
-from reports.records import TestRecord
+from reports.records import TestName
 from reports.statistics import Rate, percent
+from reports.trials import Trial
 
 Status = Literal["reproduced", "clean", "unconfirmed", "not applicable"]
 
 _GRAVITY: tuple[Status, ...] = ("reproduced", "unconfirmed", "clean", "not applicable")
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """One test that was to run: its record, or None where it has none: `skipped`, or broken."""
+@dataclass(frozen=True, order=True)
+class Question:
+    """A column of the matrix: a scenario, or a flood or fault by its test's name in words."""
 
-    asked: Asked
-    record: TestRecord | None
-    skipped: bool = False
+    is_scenario: bool
+    name: str
+
+
+@dataclass(frozen=True, order=True)
+class Variant:
+    """One test of a question, whatever the Airflow: a scenario's are its permutations."""
+
+    question: Question
+    permutation: str = ""
+
+    @property
+    def name(self) -> str:
+        """Say which one it is: "57618 fan-out"."""
+        return f"{self.question.name} {self.permutation}".strip()
+
+
+def variant(test: TestName, scenarios: Collection[str]) -> Variant:
+    """Return what a test asks; one without a record has left its name alone."""
+    for scenario in sorted(scenarios, key=len, reverse=True):
+        if test.parameters.startswith(f"{scenario}-"):
+            return Variant(Question(True, scenario), test.parameters.removeprefix(f"{scenario}-"))
+    words = test.function.removeprefix("test_").replace("_", " ")
+    inside = f" ({test.parameters})" if test.parameters else ""
+    return Variant(Question(False, words + inside))
 
 
 @dataclass(frozen=True)
@@ -29,17 +51,16 @@ class Cell:
 
     `rate` counts the runs that can tell: those that showed the known race, of those and the valid
     ones. `unknown` could not tell. `others`: broken promises that are not the race's, by number of
-    runs; where a flood ended at one of them, nothing is known of the race. `silent`: tests that
-    force the race, on a release that is known to have it, and never showed it. `known`: whether
-    there is a race that the question is about; a fault is about all promises.
+    runs; where a flood ended at one of them, nothing is known of the race. `never_shown`: tests
+    that force the race, on a release that is known to have it, and never showed it. `known`:
+    whether there is a race that the question is about; a fault is about all promises.
     """
 
     status: Status
     rate: Rate
     unknown: int = 0
-    skipped: int = 0
     others: tuple[tuple[str, int], ...] = ()
-    silent: tuple[str, ...] = ()
+    never_shown: tuple[str, ...] = ()
     known: bool = True
     affected: bool = False
     by_design: bool = False
@@ -48,12 +69,12 @@ class Cell:
 
     def text(self, *, bounds: bool = True) -> str:
         """Say it in one line: "clean: 0 of 20, at most 13.9 %"."""
-        told = [self._rate(bounds)] if self.rate.trials else []
+        parts = [self._rate(bounds)] if self.rate.trials else []
         if broken := sum(number for _, number in self.others):
-            told.append(f"{broken} broke {'another' if self.known else 'a'} promise")
+            parts.append(f"{broken} broke {'another' if self.known else 'a'} promise")
         if self.unknown:
-            told.append(f"{self.unknown} unknown")
-        return f"{self.status}: {', '.join(told)}" if told else self.status
+            parts.append(f"{self.unknown} unknown")
+        return f"{self.status}: {', '.join(parts)}" if parts else self.status
 
     def _rate(self, bounds: bool) -> str:
         if not self.known:
@@ -67,16 +88,13 @@ class Cell:
         return f"{seen}, {percent(low)} to {percent(high)}"
 
 
-def cell(attempts: Iterable[Attempt]) -> Cell:
-    """Judge all runs of one Airflow that put the same question.
+def cell(variants: Mapping[Variant, Sequence[Trial]]) -> Cell:
+    """Judge all trials of one Airflow that put the same question.
 
     Each of its tests is judged for itself, and the gravest counts: a scenario is not clean while
     one of its permutations could not tell.
     """
-    groups: dict[Asked, list[Attempt]] = defaultdict(list)
-    for attempt in attempts:
-        groups[attempt.asked].append(attempt)
-    parts = [_cell(asked, group) for asked, group in sorted(groups.items())]
+    parts = [_cell(variant, trials) for variant, trials in sorted(variants.items())]
     others: Counter[str] = Counter()
     for part in parts:
         others.update(dict(part.others))
@@ -84,9 +102,8 @@ def cell(attempts: Iterable[Attempt]) -> Cell:
         status=min((part.status for part in parts), key=_GRAVITY.index),
         rate=sum((part.rate for part in parts), Rate(0, 0)),
         unknown=sum(part.unknown for part in parts),
-        skipped=sum(part.skipped for part in parts),
         others=tuple(sorted(others.items())),
-        silent=tuple(name for part in parts for name in part.silent),
+        never_shown=tuple(name for part in parts for name in part.never_shown),
         known=any(part.known for part in parts),
         affected=any(part.affected for part in parts),
         by_design=any(part.by_design for part in parts),
@@ -95,46 +112,34 @@ def cell(attempts: Iterable[Attempt]) -> Cell:
     )
 
 
-def _cell(asked: Asked, attempts: list[Attempt]) -> Cell:
-    """Judge the runs of one test."""
-    records = [attempt.record for attempt in attempts if attempt.record]
-    telling = [record for record in records if tells(record)]
+def _cell(variant: Variant, trials: Sequence[Trial]) -> Cell:
+    """Judge the trials of one test."""
+    records = [trial.record for trial in trials if trial.record]
+    telling = [record for record in records if record.informative]
     hits = sum(record.shows_known for record in telling)
     others = Counter(
         ", ".join(sorted(record.broken))
         for record in records
         if record.verdict == "invalid" and not record.shows_known
     )
-    skipped = sum(attempt.skipped for attempt in attempts)
+    skipped = sum(trial.skipped for trial in trials if not trial.record)
     known = [record.known for record in records if record.known]
     must = any(race.affected and race.must_show for race in known)
-    silent = bool(must and telling and not hits)
+    never_shown = bool(must and telling and not hits)
+    status: Status = "clean" if telling and not others and not never_shown else "unconfirmed"
+    if hits:
+        status = "reproduced"
+    elif skipped == len(trials):
+        status = "not applicable"
     return Cell(
-        status=_status(attempts, Rate(hits, len(telling)), bool(others) or silent, skipped),
+        status=status,
         rate=Rate(hits, len(telling)),
-        unknown=len(attempts) - skipped - len(telling) - sum(others.values()),
-        skipped=skipped,
+        unknown=len(trials) - skipped - len(telling) - sum(others.values()),
         others=tuple(others.items()),
-        silent=(asked.name,) if silent else (),
+        never_shown=(variant.name,) if never_shown else (),
         known=bool(known),
         affected=any(race.affected for race in known),
         by_design=any(race.by_design for race in known),
         seeds=frozenset(record.seed for record in records),
-        outcomes=tuple((asked.name, record.seed, record.shows_known) for record in telling),
+        outcomes=tuple((variant.name, record.seed, record.shows_known) for record in telling),
     )
-
-
-def tells(record: TestRecord) -> bool:
-    """Tell whether a run says anything of the race: it showed it, or was valid.
-
-    A run that broke another promise may have ended before the race could show.
-    """
-    return record.verdict == "valid" or record.shows_known
-
-
-def _status(attempts: list[Attempt], rate: Rate, doubtful: bool, skipped: int) -> Status:
-    if rate.hits:
-        return "reproduced"
-    if skipped == len(attempts):
-        return "not applicable"
-    return "clean" if rate.trials and not doubtful else "unconfirmed"

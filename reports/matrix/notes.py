@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-from reports.matrix.cells import Cell
-from reports.matrix.model import Matrix, Row
-from reports.matrix.naming import Question
+from reports.matrix.cells import Cell, Question
+from reports.matrix.model import Matrix
 from reports.statistics import compare_outcomes
+from reports.trials import Environment
 
 
 def notes(matrix: Matrix) -> Iterator[str]:
@@ -31,7 +31,7 @@ def notes(matrix: Matrix) -> Iterator[str]:
 
 
 def _remarks(where: str, found: Cell) -> Iterator[str]:
-    for name in found.silent:
+    for name in found.never_shown:
         yield f"{where}: known to be affected, and {name} never showed it."
     if found.status == "reproduced" and not found.affected:
         yield f"{where}: this release was not known to have it."
@@ -52,7 +52,7 @@ def _setting(matrix: Matrix) -> str:
     return f"{where}; {len(every)} seeds, not the same for all."
 
 
-def _seeds(matrix: Matrix, row: Row) -> frozenset[int]:
+def _seeds(matrix: Matrix, row: Environment) -> frozenset[int]:
     mine = (found.seeds for (other, _), found in matrix.cells.items() if other == row)
     return frozenset().union(*mine)
 
@@ -67,18 +67,18 @@ def comparisons(matrix: Matrix) -> Iterator[str]:
                 if a.status != b.status:
                     compared = compare_outcomes(a.outcomes, b.outcomes)
                     names = matrix.row_name(older), matrix.row_name(newer)
-                    told = f"{compared.text(*names)}; {compared.paired} with the same test and seed"
+                    text = f"{compared.text(*names)}; {compared.paired} with the same test and seed"
                     more = "" if compared.differs() else "; more runs (--count) would tell"
-                    yield f"{question.name}: {told}{more}."
+                    yield f"{question.name}: {text}{more}."
 
 
-def _same_place(rows: Iterable[Row]) -> Iterable[list[Row]]:
-    groups: dict[tuple[str, int], list[Row]] = defaultdict(list)
+def _same_place(rows: Iterable[Environment]) -> Iterable[list[Environment]]:
+    groups: dict[tuple[str, int], list[Environment]] = defaultdict(list)
     for row in rows:
         groups[row.lab, row.schedulers].append(row)
     return groups.values()
 
 
-def _decided(matrix: Matrix, row: Row, question: Question) -> bool:
+def _decided(matrix: Matrix, row: Environment, question: Question) -> bool:
     found = matrix.cells.get((row, question))
     return found is not None and found.status in ("reproduced", "clean")

@@ -1,13 +1,13 @@
-// Allure's configuration: what does not change is here, the rest is told by reports/allure/.
+// Allure's configuration: what does not change is here, the rest comes from reports/allure/.
 import { readFileSync } from "node:fs";
 
-// Allure 3.18's quality gate calls Iterator.prototype.toArray, which Node.js 20 has not.
+// Allure 3.18's quality gate calls Iterator.prototype.toArray, which Node.js 20 does not have.
 const iterator = Object.getPrototypeOf(Object.getPrototypeOf([][Symbol.iterator]()));
 iterator.toArray ??= function toArray() {
   return [...this];
 };
 
-const told = JSON.parse(readFileSync(process.env.HA_CHAOS_ALLURE, "utf8"));
+const settings = JSON.parse(readFileSync(process.env.HA_CHAOS_ALLURE, "utf8"));
 
 const labelOf = (labels, name) => labels.find((label) => label.name === name)?.value;
 
@@ -29,18 +29,18 @@ const charts = [
 ];
 
 export default {
-  name: told.title,
-  output: told.output,
-  historyPath: told.history,
+  name: settings.title,
+  output: settings.output,
+  historyPath: settings.history,
   appendHistory: false,
   hideLabels: ["parentSuite"],
   environments: Object.fromEntries(
-    told.places.map(({ id, name, label }) => [
+    settings.places.map(({ id, name, label }) => [
       id,
       { name, matcher: ({ labels }) => labelOf(labels, "environment") === label },
     ]),
   ),
-  categories: told.categories.map(({ name, pattern }) => ({
+  categories: settings.categories.map(({ name, pattern }) => ({
     name,
     matchers: finding(pattern),
     groupBy: ["environment"],
@@ -48,18 +48,18 @@ export default {
     groupEnvironments: false,
     expand: true,
   })),
-  ...(told.gate.length ? { qualityGate: { rules: told.gate.map(ruleSet) } } : {}),
+  ...(settings.gate.length ? { qualityGate: { rules: settings.gate.map(ruleSet) } } : {}),
   plugins: {
     awesome: {
       options: {
-        reportName: told.title,
+        reportName: settings.title,
         groupBy: ["suite"],
         charts,
         sections: ["charts"],
         defaultSortBy: "status,asc",
       },
     },
-    dashboard: { options: { reportName: `${told.title}: trends`, layout: charts } },
+    dashboard: { options: { reportName: `${settings.title}: trends`, layout: charts } },
     csv: { options: { fileName: "tests.csv" } },
   },
 };

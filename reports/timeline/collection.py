@@ -1,10 +1,10 @@
-"""The second pass over a history: counts over time of everything, details of each task instance.
+"""Collects what is drawn of a history: counts over time of everything, details of task instances.
 
-What is kept is bounded: the bins by their number, the details by TASK_INSTANCES, of which those
-with a violation are never left out.
+What is kept is bounded: the steps of time by their number, the details by TASK_INSTANCES.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 from common.redaction import redact
@@ -12,6 +12,7 @@ from oracle.attempts import Attempts
 from oracle.events import (
     DagRunEvent,
     Event,
+    Header,
     LedgerEvent,
     NoteEvent,
     PodEvent,
@@ -23,11 +24,14 @@ from oracle.events import (
 from oracle.prose import process_text
 from oracle.states import QUEUED, SCHEDULED, Roles, shown
 from reports.timeline.disturbances import Disturbances
-from reports.timeline.survey import Survey
 from reports.timeline.tracks import Track, Tracker
 
-BINS = 240
-"""Steps of time of the summary: about two pixels of a phone each, or five of a desktop."""
+BINS = 400
+"""Steps of time of the summary, at most; half of them are about two pixels of a phone each."""
+
+SHORTEST = 0.001
+"""Seconds of a step at first. How long a history is shows itself at its end: when its steps are
+used up, each two become one of twice the length."""
 
 TASK_INSTANCES = 20_000
 """Task instances whose details are kept; beyond that there is the summary, and who broke what."""
@@ -47,7 +51,7 @@ class Collection:
     without details.
     """
 
-    step: float
+    step: float = SHORTEST
     states: dict[str, list[int]] = field(default_factory=dict)
     decisions: dict[str, list[int]] = field(default_factory=dict)
     disturbances: Disturbances = field(default_factory=Disturbances)
@@ -63,25 +67,32 @@ class Collection:
             counts[state] = [number := number + change for change in changes]
         return counts
 
+    def count(self, series: dict[str, list[int]], name: str, t: float, change: int = 1) -> None:
+        """Count something that happened at `t` in one of the two series."""
+        self.reach(t)
+        series.setdefault(name, [0] * BINS)[int(max(t, 0.0) / self.step)] += change
 
-def collect(survey: Survey) -> Collection:
-    """Go through the history once more, and keep what is drawn."""
-    collector = _Collector(survey)
-    source = survey.source
-    for event in Attempts(source.header).over(source.events()):
-        collector.feed(event)
-    return collector.finish()
+    def reach(self, t: float) -> None:
+        """Let the bins be long enough for the last to hold `t`."""
+        while t / self.step >= BINS:
+            self.step *= 2
+            for bins in (*self.states.values(), *self.decisions.values()):
+                pairs = zip(bins[::2], bins[1::2], strict=True)
+                bins[:] = [*(one + other for one, other in pairs), *[0] * (BINS // 2)]
 
 
-class _Collector:
-    def __init__(self, survey: Survey) -> None:
-        self._survey = survey
-        self._collection = Collection(step=survey.end / BINS)
-        self._roles = Roles(survey.source.header.schedulers)
-        for name in survey.source.header.schedulers:
-            self._collection.decisions[name] = [0] * BINS
-        self._violating = survey.violating
-        self._room = TASK_INSTANCES - len(self._violating)
+class Collector:
+    """Collects from the events that it is fed, in order.
+
+    Details are kept of the task instances `first`, and of those that come first beside them.
+    """
+
+    def __init__(self, header: Header, first: Set[TaskInstanceKey] = frozenset()) -> None:
+        self._collection = Collection(decisions={name: [0] * BINS for name in header.schedulers})
+        self._attempts = Attempts(header)
+        self._roles = Roles(header.schedulers)
+        self._first = first
+        self._room = TASK_INSTANCES - len(first)
         self._trackers: dict[TaskInstanceKey, Tracker] = {}
         self._runs: dict[tuple[str, str], list[DagRunEvent]] = defaultdict(list)
         self._members: dict[tuple[str, str], list[Tracker]] = defaultdict(list)
@@ -89,6 +100,20 @@ class _Collector:
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
+        for change in self._attempts.feed(event):
+            self._take(change)
+
+    def finish(self, violating: Set[TaskInstanceKey], end: float) -> Collection:
+        """Give the whole up to `end`, the `violating` ones first, else in order of appearance."""
+        for change in self._attempts.finish():
+            self._take(change)
+        ordered = sorted(self._trackers, key=lambda ti: ti not in violating)
+        self._collection.tracks = {ti: self._trackers[ti].track for ti in ordered}
+        self._collection.left_out = len(self._unseen)
+        self._collection.reach(end)
+        return self._collection
+
+    def _take(self, event: Event) -> None:
         if isinstance(event, TaskInstanceEvent):
             self._count(event)
         if isinstance(event, TaskInstanceEvent | PodEvent | WorkerEvent | LedgerEvent):
@@ -103,13 +128,6 @@ class _Collector:
                 self._note(event.t, " ".join(told))
         else:
             self._collection.disturbances.feed(event)
-
-    def finish(self) -> Collection:
-        """Give the whole, those with a violation first, else in order of appearance."""
-        ordered = sorted(self._trackers, key=lambda ti: ti not in self._violating)
-        self._collection.tracks = {ti: self._trackers[ti].track for ti in ordered}
-        self._collection.left_out = len(self._unseen)
-        return self._collection
 
     def _note(self, t: float, text: str) -> None:
         if len(self._collection.notes) < NOTES:
@@ -126,7 +144,7 @@ class _Collector:
         tracker = self._trackers.get(ti)
         if tracker is not None:
             return tracker
-        if ti not in self._violating:
+        if ti not in self._first:
             if self._room <= 0:
                 self._unseen.add(hash(ti))
                 return None
@@ -139,17 +157,15 @@ class _Collector:
         return tracker
 
     def _count(self, event: TaskInstanceEvent) -> None:
-        place = self._bin(event.t)
+        collection = self._collection
         before = shown(event.old.state) if event.old else None
         after = shown(event.new.state) if event.new else None
         if before != after:
-            changes = Counter({after: 1})
-            changes[before] -= 1
-            for state, change in changes.items():
+            for state, change in Counter({after: 1, before: -1}).items():
                 if state is not None:
-                    self._collection.states.setdefault(state, [0] * BINS)[place] += change
+                    collection.count(collection.states, state, event.t, change)
         if self._decides(event):
-            self._collection.decisions.setdefault(event.process, [0] * BINS)[place] += 1
+            collection.count(collection.decisions, event.process, event.t)
 
     def _decides(self, event: TaskInstanceEvent) -> bool:
         old, new = event.old, event.new
@@ -157,6 +173,3 @@ class _Collector:
             return False
         moved = new.state in (SCHEDULED, QUEUED) and new.state != old.state
         return moved or (new.try_number > old.try_number and new.id == old.id)
-
-    def _bin(self, t: float) -> int:
-        return min(max(int(t / self._collection.step), 0), BINS - 1)

@@ -26,7 +26,6 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from reports.timeline import palette
-from reports.timeline.collection import Collection
 from reports.timeline.overview import Lanes, lanes, stacks
 from reports.timeline.survey import Survey
 
@@ -39,12 +38,12 @@ TIP: Final = (
 )
 
 
-def build(survey: Survey, collection: Collection) -> Column:
+def build(survey: Survey) -> Column:
     """Make the figures, in one column: details above, the whole run below."""
     detail = _detail(survey)
     whole = Range1d(0, survey.end * 1.01)
-    states = _states(collection, whole)
-    happenings = _happenings(lanes(survey, collection), whole)
+    states = _states(survey, whole)
+    happenings = _happenings(lanes(survey), whole)
     for figure_ in (states, happenings):
         tool = RangeTool(x_range=detail.x_range)
         tool.overlay.fill_color = palette.VIOLATION
@@ -180,7 +179,7 @@ def _broken(drawn: figure, sources: dict[str, ColumnDataSource]) -> Any:
     )
 
 
-def _states(collection: Collection, whole: Range1d) -> figure:
+def _states(survey: Survey, whole: Range1d) -> figure:
     drawn = _figure("states", 190, x_range=whole, title="The whole run, by state")
     drawn.y_range.start = 0
     drawn.yaxis[0].formatter.use_scientific = False
@@ -188,7 +187,7 @@ def _states(collection: Collection, whole: Range1d) -> figure:
         **{edge: edge for edge in ("left", "right", "top", "bottom")},
         fill_color="color",
         line_color="color",
-        source=ColumnDataSource(stacks(collection), name="stacks"),
+        source=ColumnDataSource(stacks(survey.collection, survey.end), name="stacks"),
     )
     drawn.xaxis.visible = False
     drawn.add_tools(HoverTool(renderers=[quads], tooltips=TIP))
@@ -197,7 +196,7 @@ def _states(collection: Collection, whole: Range1d) -> figure:
 
 
 def _happenings(drawn_lanes: Lanes, whole: Range1d) -> figure:
-    """Draw what happened all through the run: violations, faults, gates, decisions."""
+    """Draw what happened all through the run: violations, faults, holds, decisions."""
     count = len(drawn_lanes.names)
     drawn = _figure("happenings", 60 + 26 * count, x_range=whole, y_range=Range1d(0, count))
     ticks = [count - place - 0.5 for place in range(count)]

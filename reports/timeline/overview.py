@@ -24,16 +24,16 @@ class Lanes:
     violations: Columns
 
 
-def stacks(collection: Collection) -> Columns:
-    """Return, for each bin, the states on top of one another."""
+def stacks(collection: Collection, end: float) -> Columns:
+    """Return, for each bin up to the end, the states on top of one another."""
     counts = collection.in_state()
     order = [*palette.STATES, *sorted(set(counts) - set(palette.STATES))]
     rows: list[Sequence[object]] = []
     floor: list[int] = [0] * max((len(c) for c in counts.values()), default=0)
     for state in (state for state in order if state in counts):
         for place, number in enumerate(counts[state]):
-            if number > 0:
-                left, right = place * collection.step, (place + 1) * collection.step
+            left, right = place * collection.step, min((place + 1) * collection.step, end)
+            if number > 0 and left < end:
                 top = floor[place] + number
                 what = f"{number} task instance{'s' if number > 1 else ''}"
                 colour = palette.of("row", state)
@@ -43,16 +43,17 @@ def stacks(collection: Collection) -> Columns:
     return _columns(QUAD, rows)
 
 
-def lanes(survey: Survey, collection: Collection) -> Lanes:
-    """Lay out violations, faults, gates and every scheduler's decisions, one lane each."""
+def lanes(survey: Survey) -> Lanes:
+    """Lay out violations, faults, holds and every scheduler's decisions, one lane each."""
+    collection = survey.collection
     bars = collection.disturbances.bars
     named = [
         *(["promises broken"] if survey.marks else []),
-        *dict.fromkeys(_lane(bar) for bar in bars),
+        *dict.fromkeys(bar.lane for bar in bars),
         *(f"{name} decides" for name in collection.decisions),
     ]
     floor = {name: len(named) - place - 1 for place, name in enumerate(named)}
-    quads = [_disturbance(bar, floor[_lane(bar)], survey.end) for bar in bars]
+    quads = [_disturbance(bar, floor[bar.lane], survey.end) for bar in bars]
     most = max((max(bins) for bins in collection.decisions.values()), default=0)
     for name, bins in collection.decisions.items():
         for place, number in enumerate(bins):
@@ -62,20 +63,16 @@ def lanes(survey: Survey, collection: Collection) -> Lanes:
     return Lanes(
         names=tuple(shortened(name.removesuffix(" decides"), name) for name in named),
         quads=_columns(QUAD, quads),
-        violations=_violations(survey, collection, floor.get("promises broken", 0) + 0.5),
+        violations=_violations(survey, floor.get("promises broken", 0) + 0.5),
     )
-
-
-def _lane(bar: Bar) -> str:
-    return f"gate {bar.name}" if bar.kind in ("gate", "held") else f"fault {bar.name}"
 
 
 def _disturbance(bar: Bar, floor: int, end: float) -> tuple[object, ...]:
     until = end if bar.end is None else bar.end
-    colour = palette.FAULT if bar.kind == "fault" else palette.GATE
-    inset = 0.32 if bar.kind == "gate" else 0.18
+    colour = palette.of(bar.kind, "")
+    inset = 0.32 if bar.kind == "hold" else 0.18
     when = f"{bar.begin:.3f} s to {f'{bar.end:.3f} s' if bar.end is not None else 'the end'}"
-    pale = colour + ("66" if bar.kind == "gate" else "")
+    pale = colour + ("66" if bar.kind == "hold" else "")
     edges = (bar.begin, until, floor + 1 - inset, floor + inset)
     return (*edges, pale, bar.kind, bar.text, when, "")
 
@@ -88,8 +85,8 @@ def _decisions(name: str, floor: int, at: tuple[int, int, int], step: float) -> 
     return (*edges, palette.WORKER, name, what, f"{left:.3f} s to {right:.3f} s", "")
 
 
-def _violations(survey: Survey, collection: Collection, y: float) -> Columns:
-    index = {ti: place for place, ti in enumerate(collection.tracks)}
+def _violations(survey: Survey, y: float) -> Columns:
+    index = {ti: place for place, ti in enumerate(survey.collection.tracks)}
     rows = [
         (
             *(mark.t, y, mark.invariant, mark.message, f"at {mark.t:.3f} s"),

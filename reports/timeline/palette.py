@@ -9,7 +9,7 @@ VIOLATION: Final = "#B4004E"
 """A broken promise; nothing else has this colour."""
 
 FAULT: Final = "#9468B4"
-GATE: Final = "#6A7F99"
+HOLD: Final = "#6A7F99"
 """Both are seen on white and on black alike."""
 
 STATES: Final = {
@@ -53,7 +53,9 @@ def of(kind: str, label: str) -> str:
         return STATES.get(label, OTHER)
     if kind == "pod":
         return PHASES.get(label, OTHER)
-    return {"worker": WORKER, "code": USER_CODE, "fault": FAULT, "gate": GATE}.get(kind, OTHER)
+    return {"worker": WORKER, "code": USER_CODE, "fault": FAULT, "hold": HOLD, "held": HOLD}.get(
+        kind, OTHER
+    )
 
 
 def ink(colour: str) -> str:

@@ -1,9 +1,15 @@
 """A copy of the project with suites of a test's own: sessions of the real plugin, without a lab."""
 
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+from reports.allure.pasts import gather
+from reports.allure.staging import stage
+from reports.store import read_runs
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
@@ -27,6 +33,13 @@ def lab(request: pytest.FixtureRequest) -> str:
     """Stand where the lab would be: no Airflow is needed to die."""
     return str(request.param)
 '''
+
+
+def allure_report(runs: Path, into: Path) -> list[dict[str, Any]]:
+    """Return the results that the Allure report of some runs is made of, by name."""
+    stage(gather(read_runs([runs])), into)
+    found = [json.loads(path.read_text()) for path in into.rglob("*-result.json")]
+    return sorted(found, key=lambda result: str(result["name"]))
 
 
 def make_project(folder: Path, suite: str, conftest: str = _CONFTEST) -> Path:

@@ -13,7 +13,7 @@ import pytest
 from reports.records import Ended, SessionRecord
 from reports.store import RunFolder, read_run
 from tests.oracle.telling import HISTORIES
-from tests.system.projects import make_project, run_project
+from tests.system.projects import allure_report, make_project, run_project
 
 CONFTEST = '''
 import os
@@ -40,6 +40,7 @@ class Run:
         self.lab, self.folder, self.seed = lab, folder, seed
         self.violated = threading.Event()
         self.unmet = []
+        self.recorder = None
 
     def begin(self):
         """Attempts have folders of their own."""
@@ -48,6 +49,7 @@ class Run:
         kind = os.environ.get("FIRST", "invalid") if first else "valid"
         told = next(Path(os.environ["HISTORIES"]).glob(f"{kind}-*.ndjson"))
         shutil.copy(told, self.folder / "history.ndjson")
+        self.recorder = SimpleNamespace(header=read(self.folder / "history.ndjson")[0])
         if kind == "invalid":
             self.violated.set()
 
@@ -55,7 +57,7 @@ class Run:
         """Remember what was not met."""
         self.unmet.append(AssumptionEvent(0.0, name, met, str(value), str(wanted)))
 
-    def end(self):
+    def end(self, readers):
         """Judge the history, and what was assumed of it."""
         header, events = read(self.folder / "history.ndjson")
         judge = Judge(header)
@@ -238,7 +240,8 @@ def test_a_crash_stays_though_xdist_runs_the_test_again(tmp_path: Path, dist: st
     assert end_of(run, "test_dies").outcome == "crashed"
     attempts = 1 if dist == "load" else 2
     assert len(folders(run, "test_dies")) == attempts
-    assert "broken" in {result["status"] for result in results(run, "test_dies")}
+    report = allure_report(run.path, tmp_path / "staged")
+    assert {r["status"] for r in report if "test_dies" in r["name"]} == {"broken"}
 
 
 def timeout(method: str) -> tuple[str, ...]:

@@ -5,29 +5,13 @@ from pathlib import Path
 import pytest
 from allure_commons import model2
 
-from harness.cards import Card
 from harness.evidence import bounded, steps
-from harness.outcome import link
-from harness.results import Lost, report_lost, shape
+from harness.results import shape
 from oracle.events import Event, FaultEvent, HoldEvent, NoteEvent
+from reports.records import issue_link
 
 HEAD = "2026 head\n"
 TAIL = "2026 tail\n"
-
-
-def a_card(**more: object) -> Card:
-    given: dict[str, object] = {
-        "test": "suites/test_x.py::test_x[embedded-3.0.6]",
-        "airflow": "/somewhere/of/mine/airflow.whl",
-        "name": "test_x[embedded-3.0.6]",
-        "full_name": "suites.test_x#test_x",
-        "title_path": ["suites", "test_x.py"],
-        "description": "Ask.",
-        "parameters": [("airflow", "3.0.6"), ("lab", "embedded"), ("schedulers", "2")],
-        "labels": [("severity", "critical"), ("tag", "scenario: 57618")],
-        "issue": ("https://github.com/apache/airflow/issues/57618", "apache/airflow#57618"),
-    }
-    return Card(**(given | more))  # type: ignore[arg-type]
 
 
 def test_a_file_within_its_bound_is_told_from_begin_to_end(tmp_path: Path) -> None:
@@ -43,7 +27,7 @@ def test_a_file_within_its_bound_is_told_from_begin_to_end(tmp_path: Path) -> No
     assert left_out == path.stat().st_size - told.count("middle\n") * 7 - len(HEAD + TAIL)
 
 
-def test_faults_and_gates_are_steps_that_last() -> None:
+def test_faults_and_holds_are_steps_that_last() -> None:
     happened: list[Event] = [
         FaultEvent(1.0, "begin", "network-latency", "scheduler-2", "50 ms"),
         HoldEvent(2.0, "hold", "running-dag-runs", "scheduler-1"),
@@ -61,35 +45,26 @@ def test_faults_and_gates_are_steps_that_last() -> None:
     ]
 
 
-def test_a_result_says_nothing_of_the_machine_it_was_made_on() -> None:
+@pytest.mark.issue("57618")
+@pytest.mark.parametrize("lab", ["/somewhere/of/mine/airflow.whl"], ids=["embedded-airflow.whl"])
+def test_a_result_says_nothing_of_the_machine_it_was_made_on(
+    request: pytest.FixtureRequest, lab: str
+) -> None:
+    """Only what its item knows."""
     result = model2.TestResult(
-        parameters=[model2.Parameter("lab", "'/somewhere/of/mine/airflow.whl'")],
+        parameters=[model2.Parameter("lab", repr(lab))],
         labels=[model2.Label("host", "my-machine"), model2.Label("thread", "1-MainThread")],
     )
-    shape(result, a_card())
+    shape(result, request.node)
     said = str(result)
     assert "/somewhere" not in said
     assert "my-machine" not in said
     assert "1-MainThread" in said
     assert [(one.type, one.name) for one in result.links] == [("issue", "apache/airflow#57618")]
-
-
-def test_history_goes_on_in_the_same_environment_and_in_no_other() -> None:
-    other = [("airflow", "3.0.6"), ("lab", "embedded"), ("schedulers", "3")]
-    assert a_card().history_id == a_card(airflow="/elsewhere/airflow.whl").history_id
-    assert a_card().history_id != a_card(parameters=other).history_id
-
-
-def test_a_test_that_has_a_result_gets_no_second_one(tmp_path: Path) -> None:
-    lost = [Lost(a_card(), "The xdist worker died while it ran this test.", 12.0)]
-    report_lost(tmp_path, lost)
-    report_lost(tmp_path, lost)
-    assert len(list(tmp_path.glob("*-result.json"))) == 1
-
-
-def test_nothing_is_written_where_nothing_was_lost(tmp_path: Path) -> None:
-    report_lost(tmp_path / "results", [])
-    assert not (tmp_path / "results").exists()
+    labels = {label.name: label.value for label in result.labels}
+    assert labels["tag"] == "issue: 57618"
+    assert labels["feature"].startswith("What a reader of Allure's report sees of a run")
+    assert (result.name, result.description) == (request.node.name, "Only what its item knows.")
 
 
 @pytest.mark.parametrize(
@@ -104,4 +79,4 @@ def test_nothing_is_written_where_nothing_was_lost(tmp_path: Path) -> None:
     ],
 )
 def test_an_issue_is_named_as_people_name_it(issue: str, told: tuple[str, str] | None) -> None:
-    assert link(issue) == told
+    assert issue_link(issue) == told

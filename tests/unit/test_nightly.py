@@ -249,7 +249,7 @@ def test_the_command_without_an_index_prints_no_matrix_and_fails(
 def test_the_command_refuses_what_is_no_version() -> None:
     ended = nightly({}, "--airflow", "3.0.6; rm -rf /")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "is no version" in ended.stderr
+    assert "is not a valid version" in ended.stderr
 
 
 def nightly(variables: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:

@@ -31,7 +31,7 @@ def collect(*arguments: str) -> tuple[int, str]:
         (("--airflow", "2.10.5"), "older than 3.0"),
         (("--airflow", "/no/such/place"), "There is no '/no/such/place'"),
         (("--airflow", "README.md"), "neither a wheel nor a Python"),
-        (("--schedulers", "0"), "must be 1 or more"),
+        (("--schedulers", "0"), "at least 1"),
         (("--schedulers", "two"), "invalid"),
         (("--lab", "moon"), "invalid choice: 'moon'"),
         (("--keep-lab", "perhaps"), "invalid choice: 'perhaps'"),
@@ -130,6 +130,42 @@ def test_all_stands_for_every_pinned_airflow_once() -> None:
     assert code == 0
     for version in pinned():
         assert output.count(f"test_held[57618-start-task-embedded-{version}]") == 1
+
+
+def test_names_of_before_select_what_they_selected() -> None:
+    """A hold was a gate: `-k gated`, a node id, and one to leave out."""
+    _, present = collect("--airflow", "3.3.2", "-k", "held and start-task")
+    _, before = collect("--airflow", "3.3.2", "-k", "gated and start-task")
+    test = "test_held[57618-start-task-embedded-3.3.2]"
+    chosen = [line for line in before.splitlines() if "::" in line]
+    assert chosen == [line for line in present.splitlines() if "::" in line]
+    assert any(line.endswith(test) for line in chosen)
+
+
+def test_a_node_id_of_before_is_found(tmp_path: Path) -> None:
+    old = "suites/test_duplicate_tries.py::test_gated[57618-start-task-embedded-3.3.2]"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", old, "--collect-only", "-q", "--airflow", "3.3.2"],
+        cwd=PROJECT,
+        env={**os.environ, "HA_CHAOS_RUNS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert old.replace("gated", "held") in done.stdout
+    _, left = collect("--airflow", "3.3.2", "-k", "start-task", "--deselect", old)
+    assert "57618-start-task" not in left
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_too_few_schedulers_are_told_once_and_nothing_boots(tmp_path: Path, workers: str) -> None:
+    told = Told(tmp_path, "--schedulers", "1", "-k", "held", "-n", workers)
+    assert told.code == 4, told.said
+    assert len(told.errors) == 1, told.said
+    assert "needs 2 schedulers. Give --schedulers 2 or more" in told.errors[0]
+    assert "Traceback" not in told.said
+    assert told.left == []
 
 
 def test_the_help_names_every_option() -> None:

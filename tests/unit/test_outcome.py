@@ -1,84 +1,97 @@
 """What a judgement makes of a test: red, green or broken, for the right reason only."""
 
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from harness.markers import scenarios
 from harness.outcome import Known, Unknown, ended, settle
 from oracle.history import read
 from oracle.verdict import Judge, Judgement
-from reports.records import Ended, worst_end
+from reports.records import Ended, TestRecord, worst_end
 from tests.oracle.telling import HISTORIES
 
 KNOWN = Known(scenarios()["57618"])
 
 
-def judged(path: str) -> Judgement:
-    header, events = read(HISTORIES / path)
+def judged(path: Path, *, whole: bool = True) -> Judgement:
+    header, events = read(path)
     judge = Judge(header)
-    for event in events:
+    for event in list(events) if whole else list(events)[:-1]:
         judge.feed(event)
     return judge.conclude()
+
+
+def record(
+    judgement: Judgement, version: str, known: Known | None, *, expect_known: bool
+) -> TestRecord:
+    return TestRecord(
+        schema=1,
+        test="t",
+        airflow=version,
+        version=version,
+        lab="embedded",
+        schedulers=2,
+        seed=1,
+        verdict=judgement.verdict,
+        reasons=judgement.reasons,
+        violations=judgement.by_invariant,
+        known=known.of(version) if known else None,
+        expect_known=expect_known,
+    )
 
 
 @pytest.fixture
 def broken() -> Judgement:
-    path = next((HISTORIES / "unique-try").glob("invalid-*.ndjson"))
-    return judged(f"unique-try/{path.name}")
+    return judged(next((HISTORIES / "unique-try").glob("invalid-*.ndjson")))
 
 
 @pytest.fixture
 def sound() -> Judgement:
-    path = next((HISTORIES / "unique-try").glob("valid-*.ndjson"))
-    return judged(f"unique-try/{path.name}")
+    return judged(next((HISTORIES / "unique-try").glob("valid-*.ndjson")))
 
 
 @pytest.fixture
 def cannot_tell() -> Judgement:
-    path = next((HISTORIES / "unique-try").glob("valid-*.ndjson"))
-    header, events = read(path)
-    judge = Judge(header)
-    for event in list(events)[:-1]:
-        judge.feed(event)
-    return judge.conclude()
+    return judged(next((HISTORIES / "unique-try").glob("valid-*.ndjson")), whole=False)
 
 
 def test_a_known_race_is_red_with_its_issue(broken: Judgement) -> None:
     with pytest.raises(pytest.fail.Exception, match="apache/airflow/issues/57618"):
-        settle(broken, "3.0.6", KNOWN, expect_known=False, witness="who did what")
+        settle(record(broken, "3.0.6", KNOWN, expect_known=False), "who did what")
 
 
 def test_a_known_race_that_was_expected_is_green(broken: Judgement) -> None:
-    assert settle(broken, "3.0.6", KNOWN, expect_known=True, witness="") == "reproduced 57618"
+    assert settle(record(broken, "3.0.6", KNOWN, expect_known=True), "") == "reproduced 57618"
 
 
 def test_a_violation_in_a_release_without_the_race_is_red_even_if_expected(
     broken: Judgement,
 ) -> None:
     with pytest.raises(pytest.fail.Exception, match="who did what"):
-        settle(broken, "3.3.2", KNOWN, expect_known=True, witness="who did what")
+        settle(record(broken, "3.3.2", KNOWN, expect_known=True), "who did what")
 
 
 def test_a_violation_that_no_issue_explains_is_red(broken: Judgement) -> None:
     with pytest.raises(pytest.fail.Exception, match="who did what"):
-        settle(broken, "3.0.6", None, expect_known=True, witness="who did what")
+        settle(record(broken, "3.0.6", None, expect_known=True), "who did what")
 
 
 def test_a_clean_run_is_green(sound: Judgement) -> None:
-    assert settle(sound, "3.3.2", KNOWN, expect_known=False, witness="") == "clean"
+    assert settle(record(sound, "3.3.2", KNOWN, expect_known=False), "") == "clean"
 
 
 def test_an_affected_release_that_stays_clean_is_red_where_the_race_must_show(
     sound: Judgement,
 ) -> None:
     with pytest.raises(pytest.fail.Exception, match="did not show itself"):
-        settle(sound, "3.0.6", KNOWN, expect_known=True, witness="")
+        settle(record(sound, "3.0.6", KNOWN, expect_known=True), "")
 
 
 def test_an_affected_release_may_stay_clean_where_the_race_need_not_show(sound: Judgement) -> None:
     known = Known(KNOWN.scenario, shows=False)
-    assert settle(sound, "3.0.6", known, expect_known=True, witness="") == "clean"
+    assert settle(record(sound, "3.0.6", known, expect_known=True), "") == "clean"
 
 
 @pytest.mark.parametrize("expect_known", [True, False])
@@ -87,13 +100,21 @@ def test_a_run_that_cannot_tell_is_broken_never_green(
 ) -> None:
     assert cannot_tell.verdict == "unknown"
     with pytest.raises(Unknown, match="The verdict is unknown"):
-        settle(cannot_tell, "3.3.2", KNOWN, expect_known=expect_known, witness="")
+        settle(record(cannot_tell, "3.3.2", KNOWN, expect_known=expect_known), "")
 
 
 def test_what_airflow_calls_its_design_is_told_and_fails_no_release(broken: Judgement) -> None:
     design = Known(replace(scenarios()["57618"], by_design=True))
     with pytest.raises(pytest.xfail.Exception, match="who did what"):
-        settle(broken, "3.0.6", design, expect_known=False, witness="who did what")
+        settle(record(broken, "3.0.6", design, expect_known=False), "who did what")
+
+
+def test_a_race_without_an_issue_is_known_by_its_title_and_why_there_is_none(
+    broken: Judgement,
+) -> None:
+    scenario = replace(scenarios()["57618"], issue="not filed: it is ours")
+    with pytest.raises(pytest.fail.Exception, match=r'Known as ".+" \(not filed: it is ours\)'):
+        settle(record(broken, "3.0.6", Known(scenario), expect_known=False), "who did what")
 
 
 def checks() -> None:

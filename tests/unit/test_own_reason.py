@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import UserError
 from lab.base import Lab
-from run.reasons import OwnReason
+from run.logs import OwnReason
 
 TRACE = (
     'Traceback (most recent call last):\nsqlalchemy.exc.ProgrammingError: no field "map_index"\n'

@@ -92,9 +92,3 @@ def test_a_bad_scenario_is_told_in_one_line(tmp_path: Path, old: str, new: str, 
 )
 def test_57618_knows_which_releases_have_it(version: str, affected: bool) -> None:
     assert scenarios()["57618"].affects(version) is affected
-
-
-def test_a_scenario_without_an_issue_is_known_by_its_title_and_why_there_is_none() -> None:
-    assert scenarios()["57618"].known_as == "https://github.com/apache/airflow/issues/57618"
-    stall = scenarios()["critical-section"]
-    assert stall.known_as.startswith(f'"{stall.title}" (not filed')

@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 
 from reports.store import read_run
-from tests.reports.gate.builder import KILL, Runs
+from tests.reports.gate.builder import KILL, RunsBuilder
 
 TWICE = {"executed-once": 1}
 
 
 def attempts(folder: Path, *verdicts: str) -> Path:
     """Leave a session in which one test ran once for each verdict."""
-    run = Runs(folder).session([KILL])
+    run = RunsBuilder(folder).session([KILL])
     (first,) = (run / "tests").iterdir()
     record = json.loads((first / "verdict.json").read_text())
     for number, verdict in enumerate(verdicts, 1):

@@ -1,21 +1,20 @@
 """What the terminal says of a release, in a sentence that a stranger understands."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from harness.summary import headline, is_shown, table, tell_witness, write
+from harness.summary import first_witness, headline, is_shown, write, write_table, write_witness
 from lab.undo import forget_leftover, leftovers, write_leftover
-from reports.records import Ended, SessionRecord
+from reports.records import Ended, SessionRecord, TestRecord, Verdict
 
 
-def record(verdict: str, **counts: int) -> dict[str, Any]:
-    names = ("runs", "task_instances", "pods", "refused_starts", "double_executions")
-    zero = dict.fromkeys((*names, "duplicate_pods", "duplicate_tries"), 0)
-    told = {"test": "t", "airflow": "3.x", "verdict": verdict, "schedulers": 2}
-    return told | zero | counts
+def record(verdict: Verdict, **more: Any) -> TestRecord:
+    given: dict[str, Any] = {"test": "t", "airflow": "3.x", "version": "3.x", "lab": "embedded"}
+    return TestRecord(verdict=verdict, schema=1, schedulers=2, seed=1, **(given | more))
 
 
 def test_a_release_that_broke_promises_is_told_in_numbers() -> None:
@@ -34,7 +33,7 @@ def test_a_release_that_broke_none_is_told_with_how_much_was_tried() -> None:
 
 
 @pytest.mark.parametrize("verdict", ["unknown", "valid"])
-def test_where_nothing_was_judged_nothing_is_said_to_be_kept(verdict: str) -> None:
+def test_where_nothing_was_judged_nothing_is_said_to_be_kept(verdict: Verdict) -> None:
     """A verdict that is unknown, or rests on no task instance, shows nothing."""
     said = headline([record(verdict, task_instances=282 if verdict == "unknown" else 0)])
     assert "broke no promise" not in said
@@ -60,7 +59,7 @@ def test_what_cannot_tell_is_counted_beside_what_can() -> None:
         lost: Ended("crashed"),
         slept: Ended("skipped"),
     }
-    group = [judged(kept, "valid"), judged("t", "unknown") | {"task_instances": 500}]
+    group = [judged(kept, "valid"), judged("t", "unknown", task_instances=500)]
     said = headline(group, session("3.0.6", ends))
     assert said.endswith("broke no promise in 47 task instances. 2 tests cannot tell.")
 
@@ -72,11 +71,11 @@ def test_a_test_that_died_once_shows_nothing_though_it_passed_when_it_was_run_ag
 
 
 def test_a_violation_is_shown_though_a_later_attempt_crashed_or_never_ended() -> None:
-    broken = a_test("gated[", "3.0.6")
+    broken = a_test("held[", "3.0.6")
     for end in (Ended("crashed"), None):
         terminal = Terminal()
         place = {Path("runs/20260101-000000-3.0.6"): session("3.0.6", {broken: end})}
-        table(place, [judged(broken, "invalid", 1)]).write(terminal)
+        write_table(terminal, place, [judged(broken, "invalid", 1)])
         assert "invalid  1/47" in terminal.written
 
 
@@ -90,12 +89,12 @@ def test_a_violation_is_shown_though_a_later_attempt_crashed_or_never_ended() ->
     ],
 )
 def test_what_broke_after_a_valid_verdict_is_not_shown_as_valid(
-    end: Ended, verdict: str, word: str
+    end: Ended, verdict: Verdict, word: str
 ) -> None:
     test = a_test("a[", "3.0.6")
     terminal = Terminal()
     place = {Path("runs/20260101-000000-3.0.6"): session("3.0.6", {test: end})}
-    table(place, [judged(test, verdict)]).write(terminal)
+    write_table(terminal, place, [judged(test, verdict)])
     assert terminal.written.split()[1] == word
 
 
@@ -108,7 +107,7 @@ def test_a_session_without_a_cache_has_nothing_left_over(
 
 
 def test_a_release_that_scheduled_nothing_twice_is_told_by_the_promise_it_broke() -> None:
-    group = [record("invalid", task_instances=4) | {"violations": {"queued-in-time": 1}}]
+    group = [record("invalid", task_instances=4, violations={"queued-in-time": 1})]
     said = headline(group)
     assert said == "Airflow 3.x with 2 schedulers broke a promise: queued-in-time."
 
@@ -116,11 +115,13 @@ def test_a_release_that_scheduled_nothing_twice_is_told_by_the_promise_it_broke(
 class Terminal:
     """Collects what is written, as pytest's terminal reporter would show it."""
 
-    def __init__(self, width: int | None = None, *, verbose: int = 0, tb: str = "auto") -> None:
+    def __init__(
+        self, width: int | None = None, *, colour: bool = False, verbose: int = 0, tb: str = "auto"
+    ) -> None:
         self.written = ""
         self.words: list[tuple[str, dict[str, bool]]] = []
         self.isatty = width is not None
-        self._tw = SimpleNamespace(fullwidth=width)
+        self._tw = SimpleNamespace(fullwidth=width, hasmarkup=colour)
         self.config = SimpleNamespace(option=SimpleNamespace(verbose=verbose, tbstyle=tb))
         self.stats: dict[str, list[Any]] = {}
 
@@ -136,9 +137,9 @@ class Terminal:
         self.write_line(f"=== {title} ===")
 
 
-def judged(test: str, verdict: str, violations: int = 0, **more: Any) -> dict[str, Any]:
-    told = {"violations": {"unique-try": violations}, "reasons": [], "witness": ""}
-    return record(verdict, task_instances=47) | told | {"test": test} | more
+def judged(test: str, verdict: Verdict, violations: int = 0, **more: Any) -> TestRecord:
+    given = {"task_instances": 47, "violations": {"unique-try": violations}, "test": test}
+    return record(verdict, **(given | more))
 
 
 def session(airflow: str, tests: dict[str, Ended | None]) -> SessionRecord:
@@ -159,20 +160,21 @@ def a_test(name: str, airflow: str) -> str:
     return f"suites/test_x.py::test_{name}embedded-{airflow}]"
 
 
-def two_releases() -> tuple[dict[Path, SessionRecord], list[dict[str, Any]]]:
+def two_releases() -> tuple[dict[Path, SessionRecord], list[TestRecord]]:
     sessions, records = {}, []
-    for airflow, verdict, violations in (("3.0.6", "invalid", 46), ("3.3.2", "valid", 0)):
-        gated, died, never, lost = (
-            a_test(name, airflow) for name in ("gated[57618-start-", "died[", "never[", "lost[")
+    outcomes: list[tuple[str, Verdict, int]] = [("3.0.6", "invalid", 46), ("3.3.2", "valid", 0)]
+    for airflow, verdict, violations in outcomes:
+        held, died, never, lost = (
+            a_test(name, airflow) for name in ("held[57618-start-", "died[", "never[", "lost[")
         )
         ends: dict[str, Ended | None] = {
-            gated: Ended("failed" if violations else "passed"),
+            held: Ended("failed" if violations else "passed"),
             died: Ended("crashed", reason="worker 'gw0' crashed"),
             never: None,
             lost: Ended("broken", reason="no gate"),
         }
         sessions[Path(f"runs/20260101-000000-{airflow}")] = session(airflow, ends)
-        records.append(judged(gated, verdict, violations))
+        records.append(judged(held, verdict, violations))
         records.append(judged(lost, "unknown", reasons=["the gate was not reached, " + "x" * 99]))
     return sessions, records
 
@@ -183,13 +185,13 @@ def lines_of(terminal: Terminal) -> list[str]:
 
 def test_versions_stand_side_by_side() -> None:
     terminal = Terminal()
-    table(*two_releases()).write(terminal)
+    write_table(terminal, *two_releases())
     assert lines_of(terminal)[:5] == [
-        "                         3.0.6           3.3.2",
-        "test_gated[57618-start]  invalid  46/47  valid    0/47",
-        "test_died                crashed         crashed",
-        "test_never               not run         not run",
-        "test_lost                unknown  0/47   unknown  0/47",
+        "                        3.0.6           3.3.2",
+        "test_held[57618-start]  invalid  46/47  valid    0/47",
+        "test_died               crashed         crashed",
+        "test_never              not run         not run",
+        "test_lost               unknown  0/47   unknown  0/47",
     ]
 
 
@@ -197,13 +199,13 @@ def test_one_version_has_room_for_what_was_broken() -> None:
     sessions, records = two_releases()
     one = dict(list(sessions.items())[:1])
     terminal = Terminal()
-    table(one, records).write(terminal)
-    assert lines_of(terminal)[0] == "test_gated[57618-start]  invalid  46/47  unique-try 46"
+    write_table(terminal, one, records)
+    assert lines_of(terminal)[0] == "test_held[57618-start]  invalid  46/47  unique-try 46"
 
 
 def test_what_tells_nothing_says_why_in_a_line() -> None:
     terminal = Terminal(width=60)
-    table(*two_releases()).write(terminal)
+    write_table(terminal, *two_releases())
     said = lines_of(terminal)
     assert "crashed: test_died on 3.0.6: worker 'gw0' crashed" in said
     assert "not run: test_never on 3.0.6: the session ended before it" in said
@@ -213,7 +215,7 @@ def test_what_tells_nothing_says_why_in_a_line() -> None:
 def test_many_tests_that_never_ran_are_one_line() -> None:
     ends: dict[str, Ended | None] = {a_test(f"t{number}[", "3.0.6"): None for number in range(9)}
     terminal = Terminal()
-    table({Path("runs/20260101-000000-3.0.6"): session("3.0.6", ends)}, []).write(terminal)
+    write_table(terminal, {Path("runs/20260101-000000-3.0.6"): session("3.0.6", ends)}, [])
     told = [line for line in lines_of(terminal) if "ended before it" in line]
     assert told == ["not run, 9 of them: the session ended before it"]
 
@@ -221,37 +223,71 @@ def test_many_tests_that_never_ran_are_one_line() -> None:
 @pytest.mark.parametrize("width", [50, 60, 80])
 def test_the_table_is_no_wider_than_the_terminal(width: int) -> None:
     terminal = Terminal(width=width)
-    table(*two_releases()).write(terminal)
+    write_table(terminal, *two_releases())
     assert max(map(len, lines_of(terminal))) <= width
 
 
 def test_without_a_terminal_nothing_is_cut() -> None:
     terminal = Terminal()
-    table(*two_releases()).write(terminal)
+    write_table(terminal, *two_releases())
     assert "x" * 99 in terminal.written
 
 
 def test_only_the_words_of_a_verdict_have_a_colour() -> None:
-    terminal = Terminal(width=80)
-    table(*two_releases()).write(terminal)
-    assert ("invalid", {"red": True}) in terminal.words
-    assert ("valid", {"green": True}) in terminal.words
-    assert ("unknown", {"yellow": True}) in terminal.words
-    assert {word for word, _ in terminal.words} <= {
-        *("invalid", "valid", "unknown", "crashed", "not run")
+    terminal = Terminal(width=80, colour=True)
+    write_table(terminal, *two_releases())
+    coloured = set(re.findall(r"\x1b\[(\d+)m([^\x1b]*)\x1b\[0m", terminal.written))
+    assert coloured == {
+        *(("31", "invalid"), ("31", "crashed"), ("32", "valid")),
+        *(("33", "unknown"), ("33", "not run")),
     }
+    plain = Terminal(width=80)
+    write_table(plain, *two_releases())
+    assert re.sub(r"\x1b\[\d+m", "", terminal.written) == plain.written
+
+
+def test_what_has_not_enough_room_is_broken_and_nothing_is_left_out() -> None:
+    test = a_test("held[57618-a-very-long-permutation-", "3.0.6")
+    place = {Path("runs/20260101-000000-3.0.6"): session("3.0.6", {test: Ended("failed")})}
+    broken = {"unique-try": 46, "single-live-pod": 12, "executed-once": 3}
+    terminal = Terminal(width=50)
+    write_table(terminal, place, [record("invalid", test=test, violations=broken)])
+    assert max(map(len, lines_of(terminal))) <= 50
+    rows = [line.split() for line in lines_of(terminal)]
+    assert "".join(row[0] for row in rows[:3]).startswith(
+        "test_held[57618-a-very-long-permutation]"
+    )
+    for word in ("46/0", "unique-try", "46,", "single-live-pod", "12,", "executed-once", "3"):
+        assert any(word in row for row in rows)
 
 
 def test_a_long_witness_is_told_in_fifteen_lines(tmp_path: Path) -> None:
     terminal = Terminal()
     deeds = [f"  {number} s" for number in range(30)]
     witness = "\n".join(["Airflow", *deeds, "unique-try: once a try", "Also broken: valid-start."])
-    tell_witness(terminal, judged("t", "invalid", 1, witness=witness, folder=str(tmp_path)))
+    write_witness(terminal, judged("t", "invalid", 1, folder=str(tmp_path)), witness)
     said = lines_of(terminal)[1:]
     assert len(said) == 15
     assert said[:12] == ["Airflow", *deeds[:11]]
     assert said[12].startswith("  (19 lines more: ")
     assert said[13:] == ["unique-try: once a try", "Also broken: valid-start."]
+
+
+def test_the_witness_that_is_printed_has_a_refused_worker_and_is_short(tmp_path: Path) -> None:
+    records = []
+    for name, witness in (
+        ("short", "a\n"),
+        ("long", "the worker was refused\n" + "x\n" * 9),
+        ("best", "the worker was refused\n"),
+        ("none", ""),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "witness.txt").write_text(witness)
+        records.append(judged(name, "invalid", 1, folder=str(tmp_path / name)))
+    found = first_witness(records)
+    assert found is not None
+    assert found[0].test == "best"
+    assert first_witness([judged("t", "valid")]) is None
 
 
 @pytest.mark.parametrize(
@@ -268,16 +304,16 @@ def test_a_witness_that_pytest_has_told_is_not_told_twice(
 def test_more_versions_than_fit_stand_in_blocks_below_each_other() -> None:
     sessions = {
         Path(f"runs/20260101-000000-3.0.{n}"): session(
-            f"3.0.{n}", {a_test("gated[", f"3.0.{n}"): Ended("passed")}
+            f"3.0.{n}", {a_test("held[", f"3.0.{n}"): Ended("passed")}
         )
         for n in range(9)
     }
     records = [judged(test, "valid") for each in sessions.values() for test in each.collected]
     terminal = Terminal(width=60)
-    table(sessions, records).write(terminal)
+    write_table(terminal, sessions, records)
     assert max(map(len, lines_of(terminal))) <= 60
     assert terminal.written.count("valid    0/47") == 9
-    assert len([line for line in lines_of(terminal) if line.startswith("test_gated")]) > 1
+    assert len([line for line in lines_of(terminal) if line.startswith("test_held")]) > 1
 
 
 def test_what_stays_in_somebodys_database_is_told_with_its_command(

@@ -95,14 +95,14 @@ class Drawing {
       const right = end === null ? this.facts.end : end;
       const when = `${seconds(begin)} to ${end === null ? "the end" : seconds(end)}`;
       const bar = { left: begin, right, color, who: kind, what: text, when, more: "" };
-      const lanes = [`${kind === "fault" ? "fault" : "gate"} ${name}`];
-      if (kind !== "gate") lanes.push(process);
+      const lanes = [`${kind === "fault" ? "fault" : "hold"} ${name}`];
+      if (kind !== "hold") lanes.push(process);
       for (const lane of lanes) {
         const place = layout.places.get(lane);
-        const half = kind === "gate" ? 0.18 : 0.3;
+        const half = kind === "hold" ? 0.18 : 0.3;
         if (!place) continue;
         found.push({ ...bar, top: place.y + half, bottom: place.y - half });
-        const texts = { held: [`held at gate ${name}`, "held"], fault: [name], gate: ["closed"] };
+        const texts = { held: [`held at ${name}`, "held"], fault: [name] };
         if (lane === process) this.labels.push({ x: begin, right, y: place.y, texts: texts[kind], color: this.ink });
       }
     }

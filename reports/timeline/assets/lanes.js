@@ -30,7 +30,7 @@ function lanesTogether(tracks, facts) {
 function disturbanceLanes(facts) {
   const found = new Map();
   for (const [kind, name] of facts.bars) {
-    const of = kind === "fault" ? "fault" : "gate";
+    const of = kind === "fault" ? "fault" : "hold";
     found.set(`${of} ${name}`, `${of} ${name}`);
   }
   return [...found].slice(0, 8);

@@ -8,41 +8,40 @@ from typing import Any
 
 import pytest
 
-from reports import allure
 from reports.allure import node
-from reports.allure.report import without_analytics
+from reports.allure.report import build, without_analytics
 from reports.records import Ended
-from tests.reports.allure.shelves import RACE, Runs, needs_allure
+from tests.reports.allure.made_runs import RACE, RunsBuilder, needs_allure
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> RunsBuilder:
     """Three sessions: a race that shows itself and hides again, a crash, a skip, two places."""
-    runs = Runs(tmp_path_factory.mktemp("runs"))
+    runs = RunsBuilder(tmp_path_factory.mktemp("runs"))
     first = runs.session(1)
-    first.test("test_gated[a]", "invalid")
-    first.test("test_gated[b]", "unknown", reasons=["the gate was not reached"])
+    first.test("test_held[a]", "invalid")
+    first.test("test_held[b]", "unknown", reasons=["the gate was not reached"])
     second = runs.session(2)
-    second.test("test_gated[a]")
-    second.test("test_gated[b]")
-    second.test("test_gated[c]", ended=Ended("crashed"), result=False, record=False)
-    second.test("test_gated[d]", ended=Ended("skipped"), record=False, status="skipped")
-    last = runs.session(3, airflow="3.0.6").test("test_gated[a]", "invalid", known=RACE)
+    second.test("test_held[a]")
+    second.test("test_held[b]")
+    second.test("test_held[c]", ended=Ended("crashed"), result=False, record=False)
+    second.test("test_held[d]", ended=Ended("skipped"), record=False, status="skipped")
+    last = runs.session(3, airflow="3.0.6").test("test_held[a]", "invalid", known=RACE)
     (last / "timeline.html").write_text("<p>lanes</p>")
     return runs
 
 
 @pytest.fixture(scope="module")
-def report(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> allure.AllureReport:
-    built = allure.build(runs.shelf, tmp_path_factory.mktemp("site") / "allure")
+def report(runs: RunsBuilder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    built = build(runs.shelf, tmp_path_factory.mktemp("site") / "allure")
     assert built is not None
     return built
 
 
 @pytest.fixture
-def shown(report: allure.AllureReport) -> dict[tuple[str, str], dict[str, Any]]:
+def shown(report: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """What the report's pages show of each test, by its environment and name."""
-    folder = report.awesome.parent / "data" / "test-results"
+    folder = report.parent / "awesome" / "data" / "test-results"
     read = [json.loads(path.read_text()) for path in folder.glob("*.json")]
     return {(each["environment"].split(",")[0], each["name"]): each for each in read}
 
@@ -50,9 +49,9 @@ def shown(report: allure.AllureReport) -> dict[tuple[str, str], dict[str, Any]]:
 @needs_allure
 class TestReport:
     def test_every_test_is_there_once_in_its_environment(
-        self, report: allure.AllureReport, shown: dict[tuple[str, str], dict[str, Any]]
+        self, shown: dict[tuple[str, str], dict[str, Any]]
     ) -> None:
-        assert report.tests == len(shown) == 5
+        assert len(shown) == 5
         assert {key[0] for key in shown} == {"Airflow 3.0.6", "Airflow 3.3.2"}
         assert {each["status"] for each in shown.values()} == {
             "failed",
@@ -67,17 +66,17 @@ class TestReport:
         found = {key: [each["name"] for each in test["categories"]] for key, test in shown.items()}
         flaky = "Flaky: an older run of this build broke a promise"
         assert found == {
-            ("Airflow 3.0.6", "test_gated[a]"): ["Known: apache/airflow#57618"],
-            ("Airflow 3.3.2", "test_gated[a]"): [flaky],
-            ("Airflow 3.3.2", "test_gated[b]"): [],
-            ("Airflow 3.3.2", "test_gated[c]"): ["Crashed or vanished"],
-            ("Airflow 3.3.2", "test_gated[d]"): [],
+            ("Airflow 3.0.6", "test_held[a]"): ["Known: apache/airflow#57618"],
+            ("Airflow 3.3.2", "test_held[a]"): [flaky],
+            ("Airflow 3.3.2", "test_held[b]"): [],
+            ("Airflow 3.3.2", "test_held[c]"): ["Crashed or vanished"],
+            ("Airflow 3.3.2", "test_held[d]"): [],
         }
 
     def test_a_violation_that_an_older_run_showed_is_flaky_to_allure(
         self, shown: dict[tuple[str, str], dict[str, Any]]
     ) -> None:
-        test = shown["Airflow 3.3.2", "test_gated[a]"]
+        test = shown["Airflow 3.3.2", "test_held[a]"]
         assert (test["status"], test["flaky"]) == ("passed", True)
 
     def test_a_test_has_its_own_history_and_no_other_places(
@@ -86,14 +85,12 @@ class TestReport:
         histories = {
             key: [each["status"] for each in test["history"]] for key, test in shown.items()
         }
-        assert histories["Airflow 3.3.2", "test_gated[a]"] == ["failed"]
-        assert histories["Airflow 3.3.2", "test_gated[b]"] == ["broken"]
-        assert histories["Airflow 3.0.6", "test_gated[a]"] == []
+        assert histories["Airflow 3.3.2", "test_held[a]"] == ["failed"]
+        assert histories["Airflow 3.3.2", "test_held[b]"] == ["broken"]
+        assert histories["Airflow 3.0.6", "test_held[a]"] == []
 
-    def test_the_trend_has_a_bar_for_every_session_and_the_present(
-        self, report: allure.AllureReport
-    ) -> None:
-        widgets = json.loads((report.dashboard.parent / "widgets" / "charts.json").read_text())
+    def test_the_trend_has_a_bar_for_every_session_and_the_present(self, report: Path) -> None:
+        widgets = json.loads((report.parent / "dashboard" / "widgets" / "charts.json").read_text())
         charts = widgets["general"].values()
         (trend,) = (chart for chart in charts if chart["type"] == "statusDynamics")
         totals = [(point["name"], point["statistic"]["total"]) for point in trend["data"]]
@@ -105,26 +102,26 @@ class TestReport:
         ]
 
     def test_steps_links_and_attachments_are_there_without_secrets(
-        self, report: allure.AllureReport, shown: dict[tuple[str, str], dict[str, Any]]
+        self, report: Path, shown: dict[tuple[str, str], dict[str, Any]]
     ) -> None:
-        test = shown["Airflow 3.0.6", "test_gated[a]"]
+        test = shown["Airflow 3.0.6", "test_held[a]"]
         assert [link["name"] for link in test["links"]] == ["apache/airflow#57618"]
         assert [step["name"] for step in test["steps"] if step["type"] == "step"] == ["gate closes"]
-        attached = list((report.awesome.parent / "data" / "attachments").iterdir())
+        attached = list((report.parent / "awesome" / "data" / "attachments").iterdir())
         assert len(attached) == 8
-        for path in report.index.parent.rglob("*"):
+        for path in report.parent.rglob("*"):
             assert path.is_dir() or b"hunter2-canary" not in path.read_bytes(), path
 
     def test_the_timeline_is_a_page_of_its_own_that_the_test_links(
-        self, report: allure.AllureReport, shown: dict[tuple[str, str], dict[str, Any]]
+        self, report: Path, shown: dict[tuple[str, str], dict[str, Any]]
     ) -> None:
-        (page,) = (report.index.parent / "pages").iterdir()
+        (page,) = (report.parent / "pages").iterdir()
         assert page.read_text() == "<p>lanes</p>"
-        described = shown["Airflow 3.0.6", "test_gated[a]"]["descriptionHtml"]
+        described = shown["Airflow 3.0.6", "test_held[a]"]["descriptionHtml"]
         assert f'<a href="../pages/{page.name}">timeline</a>' in described
 
-    def test_nobody_is_told_that_it_is_looked_at(self, report: allure.AllureReport) -> None:
-        pages = list(report.index.parent.rglob("*.html"))
+    def test_nobody_is_told_that_it_is_looked_at(self, report: Path) -> None:
+        pages = list(report.parent.rglob("*.html"))
         assert len(pages) >= 3
         for page in pages:
             assert "googletagmanager" not in page.read_text()
@@ -142,17 +139,20 @@ def test_taking_out_the_analytics_leaves_the_rest() -> None:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Runs:
-    runs = Runs(tmp_path / "runs")
-    runs.session(1).test("test_gated[a]")
+def small(tmp_path: Path) -> RunsBuilder:
+    runs = RunsBuilder(tmp_path / "runs")
+    runs.session(1).test("test_held[a]")
     return runs
 
 
 def test_without_node_a_line_says_what_to_do(
-    small: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    small: RunsBuilder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert allure.build(small.shelf, tmp_path / "out") is None
+    assert build(small.shelf, tmp_path / "out") is None
     (line,) = caplog.messages
     assert "no Node.js" in line
     assert "make report" in line
@@ -172,7 +172,10 @@ def test_without_allure_a_line_says_how_to_install_it(tmp_path: Path, monkeypatc
 
 
 def test_an_error_of_allure_is_one_line_with_its_last_words(
-    small: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    small: RunsBuilder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     _stand_in(
         tmp_path,
@@ -182,7 +185,7 @@ def test_an_error_of_allure_is_one_line_with_its_last_words(
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(node, "missing", lambda: None)
     with caplog.at_level(logging.WARNING):
-        assert allure.build(small.shelf, tmp_path / "out") is None
+        assert build(small.shelf, tmp_path / "out") is None
     (line,) = caplog.messages
     assert line == "No Allure report: Allure failed: RangeError: out of memory"
 

@@ -8,7 +8,7 @@ import msgspec
 from oracle import witness
 from oracle.history import read
 from oracle.verdict import Judge, Judgement
-from reports.gate.policy import Completeness, KnownBad, OracleHealth, Policy
+from reports.gate.policy import Completeness, KnownBad, OracleHealth, Policy, Specifier
 from reports.records import SCHEMA, Ended, Known, SessionRecord, TestRecord
 from tests.oracle.telling import HISTORIES
 
@@ -19,7 +19,7 @@ LOST = HISTORIES / "no-lost-task" / "invalid-task-stays-queued.ndjson"
 POLICY = Policy(completeness=Completeness(task_instances=1), path="policy.yaml")
 CATCHES = msgspec.structs.replace(
     POLICY,
-    oracle_health=OracleHealth(known_bad=[KnownBad(scenario="57618", airflow="<3.2.0")]),
+    oracle_health=OracleHealth(known_bad=[KnownBad(scenario="57618", airflow=Specifier("<3.2.0"))]),
 )
 
 
@@ -54,20 +54,20 @@ def make_run(
     unknown: bool = False,
     task_instances: int = 5640,
 ) -> Path:
-    """Leave one session's run folder on a shelf, with a gated test for each history."""
+    """Leave one session's run folder, with a test for each history."""
     label = label or version
     folder = shelf / f"{started}-{label}"
     ended = {}
     for number, history in enumerate(histories):
         name = f"start-task-{number}-embedded-{label}"
-        test = f"suites/test_duplicate_tries.py::test_gated[57618-{name}]"
-        record = _leave(folder / "tests" / f"test_gated-57618-{name}", test, version, history)
+        test = f"suites/test_duplicate_tries.py::test_held[57618-{name}]"
+        record = _leave(folder / "tests" / f"test_held-57618-{name}", test, version, history)
         record = msgspec.structs.replace(record, airflow=label, task_instances=task_instances)
         if unknown:
             record = msgspec.structs.replace(
                 record, verdict="unknown", violations={}, reasons=["the load was not reached"]
             )
-        path = folder / "tests" / f"test_gated-57618-{name}" / "verdict.json"
+        path = folder / "tests" / f"test_held-57618-{name}" / "verdict.json"
         path.write_bytes(msgspec.json.encode(record))
         ended[test] = Ended("broken" if unknown else "passed")
     moment = f"{started[:4]}-{started[4:6]}-{started[6:8]}T{started[9:11]}:{started[11:13]}:00Z"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from reports import dashboard
 from reports.allure import node
-from reports.store import read_shelf
+from reports.dashboard.assembly import build
+from reports.store import read_runs
 from tests.reports.dashboard.folders import CLEAN, POLICY, RACE, make_run
 
 JWT = "eyJhbGciOiJIUzUxMiJ9.eyJzdWIiOiJjYW5hcnkifQ.Y2FuYXJ5LWp3dC1zaWduYXR1cmU"
@@ -73,7 +73,7 @@ def test_no_secret_comes_into_the_report(tmp_path: Path, allure: bool) -> None:
     plant(make_run(tmp_path / "runs", "3.0.6", RACE, started="20261120-060000"))
     plant(make_run(tmp_path / "runs", "3.3.2", CLEAN, started="20261121-060000", unknown=True))
     out = tmp_path / "site"
-    page = dashboard.build(read_shelf([tmp_path / "runs"]), out, POLICY, allure=allure)
+    page = build(read_runs([tmp_path / "runs"]), out, POLICY, allure=allure)
     assert "password=***" in page.read_text()
     assert (out / "allure").exists() == allure
     assert leaks(out) == set()

@@ -10,17 +10,16 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 import pytest
 
-from reports import dashboard
 from reports.dashboard import assembly
 from reports.dashboard.versions import sentence
-from reports.gate import Policy, Row
-from reports.gate.policy import Acceptance, Safety
-from reports.store import read_shelf
+from reports.gate.decision import Row
+from reports.gate.policy import Acceptance, InvariantName, Policy, Safety, Specifier
+from reports.store import read_runs
 from tests.reports.dashboard.folders import CATCHES, CLEAN, LOST, POLICY, RACE, make_run
 
 
 def build(shelf: Path, policy: Policy = POLICY) -> Path:
-    return dashboard.build(read_shelf([shelf]), shelf.parent / "site", policy, allure=False).parent
+    return assembly.build(read_runs([shelf]), shelf.parent / "site", policy, allure=False).parent
 
 
 def text_of(page: Path) -> str:
@@ -117,8 +116,8 @@ def test_a_build_of_ones_own_is_not_the_release_that_it_calls_itself(tmp_path: P
 def test_what_the_policy_accepts_is_no_promise_kept(tmp_path: Path) -> None:
     make_run(tmp_path / "runs", "3.3.2", CLEAN, LOST, task_instances=500)
     accepted = Acceptance(
-        invariants=["no-lost-task"],
-        airflow=">=3",
+        invariants=[InvariantName("no-lost-task")],
+        airflow=Specifier(">=3"),
         reason="a reason",
         owner="somebody",
         until=date.today() + timedelta(days=9),
@@ -165,7 +164,7 @@ def test_what_is_bad_stands_first_on_a_runs_page(tmp_path: Path) -> None:
     ]
     places = [page.index(each) for each in order]
     assert places == sorted(places)
-    assert "✓ valid ? crashed test_gated[57618-start-task-4-embedded-3.3.2]" in page
+    assert "✓ valid ? crashed test_held[57618-start-task-4-embedded-3.3.2]" in page
 
 
 def test_the_other_attempts_at_a_test_are_named(tmp_path: Path) -> None:
@@ -215,7 +214,7 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_told(shelf: Path, tmp_pat
     out = build(shelf)
     said = text_of(out / "index.html").partition("What could not be read")[2]
     assert "session.json is missing" in said
-    assert "is no whole verdict.json" in said
+    assert "is not a whole verdict.json" in said
     assert "has schema 99" in said
     assert str(shelf) not in said
     assert (out / "runs" / half.name / "index.html").exists()
@@ -244,7 +243,7 @@ def test_where_allure_cannot_be_the_page_says_so(
 ) -> None:
     make_run(tmp_path / "runs", "3.3.2", CLEAN)
     monkeypatch.setenv("PATH", str(tmp_path))
-    page = assembly.build(read_shelf([tmp_path / "runs"]), tmp_path / "site", POLICY)
+    page = assembly.build(read_runs([tmp_path / "runs"]), tmp_path / "site", POLICY)
     assert "There is no Allure report: it needs Node.js" in text_of(page)
     assert not (tmp_path / "site" / "allure").exists()
 
@@ -253,7 +252,7 @@ def test_where_allure_cannot_be_the_page_says_so(
     ("subject", "said"),
     [
         ("the load", "The load: too little."),
-        ("test_gated[57618]", "test_gated[57618]: too little."),
+        ("test_held[57618]", "test_held[57618]: too little."),
     ],
 )
 def test_a_tests_name_is_written_as_it_is(subject: str, said: str) -> None:

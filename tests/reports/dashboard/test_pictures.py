@@ -5,12 +5,12 @@ from pathlib import Path
 
 from reports import records
 from reports.dashboard.pictures import draw, worth_drawing
-from reports.store import read_shelf
+from reports.store import read_runs
 from tests.reports.dashboard.folders import CLEAN, RACE, make_run
 
 
 def read_tests(shelf: Path) -> list[records.TestRecord]:
-    return list(read_shelf([shelf]).tests)
+    return list(read_runs([shelf]).tests)
 
 
 def test_the_newest_of_a_test_is_drawn_and_every_violation_and_no_more(tmp_path: Path) -> None:

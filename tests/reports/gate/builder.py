@@ -62,8 +62,8 @@ class Case:
         return replace(self, outcome="skipped", recorded=False, reason=reason)
 
 
-START = Case("test_duplicate_tries.py::test_gated[57618-start-task-{place}]", scenario="57618")
-FAN_OUT = Case("test_duplicate_tries.py::test_gated[57618-fan-out-{place}]", scenario="57618")
+START = Case("test_duplicate_tries.py::test_held[57618-start-task-{place}]", scenario="57618")
+FAN_OUT = Case("test_duplicate_tries.py::test_held[57618-fan-out-{place}]", scenario="57618")
 QUIET = Case(
     "test_duplicate_tries.py::test_flood_without_chaos[{place}]",
     scenario="57618",
@@ -105,7 +105,7 @@ def night(**changed: Case) -> tuple[Case, ...]:
     return tuple(changed.get(name, case) for name, case in zip(names, NIGHT, strict=True))
 
 
-class Runs:
+class RunsBuilder:
     """A folder of run folders; each session is later than the one before."""
 
     def __init__(self, folder: Path) -> None:

@@ -5,11 +5,11 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tests.reports.gate.builder import KILL, QUIET, Case, Runs, night
+from tests.reports.gate.builder import KILL, QUIET, Case, RunsBuilder, night
 from tests.reports.gate.policies import PLAIN
 
 DOUBLE = {"executed-once": 1}
-Build = Callable[[Runs], object]
+Build = Callable[[RunsBuilder], object]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Gated:
     options: tuple[str, ...] = ()
 
 
-def good(runs: Runs) -> None:
+def good(runs: RunsBuilder) -> None:
     """A whole session of the newest release, and one of a known-bad one that shows its race."""
     runs.teeth()
     runs.session()
@@ -33,7 +33,7 @@ def good(runs: Runs) -> None:
 def then(*sessions: Build) -> Build:
     """Return what makes all of these, one after another."""
 
-    def build(runs: Runs) -> None:
+    def build(runs: RunsBuilder) -> None:
         for session in sessions:
             session(runs)
 
@@ -52,30 +52,30 @@ def again(*tests: object) -> Build:
     return lambda runs: runs.session(tests)  # type: ignore[arg-type]
 
 
-def half_written(runs: Runs) -> None:
+def half_written(runs: RunsBuilder) -> None:
     (runs.session([KILL]) / "session.json").unlink()
 
 
-def truncated_verdict(runs: Runs) -> None:
+def truncated_verdict(runs: RunsBuilder) -> None:
     good(runs)
     path = next((runs.session([KILL]) / "tests").glob("*/verdict.json"))
     path.write_text(path.read_text()[:100])
     runs.session([KILL])
 
 
-def foreign_schema(runs: Runs) -> None:
+def foreign_schema(runs: RunsBuilder) -> None:
     good(runs)
     path = next((runs.session([KILL]) / "tests").glob("*/verdict.json"))
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 99}))
 
 
-def lost_verdict(runs: Runs) -> None:
+def lost_verdict(runs: RunsBuilder) -> None:
     runs.teeth()
     shutil.rmtree(next((runs.session() / "tests").glob("test_scheduler_kill*")))
 
 
 def speeds(slower: float, runs_each: int = 3, base: str = "3.2.0", quiet: Case = QUIET) -> Build:
-    def build(runs: Runs) -> None:
+    def build(runs: RunsBuilder) -> None:
         runs.teeth()
         for _ in range(runs_each):
             runs.session(airflow=base, version="3.2.0")

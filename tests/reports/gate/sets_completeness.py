@@ -34,7 +34,7 @@ COMPLETENESS = (
         "a-build-beside-runs-that-tell-none",
         2,
         with_teeth(session(), lambda runs: runs.session(RELEASED)),
-        "2 builds, one not told",
+        "2 builds, one not recorded",
     ),
     Gated("one-build", 0, with_teeth(*[lambda runs: runs.session(RELEASED)] * 2)),
     Gated(
@@ -125,7 +125,7 @@ COMPLETENESS = (
         "two may have shared the folder",
     ),
     Gated("half-written-run", 2, then(good, half_written), "session.json is missing"),
-    Gated("truncated-verdict", 2, truncated_verdict, "is no whole verdict.json"),
+    Gated("truncated-verdict", 2, truncated_verdict, "is not a whole verdict.json"),
     Gated("foreign-schema", 2, foreign_schema, "has schema 99"),
     Gated(
         "scenario-skipped",

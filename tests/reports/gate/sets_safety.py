@@ -81,7 +81,7 @@ SAFETY = (
         "known-race-in-a-real-history",
         1,
         with_teeth(lambda runs: runs.session(night(start=from_history(REAL_RACE, START)))),
-        "test_gated[57618-start-task",
+        "test_held[57618-start-task",
     ),
     Gated(
         "no-race-in-a-real-history",

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from reports.gate import Decision, Policy, Row, allure
-from reports.gate.decision import Status
-from reports.store import Shelf, read_shelf
-from tests.reports.gate.builder import Runs
+from reports.gate import checks
+from reports.gate.decision import Decision, Row, Status
+from reports.gate.policy import Policy
+from reports.store import Runs, read_runs
+from tests.reports.gate.builder import RunsBuilder
 
 Answer = tuple[str, str] | None
 
@@ -40,8 +41,8 @@ def test_its_answer_is_a_row(
     exit_code: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(allure, "evaluate", lambda *_: answer)
-    decision = allure.with_allure(gated(*safety), Shelf())
+    monkeypatch.setattr(checks, "evaluate", lambda *_: answer)
+    decision = checks.with_allure(gated(*safety), Runs())
     assert decision.checks[-1].check == "allure"
     assert (decision.checks[-1].status, decision.exit_code) == (status, exit_code)
 
@@ -49,10 +50,10 @@ def test_its_answer_is_a_row(
 def test_it_is_asked_about_the_gated_builds_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = Runs(tmp_path / "runs")
+    runs = RunsBuilder(tmp_path / "runs")
     runs.teeth()
     mine = runs.session()
-    asked: list[Shelf] = []
-    monkeypatch.setattr(allure, "evaluate", lambda shelf, _: asked.append(shelf))
-    allure.with_allure(gated("pass"), read_shelf([tmp_path / "runs"]))
-    assert [run.path for run in asked[0].runs] == [mine]
+    asked: list[Runs] = []
+    monkeypatch.setattr(checks, "evaluate", lambda runs, _: asked.append(runs))
+    checks.with_allure(gated("pass"), read_runs([tmp_path / "runs"]))
+    assert [run.path for run in asked[0].folders] == [mine]

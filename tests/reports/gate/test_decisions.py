@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reports.__main__ import main
-from tests.reports.gate.builder import Runs
+from tests.reports.gate.builder import RunsBuilder
 from tests.reports.gate.run_sets import Gated
 from tests.reports.gate.sets_completeness import COMPLETENESS
 from tests.reports.gate.sets_safety import SAFETY
@@ -22,7 +22,7 @@ ALL = (*SAFETY, *COMPLETENESS, *ORACLE_HEALTH, *PERFORMANCE, *BAD_POLICY)
 
 @pytest.mark.parametrize("gated", ALL, ids=lambda gated: f"{gated.exit_code}-{gated.name}")
 def test_the_gate_answers(gated: Gated, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    gated.build(Runs(tmp_path / "runs"))
+    gated.build(RunsBuilder(tmp_path / "runs"))
     (tmp_path / "policy.yaml").write_text(gated.policy)
     out = tmp_path / "out"
     arguments = [str(tmp_path / "runs"), "--policy", str(tmp_path / "policy.yaml")]

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from reports.gate import Decision, decide, read_policy
-from reports.store import read_shelf
-from tests.reports.gate.builder import KILL, TODAY, Runs, night
+from reports.gate.checks import decide
+from reports.gate.decision import Decision
+from reports.gate.policy import read_policy
+from reports.store import read_runs
+from tests.reports.gate.builder import KILL, TODAY, RunsBuilder, night
 from tests.reports.gate.policies import PLAIN
 
 DOUBLE = {"executed-once": 1}
@@ -14,20 +16,20 @@ DOUBLE = {"executed-once": 1}
 
 def gated(folder: Path, first: str, again: str) -> Decision:
     """Decide on a night in which one test ran twice in its session."""
-    runs = Runs(folder / "runs")
+    runs = RunsBuilder(folder / "runs")
     runs.teeth()
     verdicts = {
         "invalid": KILL.broken(DOUBLE),
         "unknown": KILL.unknown(),
         "valid": KILL,
     }
-    other = Runs(folder / "other").session([verdicts[again]])
+    other = RunsBuilder(folder / "other").session([verdicts[again]])
     run = runs.session(night(kill=verdicts[first]))
     (second,) = (other / "tests").iterdir()
     second.rename(run / "tests" / f"{second.name}.2")
     (folder / "policy.yaml").write_text(PLAIN)
     policy = read_policy(folder / "policy.yaml", TODAY)
-    return decide(read_shelf([folder / "runs"]), policy, TODAY)
+    return decide(read_runs([folder / "runs"]), policy, TODAY)
 
 
 @pytest.mark.parametrize(

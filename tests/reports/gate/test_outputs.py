@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from reports.__main__ import main
-from reports.gate import Decision, Policy, Row, decide, read_policy
-from reports.gate.junit import junit
-from reports.gate.markdown import LONGEST, markdown
-from reports.gate.terminal import write
-from reports.store import read_shelf
-from tests.reports.gate.builder import KILL, TODAY, Runs, night
+from reports.gate.checks import decide
+from reports.gate.decision import Decision, Row
+from reports.gate.outputs import LONGEST, junit, markdown, write
+from reports.gate.policy import Policy, read_policy
+from reports.store import read_runs
+from tests.reports.gate.builder import KILL, TODAY, RunsBuilder, night
 from tests.reports.gate.policies import PLAIN
 
 STATUSES = ("pass", "fail", "unknown", "accepted")
@@ -116,7 +116,7 @@ def test_no_secret_reaches_any_output() -> None:
 
 
 def test_gate_json_says_what_was_decided_on_what(tmp_path: Path) -> None:
-    runs = Runs(tmp_path / "runs")
+    runs = RunsBuilder(tmp_path / "runs")
     runs.teeth()
     run = runs.session(night(kill=KILL.broken({"executed-once": 1})))
     (tmp_path / "policy.yaml").write_text(PLAIN)
@@ -140,14 +140,14 @@ def test_gate_json_says_what_was_decided_on_what(tmp_path: Path) -> None:
 @pytest.fixture
 def nightly(tmp_path: Path) -> Decision:
     """A night: a known-bad release, a good one, and one with a new violation."""
-    runs = Runs(tmp_path / "runs")
+    runs = RunsBuilder(tmp_path / "runs")
     runs.teeth()
     runs.session(airflow="3.3.2")
     runs.session(night(kill=KILL.broken({"executed-once": 1})), airflow="3.3.3")
     runs.session([KILL.broken({"executed-once": 1})], airflow="my-wheel", version="3.3.2")
     (tmp_path / "policy.yaml").write_text(PLAIN)
     policy = read_policy(tmp_path / "policy.yaml", TODAY)
-    return decide(read_shelf([tmp_path / "runs"]), policy, TODAY)
+    return decide(read_runs([tmp_path / "runs"]), policy, TODAY)
 
 
 def risky(*risks: str) -> Row:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from common.errors import UserError
-from reports.gate import read_policy
+from reports.gate.policy import read_policy
 from tests.reports.gate.builder import SOON, TODAY
 from tests.reports.gate.policies import KILL, PLAIN, acceptance, policy
 
@@ -35,10 +35,13 @@ def accepting(*acceptances: str) -> str:
         ("completeness: {task_instances: 0}\n", "completeness.task_instances: Expected 'int' >= 1"),
         ("completeness: {versions: [a, a]}\n", "completeness.versions: 'a' is named twice"),
         ("safety: {}\nsafety: {}\n", "the key 'safety' is given twice, again in line 2"),
-        ("safety: [\n", "is no policy: while parsing"),
+        ("safety: [\n", "is not a policy: while parsing"),
         ("- safety\n", "Expected 'object', got 'array'"),
         (accepting(acceptance(KILL, until="~")), "safety.accepted[0].until: Expected 'date'"),
-        (accepting(acceptance(KILL, until="2027-13-01")), "is no policy: month must be in 1..12"),
+        (
+            accepting(acceptance(KILL, until="2027-13-01")),
+            "is not a policy: month must be in 1..12",
+        ),
         (
             accepting(acceptance(KILL, until="soon")),
             "accepted[0].until: not a date, such as",
@@ -53,17 +56,20 @@ def accepting(*acceptances: str) -> str:
         ),
         (
             accepting(acceptance(KILL, airflow="3.3.2")),
-            "safety.accepted[0].airflow: '3.3.2' is no version specifier; write '==3.3.2'",
+            "safety.accepted[0].airflow: '3.3.2' is not a version specifier; write '==3.3.2'",
         ),
         (accepting(acceptance(KILL, airflow="newest")), "safety.accepted[0].airflow: 'newest' is"),
-        (accepting(acceptance(KILL, airflow=" ")), "safety.accepted[0].airflow: ' ' is no version"),
+        (
+            accepting(acceptance(KILL, airflow=" ")),
+            "safety.accepted[0].airflow: ' ' is not a version",
+        ),
         (
             accepting(acceptance(KILL), acceptance(KILL)),
             "safety.accepted[1]: executed-once in *::test_scheduler_kill* is accepted twice",
         ),
         (accepting(acceptance("invariants: [all]")), "there is no invariant 'all'"),
-        (accepting(acceptance("scenario: all")), "'all' is no name: accept one thing at a time"),
-        (accepting(acceptance("scenario: '*'")), "'*' is no name: accept one thing at a time"),
+        (accepting(acceptance("scenario: all")), "'all' is not a name: accept one thing at a time"),
+        (accepting(acceptance("scenario: '*'")), "'*' is not a name: accept one thing at a time"),
         (accepting(acceptance("tests: '*'")), "safety.accepted[0]: name a scenario, or invariants"),
         (accepting(acceptance("invariants: []")), "name a scenario, or invariants, and not both"),
         (
@@ -76,7 +82,7 @@ def accepting(*acceptances: str) -> str:
         ),
         (
             "oracle_health: {known_bad: [{scenario: x, airflow: bad}]}\n",
-            "oracle_health.known_bad[0].airflow: 'bad' is no version specifier",
+            "oracle_health.known_bad[0].airflow: 'bad' is not a version specifier",
         ),
     ],
 )

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from reports.__main__ import main
-from reports.matrix import Matrix, table
-from reports.matrix.naming import asked
-from reports.store import read_shelf
+from reports.matrix.cells import variant
+from reports.matrix.model import Matrix
+from reports.matrix.table import table
+from reports.records import name_of
+from reports.store import read_runs
 from tests.reports.matrix.told import RUNS, keep, known, record, shown
 
 SAFE = known(affected=False)
@@ -17,9 +19,9 @@ SAFE = known(affected=False)
 @pytest.mark.parametrize(
     ("test", "airflow", "name"),
     [
-        ("test_gated[57618-fan-out-embedded-3.0.6]", "3.0.6", "57618 fan-out"),
-        ("test_gated[57618-fan-out-embedded-3.0.6-2-5]", "3.0.6", "57618 fan-out"),
-        ("test_gated[57618-start-task-kind-my-fix-2]", "my-fix-2", "57618 start-task"),
+        ("test_held[57618-fan-out-embedded-3.0.6]", "3.0.6", "57618 fan-out"),
+        ("test_held[57618-fan-out-embedded-3.0.6-2-5]", "3.0.6", "57618 fan-out"),
+        ("test_held[57618-start-task-kind-my-fix-2]", "my-fix-2", "57618 start-task"),
         ("test_frozen[critical-section-frozen-kind-3.3.2]", "3.3.2", "critical-section frozen"),
         ("test_link_cut[kind-3.3.2-reset-1-9]", "3.3.2", "link cut (reset)"),
         ("test_link_loss[kind-3.3.2-1-9]", "3.3.2", "link loss"),
@@ -29,13 +31,13 @@ SAFE = known(affected=False)
 def test_a_test_id_says_which_question_it_is(test: str, airflow: str, name: str) -> None:
     lab = "kind" if "kind" in test else "embedded"
     scenarios = {"57618", "critical-section"}
-    found = asked(f"suites/test_x.py::{test}", lab, {airflow}, scenarios)
+    found = variant(name_of(f"suites/test_x.py::{test}", lab, {airflow}), scenarios)
     assert found.name == name
-    assert found.question.gated == (name.split()[0] in scenarios)
+    assert found.question.is_scenario == (name.split()[0] in scenarios)
 
 
 def of(folder: Path) -> Matrix:
-    return table(read_shelf([folder]))
+    return table(read_runs([folder]))
 
 
 def test_real_runs_of_several_labs_and_releases() -> None:
@@ -74,7 +76,7 @@ def test_versions_are_in_order_and_their_neighbours_compared_by_seed(tmp_path: P
         keep(tmp_path, 10 + number, record(airflow="3.10.0", seed=seed, race=SAFE))
         keep(tmp_path, 20 + number, record(airflow="3.2.0", seed=seed, race=SAFE))
     matrix = of(tmp_path)
-    assert [row.airflow for row in matrix.rows] == ["3.1.8", "3.2.0", "3.10.0"]
+    assert [row.build.label for row in matrix.rows] == ["3.1.8", "3.2.0", "3.10.0"]
     (told,) = matrix.comparisons
     assert told.startswith("57618: 3.1.8 shows it more often than 3.2.0: 6 of 6 against 0 of 6")
     assert told.endswith("6 with the same test and seed.")

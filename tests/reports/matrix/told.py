@@ -29,7 +29,7 @@ def known(*, affected: bool = True, must_show: bool = True, by_design: bool = Fa
 def record(
     verdict: Verdict = "valid",
     *broken: str,
-    test: str = "test_gated[57618-start-task-{place}]",
+    test: str = "test_held[57618-start-task-{place}]",
     airflow: str = "3.0.6",
     lab: str = "embedded",
     seed: int = 1,

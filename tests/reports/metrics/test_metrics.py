@@ -20,6 +20,8 @@ from reports import records
 from reports.metrics import Gauge, Metrics, measure, metrics_of
 from tests.oracle.telling import HISTORIES
 
+HEADER = Header(1, "r", "3.3.2", "embedded", ["scheduler-1"], 1, 0.0)
+
 
 def run(t: float, new: str, dag: str = "deep-2") -> DagRunEvent:
     return DagRunEvent(t, "update", dag, "r", None, new, "scheduler-1")
@@ -41,7 +43,7 @@ def life(task: str, *times: float, dag: str = "deep-2", mapped: int = -1) -> Ite
 
 
 def measured(*events: Event) -> Metrics:
-    gauge = Gauge()
+    gauge = Gauge(HEADER)
     for event in sorted(events, key=lambda event: event.t):
         gauge.feed(event)
     return gauge.metrics()
@@ -127,7 +129,7 @@ def test_pods_are_timed_from_made_to_running() -> None:
 
 
 def test_memory_is_given_back_when_a_run_ends() -> None:
-    gauge = Gauge()
+    gauge = Gauge(HEADER)
     for event in CHAIN:
         gauge.feed(event)
     assert gauge._runs

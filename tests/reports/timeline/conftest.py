@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from benchmarks.timeline import multiply
-from reports.timeline import write
+from reports.timeline import draw
 from tests.reports.timeline.browser import Opened, chromium, opened, started
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -30,7 +30,7 @@ def multitude(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A test's folder with ten thousand task instances, drawn already."""
     folder = tmp_path_factory.mktemp("multitude")
     multiply(folder / "history.ndjson", 10_000)
-    write(folder)
+    draw(folder)
     return folder
 
 
@@ -53,7 +53,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def browsed(browser: Browser, race: Path) -> Iterator[Opened]:
     """The race's page, open in a browser."""
-    with opened(browser, write(race)) as page:
+    with opened(browser, draw(race)[0]) as page:
         yield page
 
 

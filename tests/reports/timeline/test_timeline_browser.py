@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from reports.timeline import write
+from reports.timeline import draw
 from tests.reports.timeline.browser import Opened, opened
 
 RACE = "issue_57618.spam_1.task_1 @ 57618-5bcc147c"
@@ -64,7 +64,7 @@ def test_it_opens_from_disk_without_a_request_or_a_complaint(browsed: Opened) ->
 
 def test_it_opens_on_the_witness_with_all_who_had_to_do_with_it(page: Page) -> None:
     assert lanes(page) == [
-        *("fault scheduler-pause", "gate statement", "scheduler-1", "scheduler-2", "api-server"),
+        *("fault scheduler-pause", "hold statement", "scheduler-1", "scheduler-2", "api-server"),
         *("database row", "pod a", "worker a", "user code a", "pod b", "worker b"),
     ]
     expect(page.locator("#witness")).to_contain_text("scheduled it again: try_number 1 -> 2")
@@ -86,7 +86,7 @@ def test_pointing_at_an_event_tells_it_in_prose(page: Page) -> None:
     expect(tip).to_contain_text(re.compile(r"try 2, scheduler-2, xid \d+"))
 
 
-def test_pointing_at_a_gate_names_the_statement_that_it_held(page: Page) -> None:
+def test_pointing_at_a_hold_names_the_statement_at_which(page: Page) -> None:
     bars = drawn(page, "bars")
     place = next(i for i, who in enumerate(bars["who"]) if who == "held")
     middle = (bars["left"][place] + bars["right"][place]) / 2
@@ -153,7 +153,7 @@ def test_a_cross_in_the_whole_run_leads_to_its_task_instance(page: Page) -> None
 
 
 def test_without_a_violation_it_opens_on_the_whole_run(browser: Browser, flood: Path) -> None:
-    with opened(browser, write(flood)) as found:
+    with opened(browser, draw(flood)[0]) as found:
         expect(found.page.locator("#shown")).to_contain_text("the whole run")
         assert not found.page.evaluate("timeline.drawing.figure.visible")
         found.page.locator("#list button").first.click()
@@ -182,7 +182,7 @@ def test_ten_thousand_are_a_summary_with_details_on_demand(
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_phone_needs_no_scrolling_sideways(browser: Browser, race: Path, dark: bool) -> None:
-    with opened(browser, write(race), width=400, height=800, dark=dark) as found:
+    with opened(browser, draw(race)[0], width=400, height=800, dark=dark) as found:
         body = "document.documentElement"
         assert found.page.evaluate(f"{body}.scrollWidth <= {body}.clientWidth")
         assert found.complaints == []

@@ -10,24 +10,23 @@ import msgspec
 import pytest
 
 from oracle.events import TaskInstanceKey
-from reports.timeline import write
-from reports.timeline.collection import Collection, collect
+from reports.timeline import draw
+from reports.timeline.collection import Collection
 from reports.timeline.overview import lanes
-from reports.timeline.source import open_source
-from reports.timeline.survey import Survey, survey
+from reports.timeline.survey import Survey, surveyed
 from reports.timeline.tracks import Track
 
 WITNESS = TaskInstanceKey("issue_57618", "57618-5bcc147c", "spam_1.task_1")
 
 
 @pytest.fixture(scope="module")
-def surveyed(race: Path) -> Survey:
-    return survey(open_source(race))
+def found(race: Path) -> Survey:
+    return surveyed(race)
 
 
 @pytest.fixture(scope="module")
-def collected(surveyed: Survey) -> Collection:
-    return collect(surveyed)
+def collected(found: Survey) -> Collection:
+    return found.collection
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +85,8 @@ def test_a_refused_worker_is_marked(collected: Collection) -> None:
     assert "was refused: 409" in refused[0].what
 
 
-def test_those_with_a_violation_come_first(collected: Collection, surveyed: Survey) -> None:
-    violating = surveyed.violating
+def test_those_with_a_violation_come_first(collected: Collection, found: Survey) -> None:
+    violating = found.violating
     order = [ti in violating for ti in collected.tracks]
     assert order == sorted(order, reverse=True)
     assert sum(order) == len(violating) == 45
@@ -99,23 +98,21 @@ def test_the_states_add_up_to_the_task_instances_there_are(collected: Collection
     assert min(last) >= 0
 
 
-def test_every_decision_is_counted_once(collected: Collection, surveyed: Survey) -> None:
-    for name, decisions in surveyed.judgement.counts.decisions.items():
+def test_every_decision_is_counted_once(collected: Collection, found: Survey) -> None:
+    for name, decisions in found.judgement.counts.decisions.items():
         assert sum(collected.decisions[name]) == sum(decisions.values())
 
 
-def test_faults_gates_and_violations_have_lanes_in_the_whole_run(
-    collected: Collection, surveyed: Survey
-) -> None:
-    drawn = lanes(surveyed, collected)
+def test_faults_holds_and_violations_have_lanes_in_the_whole_run(found: Survey) -> None:
+    drawn = lanes(found)
     assert drawn.names == (
-        *("promises broken", "fault scheduler-pause", "gate statement"),
+        *("promises broken", "fault scheduler-pause", "hold statement"),
         *("scheduler-1 decides", "scheduler-2 decides"),
     )
-    assert len(drawn.violations["x"]) == surveyed.violations == 66
+    assert len(drawn.violations["x"]) == found.violations == 66
 
 
-def test_a_process_is_held_from_when_it_stood_at_the_gate_until_it_opened(
+def test_a_process_is_held_from_when_it_got_there_until_it_is_released(
     collected: Collection,
 ) -> None:
     (held,) = [bar for bar in collected.disturbances.bars if bar.kind == "held"]
@@ -125,7 +122,7 @@ def test_a_process_is_held_from_when_it_stood_at_the_gate_until_it_opened(
 
 
 def test_the_page_asks_for_nothing_from_anywhere(race: Path) -> None:
-    page = write(race).read_text()
+    page = draw(race)[0].read_text()
     ours = re.sub(r"<script>.*?</script>", "", page, count=1, flags=re.DOTALL)
     assert "default-src 'none'" in ours
     assert not re.search(r"""(src|href)=["'](?!data:)""", ours)
@@ -133,11 +130,11 @@ def test_the_page_asks_for_nothing_from_anywhere(race: Path) -> None:
 
 
 def test_a_small_page_is_little_more_than_bokeh_itself(race: Path) -> None:
-    assert write(race).stat().st_size < 1_600_000
+    assert draw(race)[0].stat().st_size < 1_600_000
 
 
 def test_every_task_instance_is_packed_in_the_page(race: Path) -> None:
-    page = write(race).read_text()
+    page = draw(race)[0].read_text()
     parcels = re.findall(r'class="parcel">([^<]+)<', page)
     tracks = [track for parcel in parcels for track in unpacked(parcel)]
     facts = re.search(r'id="packed-facts">([^<]+)<', page)
@@ -149,7 +146,7 @@ def test_every_task_instance_is_packed_in_the_page(race: Path) -> None:
 
 
 def test_the_head_says_what_ran_and_what_came_of_it(race: Path) -> None:
-    page = write(race).read_text()
+    page = draw(race)[0].read_text()
     assert "Airflow 3.0.6, embedded, 2 schedulers, seed 651921. A promise was broken." in page
     assert "46 task instances in 1 DAG run, 32 pods, 1 refused start" in page, (
         "end was not scheduled"
@@ -158,6 +155,6 @@ def test_the_head_says_what_ran_and_what_came_of_it(race: Path) -> None:
 
 
 def test_a_flood_without_violation_has_no_witness(flood: Path) -> None:
-    page = write(flood).read_text()
+    page = draw(flood)[0].read_text()
     assert 'id="witness"' not in page
     assert '<span class="verdict valid">' in page

@@ -1,19 +1,32 @@
 """Histories that are broken, foreign, empty or dangerous to show."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from common.errors import UserError
-from oracle.events import End, Event, FaultEvent, HoldEvent, NoteEvent, WorkerEvent
+from oracle.events import (
+    End,
+    Event,
+    FaultEvent,
+    Header,
+    HoldEvent,
+    NoteEvent,
+    WorkerEvent,
+)
 from oracle.history import Writer, read
+from oracle.verdict import Judge
+from reports import metrics
 from reports.__main__ import main
-from reports.timeline import collection, picture, write
-from reports.timeline.collection import collect
-from reports.timeline.source import open_source
-from reports.timeline.survey import survey
+from reports.metrics import HISTORY
+from reports.timeline import collection, draw
+from reports.timeline import survey as module_of_survey
+from reports.timeline.collection import BINS, Collector
+from reports.timeline.survey import Surveyor, surveyed
 from tests.reports.timeline.test_timeline_content import unpacked
 
 
@@ -21,7 +34,7 @@ def test_a_history_without_an_end_is_drawn_under_a_banner(own: Path) -> None:
     history = own / "history.ndjson"
     whole = history.read_bytes()
     history.write_bytes(whole[: len(whole) * 9 // 10])
-    page = write(own).read_text()
+    page = draw(own)[0].read_text()
     assert re.search(r'class="banner"[^>]*>The history breaks off: .*truncated', page)
     assert '<span class="verdict unknown">' in page
     assert 'class="parcel"' in page
@@ -51,13 +64,14 @@ def test_what_is_no_history_is_one_clear_line(
 def test_a_header_alone_is_drawn(own: Path) -> None:
     history = own / "history.ndjson"
     history.write_bytes(history.read_bytes().splitlines(keepends=True)[0])
-    assert "breaks off" in write(own).read_text()
-    assert picture(own) is None
+    page, still = draw(own)
+    assert "breaks off" in page.read_text()
+    assert still is None
 
 
 def test_a_missing_history_is_a_lab_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"There is no history\.ndjson"):
-        write(tmp_path)
+        draw(tmp_path)
 
 
 def test_secrets_are_in_no_page_and_no_picture(own: Path) -> None:
@@ -70,10 +84,10 @@ def test_secrets_are_in_no_page_and_no_picture(own: Path) -> None:
         for event in changed:
             writer.write(event)
         writer.close(9.0)
-    page = write(own).read_text()
+    drawn, still = draw(own)
+    page = drawn.read_text()
     packed = re.findall(r'type="text/plain"[^>]*>([^<]+)<', page)
     texts = [page, *(msgspec.json.encode(unpacked(one)).decode() for one in packed)]
-    still = picture(own)
     assert still
     texts.append(still.read_text())
     assert any("***" in text for text in texts)
@@ -81,38 +95,106 @@ def test_secrets_are_in_no_page_and_no_picture(own: Path) -> None:
         assert "canary" not in text
 
 
+PACKED = re.compile(r'(?:id="packed-facts"|class="parcel")>([^<]+)<')
+"""What a page has of facts and details; its figures are numbered anew by each process."""
+
 CANARIES = "postgresql://airflow:canary-1@db/x password=canary-2 token: canary-3"
 
 
 def _with_canaries(event: Event) -> Event:
     if isinstance(event, HoldEvent | FaultEvent):
-        return msgspec.structs.replace(event, detail=CANARIES)
+        return replace(event, detail=CANARIES)
     if isinstance(event, WorkerEvent) and event.refused:
-        refused = msgspec.structs.replace(event.refused, message=CANARIES)
-        return msgspec.structs.replace(event, refused=refused)
+        refused = replace(event.refused, message=CANARIES)
+        return replace(event, refused=refused)
     if isinstance(event, NoteEvent):
-        return msgspec.structs.replace(event, text=CANARIES)
+        return replace(event, text=CANARIES)
     return event
 
 
 def test_hostile_names_are_only_text(own: Path) -> None:
     history = own / "history.ndjson"
     history.write_bytes(history.read_bytes().replace(b"spam_1", b"</script><i>$x$"))
-    page = write(own).read_text()
-    assert "</script><i>" not in page
-    assert picture(own)
+    page, still = draw(own)
+    assert "</script><i>" not in page.read_text()
+    assert still
 
 
 def test_beyond_the_bound_only_the_summary_counts_them(
     race: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collection, "TASK_INSTANCES", 46)
-    found = survey(open_source(race))
-    collected = collect(found)
-    assert len(collected.tracks) == 46
-    assert set(found.violating) <= set(collected.tracks)
-    assert collected.left_out == 1
-    assert sum(bins[-1] for bins in collected.in_state().values()) == 47
+    found = surveyed(race)
+    assert len(found.collection.tracks) == 46
+    assert set(found.violating) <= set(found.collection.tracks)
+    assert found.collection.left_out == 1
+    assert sum(bins[-1] for bins in found.collection.in_state().values()) == 47
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The histories that were read, and as often as they were."""
+    found: list[Path] = []
+
+    def counted(path: Path) -> tuple[Header, Iterator[Event]]:
+        found.append(path)
+        return read(path)
+
+    for module in (module_of_survey, metrics):
+        monkeypatch.setattr(module, "read", counted)
+    return found
+
+
+def test_a_history_is_read_once_to_be_drawn(own: Path, reads: list[Path]) -> None:
+    page, still = draw(own)
+    assert page.exists()
+    assert still
+    assert len(reads) == 1
+
+
+def test_nothing_is_read_to_draw_what_was_collected_already(own: Path, reads: list[Path]) -> None:
+    expected = PACKED.findall(draw(own)[0].read_text())
+    header, events = read(own / HISTORY)
+    judge, surveyor = Judge(header), Surveyor(header)
+    for event in events:
+        surveyor.feed(event, judge.feed(event))
+    found = surveyor.conclude(judge.conclude())
+    reads.clear()
+    assert PACKED.findall(draw(own, found)[0].read_text()) == expected
+    assert len(expected) > 1
+    assert reads == []
+
+
+def test_a_second_pass_keeps_the_details_of_who_broke_a_promise_later_than_all_others(
+    race: Path, monkeypatch: pytest.MonkeyPatch, reads: list[Path]
+) -> None:
+    monkeypatch.setattr(collection, "TASK_INSTANCES", 10)
+    found = surveyed(race)
+    assert len(reads) == 2
+    assert len(found.violating) == 45
+    assert set(found.collection.tracks) == set(found.violating)
+    assert found.collection.left_out == 2
+
+
+def test_the_steps_of_a_long_history_are_as_many_as_of_a_short_one(own: Path) -> None:
+    """Whatever the steps, everybody is counted, and within a step of when it was."""
+    header, events = read(own / HISTORY)
+    collector = Collector(header)
+    last = 0.0
+    for event in events:
+        collector.feed(replace(event, t=event.t * 1000))
+        last = event.t * 1000
+    found = collector.finish(set(), last)
+    assert BINS / 2 <= last / found.step < BINS
+    assert {len(bins) for bins in found.states.values()} == {BINS}
+    assert sum(bins[-1] for bins in found.in_state().values()) == 47
+    whole = surveyed(own).collection
+    assert {name: sum(bins) for name, bins in found.decisions.items()} == {
+        name: sum(bins) for name, bins in whole.decisions.items()
+    }
+    for state, bins in found.in_state().items():
+        quarter, same = int(last / 4 / found.step), int(last / 4000 / whole.step)
+        assert bins[quarter] == whole.in_state()[state][same]
 
 
 def test_a_run_with_a_broken_test_draws_the_others(

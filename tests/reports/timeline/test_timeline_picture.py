@@ -1,5 +1,7 @@
 """The still picture of a witness, and the drawing for a terminal."""
 
+import io
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,28 +9,27 @@ from xml.etree import ElementTree
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from rich.console import Console
 
 from oracle.verdict import Judgement
-from reports.timeline import picture
-from reports.timeline.canvas import draw
-from reports.timeline.choice import STEPS, chosen
-from reports.timeline.scene import ROW, Scene, stage
-from reports.timeline.source import open_source
-from reports.timeline.survey import Survey, survey
-from reports.timeline.terminal import LINES, tell
+from reports import timeline
+from reports.commands.timeline import LINES, witness_text
+from reports.timeline.picture import draw
+from reports.timeline.scene import DEEDS, ROW, Scene, chosen, stage
+from reports.timeline.survey import Survey, surveyed
 from tests.oracle.telling import HISTORIES
 
 INVALID = sorted(HISTORIES.glob("*/invalid-*.ndjson"))
 
 
 @pytest.fixture(scope="module")
-def surveyed(race: Path) -> Survey:
-    return survey(open_source(race))
+def found(race: Path) -> Survey:
+    return surveyed(race)
 
 
 @pytest.fixture(scope="module")
-def scene(surveyed: Survey) -> Scene:
-    return staged(surveyed.judgement)
+def scene(found: Survey) -> Scene:
+    return staged(found.judgement)
 
 
 def staged(judgement: Judgement) -> Scene:
@@ -42,14 +43,14 @@ def test_the_row_stands_between_the_two_schedulers(scene: Scene) -> None:
 
 
 def test_the_second_scheduler_breaks_the_promise_on_the_row_the_first_had(scene: Scene) -> None:
-    (broken,) = [line for line in scene.lines if "unique-try" in line.step.broke]
+    (broken,) = [line for line in scene.lines if "unique-try" in line.deed.broke]
     assert scene.columns[broken.column] == "scheduler-2"
     before = scene.lines[scene.lines.index(broken) - 1]
     assert (before.state, before.try_number) == ("QUEUED", 1)
     assert (broken.state, broken.try_number) == ("SCHEDULED", 2)
 
 
-def test_who_is_frozen_or_held_at_a_gate_is_shown_so(scene: Scene) -> None:
+def test_who_is_frozen_or_held_is_shown_so(scene: Scene) -> None:
     held = [{scene.columns[column] for column in line.held} for line in scene.lines[:6]]
     both, second = {"scheduler-1", "scheduler-2"}, {"scheduler-2"}
     assert held == [{"scheduler-1"}, both, second, second, second, set()]
@@ -57,9 +58,9 @@ def test_who_is_frozen_or_held_at_a_gate_is_shown_so(scene: Scene) -> None:
 
 def test_the_same_history_gives_the_same_bytes(own: Path) -> None:
     drawn = [(own / name) for name in ("witness.svg", "witness.png")]
-    assert picture(own) == drawn[0]
+    assert timeline.draw(own)[1] == drawn[0]
     first = [path.read_bytes() for path in drawn]
-    picture(own)
+    timeline.draw(own)
     assert [path.read_bytes() for path in drawn] == first
 
 
@@ -94,7 +95,7 @@ def test_nothing_lies_over_the_title(scene: Scene, lanes: int, what: str) -> Non
 
 
 def test_the_svg_is_whole_and_says_what_it_shows(own: Path) -> None:
-    path = picture(own)
+    _, path = timeline.draw(own)
     assert path
     text = path.read_text()
     assert ElementTree.fromstring(text).tag.endswith("svg")
@@ -103,24 +104,31 @@ def test_the_svg_is_whole_and_says_what_it_shows(own: Path) -> None:
 
 
 def test_without_a_violation_there_is_no_picture(flood: Path) -> None:
-    assert picture(flood) is None
+    assert timeline.draw(flood)[1] is None
     assert not (flood / "witness.svg").exists()
 
 
 @pytest.mark.parametrize("history", INVALID, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_kind_of_violation_can_be_staged(history: Path) -> None:
-    found = survey(open_source(history))
+    found = surveyed(history)
     assert found.marks
     if chosen(found.judgement) is not None:
         scene = staged(found.judgement)
-        assert 0 < len(scene.lines) <= STEPS
-        told = tell(found)
-        assert len(told) <= LINES + 2 + STEPS
+        assert 0 < len(scene.lines) <= DEEDS
+        assert len(printed(found).splitlines()) <= LINES + 2 + DEEDS
 
 
-def test_the_terminal_draws_who_reached_for_the_row(surveyed: Survey) -> None:
-    told = "\n".join(tell(surveyed))
+def printed(found: Survey) -> str:
+    """Return what a pipe gets of a witness."""
+    console = Console(file=io.StringIO(), width=200)
+    with console.capture() as capture:
+        console.print(witness_text(found))
+    return capture.get()
+
+
+def test_the_terminal_draws_who_reached_for_the_row(found: Survey) -> None:
+    told = printed(found)
     assert "SCHEDULED 1" in told
     (line,) = [line for line in told.splitlines() if "x unique-try" in line]
-    assert "SCHEDULED 2  <-      *" in line
+    assert re.search(r"SCHEDULED 2  <- +\* ", line)
     assert told.isascii()

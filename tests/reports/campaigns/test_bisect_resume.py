@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from reports.__main__ import main
-from reports.bisect.state import BISECTS
-from tests.reports.bisect.killed import bisect
+from reports.campaigns.state import BISECTS
+from tests.reports.campaigns.killed import bisect
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -18,7 +18,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 @pytest.mark.parametrize("session", [1, 2, 4, 7])
 def test_a_killed_bisect_goes_on_with_what_it_has(session: int, tmp_path: Path) -> None:
     killed = subprocess.run(
-        [sys.executable, "-m", "tests.reports.bisect.killed", str(tmp_path), str(session)],
+        [sys.executable, "-m", "tests.reports.campaigns.killed", str(tmp_path), str(session)],
         cwd=PROJECT,
         check=False,
         timeout=60,
@@ -80,11 +80,11 @@ def test_a_state_of_another_question_is_not_mixed_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bisect(tmp_path)
-    monkeypatch.setattr("reports.commands.bisect.BISECTS", tmp_path)
+    monkeypatch.setattr("reports.campaigns.bisect.BISECTS", tmp_path)
     same = ["bisect", "--scenario", "57618", "--bad", "3.0.6", "--good", "3.3.2", "--name", "57618"]
     assert main([*same, "--pinned", "--dry-run"]) == 0
     assert main([*same, "--pinned", "--dry-run", "--seed", "8"]) == 2
-    assert "asks otherwise" in capsys.readouterr().err
+    assert "asks something else" in capsys.readouterr().err
     (tmp_path / "57618.json").write_text('{"schema": 1')
     assert main([*same, "--pinned", "--dry-run"]) == 2
-    assert "is no bisect" in capsys.readouterr().err
+    assert "is not a bisect" in capsys.readouterr().err

@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from common.errors import UserError
-from reports.bisect.step import Step, Verdict
+from reports.campaigns.step import Answer, Tried
 
-Judge = Callable[[str], Step]
-"""Tells whether the race is in a release; a step that is known is told at once."""
+Judge = Callable[[str], Tried]
+"""Says whether the race is in a release; what is known already takes no run."""
 
 
 @dataclass(frozen=True)
-class Found:
+class Turn:
     """Where the answer turns: between `last` and `first`, but for the `skipped` between them."""
 
     fixed: bool
-    last: Step
-    first: Step
+    last: Tried
+    first: Tried
     skipped: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[Tried, ...]
     oddities: tuple[str, ...] = ()
 
     @property
@@ -54,22 +54,22 @@ def most_steps(releases: int) -> int:
 
 
 def search(
-    releases: Sequence[str], judge: Judge, *, fixed: bool, known: Sequence[Step] = ()
-) -> Found:
+    releases: Sequence[str], judge: Judge, *, fixed: bool, known: Sequence[Tried] = ()
+) -> Turn:
     """Search `releases`, oldest first, of which the ends differ: `fixed` says how.
 
     The ends are judged first. Raises UserError when they do not differ as they should. `known`
     are steps of an earlier search, looked at for contradictions only.
     """
-    steps: dict[str, Step] = {}
+    steps: dict[str, Tried] = {}
 
-    def judged(release: str) -> Step:
+    def judged(release: str) -> Tried:
         if release not in steps:
             steps[release] = judge(release)
         return steps[release]
 
-    before: Verdict = "reproduced" if fixed else "clean"
-    after: Verdict = "clean" if fixed else "reproduced"
+    before: Answer = "reproduced" if fixed else "clean"
+    after: Answer = "clean" if fixed else "reproduced"
     low, high = 0, len(releases) - 1
     _require(judged(releases[high]), after)
     _require(judged(releases[low]), before)
@@ -82,7 +82,7 @@ def search(
             high = middle
         else:
             skipped.add(middle)
-    return Found(
+    return Turn(
         fixed=fixed,
         last=steps[releases[low]],
         first=steps[releases[high]],
@@ -92,14 +92,16 @@ def search(
     )
 
 
-def _require(end: Step, wanted: Verdict) -> None:
+def _require(end: Tried, wanted: Answer) -> None:
     if end.verdict == wanted:
         return
     option = "--good" if wanted == "clean" else "--bad"
     if end.verdict == "skipped":
-        raise UserError(f"{option} {end.airflow} cannot be told: {end.reason}", "Give another one.")
-    told = "shows the race" if end.verdict == "reproduced" else "does not show the race"
-    raise UserError(f"{option} {end.airflow} {told}: {end.rate.text()}.", "Give another one.")
+        problem = f"cannot be judged: {end.reason}"
+    else:
+        shows = "shows" if end.verdict == "reproduced" else "does not show"
+        problem = f"{shows} the race: {end.rate.text()}."
+    raise UserError(f"{option} {end.airflow} {problem}", "Give another one.")
 
 
 def _middle(low: int, high: int, skipped: set[int]) -> int | None:
@@ -109,10 +111,10 @@ def _middle(low: int, high: int, skipped: set[int]) -> int | None:
     return min(left, key=lambda index: abs(index - centre), default=None)
 
 
-def _oddities(releases: Sequence[str], steps: dict[str, Step]) -> tuple[str, ...]:
+def _oddities(releases: Sequence[str], steps: dict[str, Tried]) -> tuple[str, ...]:
     """Say where the answer turns, if that is in more than one place."""
-    told = [steps[r] for r in releases if r in steps and steps[r].verdict != "skipped"]
-    turns = [(a, b) for a, b in pairwise(told) if a.verdict != b.verdict]
+    decided = [steps[r] for r in releases if r in steps and steps[r].verdict != "skipped"]
+    turns = [(a, b) for a, b in pairwise(decided) if a.verdict != b.verdict]
     if len(turns) < 2:
         return ()
     seen = "; ".join(f"{a.airflow} {a.verdict}, {b.airflow} {b.verdict}" for a, b in turns)

@@ -9,7 +9,7 @@ import pytest
 
 from reports.allure import node
 from reports.records import SCHEMA, Ended, Known, SessionRecord, TestRecord
-from reports.store import Shelf, read_shelf
+from reports.store import Runs, read_runs
 
 FILE = "suites/test_duplicate_tries.py"
 ISSUE = "https://github.com/apache/airflow/issues/57618"
@@ -20,7 +20,7 @@ needs_allure = pytest.mark.skipif(
 )
 
 
-class Runs:
+class RunsBuilder:
     """Makes run folders; every test leaves a verdict and a result unless it is told not to."""
 
     def __init__(self, root: Path) -> None:
@@ -50,8 +50,8 @@ class Runs:
         return Run(self.root / f"{stamp}-{airflow}", record, hour)
 
     @property
-    def shelf(self) -> Shelf:
-        return read_shelf([self.root])
+    def shelf(self) -> Runs:
+        return read_runs([self.root])
 
 
 class Run:
@@ -76,7 +76,7 @@ class Run:
         record: bool = True,
         **more: Any,
     ) -> Path:
-        """Add a test, `name` as in `gated[fan-out]`; return its folder."""
+        """Add a test, `name` as in `test_held[fan-out]`; return its folder."""
         head, _, inner = name.rstrip("]").partition("[")
         place = f"{self._session.lab}-{self._session.airflow}"
         nodeid = f"{FILE}::{head}[{'-'.join(filter(None, (inner, place)))}]"

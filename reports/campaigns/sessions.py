@@ -1,20 +1,23 @@
 """Runs pytest sessions as subprocesses, for the commands that put a question to several Airflows.
 
-A session is told where to leave its run folders, and what became of it is read from there: nothing
-that pytest prints is parsed. Ctrl-C ends the session as it would in a terminal, so that its labs
-come down and what it has found stays; where this process is killed, the kernel kills the session.
+An environment variable says where a session leaves its run folders, and what became of it is read
+from there: nothing that pytest prints is parsed. Ctrl-C ends the session as it would in a terminal,
+so that its labs come down and what it has found stays; where this process is killed, the kernel
+kills the session.
 """
 
+import argparse
 import contextlib
 import logging
 import os
+import random
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from common.errors import UserError
 from common.paths import PROJECT
@@ -22,11 +25,14 @@ from common.spawn import end_all, spawn
 from lab.environments.pins import pinned
 from lab.environments.preparation import prepare
 from lab.environments.request import describe
-from reports.store import Shelf, read_shelf
+from reports.store import Runs, read_runs
 
 log = logging.getLogger(__name__)
 
 SCENARIOS = PROJECT / "suites" / "scenarios"
+
+Ask = Callable[["Plan", str, Path], Runs]
+"""Puts the question to an Airflow, in a session that leaves its runs in a folder; see `ask`."""
 
 RUNS_VARIABLE = "HA_CHAOS_RUNS"
 """The environment variable that names the folder in which a session makes its run folders."""
@@ -35,7 +41,7 @@ ALL = "all"
 """What `--airflow` takes for all versions that have a pin file."""
 
 PROFILES = {"quick": "scenario", "floods": "scenario or issue", "whole": ""}
-"""Which tests a profile runs, as a pytest marker expression: the gated scenarios; those and every
+"""Which tests a profile runs, as a pytest marker expression: the scenarios; those and every
 flood that meets a known race; all."""
 
 _GRACE = 60.0
@@ -72,16 +78,6 @@ class Plan:
                 )
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a session left: its runs (none if it did not begin), and pytest's own output."""
-
-    shelf: Shelf
-    exit_code: int
-    seconds: float
-    output: Path
-
-
 def airflows(given: Iterable[str]) -> tuple[str, ...]:
     """Return each Airflow of a command line once; `all` stands for the pinned versions."""
     wide = (each for spec in given for each in (pinned() if spec == ALL else [spec]))
@@ -93,10 +89,33 @@ def scenario_names() -> list[str]:
     return sorted(path.stem for path in SCENARIOS.glob("*.yaml"))
 
 
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Declare where and with which seed sessions run: the arguments that all campaigns take."""
+    parser.add_argument("--lab", choices=["embedded", "kind"], default="embedded")
+    parser.add_argument("--schedulers", type=positive, default=2, metavar="N")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="the same for all versions (default: random, kept)"
+    )
+
+
+def plan_of(options: argparse.Namespace, scenarios: Iterable[str], **more: Any) -> Plan:
+    """Return the question of a command line; without --seed its seed is a random one."""
+    seed = random.randrange(1_000_000) if options.seed is None else options.seed
+    place = {"lab": options.lab, "schedulers": options.schedulers}
+    return Plan(seed, tuple(dict.fromkeys(scenarios)), **place, **more)
+
+
+def positive(text: str) -> int:
+    """Read a number of at least 1."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
 def command(plan: Plan, airflow: str) -> list[str]:
     """Return the command line that puts the question to an Airflow.
 
-    A gated test's id begins with its scenario's name, behind the bracket: so is it chosen.
+    A scenario's name is the first thing in the brackets of its tests' ids: so are they chosen.
     """
     line = [sys.executable, "-m", "pytest", "suites", "-q", "--no-header", "-p", "no:cacheprovider"]
     line += ["--show-capture=no", "--color=no", "--airflow", airflow, "--lab", plan.lab]
@@ -122,8 +141,8 @@ def folder_name(plan: Plan, airflow: str) -> str:
     return prepare(airflow).key if plan.lab == "embedded" else describe(airflow).label
 
 
-def ask(plan: Plan, airflow: str, into: Path) -> Answer:
-    """Put the question to an Airflow in a session of its own, which leaves its runs in `into`.
+def ask(plan: Plan, airflow: str, into: Path) -> Runs:
+    """Put the question to an Airflow in a session of its own; return the runs it left in `into`.
 
     Raises UserError, with the file of its output, when pytest left no run. On KeyboardInterrupt
     the session is ended first.
@@ -131,14 +150,13 @@ def ask(plan: Plan, airflow: str, into: Path) -> Answer:
     into.mkdir(parents=True, exist_ok=True)
     before = set(into.iterdir())
     output = into / "pytest.log"
-    begun = time.monotonic()
     code = _run(command(plan, airflow), into, output)
     made = sorted(path for path in set(into.iterdir()) - before if _is_run(path))
     if not made:
         raise UserError(
             f"pytest (exit code {code}) ran nothing on Airflow {airflow}.", f"See {output}"
         )
-    return Answer(read_shelf(made), code, time.monotonic() - begun, output)
+    return read_runs(made)
 
 
 def _is_run(path: Path) -> bool:

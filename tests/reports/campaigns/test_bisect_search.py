@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import pytest
 
 from common.errors import UserError
-from reports.bisect.patches import compare_patches
-from reports.bisect.search import Found, most_steps, search
-from reports.bisect.step import Step, Verdict
+from reports.campaigns.patches import compare_patches
+from reports.campaigns.search import Turn, most_steps, search
+from reports.campaigns.step import Answer, Tried
 
 RELEASES = [f"3.{minor}.{patch}" for minor in range(4) for patch in range(5)]
 
@@ -15,20 +15,20 @@ RELEASES = [f"3.{minor}.{patch}" for minor in range(4) for patch in range(5)]
 class Judge:
     """Knows every release's answer, and counts what it was asked."""
 
-    def __init__(self, bad: Iterable[str], mute: Iterable[str] = ()) -> None:
-        self.bad, self.mute = set(bad), set(mute)
+    def __init__(self, bad: Iterable[str], inconclusive: Iterable[str] = ()) -> None:
+        self.bad, self.inconclusive = set(bad), set(inconclusive)
         self.asked: list[str] = []
 
-    def __call__(self, release: str) -> Step:
+    def __call__(self, release: str) -> Tried:
         self.asked.append(release)
-        verdict: Verdict = "reproduced" if release in self.bad else "clean"
-        if release in self.mute:
-            return Step(airflow=release, verdict="skipped", runs=3, reason="it does not start")
+        verdict: Answer = "reproduced" if release in self.bad else "clean"
+        if release in self.inconclusive:
+            return Tried(airflow=release, verdict="skipped", runs=3, reason="it does not start")
         hits = 2 if verdict == "reproduced" else 0
-        return Step(airflow=release, verdict=verdict, hits=hits, trials=2, runs=2)
+        return Tried(airflow=release, verdict=verdict, hits=hits, trials=2, runs=2)
 
 
-def fixed(judge: Judge, releases: list[str] = RELEASES) -> Found:
+def fixed(judge: Judge, releases: list[str] = RELEASES) -> Turn:
     return search(releases, judge, fixed=True)
 
 
@@ -60,19 +60,19 @@ def test_the_answer_is_one_statement() -> None:
 
 @pytest.mark.parametrize("first", range(1, len(RELEASES)))
 def test_a_skipped_release_makes_the_answer_a_range_only_where_it_is_next_to_it(first: int) -> None:
-    mute = {"3.1.1", "3.1.2", "3.2.3"} - {RELEASES[0], RELEASES[-1]}
-    found = fixed(Judge(bad=RELEASES[:first], mute=mute))
+    inconclusive = {"3.1.1", "3.1.2", "3.2.3"} - {RELEASES[0], RELEASES[-1]}
+    found = fixed(Judge(bad=RELEASES[:first], inconclusive=inconclusive))
     between = RELEASES[RELEASES.index(found.last.airflow) + 1 :]
     between = between[: between.index(found.first.airflow) + 1]
     assert RELEASES[first] in between
     assert found.skipped == tuple(between[:-1])
-    assert mute.issuperset(found.skipped)
+    assert inconclusive.issuperset(found.skipped)
     if found.skipped:
         assert f"one of {', '.join(between)}" in found.text()
 
 
 def test_everything_between_the_ends_may_be_skipped() -> None:
-    found = fixed(Judge(bad=["3.0.0"], mute=["3.0.1", "3.0.2"]), RELEASES[:4])
+    found = fixed(Judge(bad=["3.0.0"], inconclusive=["3.0.1", "3.0.2"]), RELEASES[:4])
     assert not found.clear
     assert "First fixed release: one of 3.0.1, 3.0.2, 3.0.3" in found.text()
     assert "2 between them cannot be tried" in found.text()
@@ -83,7 +83,10 @@ def test_everything_between_the_ends_may_be_skipped() -> None:
     [
         (Judge(bad=RELEASES), "--good 3.3.4 shows the race: 2 of 2"),
         (Judge(bad=[]), "--bad 3.0.0 does not show the race: 0 of 2"),
-        (Judge(bad=RELEASES[:3], mute=["3.3.4"]), "--good 3.3.4 cannot be told: it does not start"),
+        (
+            Judge(bad=RELEASES[:3], inconclusive=["3.3.4"]),
+            "--good 3.3.4 cannot be judged: it does not start",
+        ),
     ],
 )
 def test_ends_that_do_not_differ_are_told_before_anything_is_searched(
@@ -114,21 +117,21 @@ PATCHES = {"guard": "a", "joins": "b"}
 
 
 @pytest.mark.parametrize(
-    ("bad", "mute", "told"),
+    ("bad", "inconclusive", "told"),
     [
         ({"base", "b"}, (), "Only guard (0 of 2, at most 77.6 %) removes the race, joins (2 of 2"),
         ({"base", "a"}, (), "Only joins (0 of 2, at most 77.6 %) removes the race, guard (2 of 2"),
         ({"base"}, (), "Each alone removes the race: guard (0 of 2, at most 77.6 %) and joins"),
         ({"base", "a", "b"}, (), "Neither removes the race alone: it shows with guard (2 of 2"),
-        ({"base"}, "b", "guard (0 of 2, at most 77.6 %) removes the race, joins cannot be told"),
+        ({"base"}, "b", "guard (0 of 2, at most 77.6 %) removes the race, joins cannot be judged"),
     ],
     ids=["first", "second", "each", "neither", "one cannot be told"],
 )
-def test_which_patch_matters(bad: set[str], mute: str, told: str) -> None:
-    compared = compare_patches("base", PATCHES, Judge(bad, mute))
+def test_which_patch_matters(bad: set[str], inconclusive: str, told: str) -> None:
+    compared = compare_patches("base", PATCHES, Judge(bad, inconclusive))
     assert compared.text().startswith(told)
     assert "base alone shows it 2 of 2" in compared.text()
-    assert compared.clear == (not mute)
+    assert compared.clear == (not inconclusive)
 
 
 def test_two_of_three_patches_matter() -> None:

@@ -14,8 +14,8 @@ import pytest
 from common.errors import UserError
 from common.paths import PROJECT
 from lab.environments.pins import pinned
-from reports import sessions
-from reports.sessions import RUNS_VARIABLE, Plan, airflows, ask, command
+from reports.campaigns import sessions
+from reports.campaigns.sessions import RUNS_VARIABLE, Plan, airflows, ask, command
 from tests.reports.matrix.told import keep, record
 
 SLOW = """
@@ -97,8 +97,8 @@ def test_only_the_runs_of_this_session_are_its_answer(
     script = f"import os; os.rename({str(tmp_path / 'elsewhere')!r} + '/20261122-120200-3.0.6', "
     script += "os.environ['HA_CHAOS_RUNS'] + '/20261122-120200-3.0.6')"
     monkeypatch.setattr(sessions, "command", lambda *_: [sys.executable, "-c", script])
-    answer = ask(Plan(2), "3.0.6", tmp_path)
-    assert [test.seed for test in answer.shelf.tests] == [2]
+    runs = ask(Plan(2), "3.0.6", tmp_path)
+    assert [test.seed for test in runs.tests] == [2]
 
 
 def test_ctrl_c_lets_the_session_take_its_labs_down(
@@ -121,7 +121,7 @@ def test_ctrl_c_lets_the_session_take_its_labs_down(
 
 def test_a_session_dies_with_who_asked_it(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from reports import sessions; "
+        "import sys; from pathlib import Path; from reports.campaigns import sessions; "
         "slow, folder = sys.argv[1:]; "
         "sessions.command = lambda *_: [sys.executable, '-c', slow]; "
         "sessions.ask(sessions.Plan(1), '3.0.6', Path(folder))"

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import pytest
 
 from common.errors import UserError
-from reports.bisect.step import Patience, Step, decide
+from reports.campaigns.step import StopRule, Tried, decide
 from reports.records import TestRecord as Record
 from tests.reports.matrix.told import known, record, shown
 
 SAFE = known(affected=False)
-FAN_OUT = "test_gated[57618-fan-out-{place}]"
+FAN_OUT = "test_held[57618-fan-out-{place}]"
 
 
 class Runner:
@@ -28,12 +28,12 @@ def good() -> Record:
     return record(race=SAFE)
 
 
-def mute(reason: str = "the gate was not reached") -> Record:
+def inconclusive(reason: str = "the gate was not reached") -> Record:
     return record("unknown", reasons=[reason])
 
 
-def step(runner: Runner, known_runs: Sequence[Record] = (), rate: float = 0.8) -> Step:
-    found = decide("3.1.8", runner, Patience(rate), known_runs)
+def step(runner: Runner, known_runs: Sequence[Record] = (), rate: float = 0.8) -> Tried:
+    found = decide("3.1.8", runner, StopRule(rate), known_runs)
     assert not runner.left
     return found
 
@@ -57,12 +57,12 @@ def test_runs_of_two_builds_are_not_added_up() -> None:
 
 
 def test_unknown_runs_count_for_nothing_and_are_made_up_for() -> None:
-    found = step(Runner([mute(), good()], [mute()], [good()]))
+    found = step(Runner([inconclusive(), good()], [inconclusive()], [good()]))
     assert (found.verdict, found.trials, found.runs) == ("clean", 2, 4)
 
 
 def test_a_step_that_stays_unknown_is_skipped_and_says_why() -> None:
-    found = step(Runner([mute()], [mute()], [mute("the lab was ailing")]))
+    found = step(Runner([inconclusive()], [inconclusive()], [inconclusive("the lab was ailing")]))
     assert found.verdict == "skipped"
     assert found.reason == "3 of 3 runs could not tell: the gate was not reached"
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_installed_is_skipped_with_its_reason() -> None:
     def runner(airflow: str) -> Sequence[Record]:
         raise UserError(f"Airflow {airflow} does not start", "a hint")
 
-    assert decide("3.1.1", runner, Patience()).text() == (
+    assert decide("3.1.1", runner, StopRule()).text() == (
         "3.1.1: skipped, Airflow 3.1.1 does not start"
     )
 

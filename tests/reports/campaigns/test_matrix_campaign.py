@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from reports.matrix import campaign
-from reports.sessions import Answer, Plan
-from reports.store import Shelf, read_shelf
+from reports.campaigns import matrix as campaign
+from reports.campaigns.sessions import Plan
+from reports.store import Runs, read_runs
 from tests.reports.matrix.told import keep, known, record, shown
 
 SAFE = known(affected=False)
@@ -22,7 +22,7 @@ class Sessions:
         self.asked: list[str] = []
         self._interrupted = interrupted
 
-    def __call__(self, plan: Plan, airflow: str, into: Path) -> Answer:
+    def __call__(self, plan: Plan, airflow: str, into: Path) -> Runs:
         self.asked.append(airflow)
         if airflow in self._interrupted:
             raise KeyboardInterrupt
@@ -31,8 +31,7 @@ class Sessions:
         of = shown(airflow=airflow, seed=plan.seed)
         if airflow >= "3.2":
             of = record(airflow=airflow, seed=plan.seed, race=SAFE)
-        run = keep(into, len(self.asked), of)
-        return Answer(Shelf(read_shelf([run]).runs), 0, 1.0, into / "pytest.log")
+        return read_runs([keep(into, len(self.asked), of)])
 
 
 def places(folder: Path, *versions: str) -> dict[str, Path]:
@@ -42,19 +41,19 @@ def places(folder: Path, *versions: str) -> dict[str, Path]:
 def test_every_version_is_asked_once_and_a_failing_one_stops_no_other(tmp_path: Path) -> None:
     wanted = places(tmp_path, "3.0.6", "3.1.1", "3.3.2")
     ask = Sessions()
-    campaign.run(PLANNED, wanted, ask, again=False)
+    campaign.run_all(PLANNED, wanted, ask, again=False)
     assert ask.asked == ["3.0.6", "3.1.1", "3.3.2"]
     again = Sessions()
-    campaign.run(PLANNED, wanted, again, again=False)
+    campaign.run_all(PLANNED, wanted, again, again=False)
     assert again.asked == ["3.1.1"]
 
 
 def test_an_interrupted_matrix_goes_on_where_it_was(tmp_path: Path) -> None:
     wanted = places(tmp_path, "3.0.6", "3.1.8", "3.3.2")
     with pytest.raises(KeyboardInterrupt):
-        campaign.run(PLANNED, wanted, Sessions("3.1.8"), again=False)
+        campaign.run_all(PLANNED, wanted, Sessions("3.1.8"), again=False)
     ask = Sessions()
-    campaign.run(PLANNED, wanted, ask, again=False)
+    campaign.run_all(PLANNED, wanted, ask, again=False)
     assert ask.asked == ["3.1.8", "3.3.2"]
 
 
@@ -62,11 +61,11 @@ def test_again_asks_all(tmp_path: Path) -> None:
     wanted = places(tmp_path, "3.0.6")
     for _ in range(2):
         ask = Sessions()
-        campaign.run(PLANNED, wanted, ask, again=False)
+        campaign.run_all(PLANNED, wanted, ask, again=False)
     assert ask.asked == []
     more = Sessions()
     more.asked = ["counted"]
-    campaign.run(PLANNED, wanted, more, again=True)
+    campaign.run_all(PLANNED, wanted, more, again=True)
     assert more.asked[1:] == ["3.0.6"]
 
 
@@ -95,5 +94,5 @@ def test_a_matrix_keeps_its_seed_and_refuses_another_question(tmp_path: Path) ->
 
 def test_a_half_written_plan_is_told(tmp_path: Path) -> None:
     (tmp_path / campaign.PLAN_FILE).write_text('{"seed": 7, "scen')
-    with pytest.raises(UserError, match="is no plan"):
+    with pytest.raises(UserError, match="is not the plan"):
         campaign.planned(tmp_path, PLANNED, seed_given=False)

@@ -1,53 +1,47 @@
-"""`python -m reports bisect`: find the first release that has, or has not, a race."""
+"""Finds the first release in which a race is fixed, or broken where --good is older than --bad.
+
+Its scenario is run on releases between the two. With --patch instead of --good, finds which of
+several patches of one Airflow removes the race.
+
+Both ends are tried first. One run that shows the race decides a release; that it is clean takes
+as many runs as are asked for by --rate and --confidence. A release that cannot be installed, or
+that no run can judge, is skipped; the answer is then a range, if it is next to it.
+
+Releases are ordered by version. Airflow's lines overlap in time, and a fix that was carried back
+to an older line turns the answer twice: what is found is one of these places. The matrix shows all.
+
+Ctrl-C keeps what is there, also SIGKILL; the same command goes on from there.
+
+examples:
+  python -m reports bisect --scenario 57618 --good 3.3.2 --bad 3.0.6
+  python -m reports bisect --scenario 57618 --good 3.3.2 --bad 3.0.6 --pinned --dry-run
+  python -m reports bisect --scenario 57618 --bad 3.1.8 --patch guard=~/src/a --patch joins=b.whl
+
+Exits 0 with an answer, 2 when it cannot tell (skipped releases, ends that do not differ).
+"""
 
 import argparse
 import logging
-import random
 import re
 import shlex
-from itertools import count
 from pathlib import Path
 
 from packaging.version import Version
 
 from common.errors import UserError
 from lab.environments.pins import pinned
+from lab.environments.releases import newest_below
 from lab.environments.request import describe
-from reports.bisect.patches import compare_patches
-from reports.bisect.published import between
-from reports.bisect.search import most_steps, search
-from reports.bisect.session import Sessions
-from reports.bisect.state import BISECTS, SCHEMA, State, open_state, save
-from reports.bisect.step import Patience
-from reports.commands.matrix import add_place
-from reports.sessions import Plan, command, scenario_names
+from reports.campaigns.patches import compare_patches
+from reports.campaigns.search import most_steps, search
+from reports.campaigns.sessions import add_place, command, plan_of, scenario_names
+from reports.campaigns.state import BISECTS, SCHEMA, Sessions, State, open_state, save
+from reports.campaigns.step import StopRule
 from reports.statistics import Sequential
 
 log = logging.getLogger(__name__)
 
 CANNOT_TELL = 2
-
-DESCRIPTION = """\
-Finds the first release in which a race is fixed (or broken, where --good is older than --bad), by
-running its gated scenario on releases between the two; or tells which of several patches of one
-Airflow removes it.
-
-Both ends are tried first. One run that shows the race decides a release; that it is clean takes
-as many runs as are asked for by --rate and --confidence. A release that cannot be installed, or
-that no run can tell of, is skipped; the answer is then a range, if it is next to it.
-
-Releases are ordered by version. Airflow's lines overlap in time, and a fix that was carried back
-to an older line turns the answer twice: what is found is one of these places. The matrix shows all.
-
-Ctrl-C keeps what is there, also SIGKILL; the same command goes on from there."""
-
-EPILOG = """\
-examples:
-  python -m reports bisect --scenario 57618 --good 3.3.2 --bad 3.0.6
-  python -m reports bisect --scenario 57618 --good 3.3.2 --bad 3.0.6 --pinned --dry-run
-  python -m reports bisect --scenario 57618 --bad 3.1.8 --patch guard=~/src/a --patch joins=b.whl
-
-Exits 0 with an answer, 2 when it cannot tell (skipped releases, ends that do not differ)."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +61,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pinned", action="store_true", help="only releases that are pinned")
     parser.add_argument("--pre", action="store_true", help="release candidates and betas, too")
     add_place(parser)
-    default = Patience()
+    default = StopRule()
     parser.add_argument(
         "--rate", type=float, default=default.rate, help="how often it shows, at least: %(default)s"
     )
@@ -100,13 +94,8 @@ def _state(options: argparse.Namespace) -> tuple[Path, State]:
     patches = [f"{name}={spec}" for name, spec in options.patch]
     asked = State(
         schema=SCHEMA,
-        plan=Plan(
-            seed=random.randrange(1_000_000) if options.seed is None else options.seed,
-            scenarios=(options.scenario,),
-            lab=options.lab,
-            schedulers=options.schedulers,
-        ),
-        patience=Patience(options.rate, options.confidence),
+        plan=plan_of(options, [options.scenario]),
+        rule=StopRule(options.rate, options.confidence),
         ends=[options.bad, *([options.good] if options.good else []), *patches],
     )
     others = [options.good] if options.good else [name for name, _ in options.patch]
@@ -140,28 +129,44 @@ def _search(options: argparse.Namespace, path: Path, state: State) -> int:
 def _release(spec: str) -> Version:
     request = describe(spec)
     if request.kind != "version":
-        raise UserError(f"{spec} is no release.", "For wheels and checkouts there is --patch.")
+        raise UserError(f"{spec} is not a release.", "For wheels and checkouts there is --patch.")
     return Version(request.version)
 
 
 def _releases(low: Version, high: Version, options: argparse.Namespace) -> list[Version]:
     """Return the ends and what is to be searched between them, in order."""
     if not options.pinned:
-        return between(low, high, candidates=options.pre)
+        return published(low, high, candidates=options.pre)
     inside = [version for version in map(Version, pinned()) if low < version < high]
     return [low, *(v for v in inside if options.pre or not v.is_prerelease), high]
+
+
+def published(low: Version, high: Version, *, candidates: bool = False) -> list[Version]:
+    """Return `low`, `high` and the releases between them in order, final ones or `candidates` too.
+
+    uv is asked for the newest below one, again and again: it speaks to the index with the user's
+    own settings, and passes over what was yanked. A release's own candidates are not `<` it (PEP
+    440): they are asked for as below one more. Raises UserError if the index does not answer.
+    """
+    found = [high]
+    while True:
+        more = "rc9999" if candidates and not found[-1].is_prerelease else ""
+        below = newest_below(f"{found[-1]}{more}", candidates=candidates)
+        if below is None or below <= low:
+            return [low, *reversed(found)]
+        found.append(below)
 
 
 def _compare(options: argparse.Namespace, path: Path, state: State) -> int:
     patches = dict(options.patch)
     if len(patches) < len(options.patch):
         raise UserError("Two patches have the same name.", "Name each one otherwise.")
-    for spec in (options.bad, *patches.values()):
+    specs = [options.bad, *patches.values()]
+    for spec in specs:
         describe(spec)
-    for number, spec in zip(count(1), (options.bad, *patches.values()), strict=False):
-        if options.dry_run:
-            print(f"{number}. {shlex.join(command(state.plan, spec))}")
     if options.dry_run:
+        for number, spec in enumerate(specs, 1):
+            print(f"{number}. {shlex.join(command(state.plan, spec))}")
         return 0
     save(path, state)
     compared = compare_patches(options.bad, patches, Sessions(path, state).judge)

@@ -1,0 +1,136 @@
+"""All trials of every test in every environment, each with Allure's own result of it.
+
+Allure's plugin leaves a result a test, with its steps and attachments. Those of all Airflows of a
+session lie in one folder, and a test that its session neither collected nor judged has only that.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from oracle.old_names import present_test
+from reports.store import RunFolder, Runs
+from reports.trials import Trial, trials_of
+
+RESULTS = "allure-results"
+_STATUSES = ("skipped", "passed", "broken", "failed")
+
+Raw = dict[str, Any]
+"""An Allure result as its JSON says it: <uuid>-result.json."""
+
+
+@dataclass(frozen=True)
+class AllureResult:
+    """One of Allure's results, and the folder that holds its attachments."""
+
+    raw: Raw
+    home: Path
+
+    @property
+    def test(self) -> str:
+        """The id that pytest gave the test: its file, its classes, its name."""
+        parts = [str(part) for part in self.raw.get("titlePath") or ()]
+        file = next((i for i, part in enumerate(parts) if part.endswith(".py")), len(parts) - 1)
+        path = "/".join(parts[: file + 1])
+        return present_test("::".join([path, *parts[file + 1 :], str(self.raw.get("name", ""))]))
+
+    @property
+    def rank(self) -> int:
+        """How bad its status is; one that is not known is no good one."""
+        status = self.raw.get("status")
+        return _STATUSES.index(status if status in _STATUSES else "broken")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportedTrial(Trial):
+    """A trial with Allure's result of it, None where it left none."""
+
+    result: AllureResult | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What the trials of one test in one environment have in common."""
+        return self.environment.name, self.name.full
+
+    @property
+    def vanished(self) -> bool:
+        """Whether it was to run, and nothing says how it ended."""
+        return self.never_ended and self.record is None
+
+
+@dataclass(frozen=True)
+class Past:
+    """All trials of one test in one environment, the oldest first."""
+
+    trials: tuple[ReportedTrial, ...]
+
+    @property
+    def newest(self) -> ReportedTrial:
+        """Return the trial that stands for the present."""
+        return self.trials[-1]
+
+    @property
+    def older_violation(self) -> ReportedTrial | None:
+        """Return the latest violation that a later trial did not show again, if there is one.
+
+        It stays proven: the build is the same, and a race that was not met is still there.
+        """
+        if self.newest.verdict == "invalid":
+            return None
+        return next((each for each in reversed(self.trials) if each.verdict == "invalid"), None)
+
+
+@dataclass
+class Gathered:
+    """All trials by test and environment, and what could not be read, one line each."""
+
+    pasts: list[Past] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def gather(runs: Runs) -> Gathered:
+    """Gather the trials of all sessions."""
+    gathered = Gathered()
+    by_session: dict[str, list[RunFolder]] = defaultdict(list)
+    for run in runs.folders:
+        by_session[run.session_name].append(run)
+    by_key: dict[tuple[str, str], list[ReportedTrial]] = defaultdict(list)
+    for folders in sorted(by_session.values(), key=lambda folders: folders[0].started):
+        for trial in _trials(folders, gathered.problems):
+            by_key[trial.key].append(trial)
+    gathered.pasts = [Past(tuple(by_key[key])) for key in sorted(by_key)]
+    return gathered
+
+
+def _trials(folders: Sequence[RunFolder], problems: list[str]) -> Iterator[ReportedTrial]:
+    """Go through a session's trials; of each test, its worst result counts, and of those the last.
+
+    A test that no run folder lists belongs to the one that its result lies in.
+    """
+    results: dict[str, AllureResult] = {}
+    for each in _results(folders, problems):
+        before = results.get(each.test)
+        if before is None or each.rank >= before.rank:
+            results[each.test] = each
+    listed = {trial.test for run in folders for trial in trials_of(run)}
+    for run in folders:
+        here = [t for t, r in results.items() if r.home.parent == run.path and t not in listed]
+        for trial in trials_of(run, here):
+            yield ReportedTrial(**vars(trial), result=results.get(trial.test))
+
+
+def _results(folders: Iterable[RunFolder], problems: list[str]) -> list[AllureResult]:
+    """Read Allure's results of a session, each once, the oldest first."""
+    found: dict[str, AllureResult] = {}
+    for path in (path for run in folders for path in (run.path / RESULTS).glob("*-result.json")):
+        try:
+            raw = msgspec.json.decode(path.read_bytes(), type=Raw)
+        except (OSError, msgspec.MsgspecError) as error:
+            problems.append(f"{path} is not a whole result of Allure's: {error}")
+            continue
+        found.setdefault(str(raw.get("uuid", path.name)), AllureResult(raw, path.parent))
+    return sorted(found.values(), key=lambda each: int(each.raw.get("start") or 0))
