@@ -1,12 +1,13 @@
 """The lab that a test gets: of which kind, and with what in it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from harness.options import Options
 from lab.base import Airflow
 from lab.environments.preparation import prepare
 from lab.environments.request import describe
-from lab.kind.provision import Provision, build_of, deployment
+from lab.kind.provision import build_of, deployment
 from lab.spec import LabSpec
 
 
@@ -37,18 +38,10 @@ def wanted_lab(
         found = Airflow(there.version, there.version, image=there.image, build=there.build)
         return LabSpec(found, there.schedulers, attachment=there.attachment)
 
-    request, kind = describe(airflow), options.kind
-    image = kind.airflow_image.replace("{version}", request.version)
-    provision = Provision(
-        cluster=kind.name,
-        nodes=kind.nodes,
-        node_image=kind.image,
-        config=kind.config,
-        chart=kind.chart,
-        chart_version=kind.chart_version,
-    )
-    place = deployment(provision, image, kind.postgres_image, (*kind.layers, *layers), kind.values)
-    build = build_of(kind.name, image)
+    request, wanted = describe(airflow), options.kind
+    image = wanted.airflow_image.replace("{version}", request.version)
+    place = deployment(replace(wanted, layers=(*wanted.layers, *layers)), image)
+    build = build_of(place.cluster, image)
     return LabSpec(
         Airflow(request.label, request.version, image=image, build=build),
         options.schedulers,

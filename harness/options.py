@@ -11,9 +11,10 @@ from common.errors import UserError
 from common.paths import PROJECT
 from common.pipe import count
 from harness.options_cluster import ClusterOptions, add_cluster_options, read_cluster_options
-from harness.options_kind import KindOptions, add_kind_options, read_kind_options
+from harness.options_kind import add_kind_options, read_kind_options
 from lab.environments.pins import newest
 from lab.environments.request import describe
+from lab.kind.provision import Provision
 from lab.pool import default_size
 from oracle.old_names import present_expression, present_test
 from reports.campaigns.sessions import airflows
@@ -43,7 +44,7 @@ class Options:
     whole_flood: bool
     flood_workers: int
     flood_runs: int | None
-    kind: KindOptions
+    kind: Provision
     cluster: ClusterOptions | None = None
     until_clear: float | None = None
     confidence: float = 0.95

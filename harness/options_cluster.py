@@ -8,10 +8,12 @@ import requests
 
 from common.errors import UserError
 from lab.api import AirflowAPI
-from lab.cluster.config import default_kubeconfig, single_context
+from lab.cluster.database import find_database, reached
 from lab.cluster.discovery import discover
-from lab.cluster.plan import client_of, plan, reported_version
+from lab.cluster.plan import plan, reported_version
+from lab.kube.client import api_client, default_kubeconfig, single_context
 from lab.spec import Attachment
+from run.keeper import try_installing
 
 _ENDLESS = 0.0
 _NEEDED = "--lab cluster"
@@ -86,7 +88,7 @@ def read_cluster_options(config: pytest.Config) -> ClusterOptions | None:
 def _found(config: pytest.Config, observe: float | None) -> ClusterOptions:
     kubeconfig = default_kubeconfig()
     data = single_context(kubeconfig, config.getoption("context"))
-    client = client_of(data)
+    client = api_client(data)
     release = discover(client, config.getoption("namespace"), config.getoption("release") or "")
     api_url = config.getoption("api_url") or ""
     allowed = bool(config.getoption("allow_faults"))
@@ -106,6 +108,19 @@ def _found(config: pytest.Config, observe: float | None) -> ClusterOptions:
         plan=tuple(plan(client, data["current-context"], release, allow_faults=allowed)),
         build=release.build,
     )
+
+
+def require_room(attachment: Attachment) -> None:
+    """See that the recorder could be installed in the deployment's database; nothing is left there.
+
+    Raises UserError with what to do.
+    """
+    kubeconfig = single_context(attachment.kubeconfig, attachment.context)
+    client = api_client(kubeconfig)
+    release = discover(client, attachment.namespace, attachment.release)
+    database, route = find_database(client, release)
+    with reached(kubeconfig, database, route) as conninfo:
+        try_installing(conninfo, f"{database.name} at {database.host}")
 
 
 def _version(api_url: str) -> str:

@@ -1,31 +1,15 @@
 """The options of `--lab kind`: where the cluster, the chart and the images come from."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from lab.kind.provision import Provision
 
 AIRFLOW_IMAGE = "apache/airflow:{version}"
 POSTGRES_IMAGE = "postgres:16"
 CHART = "airflow"
 CLUSTER = "ha-chaos"
-
-
-@dataclass(frozen=True)
-class KindOptions:
-    """What the user said of the cluster and the release."""
-
-    name: str
-    image: str | None
-    nodes: int | None
-    config: str | None
-    delete: bool
-    chart: str
-    chart_version: str | None
-    airflow_image: str
-    postgres_image: str
-    layers: tuple[str, ...]
-    values: tuple[str, ...]
 
 
 def add_kind_options(parser: pytest.Parser) -> None:
@@ -64,21 +48,20 @@ def add_kind_options(parser: pytest.Parser) -> None:
     )
 
 
-def read_kind_options(config: pytest.Config) -> KindOptions:
+def read_kind_options(config: pytest.Config) -> Provision:
     """Check the options; pytest.UsageError with one clear line for what is wrong."""
     files = [config.getoption("kind_config"), *config.getoption("values")]
     for name in filter(None, files):
         if not Path(name).is_file():
-            raise pytest.UsageError(f"{name} is no file.")
+            raise pytest.UsageError(f"{name} is not a file.")
     nodes = config.getoption("kind_nodes")
     if nodes is not None and nodes < 1:
         raise pytest.UsageError("--kind-nodes must be 1 or more.")
-    return KindOptions(
-        name=config.getoption("kind_name"),
-        image=config.getoption("kind_image"),
+    return Provision(
+        cluster=config.getoption("kind_name"),
+        node_image=config.getoption("kind_image"),
         nodes=nodes,
         config=config.getoption("kind_config"),
-        delete=config.getoption("kind_delete"),
         chart=config.getoption("chart"),
         chart_version=config.getoption("chart_version"),
         airflow_image=config.getoption("airflow_image"),

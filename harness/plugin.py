@@ -245,8 +245,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         pool = shared.pool()
         pool.close()
         shutil.rmtree(pool.root, ignore_errors=True)
-        if shared.options.lab == "kind" and shared.options.kind.delete:
-            Cluster(shared.options.kind.name).delete()
+        if shared.options.lab == "kind" and session.config.getoption("kind_delete"):
+            Cluster(shared.options.kind.cluster).delete()
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

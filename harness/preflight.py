@@ -14,6 +14,7 @@ import pytest
 from common.errors import UserError
 from harness.labs import wanted_lab
 from harness.options import Options
+from harness.options_cluster import require_room
 from harness.session import Session
 from lab.environments.request import describe
 from lab.kind.helm.values import layers_for
@@ -38,12 +39,18 @@ def prepare(config: pytest.Config, session: Session) -> None:
     """Make what the session's labs are made of; pytest.UsageError with one line where it fails.
 
     That is an environment for each Airflow or, for a kind lab, the cluster, the chart and the
-    images. Warm it takes well under a second an Airflow. A session that fails here leaves nothing:
-    Allure's plugin made its folder before.
+    images; in somebody else's deployment, that the recorder could be put into its database. Warm it
+    takes well under a second an Airflow. A session that fails here leaves nothing: Allure's plugin
+    made its folder before.
     """
     try:
         if session.options.cluster is None:
             _make(config, session.options)
+        else:
+            require_room(session.options.cluster.attachment)
+    except UserError as error:
+        leave_nothing(session)
+        raise pytest.UsageError(str(error)) from error
     except BaseException:
         leave_nothing(session)
         raise

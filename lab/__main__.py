@@ -20,8 +20,8 @@ from lab.ending import reap, running, take_down
 from lab.environments.pins import newest
 from lab.environments.preparation import prepare
 from lab.environments.settings import ignored, variables
-from lab.kind import command as tools
-from lab.kind.helm import command as values
+from lab.kind import tools
+from lab.kind.helm import values
 from lab.life import open_lab, start
 from lab.spec import KUBELET_MODES, LabSpec, read_checkout, read_owner
 from lab.state import LabState
@@ -267,7 +267,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "down": _down,
     "logs": _logs,
     "values": values.run,
-    "tools": tools.run,
+    "tools": tools.print_tools,
 }
 
 

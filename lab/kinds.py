@@ -14,8 +14,8 @@ from lab.state import LabState
 
 _BOOTS = {
     "embedded": "lab.embedded.boot:EmbeddedBoot",
-    "kind": "lab.kind.boot:DeployBoot",
-    "cluster": "lab.cluster.boot:AttachBoot",
+    "kind": "lab.kind.boot:KindBoot",
+    "cluster": "lab.cluster.boot:ClusterBoot",
 }
 _LABS = {
     "embedded": "lab.embedded.lab:EmbeddedLab",

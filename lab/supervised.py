@@ -71,14 +71,7 @@ class SupervisedLab(Lab):
 
     def dsn(self) -> str:
         """Return libpq conninfo of the metadata database, as its ordinary owner, past the proxy."""
-        return make_conninfo(
-            host="127.0.0.1",
-            port=self.endpoints["postgres"],
-            user="airflow",
-            dbname="airflow",
-            password=self.endpoints["password"],
-            application_name="ha-chaos",
-        )
+        return conninfo(self.endpoints)
 
     def kubernetes(self) -> Any:
         """Return a `kubernetes.client.CoreV1Api` for the lab's Kubernetes API."""
@@ -163,3 +156,15 @@ def core_v1(kubeconfig: Path) -> Any:
     kubernetes.config.load_kube_config(str(kubeconfig), client_configuration=configuration)
     configuration.proxy = None
     return kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(configuration))
+
+
+def conninfo(endpoints: Mapping[str, Any]) -> str:
+    """Return libpq conninfo of the metadata database of a lab that has its own, on loopback."""
+    return make_conninfo(
+        host="127.0.0.1",
+        port=endpoints["postgres"],
+        user="airflow",
+        dbname="airflow",
+        password=endpoints["password"],
+        application_name="ha-chaos",
+    )

@@ -36,6 +36,7 @@ from oracle.verdict import Judge, Judgement
 from recorder import audit
 from recorder.recorder import Recorder
 from run.ends import Ends, ProcessOp
+from run.keeper import Keeper, keep
 from run.logs import LogTails, known_secrets
 
 log = logging.getLogger(__name__)
@@ -121,6 +122,7 @@ class Run:
         self.faults: dict[Injection[Any], bool] = {}
         self.secrets = known_secrets(lab)
         self._tails = LogTails(lab.logs(), self.secrets)
+        self._keeper: Keeper | None = None
         self._recorder: Recorder | None = None
         self._judge: Judge | None = None
         self._ends = Ends(lab, self._note_process)
@@ -128,7 +130,12 @@ class Run:
     def begin(self) -> None:
         """Install the audit, start the recorder, and state whether the lab is healthy."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        audit.install(self.lab.dsn())
+        self._keeper = keep(self.lab)
+        try:
+            audit.install(self.lab.dsn())
+        except BaseException:
+            self._let_go()
+            raise
         self._recorder = Recorder(
             self.folder / "history.ndjson",
             Header(
@@ -241,6 +248,12 @@ class Run:
         """Stop looking on at a test that is skipped after all, or stopped; a run's end is one."""
         self._ends.stop()
         self.recorder.stop()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Let the keeper of a database that is not ours go; what is still there, it takes out."""
+        if self._keeper is not None:
+            self._keeper.close()
 
     def end(self, readers: list[Reader] | None = None) -> Judgement:
         """Stop recording, keep the logs, and return the judgement of the stored history.
@@ -283,10 +296,12 @@ class Run:
     def _tidy(self) -> None:
         """Take out of the database what the run put there; the next run can live with a rest."""
         try:
-            statement.remove(self.lab.dsn())
-            audit.remove(self.lab.dsn())
-        except (UserError, audit.AuditError) as error:
+            if self._keeper is None or self._keeper.remove() is not None:
+                statement.remove(self.lab.dsn())
+                audit.remove(self.lab.dsn())
+        except UserError as error:
             log.warning("Something of ours stays in the lab's database: %s", error)
+        self._let_go()
 
 
 def _judge(history: Path, pods: set[str], readers: list[Reader]) -> Judgement:

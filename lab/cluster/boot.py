@@ -1,50 +1,40 @@
-"""The boot of a lab in a deployment that is somebody else's: look, open ways, change nothing.
+"""The boot of a lab in a deployment that is somebody else's: look, open tunnels, change nothing.
 
     this process --port-forward--> a pod behind the database's Service, where it is in the cluster
                  --port-forward--> the API server
                  --logs----------> <folder>/logs, and worker pods' in <folder>/pods
 
-What a test's recorder and gates put into the database is on the undo list before any of them can,
-and a connection that does nothing else is held open to take it out (lab/cluster/keeper.py).
+What is put into the database is on the lab's undo list before (`ClusterLab.undo_in_database`); what
+is still there when the lab ends is taken out then.
 """
 
 import logging
 import os
 import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import requests
+import yaml
+from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from common.errors import UserError
-from common.paths import PROJECT
+from common.files import write_whole
+from common.waiting import Every
 from lab.api import AirflowAPI
-from lab.cluster.config import single_context, write_kubeconfig
-from lab.cluster.database import (
-    URL_VARIABLE,
-    Database,
-    Way,
-    behind_pgbouncer,
-    check,
-    parse_url,
-    way_to,
-)
-from lab.cluster.discovery import Release, database_url, discover, pgbouncer_ini
+from lab.cluster.database import Database, check, find_database
+from lab.cluster.discovery import Release, discover
 from lab.cluster.identity import told_apart
-from lab.cluster.keeper import Keeper
-from lab.kube.client import api_client, core_v1
-from lab.kube.names import own_workers
-from lab.kube.ways import Ways
+from lab.cluster.undo import is_promised, undo_argv
+from lab.kube.boot import ReleaseBoot
+from lab.kube.client import api_client, single_context
+from lab.kube.pods import DAEMONS, own_workers
 from lab.spec import Attachment, LabSpec
-from lab.state import LabState, Progress
-from lab.undo import Undo, forget_leftover
+from lab.state import LabState
 
 log = logging.getLogger(__name__)
 
@@ -56,58 +46,52 @@ _LOG_LIMIT = 32_000_000
 _FOLDER_LIMIT = 256_000_000
 
 
-class AttachBoot:
+class ClusterBoot(ReleaseBoot):
     """Attaches one lab; what it has outside this process are connections, and the undo list."""
 
     end_seconds = 60.0
 
     def __init__(self, directory: Path, spec: LabSpec, state: LabState) -> None:
+        super().__init__(directory, spec, state)
         assert spec.attachment is not None
-        self.directory = directory
-        self.spec = spec
-        self.state = state
-        self._progress = Progress(directory, state)
         self.attachment: Attachment = spec.attachment
-        self._ways = Ways()
-        self._trimmed = 0.0
-        self._looked = time.monotonic()
-        self._keeper: Keeper | None = None
+        self.namespace = spec.attachment.namespace
+        self._trim = Every(_TRIM_EVERY)
+        self._renew = Every(_RENEW_EVERY)
 
     def steps(self) -> Iterator[None]:
         """Attach, yielding often, so that the caller can listen; UserError when a part fails."""
-        for folder in ("logs", "pods"):
-            (self.directory / folder).mkdir(exist_ok=True)
-        kubeconfig = self.directory / "kubeconfig"
+        self._make_folders()
         there = self.attachment
-        write_kubeconfig(kubeconfig, single_context(there.kubeconfig, there.context))
-        self._client = api_client(kubeconfig)
+        kubeconfig = single_context(there.kubeconfig, there.context)
+        write_whole(self.kubeconfig, yaml.safe_dump(kubeconfig), mode=0o600)
+        self._client = api_client(self.kubeconfig)
         with self._progress.timed("release"):
-            release = discover(self._client, there.namespace, there.release)
+            self._release = discover(self._client, there.namespace, there.release)
         yield
         with self._progress.timed("database"):
-            self._reach_database(release)
+            self._reach_database(self._release)
         yield
         with self._progress.timed("API"):
-            self._reach_api(release)
-        components = f"tier=airflow,release={release.name},kubernetes_executor!=True"
-        workers = own_workers(release.name, release.neighbours)
-        for selector, folder in ((components, "logs"), (workers, "pods")):
-            self._ways.follow(self._client, there.namespace, selector, self.directory / folder)
+            self._reach_api(self._release)
+        self._follow(f"{DAEMONS},release={self._release.name}")
+        self._follow(own_workers(self._release.name, self._release.neighbours), "pods")
         self._progress.ready()
 
     def _reach_database(self, release: Release) -> None:
-        database, way = find_database(self._client, release)
+        database, route = find_database(self._client, release)
         port = None
-        if way.selector:
-            port = self._ways.forward(self._client, way.namespace, way.selector, way.port)
+        if route.selector:
+            port = self._forward(route.selector, route.port, route.namespace)
         role = check(database.conninfo(port), f"{database.name} at {database.host}")
-        identity, reason = told_apart(core_v1(self._client), release, database.conninfo(port))
+        core = CoreV1Api(self._client)
+        identity, reason = told_apart(core, release, database.conninfo(port))
         log.info("Database role %s; processes are told apart by %s", role, identity or reason)
         self.state.endpoints = {
             "namespace": release.namespace,
             "release": release.name,
             "database": asdict(database),
-            "way": asdict(way),
+            "route": asdict(route),
             "postgres": port,
             "control": 0,
             "identity": identity,
@@ -116,15 +100,12 @@ class AttachBoot:
             "not_covered": release.not_covered,
         }
         self.state.save(self.directory)
-        Undo(self.directory).add(undo_argv(self.directory, "clear"))
-        self._release = release
-        self._keeper = Keeper(database.conninfo(port))
 
     def _reach_api(self, release: Release) -> None:
         url = self.attachment.api_url
         if not url:
             selector = f"component=api-server,release={release.name}"
-            port = self._ways.forward(self._client, release.namespace, selector, release.api_port)
+            port = self._forward(selector, release.api_port)
             url = f"http://127.0.0.1:{port}{release.api_path}"
         self.state.endpoints["api"] = url
         try:
@@ -133,23 +114,7 @@ class AttachBoot:
             raise UserError(f"The API server does not answer at {url}: {error}") from error
         log.info("Airflow %s", version)
 
-    def _clear(self) -> None:
-        """Take us out of the database: by the connection that was kept, else by a new one."""
-        if self._keeper is not None:
-            reason = self._keeper.remove()
-            self._keeper.close()
-            if reason is None:
-                forget_leftover(self.directory.name)
-                return
-            log.warning("Something of ours is still in the database: %s", reason)
-        argv = undo_argv(self.directory, "clear")
-        for _ in range(_CLEARINGS):
-            done = subprocess.run(argv, capture_output=True, text=True)
-            if done.returncode == 0:
-                return
-            log.warning("Something of ours is still in the database: %s", done.stderr.strip())
-
-    def _renew(self) -> None:
+    def _take_over_password(self) -> None:
         """Take over a password that was changed where the deployment has it, for who comes next."""
         try:
             database, _ = find_database(self._client, self._release)
@@ -162,17 +127,11 @@ class AttachBoot:
             self.state.endpoints["database"] = asdict(database)
             self.state.save(self.directory)
 
-    def answer(self, request: dict[str, Any]) -> None:
-        """Refuse: who uses the lab asks the cluster itself."""
-        raise UserError(f"an attached lab's supervisor knows no operation {request['op']!r}")
-
     def reap(self) -> None:
         """Keep the logs on disk bounded and the password fresh, however long this goes on."""
-        if self._keeper is not None and time.monotonic() - self._looked > _RENEW_EVERY:
-            self._looked = time.monotonic()
-            self._renew()
-        if time.monotonic() - self._trimmed > _TRIM_EVERY:
-            self._trimmed = time.monotonic()
+        if "database" in self.state.endpoints and self._renew.due():
+            self._take_over_password()
+        if self._trim.due():
             for folder in ("logs", "pods"):
                 trim(self.directory / folder)
 
@@ -181,35 +140,18 @@ class AttachBoot:
 
         The undo list has run before, but Airflow's tables may have been locked for too long then.
         """
-        if "database" in self.state.endpoints:
-            self._clear()
-        self._ways.close()
+        for _ in range(_CLEARINGS):
+            if is_promised(self.directory):
+                argv = undo_argv(self.directory, "clear")
+                done = subprocess.run(argv, capture_output=True, text=True)
+                if done.returncode:
+                    log.warning("Something is still in the database: %s", done.stderr.strip())
+        self._close_tunnels()
         shutil.rmtree(self.directory / "pods", ignore_errors=True)
 
     @staticmethod
     def clear(directory: Path, spec: LabSpec) -> None:
         """Do nothing: what is in the deployment is on the undo list."""
-
-
-def find_database(client: object, release: Release) -> tuple[Database, Way]:
-    """Return a release's database and the way to it; HA_CHAOS_DATABASE_URL comes first.
-
-    Raises UserError when neither tells.
-    """
-    core = core_v1(client)
-    if url := os.environ.get(URL_VARIABLE):
-        database = parse_url(url)
-    else:
-        database = parse_url(database_url(client, release))
-        if release.pool_mode not in ("", "unknown"):
-            database = behind_pgbouncer(database, pgbouncer_ini(client, release))
-    return database, way_to(core, release.namespace, database.host, database.port)
-
-
-def undo_argv(directory: Path, *what: str) -> list[str]:
-    """Return the command that undoes something in a deployment, whoever runs it from wherever."""
-    command = [sys.executable, "-m", "lab.cluster.undo", str(directory), *what]
-    return ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(PROJECT), *command]
 
 
 def trim(folder: Path, limit: int = _LOG_LIMIT, total: int = _FOLDER_LIMIT) -> None:

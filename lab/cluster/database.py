@@ -2,24 +2,28 @@
 
 import ipaddress
 import os
-import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import psycopg
+from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
 from psycopg.conninfo import make_conninfo
 
-from common.database import DSN_VARIABLE
 from common.errors import UserError
-from common.paths import PROJECT
+from common.files import last_line
+from lab.cluster.discovery import Release, database_url, pgbouncer_ini
+from lab.kube.client import Kubeconfig, api_client
+from lab.kube.pods import list_pods
+from lab.kube.portforward import PortForward
 
 URL_VARIABLE = "HA_CHAOS_DATABASE_URL"
 
 _PORT = 5432
-_TRYING = 60.0
 _KEPT = frozenset(
     {"sslmode", "sslrootcert", "sslcert", "sslkey", "options", "target_session_attrs", "host"}
 )
@@ -62,7 +66,7 @@ class Database:
 
 
 @dataclass(frozen=True)
-class Way:
+class Route:
     """How to reach a host: itself, or `port` of the pods of `selector`, where it is a Service."""
 
     host: str
@@ -86,7 +90,7 @@ def parse_url(url: str) -> Database:
     scheme = parts.scheme.partition("+")[0]
     if scheme not in ("postgresql", "postgres"):
         raise UserError(
-            f"The metadata database is {scheme or 'no URL'}: the recorder needs PostgreSQL."
+            f"The metadata database is {scheme or 'not a URL'}: the recorder needs PostgreSQL."
         )
     query = dict(parse_qsl(parts.query))
     if "ssl" in query:
@@ -103,16 +107,16 @@ def parse_url(url: str) -> Database:
     )
 
 
-def way_to(core: Any, namespace: str, host: str, port: int) -> Way:
+def route_to(core: Any, namespace: str, host: str, port: int) -> Route:
     """Tell whether a host is a Service of the cluster, and if so which pods stand behind it.
 
     Raises UserError when the cluster does not let us look at a Service that it may be.
     """
     service = _service(core, namespace, host)
     if service is None:
-        return Way(host, port)
+        return Route(host, port)
     if service.spec.type == "ExternalName":
-        return Way(service.spec.external_name, port)
+        return Route(service.spec.external_name, port)
     where = service.metadata.namespace
     if not service.spec.selector:
         return _endpoint(core, where, service.metadata.name, port)
@@ -121,11 +125,11 @@ def way_to(core: Any, namespace: str, host: str, port: int) -> Way:
     target = found[0].target_port
     if not isinstance(target, int):
         target = _named_port(core, where, selector, str(target), port)
-    return Way(host, target or port, where, selector)
+    return Route(host, target or port, where, selector)
 
 
 def _service(core: Any, namespace: str, host: str) -> Any | None:
-    if _is_address(host):
+    if is_address(host):
         services = core.list_namespaced_service(namespace, _request_timeout=10).items
         return next((each for each in services if each.spec.cluster_ip == host), None)
     name, _, rest = host.partition(".")
@@ -143,18 +147,17 @@ def _service(core: Any, namespace: str, host: str) -> Any | None:
         ) from error
 
 
-def _endpoint(core: Any, namespace: str, name: str, port: int) -> Way:
+def _endpoint(core: Any, namespace: str, name: str, port: int) -> Route:
     """A Service without selector stands for an address that somebody wrote down."""
     found = core.read_namespaced_endpoints(name, namespace, _request_timeout=10)
     for subset in found.subsets or ():
         if subset.addresses:
-            return Way(subset.addresses[0].ip, subset.ports[0].port if subset.ports else port)
+            return Route(subset.addresses[0].ip, subset.ports[0].port if subset.ports else port)
     raise UserError(f"The Service {name}, the deployment's database, has no address behind it.")
 
 
 def _named_port(core: Any, namespace: str, selector: str, name: str, default: int) -> int:
-    pods = core.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=10).items
-    for pod in pods:
+    for pod in list_pods(core, namespace, selector):
         for container in pod.spec.containers:
             for each in container.ports or ():
                 if each.name == name:
@@ -162,7 +165,10 @@ def _named_port(core: Any, namespace: str, selector: str, name: str, default: in
     return default
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Tell whether this is an IP address and not a name."""
+    if not host[:1].isdigit() and ":" not in host:
+        return False
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -190,18 +196,45 @@ def behind_pgbouncer(database: Database, ini: str) -> Database:
     return database
 
 
-def check(conninfo: str, where: str) -> str:
-    """Connect and see that the recorder could be installed there; return our role.
+def find_database(client: object, release: Release) -> tuple[Database, Route]:
+    """Return a release's database and the route to it; HA_CHAOS_DATABASE_URL comes first.
 
-    All but its triggers is tried, and rolled back: a release that it does not know, a pooler that
-    shares sessions, a schema `oracle` of somebody else's are refused before anything is done.
+    Raises UserError when neither tells.
+    """
+    if url := os.environ.get(URL_VARIABLE):
+        database = parse_url(url)
+    else:
+        database = parse_url(database_url(client, release))
+        if release.pool_mode not in ("", "unknown"):
+            database = behind_pgbouncer(database, pgbouncer_ini(client, release))
+    route = route_to(CoreV1Api(client), release.namespace, database.host, database.port)
+    return database, route
+
+
+@contextmanager
+def reached(kubeconfig: Path | Kubeconfig, database: Database, route: Route) -> Iterator[str]:
+    """Lend conninfo of a database; a port-forward to it lasts as long, where it takes one."""
+    if not route.selector:
+        yield database.conninfo()
+        return
+    client = api_client(kubeconfig)
+    forward = PortForward(client, route.namespace, route.selector, route.port)
+    try:
+        yield database.conninfo(forward.start())
+    finally:
+        forward.stop()
+
+
+def check(conninfo: str, where: str) -> str:
+    """Connect and see that it is Airflow's database, in the role that owns it; return that role.
+
     Raises UserError with what to do: most often, how the database is reached from here.
     """
     try:
         with psycopg.connect(conninfo, connect_timeout=10) as connection:
             row = connection.execute(_RIGHTS).fetchone()
     except psycopg.Error as error:
-        reason = (str(error).strip().splitlines() or ["it gave no reason"])[-1]
+        reason = last_line(str(error), "it gave no reason")
         raise UserError(
             f"The metadata database {where} cannot be reached from here: {reason}",
             "Open a way to it (`ssh -L 15432:HOST:5432 BASTION`, or `kubectl port-forward` to a "
@@ -221,24 +254,4 @@ def check(conninfo: str, where: str) -> str:
             f"The recorder cannot be installed in {where}: the role {role} {missing}.",
             "Give the URL of Airflow's own role, in --database-url.",
         )
-    _try_recorder(conninfo, where)
     return str(role)
-
-
-def _try_recorder(conninfo: str, where: str) -> None:
-    """Ask the oracle, which the lab knows by its command alone."""
-    done = subprocess.run(
-        [sys.executable, "-m", "oracle", "try-audit"],
-        env={**os.environ, DSN_VARIABLE: conninfo},
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=_TRYING,
-        check=False,
-    )
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-        raise UserError(
-            f"The recorder cannot be installed in {where}: {said.removeprefix('error: ')}.",
-            "Nothing was changed there.",
-        )

@@ -1,27 +1,33 @@
 """What a deployment of the official chart is made of, read from its namespace; nothing is changed.
 
 The chart's own labels tell: tier=airflow, component=scheduler|api-server|..., release=NAME. What is
-configured is read where Airflow reads it: the container's environment, then airflow.cfg.
+configured is read where Airflow reads it: the container's environment, then airflow.cfg. What of it
+no recorder of ours sees is said in words: other executors, pods elsewhere.
 """
 
 import base64
 import configparser
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3.exceptions
+from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
 
 from common.errors import UserError
 from lab.base import image_build
-from lab.cluster.coverage import FOLLOWED, not_covered
-from lab.kube import names
-from lab.kube.client import core_v1
+from lab.kube.pods import API_PORT, DAEMONS, list_pods
 
-_TIER = "tier=airflow,kubernetes_executor!=True"
+FOLLOWED = "KubernetesExecutor"
+
+Setting = Callable[[str, str, str], str]
+"""Returns a setting by section and key, or the default that is its third argument."""
+
+_YES = frozenset({"true", "t", "1"})
+_SECTION = "kubernetes_executor"
 _URL_NAMES = ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__SQL_ALCHEMY_CONN")
 _NAME = "PGAPPNAME"
 _INI = "pgbouncer.ini"
@@ -45,7 +51,6 @@ class Release:
     schedulers: tuple[str, ...]
     components: tuple[str, ...]
     executor: str
-    deletes_workers: bool
     named: str
     secret: tuple[str, str]
     pool_mode: str
@@ -59,7 +64,7 @@ class Release:
 def discover(client: Any, namespace: str, release: str = "") -> Release:
     """Return the release in a namespace; UserError unless there is one that fits."""
     try:
-        return _discover(core_v1(client), namespace, release)
+        return _discover(CoreV1Api(client), namespace, release)
     except ApiException as error:
         raise UserError(
             f"The cluster does not let us look into namespace {namespace}: "
@@ -80,17 +85,17 @@ def database_url(client: Any, release: Release) -> str:
             f"Release {release.name} does not take its database's URL from a Secret.",
             "Give it in HA_CHAOS_DATABASE_URL or --database-url.",
         )
-    return _secret(core_v1(client), release.namespace, name, key)
+    return _secret(CoreV1Api(client), release.namespace, name, key)
 
 
 def pgbouncer_ini(client: Any, release: Release) -> str:
     """Return the configuration of the chart's PgBouncer. Raises UserError when it is not there."""
     name = f"{release.name}-pgbouncer-config"
-    return _secret(core_v1(client), release.namespace, name, _INI)
+    return _secret(CoreV1Api(client), release.namespace, name, _INI)
 
 
 def _discover(core: Any, namespace: str, wanted: str) -> Release:
-    pods = core.list_namespaced_pod(namespace, label_selector=_TIER, _request_timeout=15).items
+    pods = list_pods(core, namespace, DAEMONS)
     releases = {_label(pod, "release") for pod in pods} - {""}
     pods = [pod for pod in pods if _runs(pod)]
     name = _one_release(namespace, sorted({_label(pod, "release") for pod in pods} - {""}), wanted)
@@ -115,7 +120,6 @@ def _discover(core: Any, namespace: str, wanted: str) -> Release:
         schedulers=tuple(sorted(pod.metadata.name for pod in by_component["scheduler"])),
         components=tuple(f"{len(each)} {what}" for what, each in sorted(by_component.items())),
         executor=executor,
-        deletes_workers=settings.get("kubernetes_executor", "delete_worker_pods", "True") == "True",
         named=_named(container),
         secret=_url_secret(container),
         pool_mode=_pool_mode(core, namespace, name) if "pgbouncer" in by_component else "",
@@ -185,7 +189,7 @@ def _main(pod: Any) -> Any:
 
 def _port(container: Any) -> int:
     ports = [each.container_port for each in container.ports or ()]
-    return int(ports[0]) if ports else names.API_PORT
+    return int(ports[0]) if ports else API_PORT
 
 
 def _named(container: Any) -> str:
@@ -252,3 +256,52 @@ def _config_file(core: Any, namespace: str, pod: Any, container: Any) -> str:
             found = core.read_namespaced_config_map(name, namespace, _request_timeout=10)
             return str((found.data or {}).get("airflow.cfg", ""))
     return ""
+
+
+def executors(configured: str, *, teams: bool) -> list[tuple[str, str]]:
+    """Return the team and the name of each executor of `[core] executor`; no team is empty.
+
+    `A,B;team_a=C` gives team_a an executor of its own; without `[core] multi_team` (`teams`)
+    Airflow ignores that part. An executor is a name, a path, or an alias and one of them.
+    """
+    found = []
+    for part in configured.replace(" ", "").split(";"):
+        team, _, names = part.rpartition("=")
+        if not team or teams:
+            found += [(team, each) for each in names.split(",") if each]
+    return found
+
+
+def not_covered(setting: Setting, namespace: str) -> list[str]:
+    """Return what a recorder that watches the worker pods of `namespace` does not see."""
+    teams = _is_on(setting, "core", "multi_team")
+    found = executors(setting("core", "executor", FOLLOWED), teams=teams)
+    return [
+        *(
+            f"what {name} runs{f' for team {team}' if team else ''}: "
+            f"only {FOLLOWED}'s workers are followed"
+            for team, name in found
+            if FOLLOWED not in name
+        ),
+        *_pods_elsewhere(setting, namespace, {team for team, name in found if FOLLOWED in name}),
+    ]
+
+
+def _pods_elsewhere(setting: Setting, namespace: str, teams: set[str]) -> Iterator[str]:
+    for team in sorted(teams):
+        whose = f"worker pods of team {team}" if team else "worker pods"
+        section = f"{team}={_SECTION}" if team else _SECTION
+        default = setting(_SECTION, "namespace", namespace) if team else namespace
+        if (other := setting(section, "namespace", default)) != namespace:
+            yield f"{whose}: they are in namespace {other}"
+    if _is_on(setting, _SECTION, "multi_namespace_mode"):
+        listed = setting(_SECTION, "multi_namespace_mode_namespace_list", "").split(",")
+        others = sorted({each.strip() for each in listed} - {"", namespace})
+        if others:
+            yield f"worker pods in {', '.join(others)} (multi_namespace_mode)"
+        elif not any(listed):
+            yield f"worker pods outside {namespace}: multi_namespace_mode allows every namespace"
+
+
+def _is_on(setting: Setting, section: str, key: str) -> bool:
+    return setting(section, key, "").lower() in _YES

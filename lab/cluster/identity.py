@@ -1,20 +1,20 @@
 """Who a database session is: by its application_name, else by the address of its pod."""
 
-import ipaddress
 import logging
 import threading
-import time
 from typing import Any
 
 import psycopg
 import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
+from common.waiting import Every
+from lab.cluster.database import is_address
 from lab.cluster.discovery import Release
+from lab.kube.pods import DAEMONS, list_pods
 
 log = logging.getLogger(__name__)
 
-_COMPONENTS = "tier=airflow,kubernetes_executor!=True"
 _REFRESH = 10.0
 _REMEMBERED = 2000
 _SESSIONS = """
@@ -25,12 +25,9 @@ _SESSIONS = """
 
 def addresses(core: Any, namespace: str) -> dict[str, str]:
     """Return the names of the components' pods by address; one that pods share names none."""
-    pods = core.list_namespaced_pod(
-        namespace, label_selector=_COMPONENTS, _request_timeout=10
-    ).items
     return {
         pod.status.pod_ip: pod.metadata.name
-        for pod in pods
+        for pod in list_pods(core, namespace, DAEMONS)
         if pod.status.pod_ip and not pod.spec.host_network and pod.status.phase == "Running"
     }
 
@@ -86,33 +83,22 @@ class Names:
         self._core = core
         self._namespace = namespace
         self._known: dict[str, str] = {}
-        self._looked = float("-inf")
+        self._refresh = Every(_REFRESH, at_once=True)
         self._lock = threading.Lock()
 
     def __call__(self, client: str) -> str:
-        """Return the pod at an address; what is no address of a pod stays as it is."""
-        if not _is_address(client):
+        """Return the pod at an address; what is not an address of a pod stays as it is."""
+        if not is_address(client):
             return client
         with self._lock:
-            if time.monotonic() - self._looked > _REFRESH:
+            if self._refresh.due():
                 self._look()
             return self._known.get(client, client)
 
     def _look(self) -> None:
-        self._looked = time.monotonic()
         try:
             found = addresses(self._core, self._namespace)
         except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
             log.debug("The pods' addresses cannot be read: %s", error)
             return
         self._known = found if len(self._known) > _REMEMBERED else {**self._known, **found}
-
-
-def _is_address(text: str) -> bool:
-    if not text[:1].isdigit() and ":" not in text:
-        return False
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -1,23 +1,19 @@
 """A lab that is somebody else's deployment of the chart, in a cluster of a kubeconfig."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
-
-import psycopg
+from typing import ClassVar
 
 from common.errors import UserError
 from lab.api import AirflowAPI, Login
-from lab.cluster.boot import undo_argv
 from lab.cluster.database import Database
 from lab.cluster.identity import Names
-from lab.kind.release import DAEMONS, ReleaseLab
+from lab.cluster.undo import promise, undo_argv
 from lab.kube import execs
-from lab.kube.client import api_client, core_v1
-from lab.kube.names import own_workers
-from lab.kube.pods import Process, processes
-from lab.ready import live_schedulers
+from lab.kube.client import api_client
+from lab.kube.pods import own_workers
+from lab.kube.release import ReleaseLab
 
 REFUSAL = "--lab cluster disturbs nothing without --allow-faults"
 
@@ -55,17 +51,12 @@ class ClusterLab(ReleaseLab):
         self.unidentified = str(self.endpoints["no_identity"])
         self._names = Names(self.kubernetes(), self.namespace)
 
-    def kubernetes(self) -> Any:
-        """Return a `kubernetes.client.CoreV1Api`, through the proxy that the kubeconfig names."""
-        return core_v1(api_client(self.kubeconfig))
+    def undo_in_database(self, removals: Sequence[Sequence[str]]) -> None:
+        """Write down what takes something out of the database, before it is put there.
 
-    def _processes(self, component: str) -> list[Process]:
-        selector = f"component={component},release={self.release}"
-        return processes(self.kubernetes(), self.namespace, selector)
-
-    def _daemon_pods(self) -> list[Process]:
-        selector = f"{DAEMONS},release={self.release}"
-        return processes(self.kubernetes(), self.namespace, selector)
+        `removals` are commands of ours as they follow `python -m`; the database is in HA_CHAOS_DSN.
+        """
+        promise(self.directory, removals)
 
     def dsn(self) -> str:
         """Return libpq conninfo of the metadata database, with the password as it is now."""
@@ -137,21 +128,8 @@ class ClusterLab(ReleaseLab):
                 return path.read_text(errors="replace")
         return None
 
-    def problems(self) -> list[str]:
-        """Return what is wrong with the lab, in words; empty when it is healthy."""
-        if (phase := self.state.phase) != "ready":
-            return [f"the lab is {phase}"]
-        found = [f"{each.name} is not ready" for each in self._daemon_pods() if not each.ready]
-        wanted = len(self.schedulers)
-        try:
-            alive = live_schedulers(self.dsn())
-        except psycopg.Error as error:
-            return [*found, f"the database does not answer: {error}"]
-        if not wanted:
-            found.append("there is no scheduler")
-        elif alive < wanted:
-            found.append(f"{alive} of {wanted} schedulers have a fresh heartbeat")
-        return found
+    def _wanted_schedulers(self) -> int:
+        return len(self.schedulers)
 
     def clean(self) -> None:
         """End what an earlier test left: runs of the factory's DAGs, by their tag, and no others.

@@ -1,27 +1,15 @@
-"""What attaching to a deployment will do, told before anything is done."""
+"""What attaching to a deployment will do, said before anything is done."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import requests
 
 from common.errors import UserError
 from lab.api import AirflowAPI
-from lab.cluster.boot import find_database
-from lab.cluster.config import write_kubeconfig
+from lab.cluster.database import find_database
 from lab.cluster.discovery import Release
 from lab.cluster.identity import borrowed_names
-from lab.kube.client import api_client
 from lab.kube.portforward import PortForward
-
-
-def client_of(kubeconfig: dict[str, Any]) -> Any:
-    """Return a client of a kubeconfig that stands in no file yet."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "kubeconfig"
-        write_kubeconfig(path, kubeconfig)
-        return api_client(path)
 
 
 def reported_version(client: Any, release: Release) -> str:
@@ -45,8 +33,8 @@ def plan(client: Any, context: str, release: Release, *, allow_faults: bool) -> 
 
     Raises UserError when the database's URL is nowhere to be had.
     """
-    database, way = find_database(client, release)
-    through = "through a port-forward" if way.selector else "directly from this machine"
+    database, route = find_database(client, release)
+    through = "through a port-forward" if route.selector else "directly from this machine"
     lines = [
         f"deployment: release {release.name} in {release.namespace}, context {context}: "
         f"{', '.join(release.components)}; {release.executor}; image {release.image}",
@@ -66,7 +54,7 @@ def plan(client: Any, context: str, release: Release, *, allow_faults: bool) -> 
             "policy on table dag; schedulers are paused and killed, worker pods deleted"
         )
         lines.append(
-            "fails meanwhile: pg_dump, in tests with gates or delays, as long as each lasts "
+            "fails meanwhile: pg_dump, in tests with holds or delays, as long as each lasts "
             "(row-level security is forced on table dag; `--enable-row-security` helps)"
         )
     else:
@@ -93,6 +81,6 @@ def _identity(release: Release) -> str:
         return f"no process behind a row: {reason}"
     return by[release.named] + (
         f"; PgBouncer's {release.pool_mode} pooling: a session that sets no name (asyncpg does "
-        "not) is told by the name of the one before it, and a gate holds a server session, which "
+        "not) goes by the name of the one before it, and a hold keeps a server session, which "
         "other processes may get"
     )

@@ -1,19 +1,22 @@
 """Undoes what a lab did in a deployment that is not ours: `python -m lab.cluster.undo FOLDER WHAT`.
 
-`clear` takes the recorder and the gates out of the database, `resume POD` lets a frozen process go
-on. The folder tells all else; no password is on a command line. Works with and without the lab's
-supervisor, whose port-forward may be gone, and with a password that is another by now: the
-release's Secret, or HA_CHAOS_DATABASE_URL, is read again. What stays is written down as left over.
+`clear` runs the commands that whoever puts something into the database has written down before
+(`promise`), `resume POD` lets a frozen process go on. The folder has all else; no password is on a
+command line. Works with and without the lab's supervisor, whose port-forward may be gone, and with
+a password that is another by now: the release's Secret, or HA_CHAOS_DATABASE_URL, is read again.
+What stays is written down as left over.
 """
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from kubernetes.client.exceptions import ApiException
@@ -21,117 +24,154 @@ from urllib3.exceptions import HTTPError
 
 from common.database import DSN_VARIABLE
 from common.errors import UserError
-from lab.cluster.boot import find_database
-from lab.cluster.database import URL_VARIABLE, Database, Way, parse_url
+from common.files import write_whole
+from common.paths import PROJECT
+from lab.cluster.database import (
+    URL_VARIABLE,
+    Database,
+    Route,
+    find_database,
+    parse_url,
+    reached,
+)
 from lab.cluster.discovery import discover
 from lab.kube import execs
 from lab.kube.client import api_client
-from lab.kube.portforward import PortForward
 from lab.state import LabState
-from lab.undo import forget_leftover, write_leftover
+from lab.undo import Undo, forget_leftover, write_leftover
 
-_REMOVALS = (("chaos", "remove"), ("oracle", "remove-audit"))
+_REMOVALS = "removals.json"
+_REMOVALS_OF_BEFORE = (("chaos", "remove"), ("recorder", "remove"))
+"""For the folders of older versions, which wrote down `clear` and not what that means."""
+
 _TIMEOUT = 25.0
 _PORT_HERE = 15432
 
 
+def undo_argv(directory: Path, *what: str) -> list[str]:
+    """Return the command that undoes something in a deployment, whoever runs it from wherever."""
+    command = [sys.executable, "-m", "lab.cluster.undo", str(directory), *what]
+    return ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(PROJECT), *command]
+
+
+def promise(directory: Path, removals: Sequence[Sequence[str]]) -> None:
+    """Write down what takes something out of the database; call before it is put there.
+
+    `removals` are commands of ours as they follow `python -m`; HA_CHAOS_DSN will name the database.
+    """
+    write_whole(directory / _REMOVALS, json.dumps(removals))
+    undo, clear = Undo(directory), undo_argv(directory, "clear")
+    undo.done(clear)
+    undo.add(clear)
+
+
+def is_promised(directory: Path) -> bool:
+    """Tell whether something may still have to be taken out of the database."""
+    return (directory / _REMOVALS).exists()
+
+
+def keep_promise(directory: Path) -> None:
+    """Strike out what was promised, once nothing of ours is in the database."""
+    with suppress(FileNotFoundError):  # the folder goes with the lab
+        Undo(directory).done(undo_argv(directory, "clear"))
+    _forget(directory)
+
+
+def _forget(directory: Path) -> None:
+    (directory / _REMOVALS).unlink(missing_ok=True)
+    forget_leftover(directory.name)
+
+
 def clear(directory: Path) -> int:
-    """Run what removes us from the database, each whether or not the other works."""
+    """Run what removes us from the database, each whether or not the other works.
+
+    The undo list, which may be what runs this, is not touched.
+    """
+    path = directory / _REMOVALS
+    removals = json.loads(path.read_text()) if path.exists() else _REMOVALS_OF_BEFORE
     try:
         with _database(directory) as conninfo:
-            failed = _remove(conninfo)
+            failed = [each for each in removals if _run(each, conninfo)]
     except (UserError, OSError, psycopg.Error, subprocess.TimeoutExpired):
-        leave(directory, [" ".join(argv) for argv in _REMOVALS])
+        _leave(directory, removals)
         raise
     if failed:
-        leave(directory, failed)
+        _leave(directory, failed)
         return 1
-    forget_leftover(directory.name)
+    _forget(directory)
     return 0
 
 
-def leave(directory: Path, modules: list[str]) -> None:
+def _run(removal: Sequence[str], conninfo: str) -> int:
+    env = {**os.environ, DSN_VARIABLE: conninfo}
+    return subprocess.run([sys.executable, "-m", *removal], env=env, timeout=_TIMEOUT).returncode
+
+
+def _leave(directory: Path, removals: Sequence[Sequence[str]]) -> None:
     """Write down what is left in the database, for the end of the session."""
-    database, way = _parts(_state(directory).endpoints)
+    database, route = _parts(_endpoints(directory))
     where = f"{database.name} at {database.host}:{database.port}"
     here = None
-    if way.selector:
+    if route.selector:
         here = _PORT_HERE
         where += (
-            f" (first `kubectl port-forward -n {way.namespace} POD {here}:{way.port}`, "
-            f"POD one of -l {way.selector})"
+            f" (first `kubectl port-forward -n {route.namespace} POD {here}:{route.port}`, "
+            f"POD one of -l {route.selector})"
         )
     dsn = replace(database, password="").conninfo(here)
-    write_leftover(directory.name, where, dsn, modules)
-
-
-def _remove(conninfo: str) -> list[str]:
-    """Return which removals failed."""
-    env = {**os.environ, DSN_VARIABLE: conninfo}
-    return [
-        " ".join(argv)
-        for argv in _REMOVALS
-        if subprocess.run([sys.executable, "-m", *argv], env=env, timeout=_TIMEOUT).returncode
-    ]
+    write_leftover(directory.name, where, dsn, [" ".join(each) for each in removals])
 
 
 def resume(directory: Path, pod: str) -> int:
     """Send SIGCONT to a pod's processes."""
-    namespace = _state(directory).endpoints["namespace"]
     client = api_client(directory / "kubeconfig")
-    execs.signal_all(client, namespace, pod, None, signal.SIGCONT)
+    execs.signal_all(client, _endpoints(directory)["namespace"], pod, None, signal.SIGCONT)
     return 0
 
 
-def _state(directory: Path) -> LabState:
+def _endpoints(directory: Path) -> dict[str, Any]:
     state = LabState.load(directory)
     if state is None or "database" not in state.endpoints:
-        raise UserError(f"{directory} tells of no database.")
-    return state
+        raise UserError(f"{directory} names no database.")
+    return state.endpoints
 
 
 @contextmanager
 def _database(directory: Path) -> Iterator[str]:
-    """Lend conninfo that works now: as it was, or with the URL read again, and a way to it."""
-    endpoints = _state(directory).endpoints
-    stored, way = _parts(endpoints)
-    if _answers(stored.conninfo(endpoints["postgres"])):
-        yield stored.conninfo(endpoints["postgres"])
-        return
-    database = _read_again(directory, stored)
-    if not way.selector:
-        yield database.conninfo(None)
-        return
-    client = api_client(directory / "kubeconfig")
-    forward = PortForward(client, way.namespace, way.selector, way.port)
-    try:
-        yield database.conninfo(forward.start())
-    finally:
-        forward.stop()
+    """Lend conninfo that works now: as it was, or with the URL read again, and a route to it."""
+    endpoints = _endpoints(directory)
+    stored, route = _parts(endpoints)
+    conninfo = stored.conninfo(endpoints["postgres"])
+    if _answers(conninfo):
+        yield conninfo
+    else:
+        database = _read_again(directory, stored)
+        with reached(directory / "kubeconfig", database, route) as conninfo:
+            yield conninfo
 
 
 def _read_again(directory: Path, stored: Database) -> Database:
-    """Return the database with the user and password that are told now; never another database.
+    """Return the database with the user and password of now; never another database.
 
     The variable may be about another deployment: this may run when that one is attached.
     """
-    endpoints = _state(directory).endpoints
+    endpoints = _endpoints(directory)
     try:
         if url := os.environ.get(URL_VARIABLE):
-            told = parse_url(url)
+            found = parse_url(url)
         else:
             client = api_client(directory / "kubeconfig")
             release = discover(client, endpoints["namespace"], endpoints["release"])
-            told, _ = find_database(client, release)
+            found, _ = find_database(client, release)
     except (UserError, ApiException, HTTPError) as error:
         print(f"The database's URL cannot be read again: {error}", file=sys.stderr)
         return stored
-    return told if told.is_at_place_of(stored) else stored
+    return found if found.is_at_place_of(stored) else stored
 
 
-def _parts(endpoints: dict[str, dict[str, object]]) -> tuple[Database, Way]:
-    stored = endpoints["database"]
-    return Database(**stored), Way(**endpoints["way"])  # type: ignore[arg-type]
+def _parts(endpoints: dict[str, Any]) -> tuple[Database, Route]:
+    route = endpoints.get("route") or endpoints["way"]  # as older versions called it
+    return Database(**endpoints["database"]), Route(**route)
 
 
 def _answers(conninfo: str) -> bool:

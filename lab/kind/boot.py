@@ -7,34 +7,34 @@ namespace -- Postgres <-- proxy <-- Airflow's chart: schedulers, API server, DAG
 
 import logging
 import secrets
-import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import yaml
-from kubernetes import client as kubernetes_client
-from kubernetes.client.exceptions import ApiException
+from kubernetes.client import CoreV1Api
+from kubernetes.utils import FailToCreateError, create_from_dict
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
+from common.files import write_whole
+from common.redaction import first_line
+from common.waiting import Deadline
+from lab.kind import namespace
 from lab.kind.cluster import Cluster
-from lab.kind.helm import pgbouncer
 from lab.kind.helm.chart import inspect
-from lab.kind.helm.release import Install
-from lab.kind.helm.render import render, require_components
-from lab.kind.helm.values import merged
+from lab.kind.helm.install import RELEASE, Install, render, require_components
+from lab.kind.helm.values import dag_files, merged
 from lab.kind.tools import find
-from lab.kube import manifests, names, namespaces
+from lab.kube.boot import ReleaseBoot
 from lab.kube.client import api_client
+from lab.kube.pods import API_PORT, DAEMONS
 from lab.kube.readiness import waiting
-from lab.kube.ways import Ways
 from lab.ready import Readiness
 from lab.spec import Deployment, LabSpec
-from lab.state import LabState, Progress
+from lab.state import LabState
+from lab.supervised import conninfo
 
 log = logging.getLogger(__name__)
 
@@ -43,29 +43,22 @@ _PARTS_TIMEOUT = 180.0
 _LOOK_EVERY = 1.0
 
 
-class DeployBoot:
+class KindBoot(ReleaseBoot):
     """Deploys one lab; what it made outside this process is a namespace and nothing else."""
 
     end_seconds = 150.0  # a namespace goes when its last pod is gone
 
     def __init__(self, directory: Path, spec: LabSpec, state: LabState) -> None:
+        super().__init__(directory, spec, state)
         assert spec.deployment is not None
-        self.directory = directory
-        self.spec = spec
-        self.state = state
-        self._progress = Progress(directory, state)
         self.deployment: Deployment = spec.deployment
-        self.namespace = names.namespace_of(directory)
-        self.kubeconfig = directory / "kubeconfig"
-        self._ways = Ways()
+        self.namespace = namespace.namespace_of(directory)
         self._install: Install | None = None
 
     def steps(self) -> Iterator[None]:
         """Deploy, yielding often, so that the caller can listen; UserError when a part fails."""
-        for folder in ("logs", "pods"):
-            (self.directory / folder).mkdir(exist_ok=True)
-        self.kubeconfig.touch(0o600)
-        shutil.copyfile(self.deployment.kubeconfig, self.kubeconfig)
+        self._make_folders()
+        write_whole(self.kubeconfig, Path(self.deployment.kubeconfig).read_bytes(), mode=0o600)
         self._client = api_client(self.kubeconfig)
         with self._progress.timed("namespace, Postgres and proxy"):
             yield from self._start_ours()
@@ -82,68 +75,44 @@ class DeployBoot:
         self._create(superuser, password)
         yield from self._waiting(_PARTS_TIMEOUT)
         endpoints = self.state.endpoints
-        endpoints["postgres"] = self._forward(f"app={names.POSTGRES}", names.POSTGRES_PORT)
-        endpoints["control"] = self._forward(f"app={names.PROXY}", names.CONTROL_PORT)
-        self._follow(f"app in ({names.POSTGRES},{names.PROXY})")
+        endpoints["postgres"] = self._forward(f"app={namespace.POSTGRES}", namespace.POSTGRES_PORT)
+        endpoints["control"] = self._forward(f"app={namespace.PROXY}", namespace.CONTROL_PORT)
+        self._follow(f"app in ({namespace.POSTGRES},{namespace.PROXY})")
         yield
         self._create_database(superuser, password)
 
     def _create(self, superuser: str, password: str) -> None:
-        core = kubernetes_client.CoreV1Api(self._client)
-        apps = kubernetes_client.AppsV1Api(self._client)
+        parts = namespace.manifests(
+            self.namespace,
+            airflow_image=self.spec.airflow.image,
+            postgres_image=self.deployment.postgres_image,
+            password=password,
+            superuser_password=superuser,
+            pooler=f"{RELEASE}-pgbouncer" if "pgbouncer" in self.deployment.layers else "",
+        )
         try:
-            core.create_namespace(manifests.namespace(self.namespace))
-            for config_map in manifests.config_maps():
-                core.create_namespaced_config_map(self.namespace, config_map)
-            for secret in self._secrets(superuser, password):
-                core.create_namespaced_secret(self.namespace, secret)
-            ports = {"postgres": names.POSTGRES_PORT}
-            core.create_namespaced_service(self.namespace, manifests.service(names.POSTGRES, ports))
-            ports["control"] = names.CONTROL_PORT
-            core.create_namespaced_service(self.namespace, manifests.service(names.PROXY, ports))
-            postgres = manifests.postgres(self.deployment.postgres_image)
-            apps.create_namespaced_stateful_set(self.namespace, postgres)
-            proxy = manifests.proxy(self.spec.airflow.image, self._upstream())
-            apps.create_namespaced_deployment(self.namespace, proxy)
-        except ApiException as error:
-            raise UserError(f"The cluster refuses the lab's parts: {_reason(error)}") from error
-
-    def _upstream(self) -> str:
-        """Return what the proxy leads to: Postgres, or the PgBouncer in front of it."""
-        if "pgbouncer" in self.deployment.layers:
-            return f"{names.RELEASE}-pgbouncer:{pgbouncer.PORT}"
-        return f"{names.POSTGRES}:{names.POSTGRES_PORT}"
-
-    def _secrets(self, superuser: str, password: str) -> list[manifests.Manifest]:
-        found = manifests.secrets(password, superuser)
-        if "pgbouncer" in self.deployment.layers:
-            extra = pgbouncer.secrets(names.POSTGRES, "airflow", password, "airflow")
-            found += [manifests.secret(name, data) for name, data in extra.items()]
-        return found
+            for part in parts:
+                create_from_dict(self._client, part, namespace=self.namespace)
+        except FailToCreateError as error:
+            reason = first_line(error.api_exceptions[0])
+            body = str(error.api_exceptions[0].body or "")[:300]
+            raise UserError(f"The cluster refuses the lab's parts: {reason} {body}") from error
 
     def _create_database(self, superuser: str, password: str) -> None:
         """Make Airflow's role and database: an ordinary role, unlike the image's POSTGRES_USER."""
         port = self.state.endpoints["postgres"]
-        conninfo = make_conninfo(
+        dsn = make_conninfo(
             host="127.0.0.1", port=port, user="postgres", dbname="postgres", password=superuser
         )
-        with psycopg.connect(conninfo, autocommit=True, connect_timeout=20) as connection:
-            connection.execute(
-                sql.SQL("CREATE ROLE airflow LOGIN PASSWORD {}").format(sql.Literal(password))
-            )
+        role = sql.SQL("CREATE ROLE airflow LOGIN PASSWORD {}").format(sql.Literal(password))
+        with psycopg.connect(dsn, autocommit=True, connect_timeout=20) as connection:
+            connection.execute(role)
             connection.execute("CREATE DATABASE airflow OWNER airflow")
 
-    def _forward(self, selector: str, port: int) -> int:
-        return self._ways.forward(self._client, self.namespace, selector, port)
-
-    def _follow(self, selector: str) -> None:
-        self._ways.follow(self._client, self.namespace, selector, self.directory / "logs")
-
     def _waiting(self, timeout: float) -> Iterator[None]:
-        core = kubernetes_client.CoreV1Api(self._client)
-        for _ in waiting(core, self.namespace, timeout, self._progress.say):
-            looked = time.monotonic()
-            while time.monotonic() < looked + _LOOK_EVERY:
+        for _ in waiting(CoreV1Api(self._client), self.namespace, timeout, self._progress.say):
+            pause = Deadline(_LOOK_EVERY)
+            while not pause.passed:
                 yield
 
     def _start_airflow(self) -> Iterator[None]:
@@ -153,13 +122,11 @@ class DeployBoot:
             image=self.spec.airflow.image,
             layers=self.deployment.layers,
             env=self.spec.env,
-            dag_files=list(manifests.dag_files()),
+            dag_files=dag_files(),
             extra=[Path(path) for path in self.deployment.values],
         )
-        rendered = render(
-            find("helm"), inspect(Path(self.deployment.chart)), values, self.namespace
-        )
-        require_components(rendered, values)
+        chart = inspect(Path(self.deployment.chart))
+        require_components(render(find("helm"), chart, values, self.namespace), values)
         yield
         path = self.directory / "values.yaml"
         path.write_text(yaml.safe_dump(values, sort_keys=False))
@@ -167,47 +134,27 @@ class DeployBoot:
             self.deployment.chart, self.namespace, path, self.kubeconfig, self.directory / "logs"
         )
         self._install.start()
-        self._follow("tier=airflow,kubernetes_executor!=True")
+        self._follow(DAEMONS)
         while not self._install.done():
             yield
         yield from self._waiting(_RELEASE_TIMEOUT)
 
     def _until_ready(self, timeout: float = 300.0) -> Iterator[None]:
         endpoints = self.state.endpoints
-        endpoints["api"] = self._forward("component=api-server", names.API_PORT)
-        readiness = Readiness(f"http://127.0.0.1:{endpoints['api']}", self._dsn(), self.spec)
-        deadline = time.monotonic() + timeout
-        while missing := readiness.missing():
-            if time.monotonic() > deadline:
-                raise UserError(f"The lab was not ready after {timeout:.0f} s: {missing}.")
+        endpoints["api"] = self._forward("component=api-server", API_PORT)
+        url = f"http://127.0.0.1:{endpoints['api']}"
+        for missing in Readiness(url, conninfo(endpoints), self.spec).waiting(timeout):
             self._progress.say(missing)
             yield
-
-    def _dsn(self) -> str:
-        endpoints: dict[str, Any] = self.state.endpoints
-        return make_conninfo(
-            host="127.0.0.1",
-            port=endpoints["postgres"],
-            user="airflow",
-            dbname="airflow",
-            password=endpoints["password"],
-        )
-
-    def answer(self, request: dict[str, Any]) -> None:
-        """Refuse: who uses the lab asks the cluster itself."""
-        raise UserError(f"a deployed lab's supervisor knows no operation {request['op']!r}")
-
-    def reap(self) -> None:
-        """Do nothing: what ends in a cluster is told by its API."""
 
     def stop(self) -> None:
         """Close the port-forwards and delete the namespace; what stays is for the reaper."""
         if self._install is not None:
             self._install.stop()
-        self._ways.close()
+        self._close_tunnels()
         if self.kubeconfig.exists():
             try:
-                namespaces.remove(self.kubeconfig, self.namespace)
+                namespace.remove(self.kubeconfig, self.namespace)
             except UserError as error:
                 log.warning("%s", error)
 
@@ -216,8 +163,4 @@ class DeployBoot:
         """Remove the namespace of a lab whose supervisor was killed, where its cluster is up."""
         kubeconfig, deployment = directory / "kubeconfig", spec.deployment
         if deployment and kubeconfig.exists() and Cluster(deployment.cluster).nodes():
-            namespaces.remove(kubeconfig, names.namespace_of(directory))
-
-
-def _reason(error: ApiException) -> str:
-    return f"{error.status} {error.reason}: {str(error.body or '')[:300]}"
+            namespace.remove(kubeconfig, namespace.namespace_of(directory))

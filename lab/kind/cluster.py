@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
 from common.errors import UserError
-from lab.kind.lease import exclusive, shared
-from lab.kind.place import DEFAULT_NAME, alone, cluster_dir
-from lab.kind.shell import run
-from lab.kind.tools import engine, find
+from common.files import alone, write_whole
+from common.waiting import Deadline, Every
+from lab.kind.lease import cluster_dir, exclusive, shared
+from lab.kind.tools import engine, find, run
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _HALF: list[str] = []
 class Cluster:
     """The kind cluster of a name; several processes may ask for it at once."""
 
-    def __init__(self, name: str = DEFAULT_NAME) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
         self.directory = cluster_dir(name)
         self.kubeconfig = self.directory / "kubeconfig"
@@ -58,7 +58,7 @@ class Cluster:
         is made. Raises UserError when one of that name is otherwise, or does not come up. Call it
         before you lease the cluster.
         """
-        with alone(self.name, "making", _MAKE_LIMIT), shared(self.name):
+        with self.alone("making", _MAKE_LIMIT), shared(self.name):
             found = self.nodes()
             if found and self._abandoned(found):
                 log.info("The kind cluster %s does not run; making it anew.", self.name)
@@ -79,9 +79,14 @@ class Cluster:
             found = connected.containers.list(all=True, filters={"label": f"{_LABEL}={self.name}"})
             return sorted(found, key=lambda each: str(each.name))
 
+    def alone(self, doing: str, limit: float) -> AbstractContextManager[None]:
+        """Be the only process that is `doing` something to the cluster, for `limit` seconds."""
+        lock = self.directory / f"{doing.split()[0]}.lock"
+        return alone(lock, f"{doing} the kind cluster {self.name}", limit)
+
     def delete(self, timeout: float = 600.0) -> None:
         """Delete the cluster, once nobody uses it; does nothing where there is none."""
-        with alone(self.name, "making", _MAKE_LIMIT), exclusive(self.name, timeout):
+        with self.alone("making", _MAKE_LIMIT), exclusive(self.name, timeout):
             if self.nodes():
                 log.info("Deleting the kind cluster %s.", self.name)
                 self._delete()
@@ -94,7 +99,7 @@ class Cluster:
         made = json.loads(self._made.read_text()) if self._made.exists() else None
         if made == _HALF:
             return True
-        if still and made != _ids(found):
+        if still and made != _node_ids(found):
             raise UserError(
                 f"The kind cluster {self.name} does not run: {', '.join(still)}.",
                 "`docker start` its nodes, make it anew with --kind-delete, or use another "
@@ -120,22 +125,19 @@ class Cluster:
         self._made.write_text(json.dumps(_HALF))
         self.kubeconfig.unlink(missing_ok=True)
         try:
-            run(argv, limit=_CREATE_LIMIT, heard=_progress)
+            run(argv, limit=_CREATE_LIMIT, progress=_log_step)
         except UserError as error:
             raise UserError(
                 f"The kind cluster {self.name} could not be made: {error.message}",
                 "Where the node image cannot be pulled, name one you have with --kind-image.",
             ) from error
-        self._made.write_text(json.dumps(_ids(self.nodes())))
+        self._made.write_text(json.dumps(_node_ids(self.nodes())))
         self.kubeconfig.chmod(0o600)
         log.info("The kind cluster %s: made in %.0f s.", self.name, time.monotonic() - begun)
 
     def _export(self) -> None:
         text = run([find("kind"), "get", "kubeconfig", "--name", self.name], limit=60)
-        beside = self.kubeconfig.with_suffix(".new")
-        beside.touch(mode=0o600)
-        beside.write_text(text)
-        beside.replace(self.kubeconfig)
+        write_whole(self.kubeconfig, text, mode=0o600)
 
     def _delete(self) -> None:
         kubeconfig = str(self.kubeconfig)
@@ -143,17 +145,16 @@ class Cluster:
         run([find("kind"), *argv], limit=300)
 
     def _wait_ready(self) -> None:
-        begun = told = time.monotonic()
-        while ill := _problems(self.kubeconfig):
-            now = time.monotonic()
-            if now - begun > _READY_LIMIT:
+        deadline, progress = Deadline(_READY_LIMIT), Every(_BEAT)
+        while reason := _unready(self.kubeconfig):
+            if deadline.passed:
                 raise UserError(
-                    f"The kind cluster {self.name} is not ready after {_READY_LIMIT:.0f} s: {ill}.",
+                    f"The kind cluster {self.name} is not ready after {_READY_LIMIT:.0f} s: "
+                    f"{reason}.",
                     "Make it anew with --kind-delete, or use another --kind-name.",
                 )
-            if now - told > _BEAT:
-                told = now
-                log.info("Waiting for the kind cluster %s: %s.", self.name, ill)
+            if progress.due():
+                log.info("Waiting for the kind cluster %s: %s.", self.name, reason)
             time.sleep(_STEP)
 
 
@@ -168,7 +169,7 @@ def _client() -> Iterator[docker.DockerClient]:
         connected.close()
 
 
-def _ids(nodes: list[Container]) -> list[str]:
+def _node_ids(nodes: list[Container]) -> list[str]:
     return [str(each.id) for each in nodes]
 
 
@@ -202,10 +203,10 @@ def configuration(nodes: int | None, settings: Path | None) -> dict[str, Any]:
             raise UserError(f"--kind-config {settings} cannot be read: {error}.") from error
         except yaml.YAMLError as error:
             why = " ".join(str(error).split())
-            raise UserError(f"--kind-config {settings} is no YAML: {why}.") from error
+            raise UserError(f"--kind-config {settings} is not valid YAML: {why}.") from error
         if not isinstance(found, dict) or found.get("kind") != "Cluster":
             raise UserError(
-                f"--kind-config {settings} is no configuration of a kind cluster.",
+                f"--kind-config {settings} is not a configuration of a kind cluster.",
                 "It begins with `kind: Cluster`: kind.sigs.k8s.io/docs/user/configuration.",
             )
     listed = list(found.get("nodes") or [{"role": "control-plane"}])
@@ -216,15 +217,15 @@ def configuration(nodes: int | None, settings: Path | None) -> dict[str, Any]:
     return {**found, "nodes": listed}
 
 
-def _progress(line: str) -> None:
-    """Tell a step that kind has finished: it marks those with a tick."""
+def _log_step(line: str) -> None:
+    """Log a step that kind has finished: it marks those with a tick."""
     step = line.strip()
     if step.startswith("✓"):
         words = step.removeprefix("✓").split()
         log.info("kind: %s", " ".join(word for word in words if word.isascii()))
 
 
-def _problems(kubeconfig: Path) -> str:
+def _unready(kubeconfig: Path) -> str:
     """Return why the cluster cannot be used yet, empty when it can."""
     settings = client.Configuration()
     settings.retries = False

@@ -7,17 +7,16 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound
 
 from common.errors import UserError
+from common.waiting import Every
 from lab.base import image_build
 from lab.kind.cluster import Cluster
 from lab.kind.node import Node
-from lab.kind.place import alone
-from lab.kind.shell import run
-from lab.kind.tools import engine, find
+from lab.kind.tools import engine, find, run
 
 log = logging.getLogger(__name__)
 
 _LIMIT = 1800.0
-_TELL_EVERY = 10.0
+_BEAT = 10.0
 
 
 def load(cluster: Cluster, image: str) -> None:
@@ -27,7 +26,7 @@ def load(cluster: Cluster, image: str) -> None:
     that one: a rebuilt image is loaded anew. Raises UserError when no node has it, nor the engine,
     and it cannot be pulled.
     """
-    with alone(cluster.name, "loading images onto", _LIMIT):
+    with cluster.alone("loading images onto", _LIMIT):
         client = engine()
         try:
             local = _local(client, image)
@@ -104,13 +103,12 @@ def _local(client: docker.DockerClient, image: str) -> str | None:
 
 def _pull(client: docker.DockerClient, image: str) -> None:
     log.info("Pulling %s.", image)
-    told = begun = time.monotonic()
+    begun, progress = time.monotonic(), Every(_BEAT)
     failure = ""
     try:
-        for step in client.api.pull(*_split(image), stream=True, decode=True):
+        for step in client.api.pull(image, stream=True, decode=True):
             failure = step.get("error", failure)
-            if time.monotonic() - told > _TELL_EVERY:
-                told = time.monotonic()
+            if progress.due():
                 log.info("Pulling %s: %s.", image, str(step.get("status", "")).lower())
     except APIError as error:
         failure = str(error.explanation or error)
@@ -124,11 +122,3 @@ def _pull(client: docker.DockerClient, image: str) -> None:
             "and `docker load` it here.",
         )
     log.info("Pulled %s in %.0f s.", image, time.monotonic() - begun)
-
-
-def _split(image: str) -> tuple[str, str | None]:
-    """Return repository and tag; an image by digest is asked for whole."""
-    repository, colon, tag = image.rpartition(":")
-    if "@" in image:
-        return image, None
-    return (repository, tag) if colon and "/" not in tag else (image, "latest")

@@ -1,18 +1,17 @@
 """A lab that is a release of the Helm chart in a namespace of a kind cluster."""
 
-import time
 from contextlib import AbstractContextManager
 
 import psycopg
 
 from common.errors import UserError
-from lab.kind import lease
+from common.waiting import until
+from lab.kind import lease, namespace
 from lab.kind.node import NO_NETEM, Node
-from lab.kind.release import DAEMONS, ReleaseLab
-from lab.kube import execs, names
+from lab.kube import execs
 from lab.kube.client import api_client
-from lab.kube.pods import processes
-from lab.ready import live_schedulers
+from lab.kube.pods import Process
+from lab.kube.release import ReleaseLab
 from lab.spec import LabSpec
 
 _STEP = 0.2
@@ -73,16 +72,17 @@ class KindLab(ReleaseLab):
         """Restart PostgreSQL: its postmaster is told to stop, and the kubelet starts it again."""
         if how not in _SIGNALS:
             raise UserError(f"A database restarts {' or '.join(_SIGNALS)}, not {how!r}.")
-        pod = f"{names.POSTGRES}-0"
+        pod = f"{namespace.POSTGRES}-0"
         before = self._pod(pod).restarts
         client = api_client(self.kubeconfig)
         argv = ["sh", "-c", f"kill -{_SIGNALS[how]} 1"]
         execs.run(client, self.namespace, pod, "postgres", argv)
-        deadline = time.monotonic() + _BACK
-        while self._pod(pod).restarts == before or not self._takes_connections():
-            if time.monotonic() > deadline:
-                raise UserError(f"PostgreSQL was not back after {_BACK:.0f} s.")
-            time.sleep(_STEP)
+
+        def is_back() -> bool:
+            return self._pod(pod).restarts > before and self._takes_connections()
+
+        if not until(is_back, _BACK, _STEP):
+            raise UserError(f"PostgreSQL was not back after {_BACK:.0f} s.")
 
     def _takes_connections(self) -> bool:
         try:
@@ -95,24 +95,11 @@ class KindLab(ReleaseLab):
         """Make each worker pod that starts from now on take `seconds` longer."""
         if reason := self.missing("delay-pods"):
             raise UserError(f"Pods cannot be slowed: {reason}.")
-        body = {"data": {names.START_DELAY: f"{seconds:g}"}}
-        self.kubernetes().patch_namespaced_config_map(names.WORKER, self.namespace, body)
+        body = {"data": {namespace.START_DELAY: f"{seconds:g}"}}
+        self.kubernetes().patch_namespaced_config_map(namespace.WORKER, self.namespace, body)
 
-    def problems(self) -> list[str]:
-        """Return what is wrong with the lab, in words; empty when it is healthy."""
-        state = self.state
-        if state.phase != "ready":
-            return [f"the lab is {state.phase}"]
-        found = [
-            f"{each.name} is not ready"
-            for selector in (DAEMONS, f"app={names.PROXY}")
-            for each in processes(self.kubernetes(), self.namespace, selector)
-            if not each.ready
-        ]
-        wanted = self.spec.schedulers
-        if not found and (alive := live_schedulers(self.dsn())) < wanted:
-            found.append(f"{alive} of {wanted} schedulers have a fresh heartbeat")
-        return found
+    def _watched_pods(self) -> list[Process]:
+        return [*super()._watched_pods(), *self._pods(f"app={namespace.PROXY}")]
 
     def clean(self) -> None:
         """Return the lab to how it was deployed: no runs, no worker pods."""

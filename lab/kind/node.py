@@ -5,17 +5,18 @@ line, so that it is undone whoever comes to clear away, and from wherever.
 """
 
 import re
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+import tenacity
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 
 from common.errors import UserError
+from common.files import last_line
 from lab.base import Lab
 from lab.kind.tools import docker_argv, engine
 from lab.undo import Undo
@@ -78,14 +79,14 @@ class Node:
     def run(self, argv: Sequence[str]) -> str:
         """Run a command in the node; return its output.
 
-        Raises UserError with what it said when it fails, takes over 30 s, or the node is frozen.
+        Raises UserError with its last line when it fails, takes over 30 s, or the node is frozen.
         """
         with self._container() as container:
             done = container.exec_run(["timeout", str(_LIMIT), *argv], demux=True)
-            output, errors = (part.decode(errors="replace") for part in _both(done.output))
+            output, errors = ((part or b"").decode(errors="replace") for part in done.output)
         if done.exit_code:
-            said = (errors.strip() or output.strip() or "it said nothing").splitlines()[-1]
-            raise UserError(f"{' '.join(argv[:3])} failed in the node {self.name}: {said}")
+            reason = last_line(errors.strip() or output, "it gave no reason")
+            raise UserError(f"{' '.join(argv[:3])} failed in the node {self.name}: {reason}")
         return output
 
     def disturb(self, do: Sequence[str], undo: Sequence[str]) -> None:
@@ -129,9 +130,8 @@ class Node:
         """
         address = re.compile(rf"(\S+) .*\binet6? {re.escape(pod_ip)}/")
         if found := address.search(self.run(["sh", "-c", _ADDRESSES])):
-            peer = _PEER.search(
-                self.run(["ip", "-n", found[1], "-o", "link", "show", "dev", "eth0"])
-            )
+            eth0 = self.run(["ip", "-n", found[1], "-o", "link", "show", "dev", "eth0"])
+            peer = _PEER.search(eth0)
             for own in self.run(["ip", "-o", "link", "show"]).splitlines():
                 number, name, *_ = own.split()
                 if peer and number == f"{peer[1]}:":
@@ -210,20 +210,14 @@ def _freezing(attempt: Callable[[], None]) -> None:
     (A control group of version 1; its "unable to freeze" leaves all running. Seen on a machine
     whose cores were all busy.)
     """
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return attempt()
-        except UserError as error:
-            if "unable to freeze" not in error.message or time.monotonic() > deadline:
-                raise
-        time.sleep(_STEP)
+    tenacity.Retrying(
+        retry=tenacity.retry_if_exception_message(match=".*unable to freeze"),
+        stop=tenacity.stop_after_delay(_PATIENCE),
+        wait=tenacity.wait_fixed(_STEP),
+        reraise=True,
+    )(attempt)
 
 
 def _task(container_id: str) -> str:
     """Return containerd's task of a container as Kubernetes names it (`containerd://..`)."""
     return container_id.removeprefix("containerd://")
-
-
-def _both(output: tuple[bytes | None, bytes | None]) -> tuple[bytes, bytes]:
-    return output[0] or b"", output[1] or b""

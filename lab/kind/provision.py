@@ -1,4 +1,4 @@
-"""All that a deployed lab needs before its release can be installed."""
+"""All that a kind lab needs before its release can be installed: cluster, images, chart."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -12,42 +12,44 @@ from lab.spec import Deployment
 
 @dataclass(frozen=True)
 class Provision:
-    """A kind cluster to be found or made, and the chart to be installed on it."""
+    """A kind cluster to be found or made, and what is to be installed on it.
+
+    `nodes`, `node_image` and `config` (a file) are of a cluster that is made; `airflow_image` may
+    say {version}; `layers` are names of charts-values/, `values` are files that have the last word.
+    """
 
     cluster: str
-    nodes: int | None
-    node_image: str | None
-    config: str | None
     chart: str
-    chart_version: str | None
+    airflow_image: str
+    postgres_image: str
+    nodes: int | None = None
+    node_image: str | None = None
+    config: str | None = None
+    chart_version: str | None = None
+    layers: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
 
 
 @cache
-def deployment(
-    provision: Provision,
-    airflow_image: str,
-    postgres_image: str,
-    layers: tuple[str, ...],
-    values: tuple[str, ...],
-) -> Deployment:
+def deployment(wanted: Provision, airflow_image: str) -> Deployment:
     """Return where and how to deploy: makes the cluster, loads the images, gets the chart.
 
     Raises UserError with what is missing and how to get it.
     """
-    found = tools.require()
-    resolved = chart.resolve(provision.chart, provision.chart_version, found.helm)
-    cluster = Cluster(provision.cluster)
-    config = Path(provision.config) if provision.config else None
-    cluster.ensure(provision.node_image, provision.nodes, config)
-    for image in (airflow_image, postgres_image):
+    tools.require()
+    resolved = chart.resolve(wanted.chart, wanted.chart_version, tools.find("helm"))
+    cluster = Cluster(wanted.cluster)
+    config = Path(wanted.config) if wanted.config else None
+    cluster.ensure(wanted.node_image, wanted.nodes, config)
+    for image in (airflow_image, wanted.postgres_image):
         images.load(cluster, image)
     return Deployment(
-        cluster=provision.cluster,
+        cluster=wanted.cluster,
         kubeconfig=str(cluster.kubeconfig),
         chart=str(resolved.path),
-        postgres_image=postgres_image,
-        layers=layers,
-        values=values,
+        postgres_image=wanted.postgres_image,
+        layers=wanted.layers,
+        values=wanted.values,
     )
 
 

@@ -1,4 +1,4 @@
-"""The official Kubernetes client for clusters of any kubeconfig, and the bare connections that
+"""The official Kubernetes client for a context of any kubeconfig, and the bare connections that
 streams (port-forward, exec, logs) need.
 
 `kubernetes.stream` replaces a method of the client it is given for as long as a call lasts, which
@@ -8,6 +8,7 @@ client's configuration, and one client serves any number of threads.
 
 import ipaddress
 import logging
+import os
 import socket
 import ssl
 from http.client import HTTPConnection, HTTPSConnection
@@ -16,37 +17,101 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import kubernetes
+import yaml
 
 from common.errors import UserError
 
 log = logging.getLogger(__name__)
 
+Kubeconfig = dict[str, Any]
+"""What a kubeconfig holds."""
+
+_FILES = frozenset({"certificate-authority", "client-certificate", "client-key", "tokenFile"})
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
 
 
-def api_client(kubeconfig: Path, context: str | None = None) -> Any:
+def default_kubeconfig() -> str:
+    """Return where kubectl would look: KUBECONFIG (a list of paths), else ~/.kube/config."""
+    return os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+
+
+def single_context(kubeconfig: str, context: str | None) -> Kubeconfig:
+    """Return a kubeconfig of one context alone, its own current one where `context` is None.
+
+    `kubeconfig` may be a list of paths, as KUBECONFIG is; the first that names a thing counts.
+    Paths inside are made absolute. Raises UserError when a part is missing.
+    """
+    files = [Path(each).expanduser() for each in kubeconfig.split(os.pathsep) if each]
+    read = [(path, _read(path)) for path in files if path.exists()]
+    if not read:
+        raise UserError(
+            f"There is no kubeconfig at {kubeconfig}.", "Set KUBECONFIG, as for kubectl."
+        )
+    name = context or next((d["current-context"] for _, d in read if d.get("current-context")), "")
+    if not name:
+        raise UserError(f"{kubeconfig} has no current context.", "Name one with --context.")
+    known = [each["name"] for _, data in read for each in data.get("contexts") or ()]
+    if name not in known:
+        raise UserError(
+            f"{kubeconfig} has no context {name!r}.", f"It has: {', '.join(known) or 'none'}."
+        )
+    chosen = _named(read, "contexts", name)
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": name,
+        "contexts": [chosen],
+        "clusters": [_named(read, "clusters", chosen["context"]["cluster"])],
+        "users": [_named(read, "users", chosen["context"]["user"])],
+    }
+
+
+def _read(path: Path) -> Kubeconfig:
+    try:
+        data = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"The kubeconfig {path} cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path} is not a valid kubeconfig.")
+    return data
+
+
+def _named(read: list[tuple[Path, Kubeconfig]], kind: str, name: str) -> dict[str, Any]:
+    for path, data in read:
+        for each in data.get(kind) or ():
+            if each.get("name") == name:
+                return {**each, kind[:-1]: _absolute(each[kind[:-1]], path.resolve().parent)}
+    raise UserError(f"The kubeconfig {read[0][0]} has no entry {name!r} under {kind}.")
+
+
+def _absolute(entry: dict[str, Any], base: Path) -> dict[str, Any]:
+    return {
+        key: str(base / value) if key in _FILES and value else value for key, value in entry.items()
+    }
+
+
+def api_client(kubeconfig: Path | Kubeconfig) -> Any:
     """Return a `kubernetes.client.ApiClient` that touches no global configuration.
 
-    Raises UserError when the kubeconfig cannot be used or does not have the context.
+    `kubeconfig` is a file, or what `single_context` returned; UserError when it cannot be used.
     """
     configuration = kubernetes.client.Configuration()
     try:
-        kubernetes.config.load_kube_config(
-            str(kubeconfig), context=context, client_configuration=configuration
-        )
+        if isinstance(kubeconfig, Path):
+            kubernetes.config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+        else:
+            kubernetes.config.load_kube_config_from_dict(
+                kubeconfig, client_configuration=configuration
+            )
     except (kubernetes.config.ConfigException, OSError) as error:
+        name = kubeconfig if isinstance(kubeconfig, Path) else kubeconfig["current-context"]
         raise UserError(
-            f"The kubeconfig {kubeconfig} cannot be used: {str(error)[:300]}",
+            f"The kubeconfig {name} cannot be used: {str(error)[:300]}",
             "Name another, or one of its contexts.",
         ) from error
     if _is_loopback(urlsplit(configuration.host).hostname or ""):
         configuration.proxy = None
     return kubernetes.client.ApiClient(configuration)
-
-
-def core_v1(client: Any) -> Any:
-    """Return a `kubernetes.client.CoreV1Api`."""
-    return kubernetes.client.CoreV1Api(client)
 
 
 def end_reads(sock: socket.socket) -> None:

@@ -9,22 +9,20 @@ outside, through its node.
 import json
 import select
 import signal
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from common.errors import UserError
+from common.files import last_line
+from common.waiting import Deadline
 from lab.kube.channels import Channels, Refused, open_channels
 from lab.kube.client import Dialer
 
-_STDIN, _STDOUT, _STDERR, _STATUS = 0, 1, 2, 3
-_CHUNK = 32768
+_STDOUT, _STDERR, _STATUS = 1, 2, 3
 # What only starts and reaps others when it is PID 1; a shell that waits for its child does too.
 _INITS = frozenset(
     ["dumb-init", "tini", "docker-init", "catatonit", "pause", "sh", "bash", "dash", "ash"]
 )
-# stdin cannot be closed in v4.channel.k8s.io, so the command is given its exact length of it.
-_WITH_STDIN = ("sh", "-c", 'n=$1; shift; head -c "$n" | "$@"', "sh")
 # The shell's own kill: -1 is every process of the namespace but PID 1 and, on Linux, the sender.
 _SIGNAL = """
 read -r init < /proc/1/comm
@@ -38,26 +36,25 @@ def run(
     pod: str,
     container: str | None,
     argv: Sequence[str],
-    stdin: bytes | None = None,
     timeout: float = 30.0,
 ) -> str:
     """Run a command in a container and return what it wrote to stdout.
 
     `container` None is the pod's only or default one. Raises UserError when it cannot be run, does
     not end within `timeout` seconds (it may then be running still), or does not exit 0: with its
-    exit code and its last line. `stdin` needs sh and head in the image.
+    exit code and its last line.
     """
     what = f"{argv[0]} in {pod}"
-    deadline = time.monotonic() + timeout
+    deadline = Deadline(timeout)
     try:
         channels = open_channels(
             Dialer(client),
             f"/api/v1/namespaces/{namespace}/pods/{pod}/exec",
-            _query(container, argv, stdin),
+            _query(container, argv),
             timeout=min(timeout, 10.0),
         )
         try:
-            out = _converse(channels, stdin or b"", deadline)
+            out = _gather(channels, deadline)
         finally:
             channels.close()
     except TimeoutError as error:
@@ -67,8 +64,8 @@ def run(
     except OSError as error:
         raise UserError(f"{what}: the cluster does not answer: {error}.") from error
     if failure := _failure(out[_STATUS]):
-        said = (out[_STDERR].strip() or out[_STDOUT].strip()).decode(errors="replace")
-        last = (said.splitlines() or ["it wrote nothing"])[-1][:300]
+        output = (out[_STDERR].strip() or out[_STDOUT]).decode(errors="replace")
+        last = last_line(output, "it wrote nothing")[:300]
         raise UserError(f"{what} failed ({failure}): {last}")
     return out[_STDOUT].decode(errors="replace")
 
@@ -95,33 +92,21 @@ def signal_all(client: Any, namespace: str, pod: str, container: str | None, num
         )
 
 
-def _query(
-    container: str | None, argv: Sequence[str], stdin: bytes | None
-) -> list[tuple[str, str]]:
-    command = list(argv) if stdin is None else [*_WITH_STDIN, str(len(stdin)), *argv]
-    query = [("stdout", "true"), ("stderr", "true")]
-    if stdin is not None:
-        query.append(("stdin", "true"))
-    if container:
-        query.append(("container", container))
-    return query + [("command", each) for each in command]
+def _query(container: str | None, argv: Sequence[str]) -> list[tuple[str, str]]:
+    query = [("stdout", "true"), ("stderr", "true"), *(("command", each) for each in argv)]
+    return [*query, ("container", container)] if container else query
 
 
-def _converse(channels: Channels, stdin: bytes, deadline: float) -> dict[int, bytearray]:
-    """Feed stdin and gather the rest until the server closes the stream."""
+def _gather(channels: Channels, deadline: Deadline) -> dict[int, bytearray]:
+    """Gather what comes until the server closes the stream."""
     gathered = {channel: bytearray() for channel in (_STDOUT, _STDERR, _STATUS)}
-    rest = memoryview(stdin)
     poll = select.poll()
     while not channels.ended:
-        if rest and not channels.unsent:
-            channels.write(_STDIN, bytes(rest[:_CHUNK]))
-            rest = rest[_CHUNK:]
-        left = deadline - time.monotonic()
-        if left <= 0:
+        if deadline.passed:
             raise TimeoutError
         poll.register(channels, select.POLLIN | (select.POLLOUT if channels.unsent else 0))
         if not channels.has_more():
-            poll.poll(left * 1000)
+            poll.poll(deadline.left * 1000)
         for channel, data in channels.read():
             if channel in gathered:
                 gathered[channel] += data
@@ -133,9 +118,9 @@ def _failure(status: bytes | bytearray) -> str:
     """Return why a command failed, from the Status at its end; empty when it did not."""
     if not status:
         return "the stream broke off"
-    said = json.loads(status)
-    if said.get("status") == "Success":
+    result = json.loads(status)
+    if result.get("status") == "Success":
         return ""
-    causes = said.get("details", {}).get("causes", ())
+    causes = result.get("details", {}).get("causes", ())
     codes = [cause["message"] for cause in causes if cause.get("reason") == "ExitCode"]
-    return f"exit code {codes[0]}" if codes else str(said.get("message", status))[:300]
+    return f"exit code {codes[0]}" if codes else str(result.get("message", status))[:300]

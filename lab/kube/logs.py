@@ -16,6 +16,7 @@ import urllib3.exceptions
 from kubernetes.client import ApiException, CoreV1Api
 
 from lab.kube.client import Dialer, end_reads
+from lab.kube.pods import list_pods
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +97,7 @@ class LogFollower:
                 del self._streams[key]
 
     def _instances(self) -> Iterator[_Instance]:
-        pods = self._core.list_namespaced_pod(
-            self._namespace, label_selector=self._selector, _request_timeout=10
-        ).items
-        for pod in pods:
+        for pod in list_pods(self._core, self._namespace, self._selector):
             several = len(pod.spec.containers) > 1
             name = pod.metadata.name
             for status in _statuses(pod):

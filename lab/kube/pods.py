@@ -1,13 +1,30 @@
-"""Pods as a lab's processes: name, node, container, and how they are."""
+"""Pods as a lab's processes: what they are labelled, where they run, and how they are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 
-from lab.base import ProcessEnd
+from lab.base import WORKERS, ProcessEnd
 
+DAEMONS = "tier=airflow,kubernetes_executor!=True"
+"""The label selector of all of the chart's pods but workers."""
+
+API_PORT = 8080
+"""Where the chart's API server listens, unless told otherwise."""
+
+_TIMEOUT = 10
 _NOT_FOUND = 404
+
+
+def own_workers(release: str, neighbours: Sequence[str]) -> str:
+    """Return the label selector of a release's worker pods.
+
+    Where other releases are in its namespace, only those that say that they are its own: the
+    official chart's pod template does.
+    """
+    return f"{WORKERS},release={release}" if neighbours else WORKERS
 
 
 @dataclass(frozen=True)
@@ -25,16 +42,22 @@ class Process:
     """How the container before this one ended, where the API still tells."""
 
 
+def list_pods(core: Any, namespace: str, selector: str) -> list[Any]:
+    """Return the pods of a label selector."""
+    pods = core.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=_TIMEOUT)
+    return list(pods.items)
+
+
 def processes(core: Any, namespace: str, selector: str) -> list[Process]:
     """Return the pods of a label selector that run and are not being deleted, by name."""
-    pods = core.list_namespaced_pod(namespace, label_selector=selector).items
-    return sorted((_process(pod) for pod in pods if _lives(pod)), key=lambda each: each.name)
+    found = (_process(pod) for pod in list_pods(core, namespace, selector) if _lives(pod))
+    return sorted(found, key=lambda each: each.name)
 
 
 def process(core: Any, namespace: str, name: str) -> Process | None:
     """Return one pod that runs and is not being deleted, None when there is none of this name."""
     try:
-        pod = core.read_namespaced_pod(name, namespace)
+        pod = core.read_namespaced_pod(name, namespace, _request_timeout=_TIMEOUT)
     except ApiException as error:
         if error.status != _NOT_FOUND:
             raise
@@ -75,12 +98,12 @@ def _end(name: str, status: Any) -> ProcessEnd | None:
         process=name,
         exit_code=last.exit_code,
         at=last.finished_at.timestamp() + 1.0,
-        last_words=_words(last),
+        last_words=_last_words(last),
         again=again.started_at.timestamp() + 1.0 if again and again.started_at else 0.0,
     )
 
 
-def _words(terminated: Any) -> str:
+def _last_words(terminated: Any) -> str:
     """Give the reason where it is one (OOMKilled), and the last line of the message."""
     reason = "" if terminated.reason in (None, "Error", "Completed") else terminated.reason
     message = [line for line in (terminated.message or "").splitlines() if line.strip()]

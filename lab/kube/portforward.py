@@ -23,14 +23,21 @@ import urllib3.exceptions
 from kubernetes.client import ApiException, CoreV1Api
 
 from common.errors import UserError
+from common.waiting import Deadline
 from lab.kube.channels import Channels, Refused, open_channels
 from lab.kube.client import Dialer, end_reads
-from lab.kube.pump import Pump
+from lab.kube.pods import list_pods
 
 log = logging.getLogger(__name__)
 
 _REMEMBER = 1.0
 _RESET = struct.pack("ii", 1, 0)
+_CHUNK = 65536
+_PING_EVERY = 20.0
+_SILENCE = 180.0
+_LINGER = 2.0
+_DATA, _ERROR = 0, 1
+_BROKEN = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 
 class PortForward:
@@ -40,31 +47,23 @@ class PortForward:
     owner can try again; the listener goes on until `stop`.
     """
 
-    def __init__(
-        self, client: Any, namespace: str, selector: str, remote_port: int, local_port: int = 0
-    ) -> None:
+    def __init__(self, client: Any, namespace: str, selector: str, remote_port: int) -> None:
         self._pods = _Pods(client, namespace, selector)
         self._dialer = Dialer(client)
         self._namespace = namespace
         self._remote_port = remote_port
-        self._wanted_port = local_port
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._stopping = threading.Event()
         self._listener: socket.socket | None = None
         self._wake, self._waker = socket.socketpair()
         self._thread = threading.Thread(target=self._accept, name="port-forward", daemon=True)
-        self._told = ""
+        self._last_reason = ""
         self.local_port = 0
 
     def start(self) -> int:
-        """Listen and return the local port; UserError when it is taken."""
-        try:
-            self._listener = socket.create_server(("127.0.0.1", self._wanted_port), backlog=128)
-        except OSError as error:
-            raise UserError(
-                f"Port {self._wanted_port} cannot be listened on: {error.strerror}."
-            ) from error
+        """Listen and return the local port, any that is free."""
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._listener.setblocking(False)
         self.local_port = int(self._listener.getsockname()[1])
         self._thread.start()
@@ -84,9 +83,9 @@ class PortForward:
             connections = dict(self._connections)
             for client in connections:
                 end_reads(client)
-        deadline = time.monotonic() + 5
+        deadline = Deadline(5)
         for thread in connections.values():
-            thread.join(max(0.0, deadline - time.monotonic()))
+            thread.join(deadline.left)
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -109,7 +108,7 @@ class PortForward:
             thread.start()
 
     def _serve(self, client: socket.socket) -> None:
-        """Carry one connection to its end; whatever happens to it is told to nobody else."""
+        """Carry one connection to its end; whatever happens to it ends no other."""
         try:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             channels = self._open()
@@ -119,7 +118,7 @@ class PortForward:
             finally:
                 channels.close()
         except (OSError, UserError, ApiException, urllib3.exceptions.HTTPError) as error:
-            self._tell(error)
+            self._log(error)
             self._pods.forget()
             _reset(client)
         finally:
@@ -127,10 +126,10 @@ class PortForward:
                 del self._connections[client]
             client.close()
 
-    def _tell(self, error: Exception) -> None:
+    def _log(self, error: Exception) -> None:
         """Log why a connection ended, once while it is the same: callers try again and again."""
         words = " ".join(str(error).split())[-200:]
-        again, self._told = words == self._told, words
+        again, self._last_reason = words == self._last_reason, words
         if not again and not self._stopping.is_set():
             log.info("A connection to port %d ended: %s", self._remote_port, words)
 
@@ -173,12 +172,9 @@ class _Pods:
         self._until = 0.0
 
     def _ask(self) -> list[str]:
-        pods = self._core.list_namespaced_pod(
-            self._namespace, label_selector=self._selector, _request_timeout=10
-        ).items
         live = [
             pod
-            for pod in pods
+            for pod in list_pods(self._core, self._namespace, self._selector)
             if pod.status.phase == "Running" and pod.metadata.deletion_timestamp is None
         ]
         ready = [pod for pod in live if _is_ready(pod)]
@@ -194,3 +190,105 @@ def _is_ready(pod: Any) -> bool:
 def _reset(client: socket.socket) -> None:
     """Have the close that follows tell the peer that this was no orderly end."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+class Pump:
+    """Passes bytes between a local socket and a pod until either ends.
+
+    The protocol cannot say "I have no more to send": when the client ends its half, the pod's
+    answer is passed on until it has been silent for two seconds, then all is closed.
+    """
+
+    def __init__(self, client: socket.socket, channels: Channels) -> None:
+        self._client = client
+        self._channels = channels
+        self._to_client = bytearray()
+        self._headers = {_DATA: 2, _ERROR: 2}
+        self._client_ended = False
+        self._error = ""
+        self._answered = self._passed_on = self._pinged = time.monotonic()
+
+    def run(self) -> None:
+        """Pump until the end; OSError when it is not an orderly one."""
+        while not self._is_over():
+            of_client, of_channels = self._poll()
+            self._keep_alive()
+            if of_client & _BROKEN:
+                raise OSError("the client has gone")
+            if not self._to_client or of_channels & _BROKEN:
+                self._from_pod()
+            if of_client & select.POLLIN:
+                self._from_client()
+            self._deliver()
+            self._pass_on()
+        if self._error or self._channels.broken:
+            raise OSError(self._error or "the connection to the cluster broke off")
+
+    def _poll(self) -> tuple[int, int]:
+        """Wait until something can be done; return what is the matter with either side."""
+        poll = select.poll()
+        poll.register(self._client, self._client_events())
+        if not self._channels.ended:
+            poll.register(self._channels, self._channel_events())
+        events = dict(poll.poll(self._wait() * 1000))
+        return events.get(self._client.fileno(), 0), events.get(self._channels.fileno(), 0)
+
+    def _is_over(self) -> bool:
+        if self._channels.ended or self._error:
+            return not self._to_client
+        if self._channels.unsent or not self._client_ended:
+            return False
+        return time.monotonic() - max(self._answered, self._passed_on) > _LINGER
+
+    def _client_events(self) -> int:
+        reading = not (self._client_ended or self._channels.unsent or self._channels.ended)
+        return (select.POLLIN if reading else 0) | (select.POLLOUT if self._to_client else 0)
+
+    def _channel_events(self) -> int:
+        reading, writing = not self._to_client, bool(self._channels.unsent)
+        return (select.POLLIN if reading else 0) | (select.POLLOUT if writing else 0)
+
+    def _wait(self) -> float:
+        if self._channels.has_more() and not self._to_client:
+            return 0.0
+        return _LINGER if self._client_ended else _PING_EVERY
+
+    def _keep_alive(self) -> None:
+        now = time.monotonic()
+        if not self._to_client and now - self._channels.heard > _SILENCE:
+            raise OSError(f"nothing was heard from the API server for {_SILENCE:.0f} s")
+        if now - self._pinged > _PING_EVERY and not self._channels.unsent:
+            self._channels.ping()
+            self._pinged = now
+
+    def _from_client(self) -> None:
+        data = self._client.recv(_CHUNK)
+        if data:
+            self._channels.write(_DATA, data)
+        else:
+            self._client_ended = True
+            self._passed_on = time.monotonic()
+
+    def _from_pod(self) -> None:
+        """Take what the pod sent, less the port number with which each channel begins."""
+        for channel, data in self._channels.read():
+            self._answered = time.monotonic()
+            header = self._headers.get(channel, 0)
+            self._headers[channel] = max(0, header - len(data))
+            if channel == _DATA:
+                self._to_client += data[header:]
+            elif channel == _ERROR:
+                self._error += data[header:].decode(errors="replace")
+
+    def _pass_on(self) -> None:
+        if self._channels.unsent:
+            self._channels.flush()
+            self._passed_on = time.monotonic()
+
+    def _deliver(self) -> None:
+        if self._to_client:
+            try:
+                sent = self._client.send(self._to_client)
+            except BlockingIOError:
+                return
+            del self._to_client[:sent]

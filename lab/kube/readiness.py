@@ -1,4 +1,8 @@
-"""Whether what was deployed is ready, and if not, why: in words, from what the cluster knows."""
+"""Whether what was deployed is ready, and if not, why: in words, from what the cluster knows.
+
+That is conditions and states, Warning events, and a crashed container's last words; for people to
+read, and so without what nobody but the lab is to know.
+"""
 
 import logging
 import time
@@ -10,7 +14,8 @@ import urllib3.exceptions
 from kubernetes.client import ApiException, AppsV1Api, BatchV1Api, CoreV1Api
 
 from common.errors import UserError
-from lab.kube import evidence
+from common.redaction import redact
+from common.waiting import Deadline
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +32,16 @@ _HOPELESS_AFTER = {
 }
 _CRASHES = 4
 _PATIENCE = 30.0
+_LENGTH = 300
+
+
+@dataclass(frozen=True)
+class Warned:
+    """One Warning event, of the thing that `kind` and `name` say."""
+
+    kind: str
+    name: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -61,50 +76,40 @@ def why_not_ready(core: CoreV1Api, namespace: str, only: str = "") -> list[str]:
     return _explained(core, namespace, _troubles(core, namespace, only))
 
 
-def wait_ready(
-    core: CoreV1Api, namespace: str, timeout: float, tell: Callable[[str], None], only: str = ""
-) -> None:
-    """Wait until all is ready; see `waiting`."""
-    for _ in waiting(core, namespace, timeout, tell, only):
-        time.sleep(0.5)
-
-
 def waiting(
-    core: CoreV1Api, namespace: str, timeout: float, tell: Callable[[str], None], only: str = ""
+    core: CoreV1Api, namespace: str, timeout: float, say: Callable[[str], None], only: str = ""
 ) -> Iterator[None]:
-    """Look each time that it is resumed, until all is ready; `tell` is told what is awaited.
+    """Look each time that it is resumed, until all is ready; `say` takes what is awaited.
 
     The caller sleeps between. Nothing at all in the namespace counts as not ready: what was
     deployed has not got its pods yet. Raises UserError after `timeout` seconds, or as soon as
     waiting is hopeless (an image that is never pulled, a container that crashed four times, a
     failed Job), with the reasons.
     """
-    begun = heard = time.monotonic()
+    deadline, patience, said = Deadline(timeout), Deadline(_PATIENCE), ""
     since: dict[tuple[str, str, float], float] = {}
-    told = ""
     while True:
-        now = time.monotonic()
         try:
             troubles = _troubles(core, namespace, only, even_none=True)
-            heard = now
         except (ApiException, urllib3.exceptions.HTTPError) as error:
             refused = isinstance(error, ApiException) and error.status in (401, 403)
-            if refused or now - heard > _PATIENCE:
-                raise UserError(f"The cluster does not tell: {str(error)[:300]}") from error
+            if refused or patience.passed:
+                raise UserError(f"The cluster does not answer: {str(error)[:300]}") from error
             yield
             continue
         if not troubles:
             return
+        now, patience = time.monotonic(), Deadline(_PATIENCE)
         since = {each.spell: since.get(each.spell, now) for each in troubles}
         lost = [each for each in troubles if now - since[each.spell] >= each.hopeless_after]
-        if lost or now - begun > timeout:
+        if lost or deadline.passed:
             how = "cannot become ready" if lost else f"was not ready after {timeout:.0f} s"
             ordered = lost + [each for each in troubles if each not in lost]
             lines = [f"Namespace {namespace} {how}.", *_explained(core, namespace, ordered)]
             raise UserError("\n  ".join(lines))
-        if (words := _summary(troubles)) != told:
-            told = words
-            tell(words)
+        if (words := _summary(troubles)) != said:
+            said = words
+            say(words)
         yield
 
 
@@ -118,14 +123,14 @@ def _summary(troubles: list[Trouble]) -> str:
 
 def _explained(core: CoreV1Api, namespace: str, troubles: list[Trouble]) -> list[str]:
     lines = []
-    events = evidence.warnings(core, namespace) if troubles else []
+    events = _warnings(core, namespace) if troubles else []
     for each in troubles:
         words = str(each)
         if each.crashed:
-            said = evidence.last_words(core, namespace, each.name, each.crashed, each.restarted)
-            words += f" Its last words: {said}" if said else ""
-        lines.append(evidence.redacted(words))
-        lines += [f"  {told}" for told in evidence.told_of(events, each.kind, each.name)]
+            last = _last_words(core, namespace, each.name, each.crashed, each.restarted)
+            words += f" Its last words: {last}" if last else ""
+        lines.append(redact(words))
+        lines += [f"  {event}" for event in events_of(events, each.kind, each.name)]
     return lines
 
 
@@ -236,3 +241,62 @@ def _waiting(pod: str, status: Any) -> Trouble | None:
 def _exit(terminated: Any) -> str:
     reason = terminated.reason if terminated.reason not in (None, "Error") else ""
     return f"ended with exit code {terminated.exit_code}{f' ({reason})' if reason else ''}"
+
+
+def _warnings(core: CoreV1Api, namespace: str) -> list[Warned]:
+    """Return the Warning events, oldest first; none when they cannot be had."""
+    try:
+        events = core.list_namespaced_event(
+            namespace, field_selector="type=Warning", _request_timeout=10
+        ).items
+    except (ApiException, urllib3.exceptions.HTTPError):
+        return []
+    events.sort(key=lambda each: str(_seen(each)))
+    return [
+        Warned(
+            each.involved_object.kind,
+            each.involved_object.name,
+            redact(_short(f"{each.reason}: {each.message or ''}{_times(each)}")),
+        )
+        for each in events
+    ]
+
+
+def events_of(events: list[Warned], kind: str, name: str, most: int = 2) -> list[str]:
+    """Return the last events of a thing, or of what a controller made for it under its name."""
+    mine = [each for each in events if (each.kind, each.name) == (kind, name)]
+    if kind == "Deployment":
+        mine += [e for e in events if e.kind == "ReplicaSet" and e.name.rpartition("-")[0] == name]
+    return list(dict.fromkeys(each.text for each in mine))[-most:]
+
+
+def _last_words(
+    core: CoreV1Api, namespace: str, pod: str, container: str, previous: bool, lines: int = 3
+) -> str:
+    """Return the last lines of a crashed container in one; empty when there are none."""
+    try:
+        text = core.read_namespaced_pod_log(
+            pod,
+            namespace,
+            container=container,
+            previous=previous,
+            tail_lines=lines,
+            _request_timeout=10,
+        )
+    except (ApiException, urllib3.exceptions.HTTPError):
+        return ""
+    last = redact(" | ".join(str(text).strip().splitlines()))
+    return last if len(last) <= _LENGTH else f"...{last[-_LENGTH:]}"
+
+
+def _seen(event: Any) -> Any:
+    return event.last_timestamp or event.event_time or event.metadata.creation_timestamp
+
+
+def _times(event: Any) -> str:
+    return f" ({event.count} times)" if (event.count or 1) > 1 else ""
+
+
+def _short(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= _LENGTH else f"{words[:_LENGTH]}..."

@@ -22,21 +22,24 @@ from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
 from common.spawn import is_same_process
+from harness.options_cluster import require_room
 from lab.base import Airflow
-from lab.cluster.boot import AttachBoot, undo_argv
-from lab.cluster.config import default_kubeconfig, single_context
+from lab.cluster.boot import ClusterBoot
 from lab.cluster.discovery import discover
 from lab.cluster.lab import REFUSAL, ClusterLab
-from lab.cluster.plan import client_of, plan, reported_version
+from lab.cluster.plan import plan, reported_version
+from lab.cluster.undo import undo_argv
+from lab.kube.client import api_client, default_kubeconfig, single_context
 from lab.kube.portforward import PortForward
 from lab.life import start
 from lab.spec import Attachment, LabSpec, write_request
 from lab.state import LabState
 from recorder import audit
+from run.keeper import REMOVALS, keep
 
 POSTGRES_VARIABLE = "HA_CHAOS_TEST_POSTGRES"
 PASSWORD = "p@ss:w/rd"
-_TABLES = Path(__file__).parents[1] / "lab" / "recorder" / "tables.sql"
+_TABLES = Path(__file__).parents[1] / "recorder" / "tables.sql"
 _URL = "postgresql+psycopg2://postgres:p%40ss%3Aw%2Frd@postgres:5432/postgres?sslmode=disable"
 _API = """
 import http.server, json
@@ -117,32 +120,31 @@ def release(kubernetes_api: Any, namespace: str, image: str) -> str:
     core.create_namespaced_pod(namespace, component("prod-s-1", image, "scheduler", *sleep))
     api = component("prod-a", image, "api-server", "python3", "-c", _API)
     core.create_namespaced_pod(namespace, api)
-    until_ready(core, namespace, 4)
+    until_ready(core, namespace, {"postgres", "prod-s-0", "prod-s-1", "prod-a"})
     return namespace
 
 
-def until_ready(core: Any, namespace: str, count: int) -> None:
+def until_ready(core: Any, namespace: str, names: set[str]) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         pods = core.list_namespaced_pod(namespace).items
         ready = [p for p in pods if any(c.ready for c in p.status.container_statuses or ())]
-        if len(ready) >= count:
+        if names <= {pod.metadata.name for pod in ready}:
             return
         time.sleep(0.3)
     pytest.fail("the pods did not become ready")
 
 
 @pytest.fixture
-def attached(release: str, tmp_path: Path) -> Iterator[tuple[AttachBoot, ClusterLab]]:
+def attached(release: str, tmp_path: Path) -> Iterator[tuple[ClusterBoot, ClusterLab]]:
     """A lab attached by a boot of our own; its processes end with the test."""
     context = single_context(default_kubeconfig(), None)["current-context"]
     attachment = Attachment(default_kubeconfig(), context, release, "prod")
     spec = LabSpec(Airflow("3.0.6", "3.0.6"), attachment=attachment)
     write_request(tmp_path, spec, None)
     state = LabState()
-    boot = AttachBoot(tmp_path, spec, state)
-    client = client_of(single_context(default_kubeconfig(), None))
-    with migrated(client, release):
+    boot = ClusterBoot(tmp_path, spec, state)
+    with migrated(client(), release):
         for _ in boot.steps():
             pass
         yield boot, ClusterLab(tmp_path)
@@ -150,19 +152,19 @@ def attached(release: str, tmp_path: Path) -> Iterator[tuple[AttachBoot, Cluster
 
 
 @contextmanager
-def migrated(client: Any, namespace: str) -> Iterator[None]:
-    """Have Airflow's tables in the database while a test lasts."""
+def migrated(client: Any, namespace: str) -> Iterator[psycopg.Connection]:
+    """Have Airflow's tables in the database while a test lasts; lend a connection to it."""
     forward = PortForward(client, namespace, "app=postgres", 5432)
     parts: dict[str, Any] = {"host": "127.0.0.1", "port": forward.start(), "user": "postgres"}
     with psycopg.connect(**parts, password=PASSWORD, autocommit=True) as connection:
         connection.execute(_TABLES.read_text().encode())
-        yield
+        yield connection
         connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     forward.stop()
 
 
 def client() -> Any:
-    return client_of(single_context(default_kubeconfig(), None))
+    return api_client(single_context(default_kubeconfig(), None))
 
 
 def test_a_release_is_found_by_its_labels_and_read_from_its_own_configuration(
@@ -174,7 +176,7 @@ def test_a_release_is_found_by_its_labels_and_read_from_its_own_configuration(
     assert found.executor == "KubernetesExecutor"
     assert found.secret == ("own-secret", "url")
     assert found.api_path == "/airflow"
-    assert (found.deletes_workers, found.named, found.pool_mode) == (False, "", "")
+    assert (found.named, found.pool_mode) == ("", "")
 
 
 def test_the_version_is_what_the_api_server_says(release: str) -> None:
@@ -188,13 +190,27 @@ def test_the_plan_names_the_database_without_its_password(release: str) -> None:
     assert PASSWORD not in told
 
 
+def test_whether_the_recorder_can_be_installed_is_asked_before_anything_is_done(
+    release: str,
+) -> None:
+    context = single_context(default_kubeconfig(), None)["current-context"]
+    attachment = Attachment(default_kubeconfig(), context, release, "prod")
+    with migrated(client(), release) as connection:
+        require_room(attachment)
+        row = connection.execute("SELECT to_regnamespace('oracle') IS NULL").fetchone()
+        assert row == (True,), "nothing is left"
+        connection.execute("ALTER TABLE task_instance RENAME map_index TO elsewhere")
+        with pytest.raises(UserError, match=r"postgres at postgres: .*task_instance\.map_index"):
+            require_room(attachment)
+
+
 def test_a_namespace_without_release_is_told(kubernetes_api: Any) -> None:
     assert kubernetes_api
     with pytest.raises(UserError, match="no running pods of the official Airflow chart"):
         discover(client(), "default")
 
 
-def test_nothing_is_disturbed_without_leave(attached: tuple[AttachBoot, ClusterLab]) -> None:
+def test_nothing_is_disturbed_without_leave(attached: tuple[ClusterBoot, ClusterLab]) -> None:
     _, lab = attached
     assert lab.missing("pause") == REFUSAL
     assert lab.missing("node")
@@ -203,9 +219,10 @@ def test_nothing_is_disturbed_without_leave(attached: tuple[AttachBoot, ClusterL
 
 
 def test_the_database_is_reached_and_the_audit_removed_at_the_end(
-    attached: tuple[AttachBoot, ClusterLab],
+    attached: tuple[ClusterBoot, ClusterLab],
 ) -> None:
     boot, lab = attached
+    lab.undo_in_database(REMOVALS)
     audit.install(lab.dsn())
     assert audit.installed(lab.dsn())
     lab.undo.run()
@@ -214,20 +231,49 @@ def test_the_database_is_reached_and_the_audit_removed_at_the_end(
 
 
 def test_it_is_removed_even_if_the_lab_and_its_port_forward_are_gone(
-    attached: tuple[AttachBoot, ClusterLab],
+    attached: tuple[ClusterBoot, ClusterLab],
 ) -> None:
     boot, lab = attached
-    audit.install(lab.dsn())
+    dsn = lab.dsn()
+    lab.undo_in_database(REMOVALS)
+    audit.install(dsn)
     state = json.loads((lab.directory / "state.json").read_text())
     state["endpoints"]["postgres"] = 1
     (lab.directory / "state.json").write_text(json.dumps(state))
     assert subprocess.run(undo_argv(lab.directory, "clear"), cwd="/").returncode == 0
-    assert not audit.installed(lab.dsn())
+    assert not audit.installed(dsn)
     assert PASSWORD not in json.dumps(undo_argv(lab.directory, "clear"))
     assert boot.state.phase == "ready"
 
 
-def test_who_cannot_be_told_apart_is_told(attached: tuple[AttachBoot, ClusterLab]) -> None:
+def test_a_keeper_takes_it_out_and_off_the_undo_list(
+    attached: tuple[ClusterBoot, ClusterLab],
+) -> None:
+    _, lab = attached
+    keeper = keep(lab)
+    assert keeper is not None
+    audit.install(lab.dsn())
+    assert keeper.remove() is None
+    assert not audit.installed(lab.dsn())
+    keeper.close()
+    assert lab.undo.run() == 0
+
+
+def test_what_could_not_be_removed_is_removed_when_the_lab_ends(
+    attached: tuple[ClusterBoot, ClusterLab],
+) -> None:
+    boot, lab = attached
+    lab.undo_in_database(REMOVALS)
+    audit.install(lab.dsn())
+    lab.undo.done(undo_argv(lab.directory, "clear"))
+    boot.stop()
+    forward = PortForward(client(), lab.namespace, "app=postgres", 5432)
+    parts: dict[str, Any] = {"host": "127.0.0.1", "port": forward.start(), "user": "postgres"}
+    assert not audit.installed(make_conninfo(password=PASSWORD, **parts))
+    forward.stop()
+
+
+def test_who_cannot_be_told_apart_is_told(attached: tuple[ClusterBoot, ClusterLab]) -> None:
     _, lab = attached
     assert "0 of 2 schedulers are known" in lab.unidentified
 
@@ -243,7 +289,9 @@ def test_what_a_killed_session_put_there_goes_with_it(
     with migrated(client(), release):
         spec = LabSpec(Airflow("3.0.6", "3.0.6"), attachment=attachment)
         lab = start(spec, owner=(owner.pid, born))
+        assert isinstance(lab, ClusterLab)
         state = lab.state
+        lab.undo_in_database(REMOVALS)
         audit.install(lab.dsn())
         owner.kill()
         owner.wait()

@@ -22,8 +22,8 @@ from harness.options_kind import AIRFLOW_IMAGE, POSTGRES_IMAGE
 from lab.base import Airflow
 from lab.ending import reap
 from lab.kind.lab import KindLab
+from lab.kind.namespace import MANAGED_BY
 from lab.kind.provision import Provision, deployment
-from lab.kube import namespaces
 from lab.kube.pods import processes
 from lab.life import start
 from lab.pool import Owner
@@ -56,12 +56,18 @@ def spec(cluster: str) -> LabSpec:
     given = os.environ.get("HA_CHAOS_TEST_AIRFLOW_IMAGE", AIRFLOW_IMAGE)
     image = given.replace("{version}", VERSION)
     postgres = os.environ.get("HA_CHAOS_TEST_POSTGRES_IMAGE", POSTGRES_IMAGE)
-    provision = Provision(cluster, None, None, None, CHARTS.split(":")[0], None)
+    wanted = Provision(cluster, CHARTS.split(":")[0], given, postgres, layers=("slow-pods",))
     return LabSpec(
         Airflow(VERSION, VERSION, image=image),
         env={"HA_CHAOS_SHAPES": "single", "HA_CHAOS_SLEEP": "0"},
-        deployment=deployment(provision, image, postgres, ("slow-pods",), ()),
+        deployment=deployment(wanted, image),
     )
+
+
+def namespaces_of_labs(lab: KindLab) -> list[str]:
+    selector = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
+    found = lab.kubernetes().list_namespace(label_selector=selector)
+    return [each.metadata.name for each in found.items]
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +203,7 @@ def test_nothing_is_left_when_its_owner_is_killed(lab: KindLab) -> None:
     child.kill()
     child.wait()
     until(lambda: not is_same_process(state.supervisor, state.created), 180, "it takes all down")
-    assert str(state.endpoints["namespace"]) not in namespaces.ours(lab.kubeconfig)
+    assert str(state.endpoints["namespace"]) not in namespaces_of_labs(lab)
 
 
 def test_nothing_is_left_when_its_supervisor_is_killed_too(lab: KindLab) -> None:
@@ -208,5 +214,5 @@ def test_nothing_is_left_when_its_supervisor_is_killed_too(lab: KindLab) -> None
     until(lambda: not is_same_process(state.supervisor, state.created), 10, "it is gone")
     assert reap() >= 1
     assert not directory.exists()
-    assert str(state.endpoints["namespace"]) not in namespaces.ours(lab.kubeconfig)
+    assert str(state.endpoints["namespace"]) not in namespaces_of_labs(lab)
     assert processes(lab.kubernetes(), lab.namespace, "component=scheduler")

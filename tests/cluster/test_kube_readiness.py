@@ -7,8 +7,13 @@ import pytest
 from kubernetes.client import AppsV1Api, BatchV1Api
 
 from common.errors import UserError
-from lab.kube.readiness import wait_ready, waiting, why_not_ready
+from lab.kube.readiness import waiting, why_not_ready
 from tests.cluster.kube_pods import create, eventually, pod
+
+
+def wait_ready(core: Any, namespace: str, timeout: float, only: str) -> None:
+    for _ in waiting(core, namespace, timeout, print, only):
+        time.sleep(0.5)
 
 
 def told(core: Any, namespace: str, name: str, *words: str) -> str:
@@ -26,7 +31,7 @@ def test_an_image_that_is_not_there(kubernetes_api: Any, namespace: str) -> None
     create(kubernetes_api, namespace, body)
     begun = time.monotonic()
     with pytest.raises(UserError, match="ErrImageNeverPull") as caught:
-        wait_ready(kubernetes_api, namespace, 60, print, "app=no-image")
+        wait_ready(kubernetes_api, namespace, 60, "app=no-image")
     assert time.monotonic() - begun < 30
     assert "cannot become ready" in caught.value.message
     assert "local/nosuch:1" in caught.value.message
@@ -88,7 +93,7 @@ def test_a_failed_job_ends_the_wait_with_its_last_words(
     }
     BatchV1Api(kubernetes_api.api_client).create_namespaced_job(namespace, body)
     with pytest.raises(UserError, match="the Job failed") as caught:
-        wait_ready(kubernetes_api, namespace, 60, print, "app=migration")
+        wait_ready(kubernetes_api, namespace, 60, "app=migration")
     assert "no such table" in caught.value.message
 
 
@@ -113,4 +118,4 @@ def test_the_wait_ends_after_its_time_with_the_reason(
     create(kubernetes_api, namespace, body)
     told(kubernetes_api, namespace, "unready", "runs and is not ready", "Unhealthy")
     with pytest.raises(UserError, match=r"not ready after 1 s(.|\n)*Unhealthy"):
-        wait_ready(kubernetes_api, namespace, 1, print, "app=unready")
+        wait_ready(kubernetes_api, namespace, 1, "app=unready")

@@ -15,9 +15,8 @@ import yaml
 
 from common.errors import UserError
 from lab.kind.helm.chart import Chart, resolve
-from lab.kind.helm.command import dag_files
-from lab.kind.helm.render import render, require_components
-from lab.kind.helm.values import merged
+from lab.kind.helm.install import render, require_components
+from lab.kind.helm.values import dag_files, merged
 
 CHARTS = [path for path in os.environ.get("HA_CHAOS_CHARTS", "").split(":") if path]
 LINES = ("3.0.6", "3.1.8", "3.2.0", "3.3.2", "3.4.0b2")

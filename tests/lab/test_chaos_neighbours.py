@@ -9,7 +9,7 @@ import pytest
 
 from chaos.pod_deletion import PodDeletion
 from lab.base import Lab
-from lab.kube.names import own_workers
+from lab.kube.pods import own_workers
 from tests.contract.apis import KubernetesAPI, running_kubeapi
 from tests.labs import eventually
 

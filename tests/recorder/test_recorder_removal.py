@@ -15,12 +15,12 @@ from chaos.holds import installer as statement
 from common.errors import UserError
 from common.paths import PROJECT
 from lab.cluster import undo
-from lab.cluster.database import Database, Way, check
-from lab.cluster.keeper import Keeper
+from lab.cluster.database import Database, Route
 from lab.embedded.postgres import OWNER, SUPERUSER, Postgres, binaries
 from lab.state import LabState
-from lab.undo import leftovers
+from lab.undo import Undo, leftovers
 from recorder import audit
+from run.keeper import REMOVALS, Keeper, try_installing
 from tests.labs import eventually
 from tests.recorder.pgbouncer import PROGRAM, pgbouncer
 from tests.recorder.test_recorder_audit import catalogs
@@ -43,10 +43,11 @@ def as_superuser(postgres: Postgres, dsn: str) -> str:
 
 
 def test_a_password_that_expired_does_not_keep_the_removal_from_working(
-    postgres: Postgres, dsn: str, expire: Callable[[], None]
+    postgres: Postgres, dsn: str, expire: Callable[[], None], tmp_path: Path
 ) -> None:
     before = catalogs(dsn)
-    keeper = Keeper(dsn)
+    undo.promise(tmp_path, REMOVALS)
+    keeper = Keeper(dsn, tmp_path)
     audit.install(dsn)
     statement.install(dsn)
     assert eventually(lambda: sessions(postgres, dsn) > 0)
@@ -55,6 +56,8 @@ def test_a_password_that_expired_does_not_keep_the_removal_from_working(
         audit.remove(dsn)
     assert keeper.remove() is None
     assert catalogs(as_superuser(postgres, dsn)) == before
+    assert not undo.is_promised(tmp_path)
+    assert Undo(tmp_path).run() == 0, "what was done is struck out"
     keeper.close()
 
 
@@ -69,14 +72,15 @@ def sessions(postgres: Postgres, dsn: str) -> int:
 
 
 def test_a_process_that_was_killed_leaves_nothing(
-    postgres: Postgres, dsn: str, expire: Callable[[], None]
+    postgres: Postgres, dsn: str, expire: Callable[[], None], tmp_path: Path
 ) -> None:
     script = (
-        "import os, sys, time; from lab.cluster.keeper import Keeper; Keeper(os.environ['DSN']); "
-        "sys.stdin.read()"
+        "import os, sys; from pathlib import Path; from run.keeper import Keeper; "
+        "Keeper(os.environ['DSN'], Path(sys.argv[1])); sys.stdin.read()"
     )
+    undo.promise(tmp_path, REMOVALS)
     owner = subprocess.Popen(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", script, str(tmp_path)],
         cwd=PROJECT,
         env={**os.environ, "DSN": dsn},
         stdin=subprocess.PIPE,
@@ -90,10 +94,11 @@ def test_a_process_that_was_killed_leaves_nothing(
     assert eventually(lambda: not audit.installed(as_superuser(postgres, dsn)))
     assert eventually(lambda: sessions(postgres, dsn) == 0)
     assert not statement.installed(as_superuser(postgres, dsn))
+    assert not undo.is_promised(tmp_path)
 
 
-def test_a_lost_connection_is_made_anew(postgres: Postgres, dsn: str) -> None:
-    keeper = Keeper(dsn)
+def test_a_lost_connection_is_made_anew(postgres: Postgres, dsn: str, tmp_path: Path) -> None:
+    keeper = Keeper(dsn, tmp_path)
     assert eventually(lambda: sessions(postgres, dsn) > 0)
     with psycopg.connect(as_superuser(postgres, dsn), autocommit=True) as connection:
         connection.execute(
@@ -107,18 +112,20 @@ def test_a_lost_connection_is_made_anew(postgres: Postgres, dsn: str) -> None:
     keeper.close()
 
 
-def test_why_it_cannot_be_removed_is_one_line(dsn: str) -> None:
+def test_why_it_cannot_be_removed_is_one_line(dsn: str, tmp_path: Path) -> None:
     with psycopg.connect(dsn) as connection:
         connection.execute("CREATE SCHEMA oracle")
-    keeper = Keeper(dsn)
+    undo.promise(tmp_path, REMOVALS)
+    keeper = Keeper(dsn, tmp_path)
     assert "schema `oracle` that is not ours" in (keeper.remove() or "")
+    assert undo.is_promised(tmp_path)
     keeper.close()
 
 
-def test_a_schema_chaos_of_somebody_else_is_nothing_that_is_left(dsn: str) -> None:
+def test_a_schema_chaos_of_somebody_else_is_nothing_that_is_left(dsn: str, tmp_path: Path) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("CREATE SCHEMA chaos")
-        keeper = Keeper(dsn)
+        keeper = Keeper(dsn, tmp_path)
         assert keeper.remove() is None
         keeper.close()
         command = [sys.executable, "-m", "chaos", "remove"]
@@ -136,7 +143,7 @@ def attached(folder: Path, database: Database) -> None:
         "namespace": "n",
         "release": "r",
         "database": asdict(database),
-        "way": asdict(Way(database.host, database.port)),
+        "route": asdict(Route(database.host, database.port)),
         "postgres": None,
     }
     state.save(folder)
@@ -154,17 +161,21 @@ def database_of(dsn: str) -> Database:
     return Database(str(said["host"]), int(str(said["port"])), name, user, password)
 
 
+@pytest.mark.parametrize("written", [True, False])
 def test_what_stays_is_told_with_the_command_that_removes_it_until_it_is_gone(
     postgres: Postgres,
     dsn: str,
     tmp_path: Path,
     expire: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
+    written: bool,
 ) -> None:
     monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path / "cache"))
     lab = tmp_path / "3.0.6-abcd"
     lab.mkdir()
     attached(lab, database_of(dsn))
+    if written:
+        undo.promise(lab, [REMOVALS[1]])
     audit.install(dsn)
     expire()
     monkeypatch.chdir(PROJECT)
@@ -172,7 +183,8 @@ def test_what_stays_is_told_with_the_command_that_removes_it_until_it_is_gone(
     told = "\n".join(leftovers())
     assert postgres.password not in told
     command = told.partition("  ")[2].replace(".venv/bin/python", sys.executable)
-    assert "oracle remove-audit" in command
+    assert "recorder remove" in command
+    assert ("chaos remove" in command) != written, "an older version did not write down what"
     env = {**os.environ, "PGPASSWORD": "another"}
     done = subprocess.run(["sh", "-c", command], cwd=PROJECT, env=env, capture_output=True)
     assert done.returncode == 0, done.stderr
@@ -228,14 +240,14 @@ def test_attaching_through_a_transaction_pooler_is_refused_before_anything_is_do
         pgbouncer(dsn, "transaction") as through,
         pytest.raises(UserError, match="shares its sessions by the transaction") as caught,
     ):
-        check(through, "airflow at pooler")
+        try_installing(through, "airflow at pooler")
     assert "Nothing was changed" in (caught.value.hint or "")
     assert catalogs(dsn) == before
 
 
 def test_attaching_to_a_release_with_other_columns_is_refused_by_their_names(dsn: str) -> None:
-    assert check(dsn, "airflow at db") == OWNER
+    assert try_installing(dsn, "airflow at db") == OWNER
     with psycopg.connect(dsn) as connection:
         connection.execute("ALTER TABLE task_instance RENAME map_index TO elsewhere")
     with pytest.raises(UserError, match=r"it has no task_instance\.map_index"):
-        check(dsn, "airflow at db")
+        try_installing(dsn, "airflow at db")

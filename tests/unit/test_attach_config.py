@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from common.errors import UserError
-from lab.cluster.config import single_context, write_kubeconfig
+from lab.kube.client import api_client, single_context
 
 
 def kubeconfig(path: Path, name: str, *, current: bool = True, **cluster: Any) -> Path:
@@ -50,10 +50,20 @@ def test_nothing_of_other_contexts_is_taken_along(tmp_path: Path) -> None:
     assert "b-u" not in yaml.safe_dump(single_context(str(file), "a"))
 
 
-def test_only_its_owner_reads_the_copy(tmp_path: Path) -> None:
-    path = tmp_path / "copy"
-    write_kubeconfig(path, single_context(str(kubeconfig(tmp_path / "a", "a")), None))
-    assert path.stat().st_mode & 0o777 == 0o600
+def test_a_client_is_made_of_a_context_that_stands_in_no_file(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "k.pem").touch()
+    client = api_client(single_context(str(kubeconfig(tmp_path / "a", "a")), None))
+    assert client.configuration.host == "https://x"
+    assert client.configuration.auth_settings()["BearerToken"]["value"] == "Bearer a"
+
+
+def test_a_kubeconfig_that_cannot_be_used_is_told_without_what_it_holds(tmp_path: Path) -> None:
+    data = single_context(str(kubeconfig(tmp_path / "a", "a")), None)
+    data["clusters"] = []
+    with pytest.raises(UserError, match="The kubeconfig a cannot be used") as caught:
+        api_client(data)
+    assert "token" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,8 @@
 import pytest
 
 from common.errors import UserError
-from lab.cluster.coverage import executors
-from lab.cluster.discovery import Release, discover
-from lab.kube.names import own_workers
+from lab.cluster.discovery import Release, discover, executors
+from lab.kube.pods import own_workers
 from tests.unit.cluster_of import cluster_of, release
 
 ONE = "[core]\nexecutor = KubernetesExecutor\n"

@@ -93,7 +93,6 @@ def a_release(pool_mode: str, named: str) -> Release:
         schedulers=("s-0", "s-1"),
         components=("scheduler",),
         executor="KubernetesExecutor",
-        deletes_workers=True,
         named=named,
         secret=("s", "k"),
         pool_mode=pool_mode,
@@ -106,7 +105,7 @@ def a_release(pool_mode: str, named: str) -> Release:
 
 def planned(monkeypatch: pytest.MonkeyPatch, *, faults: bool, mode: str = "") -> str:
     monkeypatch.setenv("HA_CHAOS_DATABASE_URL", "postgresql://u:p@db.example.com/airflow")
-    monkeypatch.setattr("lab.cluster.boot.core_v1", lambda client: client)
+    monkeypatch.setattr("lab.cluster.database.CoreV1Api", lambda client: client)
     release = a_release(mode, "pod" if mode else "")
     return "\n".join(plan(Pods(), "c", release, allow_faults=faults))
 
@@ -114,7 +113,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, *, faults: bool, mode: str = "") ->
 def test_the_plan_says_what_a_session_without_a_name_is_called(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert "told by the name of the one before it" in planned(
+    assert "goes by the name of the one before it" in planned(
         monkeypatch, faults=False, mode="transaction"
     )
     assert "the one before" not in planned(monkeypatch, faults=False)

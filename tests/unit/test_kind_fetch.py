@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from lab.kind.fetch import SHA256, Artifact, artifacts, fetch
+from lab.kind.tools import SHA256, Artifact, artifacts, fetch
 
 PROGRAM = b"#!/bin/sh\necho kind v0.0.0\n"
 

@@ -138,5 +138,5 @@ def test_clusters_are_leased_apart() -> None:
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "Upper"])
 def test_a_name_that_kind_refuses_is_refused(name: str) -> None:
-    with pytest.raises(UserError, match="is no name for a kind cluster"):
+    with pytest.raises(UserError, match="is not a valid name for a kind cluster"):
         shared(name).__enter__()

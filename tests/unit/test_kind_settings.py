@@ -8,7 +8,7 @@ import yaml
 
 from common.errors import UserError
 from lab.kind.cluster import configuration
-from lab.kind.shell import reason, run
+from lab.kind.tools import reason, run
 
 SETTINGS = {
     "kind": "Cluster",
@@ -51,7 +51,7 @@ def test_fewer_nodes_than_the_users_settings_list_is_refused(settings: Path) -> 
 def test_what_is_no_kind_configuration_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text(text)
-    with pytest.raises(UserError, match=r"--kind-config .* is no ") as told:
+    with pytest.raises(UserError, match=r"--kind-config .* is not ") as told:
         configuration(None, path)
     assert "\n" not in str(told.value)
 
@@ -72,7 +72,7 @@ def test_a_program_that_fails_is_told_with_its_reason() -> None:
     heard: list[str] = []
     script = "import sys; print('one', file=sys.stderr); sys.exit('Error: two')"
     with pytest.raises(UserError, match="failed: Error: two"):
-        run([sys.executable, "-c", script], limit=30, heard=heard.append)
+        run([sys.executable, "-c", script], limit=30, progress=heard.append)
     assert heard == ["one", "Error: two"]
 
 
@@ -82,5 +82,5 @@ def test_a_program_that_takes_too_long_is_ended() -> None:
 
 
 def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="kind does not start: No such file"):
+    with pytest.raises(UserError, match=r"kind cannot be run: .*: No such file.*make tools"):
         run([tmp_path / "kind"], limit=1)

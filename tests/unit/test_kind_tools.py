@@ -43,6 +43,8 @@ def test_a_missing_program_comes_with_the_way_to_get_it(folders: tuple[Path, Pat
 
 
 def test_all_that_is_missing_is_said_at_once(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(UserError, match="needs docker, kind and helm, which are missing"):
+        tools.require()
     program(folders[1] / "docker")
     with pytest.raises(UserError) as told:
         tools.require()

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from http.client import HTTPConnection
 
 import pytest
+from wsproto import ConnectionType
+from wsproto.connection import Connection
+from wsproto.events import BytesMessage, Ping, Pong
 
 from lab.kube.channels import Channels
-from lab.kube.pump import Pump
+from lab.kube.portforward import Pump
 
 CLOSED = b"\x88\x02\x03\xe8"
 PORT_HEADERS = b"\x82\x03\x00\x38\x15\x82\x03\x01\x38\x15"
@@ -21,14 +24,20 @@ def frame(payload: bytes, first: int = 0x82) -> bytes:
     return bytes([first, 126]) + len(payload).to_bytes(2, "big") + payload
 
 
+def channels_on(ours: socket.socket, early: bytes = b"") -> Channels:
+    """Return channels whose handshake is over; `early` came with its end."""
+    connection = HTTPConnection("pair")
+    connection.sock = ours
+    return Channels(connection, Connection(ConnectionType.CLIENT, trailing_data=early))
+
+
 @pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, Channels]]:
     ours, server = socket.socketpair()
-    connection = HTTPConnection("pair")
-    connection.sock = ours
-    yield server, Channels(connection)
+    channels = channels_on(ours)
+    yield server, channels
     server.close()
-    connection.close()
+    channels.close()
 
 
 @pytest.fixture
@@ -46,19 +55,18 @@ def test_messages_come_by_channel_however_they_are_cut(
 ) -> None:
     server, channels = pair
     long = b"\x02" + b"x" * 1000
-    got = []
+    got: dict[int, bytes] = {}
     for byte in frame(b"\x01ab") + frame(long) + frame(b"\x01c", 0x02) + frame(b"d", 0x80):
         server.sendall(bytes([byte]))
-        got += list(channels.read())
-    assert got == [(1, b"ab"), (2, b"x" * 1000), (1, b"c"), (1, b"d")]
+        for channel, data in channels.read():
+            got[channel] = got.get(channel, b"") + data
+    assert got == {1: b"abcd", 2: b"x" * 1000}
 
 
 def test_what_came_with_the_handshake_is_not_waited_for() -> None:
     ours, server = socket.socketpair()
     with ours, server:
-        connection = HTTPConnection("pair")
-        connection.sock = ours
-        channels = Channels(connection, frame(b"\x01early"))
+        channels = channels_on(ours, frame(b"\x01early"))
         assert channels.has_more()
         assert list(channels.read()) == [(1, b"early")]
         assert not channels.has_more()
@@ -69,7 +77,23 @@ def test_a_ping_is_answered(pair: tuple[socket.socket, Channels]) -> None:
     server.sendall(frame(b"abc", 0x89))
     assert list(channels.read()) == []
     channels.flush()
-    assert server.recv(100) == b"\x8a\x83" + bytes(4) + b"abc"
+    answer = Connection(ConnectionType.SERVER, trailing_data=server.recv(100))
+    assert list(answer.events()) == [Pong(b"abc")]
+
+
+def test_a_ping_can_be_sent_while_the_stream_is_open_and_not_after(
+    pair: tuple[socket.socket, Channels],
+) -> None:
+    server, channels = pair
+    channels.ping()
+    channels.flush()
+    got = Connection(ConnectionType.SERVER, trailing_data=server.recv(100))
+    assert list(got.events()) == [Ping(b"")]
+    server.sendall(CLOSED)
+    assert list(channels.read()) == []
+    channels.ping()
+    channels.write(0, b"late")
+    assert not channels.unsent
 
 
 @pytest.mark.parametrize(("size", "head"), [(5, 6), (500, 8), (70_000, 14)])
@@ -85,7 +109,8 @@ def test_what_is_written_is_one_masked_frame(
         channels.flush()
     assert got[0] == 0x82
     assert got[1] & 0x80
-    assert got[head:] == b"\x00" + b"y" * (size - 1)
+    (message,) = Connection(ConnectionType.SERVER, trailing_data=got).events()
+    assert message == BytesMessage(b"\x00" + b"y" * (size - 1))
 
 
 @pytest.mark.parametrize(("goodbye", "broken"), [(CLOSED, False), (b"", True)])
@@ -98,6 +123,14 @@ def test_an_end_without_a_goodbye_is_a_broken_one(
     assert list(channels.read()) == []
     assert channels.ended
     assert channels.broken == broken
+
+
+def test_what_is_no_frame_breaks_the_stream(pair: tuple[socket.socket, Channels]) -> None:
+    server, channels = pair
+    server.sendall(b"\xff\xff nonsense")
+    assert list(channels.read()) == []
+    assert channels.ended
+    assert channels.broken
 
 
 def test_a_pump_delivers_everything_before_it_ends(

@@ -2,8 +2,9 @@
 
 import pytest
 
-from lab.kube.evidence import Warned, redacted, told_of
+from common.redaction import redact
 from lab.kube.logs import _Written
+from lab.kube.readiness import Warned, events_of
 
 
 @pytest.mark.parametrize(
@@ -12,13 +13,13 @@ from lab.kube.logs import _Written
         ("postgresql://airflow:hunter2@db:5432/x refused", "postgresql://***@db:5432/x refused"),
         ("postgresql+psycopg2://a:b@h, redis://:c@h", "postgresql+psycopg2://***@h, redis://***@h"),
         ("PASSWORD=hunter2 next", "PASSWORD=*** next"),
-        ('{"access_token": "abc.def"}', '{"access_token": "***"}'),
+        ('{"access_token": "abc.def"}', '{"access_token": ***}'),
         ('secret "airflow-metadata" not found', 'secret "airflow-metadata" not found'),
         ("GET https://host/path?a=1", "GET https://host/path?a=1"),
     ],
 )
 def test_credentials_are_hidden_and_the_rest_stays(said: str, told: str) -> None:
-    assert redacted(said) == told
+    assert redact(said) == told
 
 
 def test_a_deployment_is_told_the_events_of_its_replica_set_only() -> None:
@@ -27,7 +28,7 @@ def test_a_deployment_is_told_the_events_of_its_replica_set_only() -> None:
         Warned("ReplicaSet", "api-other-5f7", "FailedCreate: two"),
         Warned("Pod", "api", "not mine"),
     ]
-    assert told_of(events, "Deployment", "api") == ["FailedCreate: one"]
+    assert events_of(events, "Deployment", "api") == ["FailedCreate: one"]
 
 
 def test_a_line_is_known_again_for_all_that_since_asks_for() -> None:

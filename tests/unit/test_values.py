@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from common.errors import UserError
-from lab.kind.helm import command, values
-from lab.kind.helm.render import require_components
+from lab.kind.helm import values
+from lab.kind.helm.install import require_components
 from lab.kind.helm.values import DEFAULT_LAYERS, LAYERS, known_layers, layers_for, merge, merged
 
 FILES = ["factory.py", "shapes.py"]
@@ -157,9 +157,9 @@ def test_the_users_values_come_last_and_keep_the_processes_names(tmp_path: Path)
     [
         (None, "cannot be read: No such file"),
         ("a: [", "is not YAML"),
-        ("- a", "holds no mapping"),
-        ("extraEnv: 'A=1'", "is no YAML list of variables"),
-        ("extraEnv: '- {{ x }}: {'", "is no YAML list of variables"),
+        ("- a", "is not a mapping"),
+        ("extraEnv: 'A=1'", "is not a YAML list of variables"),
+        ("extraEnv: '- {{ x }}: {'", "is not a YAML list of variables"),
     ],
 )
 def test_a_values_file_that_will_not_do_is_told_by_its_name(
@@ -198,8 +198,8 @@ def test_only_airflow_3_has_values(version: str, said: str) -> None:
 def run_command(*arguments: str) -> int:
     """Run `python -m lab values` with these arguments."""
     parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    return command.run(parser.parse_args(["values", *arguments]))
+    values.add_parser(parser.add_subparsers())
+    return values.run(parser.parse_args(["values", *arguments]))
 
 
 def test_the_command_prints_values_for_helm_and_no_secret(
@@ -219,4 +219,4 @@ def test_the_command_prints_values_for_helm_and_no_secret(
 
 
 def test_the_dag_folder_is_mounted_with_its_list_of_what_is_no_dag() -> None:
-    assert {"factory.py", "work.py", ".airflowignore"} <= set(command.dag_files())
+    assert {"factory.py", "work.py", ".airflowignore"} <= set(values.dag_files())

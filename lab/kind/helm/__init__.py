@@ -1,0 +1,1 @@
+"""Airflow's Helm chart: which one (`chart`), with what values (`values`), installed (`install`)."""

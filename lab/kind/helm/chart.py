@@ -11,14 +11,15 @@ from packaging.version import InvalidVersion, Version
 
 from common.errors import UserError
 from common.paths import cache_dir
-from lab.kind.helm import cli
+from lab.kind.tools import ProgramError, run
 
 DEFAULT_CHART = "apache-airflow/airflow"
 DEFAULT_VERSION = "1.18.0"
 REPOSITORY = "https://airflow.apache.org"
 OFFICIAL = ("airflow", DEFAULT_CHART)
 OLDEST = Version("1.16.0")
-PULL_TIMEOUT = 120.0
+_LIMIT = 120.0
+_LENGTH = 300
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,6 @@ class Chart:
     path: Path
     name: str
     version: str
-    app_version: str
 
 
 def resolve(spec: str, version: str | None, helm: Path | str) -> Chart:
@@ -59,12 +59,7 @@ def resolve(spec: str, version: str | None, helm: Path | str) -> Chart:
 def inspect(path: Path) -> Chart:
     """Return the chart in a directory or .tgz; UserError when it is not one that will do."""
     about = _about(path)
-    chart = Chart(
-        path.resolve(),
-        str(about.get("name", "")),
-        str(about.get("version", "")),
-        str(about.get("appVersion", "")),
-    )
+    chart = Chart(path.resolve(), str(about.get("name", "")), str(about.get("version", "")))
     if chart.name != "airflow":
         raise UserError(
             f"{path} is the chart {chart.name!r}, not Apache Airflow's 'airflow'.",
@@ -110,19 +105,28 @@ def _pull(version: str, target: Path, helm: Path | str) -> Path:
     """Have helm download the official chart, and keep it only when it is whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        command = [str(helm), "pull", "airflow", "--repo", REPOSITORY]
-        command += ["--version", version, "--destination", folder]
-        done = cli.run(command, timeout=PULL_TIMEOUT)
-        pulled = next(Path(folder).glob("*.tgz"), None)
-        if done.returncode or pulled is None:
+        command = [helm, "pull", "airflow", "--repo", REPOSITORY]
+        try:
+            run([*command, "--version", version, "--destination", folder], limit=_LIMIT)
+            pulled = next(Path(folder).glob("*.tgz"))
+        except (ProgramError, StopIteration) as error:
             raise UserError(
                 f"Airflow's chart {version} could not be pulled from {REPOSITORY}: "
-                f"{cli.complaint(done.stderr)}.",
+                f"{complaint(error)}.",
                 f"Download airflow-{version}.tgz where that is reachable, and give --chart FILE.",
-            )
+            ) from error
         inspect(pulled)
         pulled.replace(target)
     return target
+
+
+def complaint(error: Exception) -> str:
+    """Return helm's error in one line, without its warnings and its advice to developers."""
+    output = error.output.rpartition("Error: ")[2] if isinstance(error, ProgramError) else ""
+    lines = [line.strip() for line in output.splitlines()]
+    kept = [line for line in lines if line and not line.startswith(("Use --debug", "WARNING"))]
+    line = " ".join(kept) or "helm gave no reason"
+    return line if len(line) <= _LENGTH else f"{line[:_LENGTH]}..."
 
 
 def _plain(version: str) -> str:

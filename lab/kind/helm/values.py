@@ -1,4 +1,4 @@
-"""The values of the official chart, merged from the layers in charts-values/.
+"""The values of the official chart, from the layers in charts-values/; `python -m lab values`.
 
 A layer is a values file for one concern. The rule by which they merge, later ones over earlier:
 mappings merge key by key; lists whose items have a `mountPath` or a `name` merge item by item (so
@@ -7,26 +7,55 @@ wins); anything else, lists of words too, is replaced. `extraEnv`, which the cha
 merged as the list that it holds. A null stays: to Helm it means the chart's default taken away.
 """
 
+import argparse
 import copy
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import yaml
+from docker.utils import parse_repository_tag
 from packaging.version import InvalidVersion, Version
 
 from common.errors import UserError
 from common.paths import PROJECT
+from lab.environments.pins import newest
 
 LAYERS = PROJECT / "charts-values"
 DEFAULT_LAYERS = ("base", "schedulers", "database", "dags", "ledger", "identity", "liveness")
 OLDEST = Version("3.0")
 DAGS_FOLDER = "/opt/airflow/dags"
 DAGS_VOLUME = "ha-chaos-dags"
+_IMAGE = "apache/airflow"
+_VARIABLES = (
+    "SHAPES",
+    "SLEEP",
+    "SEED",
+    "RETRIES",
+    "RETRY_DELAY",
+    "POKE_INTERVAL",
+    "MAX_ACTIVE_TASKS",
+)
 
 _LINE = re.compile(r"airflow-\d+\.\d+")
 _CONFIGMAP_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+
+_ABOUT = """\
+Print the Helm values of a lab, merged from the layers in charts-values/: one file a concern, each
+with the reason for what it sets. Layers given are added to the default ones; a variant
+(liveness-defaults) takes the place of what it varies.
+
+  python -m lab values --airflow 3.0.6 > values.yaml
+  helm install airflow apache-airflow/airflow --version 1.18.0 -f values.yaml
+
+A release installed with them needs what a lab makes first: the Secrets ha-chaos-metadata (key
+connection) and ha-chaos-ledger (key dsn), and the ConfigMap ha-chaos-dags (the files of dags/).
+HA_CHAOS_SHAPES, _SLEEP, _SEED and the like of the environment are
+passed on to the DAGs.
+"""
 
 Values = dict[str, Any]
 
@@ -74,17 +103,15 @@ def merged(
     """
     if schedulers < 1:
         raise UserError(f"{schedulers} schedulers: a lab needs one at least.")
-    values: Values = {}
-    for name in layers_for(version, layers):
-        values = merge(values, read(LAYERS / f"{name}.yaml"))
-    values = merge(values, _airflow(version, image))
-    values = merge(values, _mounts(dag_files))
-    values = merge(values, {"scheduler": {"replicas": schedulers}})
-    values = merge(
-        values, {"env": [{"name": name, "value": value} for name, value in (env or {}).items()]}
-    )
-    for path in extra:
-        values = merge(values, read(path))
+    parts = [
+        *(read(LAYERS / f"{name}.yaml") for name in layers_for(version, layers)),
+        _airflow(version, image),
+        _mounts(dag_files),
+        {"scheduler": {"replicas": schedulers}},
+        {"env": [{"name": name, "value": value} for name, value in (env or {}).items()]},
+        *(read(path) for path in extra),
+    ]
+    values = reduce(merge, parts, Values())
     values["airflowVersion"] = comparable(str(values["airflowVersion"]))
     if values.get("extraEnv"):
         values["extraEnv"] = yaml.safe_dump(values["extraEnv"], sort_keys=False)
@@ -111,7 +138,7 @@ def read(path: Path) -> Values:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise UserError(f"The values file {path} holds no mapping.", "See `helm show values`.")
+        raise UserError(f"The values file {path} is not a mapping.", "See `helm show values`.")
     if isinstance(values.get("extraEnv"), str):
         values["extraEnv"] = _variables(values["extraEnv"], path)
     return values
@@ -125,7 +152,7 @@ def _variables(text: str, path: Path) -> list[Any]:
         variables = None
     if not isinstance(variables, list):
         raise UserError(
-            f"extraEnv in {path} is no YAML list of variables.",
+            f"extraEnv in {path} is not a YAML list of variables.",
             "Quote what is a template: value: '{{ .Release.Name }}'.",
         )
     return variables
@@ -135,13 +162,13 @@ def _merge_value(under: Any, over: Any) -> Any:
     if isinstance(under, dict) and isinstance(over, dict):
         return merge(under, over)
     if isinstance(under, list) and isinstance(over, list) and over:
-        items = {_identity(item): item for item in [*under, *over]}
+        items = {_key(item): item for item in [*under, *over]}
         if None not in items:
             return list(items.values())
     return over
 
 
-def _identity(item: Any) -> str | None:
+def _key(item: Any) -> str | None:
     """Return what tells a list's item from the others, None where nothing does."""
     if not isinstance(item, dict):
         return None
@@ -177,20 +204,18 @@ def comparable(version: str) -> str:
 
 def _airflow(version: str, image: str) -> Values:
     """Return the values that name the Airflow."""
-    repository, colon, tag = image.rpartition(":")
+    repository, tag = parse_repository_tag(image)
     if "@" in image:
         raise UserError(
             f"--airflow-image {image}: the chart cannot name its workers' image by digest.",
             "Give the image a tag.",
         )
-    if not colon or "/" in tag:
-        repository, tag = image, "latest"
-    if not repository or not tag:
+    if not repository or tag == "":
         raise UserError(f"--airflow-image {image!r} is not an image.", "Write NAME:TAG.")
     return {
         "airflowVersion": comparable(version),
         "defaultAirflowRepository": repository,
-        "defaultAirflowTag": tag,
+        "defaultAirflowTag": tag or "latest",
         "images": {name: {"pullPolicy": "IfNotPresent"} for name in ("airflow", "pod_template")},
     }
 
@@ -214,3 +239,68 @@ def _mounts(files: Sequence[str]) -> Values:
     if not mounts:
         return {}
     return {part: {"extraVolumeMounts": mounts} for part in ("dagProcessor", "workers")}
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Add the command to `python -m lab`."""
+    parser = subparsers.add_parser(
+        "values",
+        help="print the merged Helm values of a lab",
+        description=_ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--airflow", default=newest(), metavar="V", help="a version (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--schedulers", type=int, default=2, metavar="N", help="replicas (default: %(default)s)"
+    )
+    others = ", ".join(name for name in known_layers() if name not in DEFAULT_LAYERS)
+    parser.add_argument(
+        "--layer",
+        action="append",
+        default=[],
+        metavar="L",
+        help=f"add a layer, repeatable: {others} (default: {', '.join(DEFAULT_LAYERS)})",
+    )
+    parser.add_argument(
+        "--airflow-image", metavar="I", help=f"NAME:TAG (default: {_IMAGE}:VERSION)"
+    )
+    parser.add_argument(
+        "--values",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="values of your own, merged last, repeatable",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the values; UserError for what cannot be."""
+    values = merged(
+        options.airflow,
+        schedulers=options.schedulers,
+        image=options.airflow_image or f"{_IMAGE}:{options.airflow}",
+        layers=options.layer,
+        env=dag_variables(os.environ),
+        dag_files=dag_files(),
+        extra=options.values,
+    )
+    print(yaml.safe_dump(values, sort_keys=False, width=100), end="")
+    return 0
+
+
+def dag_files() -> list[str]:
+    """Return the files of dags/ that a lab mounts: modules, and the list of what is not a DAG."""
+    return sorted(
+        path.name
+        for path in (PROJECT / "dags").iterdir()
+        if path.suffix == ".py" or path.name == ".airflowignore"
+    )
+
+
+def dag_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the HA_CHAOS_ variables that the DAGs read, and no other: some hold secrets."""
+    names = [f"HA_CHAOS_{name}" for name in _VARIABLES]
+    return {name: environ[name] for name in names if environ.get(name)}

@@ -1,22 +1,24 @@
 """What labs have in common whose Airflow is a release of the Helm chart: a process is a pod."""
 
-import time
 from pathlib import Path
 from typing import Any
 
+import psycopg
+from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
 
 from common.errors import UserError
+from common.redaction import first_line
+from common.waiting import until
 from lab.base import ProcessEnd
-from lab.kube.pods import Process, process, processes
+from lab.kube.client import api_client
+from lab.kube.pods import DAEMONS, Process, process, processes
+from lab.ready import live_schedulers
 from lab.supervised import SupervisedLab
 
 # Seconds; a kubelet waits longer from one restart of a container to the next.
 _BACK = 300.0
 _STEP = 0.5
-
-DAEMONS = "tier=airflow,kubernetes_executor!=True"
-"""The label selector of all of the chart's pods but workers."""
 
 _ROLES = ("api-server", "dag-processor", "scheduler")
 
@@ -32,21 +34,33 @@ class ReleaseLab(SupervisedLab):
         self.namespace = str(self.endpoints["namespace"])
         self._restarts_when_killed: dict[str, int] = {}
 
+    def kubernetes(self) -> Any:
+        """Return a `kubernetes.client.CoreV1Api`, through the proxy that the kubeconfig names."""
+        return CoreV1Api(api_client(self.kubeconfig))
+
     @property
     def schedulers(self) -> tuple[str, ...]:
         """Return the names of the scheduler pods that are not on their way out."""
         return tuple(each.name for each in self._processes("scheduler"))
 
+    def _pods(self, selector: str) -> list[Process]:
+        own = f",release={self.release}" if self.release else ""
+        return processes(self.kubernetes(), self.namespace, selector + own)
+
     def _processes(self, component: str) -> list[Process]:
-        return processes(self.kubernetes(), self.namespace, f"component={component}")
+        return self._pods(f"component={component}")
 
     @property
     def daemons(self) -> tuple[str, ...]:
         """Return the names of the pods of Airflow's own components."""
         return tuple(each.name for each in self._daemon_pods())
 
+    def _watched_pods(self) -> list[Process]:
+        """Return the pods without which the lab is not healthy."""
+        return self._daemon_pods()
+
     def _daemon_pods(self) -> list[Process]:
-        return processes(self.kubernetes(), self.namespace, DAEMONS)
+        return self._pods(DAEMONS)
 
     def ends(self) -> list[ProcessEnd]:
         """Return how each pod's container ended before the one that is there now, oldest first."""
@@ -70,13 +84,29 @@ class ReleaseLab(SupervisedLab):
             raise UserError(f"Namespace {self.namespace} has no running pod {name!r}.")
         return found
 
+    def _wanted_schedulers(self) -> int:
+        return self.spec.schedulers
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the lab, in words; empty when it is healthy."""
+        if (phase := self.state.phase) != "ready":
+            return [f"the lab is {phase}"]
+        found = [f"{each.name} is not ready" for each in self._watched_pods() if not each.ready]
+        wanted = self._wanted_schedulers()
+        if not wanted:
+            found.append("there is no scheduler")
+        try:
+            alive = live_schedulers(self.dsn())
+        except psycopg.Error as error:
+            return [*found, f"the database does not answer: {first_line(error)}"]
+        if alive < wanted:
+            found.append(f"{alive} of {wanted} schedulers have a fresh heartbeat")
+        return found
+
     def start(self, process: str) -> None:
         """Wait until the kubelet has restarted a killed process."""
-        deadline = time.monotonic() + _BACK
-        while not self._is_back(self._pod(process)):
-            if time.monotonic() > deadline:
-                raise UserError(f"{process} was not ready again after {_BACK:.0f} s.")
-            time.sleep(_STEP)
+        if not until(lambda: self._is_back(self._pod(process)), _BACK, _STEP):
+            raise UserError(f"{process} was not ready again after {_BACK:.0f} s.")
 
     def _is_back(self, pod: Process) -> bool:
         """Tell whether a pod is ready again; what its status says may be older than its death."""
