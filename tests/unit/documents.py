@@ -70,10 +70,12 @@ class Document:
 
 
 def paths_in(code: str) -> Iterator[str]:
-    """Yield what in a piece of code looks like a path of this project."""
+    """Yield what in a piece of code looks like a path of this project, as a pattern for `glob`.
+
+    `NAME` and `<name>` stand for any name.
+    """
     for word in re.split(r"[\s=,'\"]+", code):
         path = word.split("::")[0].removeprefix("./")
+        path = re.sub(r"<[^>]*>|\bNAME\b", "*", path)
         if "/" in path and _PATH.fullmatch(path) and (ROOT / path.split("/")[0]).is_dir():
-            yield path
-        elif path.endswith((".md", ".py", ".sql")) and _PATH.fullmatch(path):
             yield path
