@@ -47,7 +47,8 @@ def printed(*argv: str) -> str:
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0, f"python -m {' '.join(argv)}: {done.stdout}{done.stderr}"
+    why = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    assert done.returncode == 0, f"python -m {' '.join(argv)}: {why}"
     return done.stdout
 
 
