@@ -1,4 +1,4 @@
-# airflow-ha-chaos: `make help` says what there is.
+# airflow-ha-chaos: `make help` lists the targets.
 PYTHON ?= python3.11
 AIRFLOW ?= 3.0.6
 VENV := .venv
@@ -11,10 +11,10 @@ RUNS ?= reports/runs
 .DEFAULT_GOAL := help
 .PHONY: help setup tools reproduce test lint types suite report clean
 
-help: ## what can be made
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## the suite's own environment, .venv
+setup: $(READY) ## make .venv, the suite's own environment
 
 $(READY): requirements.txt
 	@echo "Setting up $(VENV) (half a minute, once)"
@@ -29,32 +29,32 @@ tools: setup ## fetch kind and helm, pinned and checked, for --lab kind
 
 reproduce: setup ## make apache/airflow#57618 happen on Airflow 3.0.6 (AIRFLOW=... for another)
 	@echo "Making apache/airflow#57618 happen on Airflow $(AIRFLOW); the first time sets up that Airflow too"
-	@$(RUN) -m pytest suites/test_duplicate_tries.py -k gated --airflow $(AIRFLOW) --expect-known \
+	@$(RUN) -m pytest suites/test_duplicate_tries.py -k held --airflow $(AIRFLOW) --expect-known \
 	    --log-cli-level=INFO --no-header -p no:cacheprovider -q --show-capture=no
 
-test: setup lint types $(ALLURE) ## everything the project promises of itself; takes minutes
+test: setup lint types $(ALLURE) ## check and test everything in this project; takes minutes
 	@$(RUN) -m pytest tests -n 2 --dist loadgroup
-	@echo "All that was run holds; what was not is named above, under SKIPPED."
+	@echo "Everything that ran has passed; what did not run is listed above, under SKIPPED."
 	@echo "Next: make reproduce, or .venv/bin/pytest suites/ --airflow YOURS"
 
-lint: setup ## style and import rules
+lint: setup ## check style, format and import rules
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --quiet --check .
 	@$(VENV)/bin/lint-imports --no-cache > /dev/null || $(VENV)/bin/lint-imports --no-cache
 
-types: setup ## types
+types: setup ## check types
 	@$(RUN) -m mypy
 
-suite: setup ## the suites on the newest pinned Airflow, as `pytest suites/ -n 8`
+suite: setup ## test the newest final Airflow, as `pytest suites/ -n 8` does
 	@$(RUN) -m pytest suites/ -n 8
 
-report: setup $(ALLURE) ## the dashboard of all runs, in reports/site (RUNS=... for others)
+report: setup $(ALLURE) ## build the dashboard of all runs in reports/site (RUNS=... for other runs)
 	@$(RUN) -m reports build $(RUNS)
 
 reports/node_modules/.ready: reports/package-lock.json
 	@echo "Setting up Allure (some seconds, once)"
 	@cd reports && $(NPM) ci --silent && touch node_modules/.ready \
-	    || echo "Allure could not be set up; reports go without it"
+	    || echo "Allure could not be set up; reports leave it out"
 
-clean: ## take down labs, remove .venv and the runs (not the cache of Airflow environments)
+clean: ## take labs down; remove .venv and all runs, but not the cached Airflow environments
 	@test ! -e $(RUN) || $(RUN) -m lab down
 	@rm -rf $(VENV) reports/runs reports/site reports/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -156,7 +156,7 @@ def test_a_job_asks_pytest_for_what_the_matrix_says(
 ) -> None:
     program(tmp_path / ".venv/bin/pytest", 'echo "$*"')
     told = bash(
-        script("Put the releases on trial"),
+        script("Test the releases"),
         tmp_path,
         LAB=lab,
         AIRFLOW="3.1.8",
@@ -184,7 +184,7 @@ def test_the_job_ends_as_the_gate_does_and_tells_why(tmp_path: Path, code: int) 
     gate = f'mkdir -p gate; echo "$*" > gate/gate.md; exit {code}'
     program(tmp_path / ".venv/bin/python", gate)
     summary = tmp_path / "summary"
-    hold = script("Hold the releases against the policy") + "\n"
+    hold = script("Ask the gate") + "\n"
     ended = bash(
         f"(set -e; {hold}) || echo $?",
         tmp_path,
