@@ -83,7 +83,7 @@ def test_a_kind_lab_without_its_programs_is_told_once(tmp_path: Path, workers: s
     told = Told(tmp_path, "--lab", "kind", "-n", workers, **nothing)
     assert told.code == 4, told.said
     assert told.errors == [told.errors[0]]
-    assert "A kind lab needs docker and kind and helm, which are missing." in told.errors[0]
+    assert "A kind lab needs docker, kind and helm, which are missing." in told.errors[0]
     assert "make tools" in told.errors[0]
     assert told.left == []
 
