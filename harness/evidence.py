@@ -42,7 +42,7 @@ _TEXT = allure.attachment_type.TEXT
 _STATUS = {"valid": Status.PASSED, "invalid": Status.FAILED, "unknown": Status.BROKEN}
 
 
-class Evidence:
+class EvidenceReader:
     """Goes along while a run's history is judged, and keeps what its result is to show.
 
     `readers` are itself and those that measure the run and, where it will be `drawn`, survey it:
@@ -141,7 +141,7 @@ class Evidence:
             log.exception("The timeline of %s could not be drawn", self._run.folder.name)
 
 
-CONCLUDED = pytest.StashKey[Evidence]()
+CONCLUDED = pytest.StashKey[EvidenceReader]()
 """What a test's run came to, where it was judged."""
 
 

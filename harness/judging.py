@@ -14,7 +14,7 @@ import pytest
 
 from common.errors import UserError
 from common.redaction import redact
-from harness.evidence import CONCLUDED, Evidence
+from harness.evidence import CONCLUDED, EvidenceReader
 from harness.markers import known_race
 from harness.outcome import Unknown, ended, settle
 from harness.results import CAPTURED, ENDED
@@ -81,7 +81,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
 
 def _conclude(item: pytest.Function, run: Run) -> tuple[TestRecord, str]:
     """End the run; write its verdict, its witness and its figures, and return the first two."""
-    evidence = Evidence(run, drawn=item.config.pluginmanager.hasplugin("allure_listener"))
+    evidence = EvidenceReader(run, drawn=item.config.pluginmanager.hasplugin("allure_listener"))
     try:
         judgement = run.end(evidence.readers)
     except (Exception, pytest.fail.Exception) as error:

@@ -11,7 +11,7 @@ from chaos.base import Fault
 from common.errors import UserError
 from harness.labs import wanted_lab
 from harness.options import SUITES, Options
-from harness.outcome import Known
+from harness.outcome import KnownRace
 from lab.kind.lab import LAYERS
 from lab.spec import LabSpec
 from load.profiles import Profile, profile
@@ -43,13 +43,13 @@ def scenario_cases(definition: pytest.Item) -> dict[str, Any]:
     return {"argvalues": names, "ids": [f"{scenario.name}-{name}" for name in names]}
 
 
-def known_race(item: pytest.Item) -> Known | None:
+def known_race(item: pytest.Item) -> KnownRace | None:
     """Return the known race that a test meets, by its markers `scenario` or `issue`."""
     if item.get_closest_marker("scenario"):
-        return Known(scenario_of(item))
+        return KnownRace(scenario_of(item))
     marker = item.get_closest_marker("issue")
     scenario = scenarios().get(str(marker.args[0])) if marker else None
-    return Known(scenario, marker.kwargs.get("shows", True)) if marker and scenario else None
+    return KnownRace(scenario, marker.kwargs.get("shows", True)) if marker and scenario else None
 
 
 def flood_profile(item: pytest.Item) -> Profile:

@@ -15,7 +15,7 @@ class Unknown(Exception):
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownRace:
     """A known race that a test meets: its scenario, and whether the test must show it.
 
     `shows` is false where the disturbance only makes the race likelier: there, a clean run of an

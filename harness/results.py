@@ -17,7 +17,7 @@ from common.redaction import redact
 from harness import evidence
 from harness.evidence import CONCLUDED
 from harness.markers import declared_faults, known_race
-from harness.outcome import Known
+from harness.outcome import KnownRace
 from reports.records import Ended, issue_link, worst_end
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def shape(result: TestResult, item: pytest.Item) -> None:
         result.links = [*others, Link("issue", *link)]
 
 
-def _labels(item: pytest.Item, known: Known | None) -> Iterator[tuple[str, str]]:
+def _labels(item: pytest.Item, known: KnownRace | None) -> Iterator[tuple[str, str]]:
     """Give a test's labels; what it says itself, by a marker of Allure's, goes before."""
     own = [(str(name), str(value)) for name, value in sorted(allure_labels(item), key=str)]
     defaults = {

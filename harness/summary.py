@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.session import RUNS, Session
-from harness.table import Cell, Table
+from harness.table import Table, VerdictCell
 from lab.undo import leftovers
 from reports.records import (
     GRAVITY,
@@ -80,14 +80,14 @@ def table(sessions: Sessions, records: Iterable[TestRecord]) -> Table:
     return made
 
 
-def _cell(ended: Ended | None, record: TestRecord | None) -> Cell:
+def _cell(ended: Ended | None, record: TestRecord | None) -> VerdictCell:
     if ended is None and record is None:
-        return Cell("not run", reason="the session ended before it")
+        return VerdictCell("not run", reason="the session ended before it")
     if ended and (record is None or _says_more(ended, record)):
-        return Cell(ended.outcome, reason=ended.reason)
+        return VerdictCell(ended.outcome, reason=ended.reason)
     assert record is not None
     most = max(record.violations.values(), default=0)
-    return Cell(
+    return VerdictCell(
         record.verdict,
         f"{most}/{record.task_instances}",
         record.violations_text,

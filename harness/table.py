@@ -21,7 +21,7 @@ _MANY = 3
 
 
 @dataclass(frozen=True)
-class Cell:
+class VerdictCell:
     """What became of one test on one Airflow.
 
     `word` is its verdict, or how it ended without one; `count` the violations and the task
@@ -39,9 +39,9 @@ class Table:
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._columns = columns
-        self._rows: dict[str, list[Cell | None]] = {}
+        self._rows: dict[str, list[VerdictCell | None]] = {}
 
-    def put(self, column: int, test: str, cell: Cell) -> None:
+    def put(self, column: int, test: str, cell: VerdictCell) -> None:
         """Fill a cell."""
         self._rows.setdefault(test, [None] * len(self._columns))[column] = cell
 
@@ -105,7 +105,7 @@ def _clipped(line: str, width: int) -> str:
     return line if cell_len(line) <= width else f"{set_cell_size(line, width - 1)}…"
 
 
-def _text(cell: Cell | None) -> Text:
+def _text(cell: VerdictCell | None) -> Text:
     """Return a cell's word in its colour, and its count."""
     if cell is None:
         return Text("-")

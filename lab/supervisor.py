@@ -38,13 +38,13 @@ class ControlServer(socketserver.UnixStreamServer):
     def __init__(self, directory: Path, handler: Callable[[dict[str, Any]], None]) -> None:
         path = directory / "control.sock"
         path.unlink(missing_ok=True)
-        super().__init__(str(path), _Request)
+        super().__init__(str(path), _AskedByLine)
         path.chmod(0o600)
         self.handler = handler
         self.timeout = 0.2
 
 
-class _Request(socketserver.StreamRequestHandler):
+class _AskedByLine(socketserver.StreamRequestHandler):
     server: ControlServer
     timeout = 5.0
 

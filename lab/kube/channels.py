@@ -38,7 +38,7 @@ _CHUNK = 65536
 _LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-class Refused(OSError):
+class ChannelRefused(OSError):
     """The API server did not open the stream: `status` is HTTP's, the text is its reason."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -137,7 +137,7 @@ def open_channels(
 ) -> Channels:
     """Open a stream of the Kubernetes API; `path` begins with /api.
 
-    Raises Refused when the server says no, OSError when it cannot be reached.
+    Raises ChannelRefused when the server says no, OSError when it cannot be reached.
     """
     connection = dialer.connect(timeout)
     try:
@@ -174,7 +174,7 @@ def _shake_hands(
                 status = event.status_code
             elif isinstance(event, RejectData):
                 body += event.data
-    raise Refused(status, _reason(body))
+    raise ChannelRefused(status, _reason(body))
 
 
 def _reason(body: bytes) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from common.errors import UserError
 from common.files import last_line
 from common.waiting import Deadline
-from lab.kube.channels import Channels, Refused, open_channels
+from lab.kube.channels import ChannelRefused, Channels, open_channels
 from lab.kube.client import Dialer
 
 _STDOUT, _STDERR, _STATUS = 1, 2, 3
@@ -59,7 +59,7 @@ def run(
             channels.close()
     except TimeoutError as error:
         raise UserError(f"{what} did not end within {timeout:.0f} s.") from error
-    except Refused as error:
+    except ChannelRefused as error:
         raise UserError(f"{what} cannot be run: {error}.") from error
     except OSError as error:
         raise UserError(f"{what}: the cluster does not answer: {error}.") from error

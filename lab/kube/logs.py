@@ -58,7 +58,7 @@ class LogFollower:
         self._namespace = namespace
         self._selector = selector
         self._folder = folder
-        self._streams: dict[tuple[str, str], _Stream] = {}
+        self._streams: dict[tuple[str, str], _FollowedLog] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="log-follower", daemon=True)
 
@@ -88,7 +88,7 @@ class LogFollower:
     def _follow(self, found: list[_Instance]) -> None:
         for instance in found:
             if instance.key not in self._streams:
-                self._streams[instance.key] = _Stream(
+                self._streams[instance.key] = _FollowedLog(
                     self._dialer, self._namespace, self._folder / instance.file
                 )
             self._streams[instance.key].follow(instance)
@@ -114,7 +114,7 @@ class LogFollower:
                 )
 
 
-class _Stream:
+class _FollowedLog:
     """The log of one container of one pod, over all of its restarts."""
 
     def __init__(self, dialer: Dialer, namespace: str, path: Path) -> None:

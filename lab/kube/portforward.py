@@ -24,7 +24,7 @@ from kubernetes.client import ApiException, CoreV1Api
 
 from common.errors import UserError
 from common.waiting import Deadline
-from lab.kube.channels import Channels, Refused, open_channels
+from lab.kube.channels import ChannelRefused, Channels, open_channels
 from lab.kube.client import Dialer, end_reads
 from lab.kube.pods import list_pods
 
@@ -137,7 +137,7 @@ class PortForward:
         """Open the way to a pod; a pod that has just gone is not asked twice."""
         try:
             return self._open_to(self._pods.pick())
-        except Refused:
+        except ChannelRefused:
             self._pods.forget()
             return self._open_to(self._pods.pick())
 

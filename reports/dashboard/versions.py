@@ -11,7 +11,7 @@ from functools import partial
 from packaging.version import Version
 
 from oracle.invariants import INVARIANTS
-from reports.gate.decision import Decision, Row
+from reports.gate.decision import Decision, GateRow
 from reports.records import TestRecord
 from reports.statistics import Rate
 from reports.store import RunFolder
@@ -70,7 +70,7 @@ class Rating:
         return self.label if self.label == self.version else f"{self.label} ({self.version})"
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[GateRow]:
         """What the gate's answer rests on beyond the violations, which are the findings."""
         others = [row for row in self.decision.deciding if row.check != "safety"]
         return others if self.findings else list(self.decision.deciding)
@@ -105,7 +105,7 @@ class Rating:
         )
 
 
-def sentence(row: Row) -> str:
+def sentence(row: GateRow) -> str:
     """Make one of the gate's rows a sentence."""
     text = row.detail if row.subject in row.detail else f"{row.subject}: {row.detail}"
     first = text[:1] if text.startswith("test_") else text[:1].upper()

@@ -6,7 +6,7 @@ from datetime import date
 
 from reports.gate.allure import evaluate
 from reports.gate.completeness import completeness
-from reports.gate.decision import Decision, Row
+from reports.gate.decision import Decision, GateRow
 from reports.gate.evidence import gather
 from reports.gate.oracle_health import oracle_health, shown_bad
 from reports.gate.performance import performance
@@ -52,7 +52,7 @@ def with_allure(decision: Decision, runs: Runs) -> Decision:
     broken = {row.status for row in decision.checks if row.check == "safety"}
     if status == "fail" and "accepted" in broken and "fail" not in broken:
         detail += "; Allure knows no acceptances, and the policy has them"
-        row = Row("allure", "Allure's quality gate", "accepted", detail)
+        row = GateRow("allure", "Allure's quality gate", "accepted", detail)
     else:
-        row = Row("allure", "Allure's quality gate", status, detail)
+        row = GateRow("allure", "Allure's quality gate", status, detail)
     return replace(decision, checks=(*decision.checks, row))

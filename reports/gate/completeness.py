@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from reports.gate.decision import Row, nobody_ran, row_of, shortened
+from reports.gate.decision import GateRow, nobody_ran, row_of, shortened
 from reports.gate.evidence import Evidence, grouped, latest, place, question, subject, where
 from reports.gate.policy import Completeness
 from reports.store import VERDICT, RunFolder
@@ -16,7 +16,7 @@ _BAD_ENDS = {2: "interrupted", 3: "an internal error", 4: "a wrong command line"
 
 def completeness(
     evidence: Evidence, wanted: Completeness, airflow: Sequence[str] = ()
-) -> Iterator[Row]:
+) -> Iterator[GateRow]:
     """Yield what is missing, and of each place how much was judged.
 
     `airflow` are builds that were asked for by name: they must be there.
@@ -37,7 +37,7 @@ def completeness(
         yield _row("runs", "there is no run of a release to be gated. Make one: pytest suites/")
 
 
-def _row(about: str, detail: str, build: Build | None = None, good: bool = False) -> Row:
+def _row(about: str, detail: str, build: Build | None = None, good: bool = False) -> GateRow:
     return row_of("completeness", about, "pass" if good else "unknown", detail, build)
 
 
@@ -48,7 +48,7 @@ def _unread(run: RunFolder) -> list[Path]:
     return [path for path in folders if (path / VERDICT).exists() and str(path) not in read]
 
 
-def _unreadable(run: RunFolder) -> Iterator[Row]:
+def _unreadable(run: RunFolder) -> Iterator[GateRow]:
     """Name records that are there and cannot be read: they may say anything, and no rerun helps."""
     hint = "Test again, and keep this folder out of the gate"
     if run.session is None:
@@ -67,7 +67,7 @@ def _why(run: RunFolder, folder: Path) -> str:
     return "it cannot be read"
 
 
-def _cut_short(run: RunFolder, evidence: Evidence) -> Iterator[Row]:
+def _cut_short(run: RunFolder, evidence: Evidence) -> Iterator[GateRow]:
     """Name sessions that did not end well, in one row each, unless later runs made them good."""
     session = run.session
     gated = [trial for trial in evidence.gated if trial.run is run]
@@ -99,14 +99,14 @@ def _open(evidence: Evidence) -> Iterator[Trial]:
             yield trial
 
 
-def _cannot_tell(trials: list[Trial]) -> Row:
+def _cannot_tell(trials: list[Trial]) -> GateRow:
     last = trials[-1]
     times = f" (the last of {len(trials)} such runs)" if len(trials) > 1 else ""
     hint = f"See {where(last)}, and run it again"
     return _row(subject(last), f"{last.trouble}{times}. {hint}", last.build)
 
 
-def _reported(evidence: Evidence) -> Iterator[Row]:
+def _reported(evidence: Evidence) -> Iterator[GateRow]:
     """Say of each place how many of the tests that were collected are judged."""
     for here, trials in grouped(evidence.gated, place).items():
         tests = {trial.test for trial in trials}
@@ -120,7 +120,7 @@ def _reported(evidence: Evidence) -> Iterator[Row]:
             yield _row(here, "; ".join(parts), trials[0].build, good=True)
 
 
-def _mixed(evidence: Evidence) -> Iterator[Row]:
+def _mixed(evidence: Evidence) -> Iterator[GateRow]:
     """Name runs that bear one name and are of several builds: they are not one Airflow's."""
     by_name = grouped(evidence.gated, lambda t: (t.build.label, t.environment.lab))
     for (label, lab), trials in by_name.items():
@@ -132,7 +132,7 @@ def _mixed(evidence: Evidence) -> Iterator[Row]:
             yield _row(f"Airflow {label}, {lab}", detail, trials[0].build)
 
 
-def _enough(build: Build, evidence: Evidence, wanted: Completeness) -> Iterator[Row]:
+def _enough(build: Build, evidence: Evidence, wanted: Completeness) -> Iterator[GateRow]:
     """Tell whether a build met what every build must meet. A test run again counts once."""
     trials = evidence.of(build)
     judged = latest(trials)

@@ -29,7 +29,7 @@ ORDER: tuple[Status, ...] = ("fail", "unknown", "accepted", "pass")
 """The statuses, the one that decides first."""
 
 
-class Row(msgspec.Struct, frozen=True):
+class GateRow(msgspec.Struct, frozen=True):
     """One finding: its subject, and in a line what it is and what to do next.
 
     `airflow` is the build that it is about, as its user named it, and `version` what that build
@@ -60,10 +60,10 @@ def row_of(
     detail: str,
     build: Build | None = None,
     risks: tuple[str, ...] = (),
-) -> Row:
+) -> GateRow:
     """Make a row about a build; without one it bears on every build."""
     label, version = (build.label, build.version) if build else ("", "")
-    return Row(check, subject, status, detail, label, version, risks)
+    return GateRow(check, subject, status, detail, label, version, risks)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Decision:
     `known_bad` are the builds that were run as the suite's own check and showed their race.
     """
 
-    checks: tuple[Row, ...]
+    checks: tuple[GateRow, ...]
     policy: Policy
     today: date
     runs: tuple[RunFolder, ...] = ()
@@ -109,13 +109,13 @@ class Decision:
         return f"safe but for {number} accepted {'risk' if number == 1 else 'risks'}"
 
     @property
-    def deciding(self) -> tuple[Row, ...]:
+    def deciding(self) -> tuple[GateRow, ...]:
         """Return the rows that the answer rests on; none where all is well."""
         wanted = {0: None, 1: "fail", 2: "unknown"}[self.exit_code]
         return tuple(row for row in self.checks if row.status == wanted)
 
     @property
-    def in_order(self) -> list[Row]:
+    def in_order(self) -> list[GateRow]:
         """Return the rows as people want them: what decides first, check by check."""
         return sorted(self.checks, key=lambda row: ORDER.index(row.status))
 
@@ -155,13 +155,13 @@ class Decision:
         }
 
 
-def nobody_ran(version: str) -> Row:
+def nobody_ran(version: str) -> GateRow:
     """Tell that a version was asked for, and is not in the runs."""
     detail = f"there is no run of it. Make one: pytest suites/ --airflow {version}"
-    return Row("completeness", f"Airflow {version}", "unknown", detail)
+    return GateRow("completeness", f"Airflow {version}", "unknown", detail)
 
 
-def _is(row: Row, version: str, labels: set[str]) -> bool:
+def _is(row: GateRow, version: str, labels: set[str]) -> bool:
     """Tell whether a row is about a build, named as its user did or, failing that, by version.
 
     A patched wheel calls itself what the release does: it is not that release.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from reports.gate.decision import Check, Row, Status, row_of, shortened
+from reports.gate.decision import Check, GateRow, Status, row_of, shortened
 from reports.gate.evidence import Evidence, grouped, question, subject, where
 from reports.gate.policy import KnownBad, OracleHealth, within
 from reports.trials import Trial
@@ -10,7 +10,7 @@ from reports.trials import Trial
 CHECK: Check = "oracle health"
 
 
-def oracle_health(evidence: Evidence, wanted: OracleHealth) -> Iterator[Row]:
+def oracle_health(evidence: Evidence, wanted: OracleHealth) -> Iterator[GateRow]:
     """Say of every race that the policy names whether a known-bad release showed it.
 
     What counts are the suite's own checks (--expect-known), and other runs of such a release as it
@@ -54,7 +54,7 @@ def _is_check(trial: Trial, bad: KnownBad) -> bool:
     )
 
 
-def _judged(trials: list[Trial], bad: KnownBad) -> Row | None:
+def _judged(trials: list[Trial], bad: KnownBad) -> GateRow | None:
     """Judge the last trial that can tell; None where none can, for then it showed nothing."""
     judged = [t for t in trials if t.record and t.record.verdict != "unknown"]
     if not judged:

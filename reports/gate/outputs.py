@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from rich.text import Text
 
-from reports.gate.decision import Decision, Row, Standing, Status
+from reports.gate.decision import Decision, GateRow, Standing, Status
 from reports.terminal import coloured, grid, rendered
 
 LONGEST = 60_000
@@ -63,7 +63,7 @@ def markdown(decision: Decision) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _table(rows: Sequence[Row], most: int) -> str:
+def _table(rows: Sequence[GateRow], most: int) -> str:
     """Return a table of as many rows as there is room for, and say how many are left out."""
     lines = [
         f"| {_SIGNS[row.status]} {row.status} | {row.check} | {_cell(row.subject)} "
@@ -101,7 +101,7 @@ def junit(decision: Decision) -> str:
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _counts(rows: Sequence[Row]) -> dict[str, str]:
+def _counts(rows: Sequence[GateRow]) -> dict[str, str]:
     counted = Counter(row.status for row in rows)
     return {
         "tests": str(len(rows)),
@@ -111,7 +111,7 @@ def _counts(rows: Sequence[Row]) -> dict[str, str]:
     }
 
 
-def _case(suite: Element, row: Row) -> None:
+def _case(suite: Element, row: GateRow) -> None:
     names = {"classname": f"gate.{row.check}", "name": row.subject, "time": "0"}
     case = SubElement(suite, "testcase", names)
     if row.status == "pass":

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from reports.gate.decision import Row, Status, row_of
+from reports.gate.decision import GateRow, Status, row_of
 from reports.gate.evidence import Evidence
 from reports.gate.policy import Performance, Tolerance
 from reports.performance import FigureChange, compare
@@ -13,7 +13,7 @@ from reports.trials import Build
 _Valid = dict[Build, list[TestRecord]]
 
 
-def performance(evidence: Evidence, wanted: Performance, against: str = "") -> Iterator[Row]:
+def performance(evidence: Evidence, wanted: Performance, against: str = "") -> Iterator[GateRow]:
     """Compare every gated build with the last release before it that is in the runs.
 
     `against` names another one. Only valid runs count, and like is compared with like: the same
@@ -36,11 +36,11 @@ def performance(evidence: Evidence, wanted: Performance, against: str = "") -> I
             yield _nothing(build, _why_none(changes, base), wanted)
 
 
-def _row(build: Build, about: str, status: Status, detail: str) -> Row:
+def _row(build: Build, about: str, status: Status, detail: str) -> GateRow:
     return row_of("performance", about, status, detail, build)
 
 
-def _nothing(build: Build, why: str, wanted: Performance) -> Row:
+def _nothing(build: Build, why: str, wanted: Performance) -> GateRow:
     status: Status = "unknown" if wanted.required else "pass"
     return _row(build, f"Airflow {build.label}", status, f"not compared: {why}")
 
@@ -82,7 +82,7 @@ def _last_release(build: Build, valid: _Valid, against: str) -> Build | None:
     return max(before, key=lambda other: other.age, default=None)
 
 
-def _judged(change: FigureChange, build: Build, base: Build, wanted: Performance) -> Row:
+def _judged(change: FigureChange, build: Build, base: Build, wanted: Performance) -> GateRow:
     assert change.ratio is not None
     load = change.load
     low, high = _slowdown(change.ratio, change.measure.bigger_is_better)

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import date
 
-from reports.gate.decision import Row, row_of
+from reports.gate.decision import GateRow, row_of
 from reports.gate.evidence import Evidence, grouped, place, question, subject, where
 from reports.gate.policy import Acceptance, Policy
 from reports.trials import Trial
 
 
-def safety(evidence: Evidence, policy: Policy, today: date) -> Iterator[Row]:
+def safety(evidence: Evidence, policy: Policy, today: date) -> Iterator[GateRow]:
     """Yield every violation of the gated builds, and what became of the acceptances.
 
     The suite's own checks on known-bad releases are not gated, and listed as that.
@@ -25,7 +25,7 @@ def safety(evidence: Evidence, policy: Policy, today: date) -> Iterator[Row]:
     yield from (_unused(each, evidence, today) for each in accepted if not _used(each, evidence))
 
 
-def _violation(trials: list[Trial], accepted: list[Acceptance], today: date) -> Row:
+def _violation(trials: list[Trial], accepted: list[Acceptance], today: date) -> GateRow:
     """Judge one test's violations; those of all its runs count, and all must be accepted."""
     using: dict[str, Acceptance] = {}
     lapsed: dict[str, Acceptance] = {}
@@ -72,7 +72,7 @@ def _why_open(
     return f"{'; '.join(parts)}. Hold the release and read {where(trial)}/witness.txt"
 
 
-def _kept(evidence: Evidence) -> Iterator[Row]:
+def _kept(evidence: Evidence) -> Iterator[GateRow]:
     """Say of each place in which nothing was broken how much that rests on."""
     for here, trials in grouped(evidence.gated, place).items():
         valid = [trial for trial in trials if trial.verdict == "valid"]
@@ -82,7 +82,7 @@ def _kept(evidence: Evidence) -> Iterator[Row]:
             yield row_of("safety", here, "pass", detail, valid[0].build)
 
 
-def _known_bad(evidence: Evidence) -> Iterator[Row]:
+def _known_bad(evidence: Evidence) -> Iterator[GateRow]:
     for here, trials in grouped(evidence.references, place).items():
         broken = sum(trial.verdict == "invalid" for trial in trials)
         checked = "known bad, run as the suite's own check and not gated"
@@ -94,7 +94,7 @@ def _used(each: Acceptance, evidence: Evidence) -> bool:
     return any(trial.record and each.covers(trial.record) for trial in evidence.gated)
 
 
-def _unused(each: Acceptance, evidence: Evidence, today: date) -> Row:
+def _unused(each: Acceptance, evidence: Evidence, today: date) -> GateRow:
     lapse = f"lapsed on {each.until}; " if each.lapsed(today) else ""
     judged = (trial.record for trial in evidence.gated if trial.conclusive)
     if any(record and each.concerns(record) for record in judged):

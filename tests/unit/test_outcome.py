@@ -6,13 +6,13 @@ import pytest
 from msgspec.structs import replace
 
 from harness.markers import scenarios
-from harness.outcome import Known, Unknown, ended, settle
+from harness.outcome import KnownRace, Unknown, ended, settle
 from oracle.history import read
 from oracle.verdict import Judge, Judgement
 from reports.records import Ended, TestRecord, worst_end
 from tests.oracle.telling import HISTORIES
 
-KNOWN = Known(scenarios()["57618"])
+KNOWN = KnownRace(scenarios()["57618"])
 
 
 def judged(path: Path, *, whole: bool = True) -> Judgement:
@@ -24,7 +24,7 @@ def judged(path: Path, *, whole: bool = True) -> Judgement:
 
 
 def record(
-    judgement: Judgement, version: str, known: Known | None, *, expect_known: bool
+    judgement: Judgement, version: str, known: KnownRace | None, *, expect_known: bool
 ) -> TestRecord:
     return TestRecord(
         schema=1,
@@ -90,7 +90,7 @@ def test_an_affected_release_that_stays_clean_is_red_where_the_race_must_show(
 
 
 def test_an_affected_release_may_stay_clean_where_the_race_need_not_show(sound: Judgement) -> None:
-    known = Known(KNOWN.scenario, shows=False)
+    known = KnownRace(KNOWN.scenario, shows=False)
     assert settle(record(sound, "3.0.6", known, expect_known=True), "") == "clean"
 
 
@@ -104,7 +104,7 @@ def test_a_run_that_cannot_tell_is_broken_never_green(
 
 
 def test_what_airflow_calls_its_design_is_told_and_fails_no_release(broken: Judgement) -> None:
-    design = Known(replace(scenarios()["57618"], by_design=True))
+    design = KnownRace(replace(scenarios()["57618"], by_design=True))
     with pytest.raises(pytest.xfail.Exception, match="who did what"):
         settle(record(broken, "3.0.6", design, expect_known=False), "who did what")
 
@@ -114,7 +114,7 @@ def test_a_race_without_an_issue_is_known_by_its_title_and_why_there_is_none(
 ) -> None:
     scenario = replace(scenarios()["57618"], issue="not filed: it is ours")
     with pytest.raises(pytest.fail.Exception, match=r'Known as ".+" \(not filed: it is ours\)'):
-        settle(record(broken, "3.0.6", Known(scenario), expect_known=False), "who did what")
+        settle(record(broken, "3.0.6", KnownRace(scenario), expect_known=False), "who did what")
 
 
 def checks() -> None:

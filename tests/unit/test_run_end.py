@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from harness.evidence import Evidence
+from harness.evidence import EvidenceReader
 from lab.base import Lab
 from oracle.events import Event, Header
 from oracle.history import read
@@ -87,7 +87,7 @@ def test_one_pass_feeds_the_judge_and_all_who_go_along(
     monkeypatch.setattr("run.run.read", read_once)
     monkeypatch.setattr(Judge, "feed", feed_once)
     reader = Counted()
-    collected = Evidence(ended, drawn=True)
+    collected = EvidenceReader(ended, drawn=True)
     judgement = ended.end([reader, *collected.readers])
     assert passes == [history]
     assert judged == reader.events == list(read(history)[1])
@@ -111,13 +111,13 @@ def test_figures_of_a_gauge_that_failed_are_none(
         raise ArithmeticError("a crash of ours")
 
     monkeypatch.setattr(Gauge, "feed", fail)
-    collected = Evidence(ended, drawn=False)
+    collected = EvidenceReader(ended, drawn=False)
     ended.end(collected.readers)
     assert collected.metrics() is None
 
 
 def test_the_pods_of_the_witness_are_shown_before_those_that_failed(ended: Run) -> None:
-    collected = Evidence(ended, drawn=False)
+    collected = EvidenceReader(ended, drawn=False)
     judgement = ended.end(collected.readers)
     named = list(collected._pods)
     record = cast("TestRecord", SimpleNamespace())

@@ -12,7 +12,7 @@ import pytest
 
 from reports.dashboard import assembly
 from reports.dashboard.versions import sentence
-from reports.gate.decision import Row
+from reports.gate.decision import GateRow
 from reports.gate.policy import Acceptance, InvariantName, Policy, Safety, Specifier
 from reports.store import read_runs
 from tests.reports.dashboard.folders import CATCHES, CLEAN, LOST, POLICY, RACE, make_run
@@ -256,5 +256,5 @@ def test_where_allure_cannot_be_the_page_says_so(
     ],
 )
 def test_a_tests_name_is_written_as_it_is(subject: str, said: str) -> None:
-    row = Row(check="completeness", subject=subject, status="unknown", detail="too little")
+    row = GateRow(check="completeness", subject=subject, status="unknown", detail="too little")
     assert sentence(row) == said

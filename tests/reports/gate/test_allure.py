@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from reports.gate import checks
-from reports.gate.decision import Decision, Row, Status
+from reports.gate.decision import Decision, GateRow, Status
 from reports.gate.policy import Policy
 from reports.store import Runs, read_runs
 from tests.reports.gate.builder import RunsBuilder
@@ -16,10 +16,10 @@ Answer = tuple[str, str] | None
 
 def gated(*safety: Status) -> Decision:
     rows = [
-        Row(check="safety", subject=f"test {n}", status=status, detail="so", airflow="3.3.2")
+        GateRow(check="safety", subject=f"test {n}", status=status, detail="so", airflow="3.3.2")
         for n, status in enumerate(safety)
     ]
-    known_bad = Row(check="safety", subject="bad", status="pass", detail="-", airflow="3.0.6")
+    known_bad = GateRow(check="safety", subject="bad", status="pass", detail="-", airflow="3.0.6")
     return Decision((*rows, known_bad), Policy(), date.today(), known_bad=frozenset({"3.0.6"}))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from reports.__main__ import main
 from reports.gate.checks import decide
-from reports.gate.decision import Decision, Row
+from reports.gate.decision import Decision, GateRow
 from reports.gate.outputs import LONGEST, junit, markdown, write
 from reports.gate.policy import Policy, read_policy
 from reports.store import read_runs
@@ -21,12 +21,12 @@ STATUSES = ("pass", "fail", "unknown", "accepted")
 NASTY = "a | b <script>alert(1)</script> \x00\x1b[31m `code` \ud800 & [link](http://example)"
 
 
-def decision(*rows: Row) -> Decision:
+def decision(*rows: GateRow) -> Decision:
     return Decision(rows, Policy(path="policy.yaml", sha256="ab" * 32), date(2026, 11, 22))
 
 
-def row(status: str, detail: str = "all of it", subject: str = "a test") -> Row:
-    return Row(check="safety", subject=subject, status=status, detail=detail)  # type: ignore[arg-type]
+def row(status: str, detail: str = "all of it", subject: str = "a test") -> GateRow:
+    return GateRow(check="safety", subject=subject, status=status, detail=detail)  # type: ignore[arg-type]
 
 
 ONE_OF_EACH = decision(*map(row, STATUSES))
@@ -150,8 +150,8 @@ def nightly(tmp_path: Path) -> Decision:
     return decide(read_runs([tmp_path / "runs"]), policy, TODAY)
 
 
-def risky(*risks: str) -> Row:
-    return Row(check="safety", subject="a", status="accepted", detail="so", risks=risks)
+def risky(*risks: str) -> GateRow:
+    return GateRow(check="safety", subject="a", status="accepted", detail="so", risks=risks)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def risky(*risks: str) -> Row:
     ],
 )
 def test_what_was_accepted_is_not_called_safe(
-    rows: list[Row], standing: str, word: str, code: int
+    rows: list[GateRow], standing: str, word: str, code: int
 ) -> None:
     decided = decision(*rows)
     assert (decided.standing, decided.word, decided.exit_code) == (standing, word, code)
