@@ -71,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(judging, "ha_chaos_judging")
     config.pluginmanager.register(Results(config), "ha_chaos_results")
     if not hasattr(config, "workerinput"):
-        register = Register(session)
+        register = Register(session, Path(given or session.results))
         config.stash[_REGISTER] = register
         config.pluginmanager.register(register, "ha_chaos_register")
 

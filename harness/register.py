@@ -4,6 +4,7 @@ The process that speaks for the session keeps it: under pytest-xdist the control
 a worker that dies. A reader of a session that was killed sees what it left undone.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -19,9 +20,13 @@ from harness.options import Options
 from harness.preflight import looks_only
 from harness.session import RUNS, Session
 from lab.kind.helm.chart import DEFAULT_VERSION
+from reports.allure.results import complete
 from reports.records import SCHEMA, Ended, SessionRecord, worst_end
 from reports.store import SESSION as FILE
+from reports.store import Runs, read_run
 from run.folder import point, write_json
+
+log = logging.getLogger(__name__)
 
 
 class Collected(msgspec.Struct, frozen=True):
@@ -57,10 +62,14 @@ def _handed_over(session: Session, worker: str) -> Path:
 
 
 class Register:
-    """The plugin that keeps session.json, one in each run folder of the session."""
+    """The plugin that keeps session.json, one in each run folder of the session.
 
-    def __init__(self, session: Session) -> None:
+    `results` is the folder of Allure's results, which are complete once the session is over.
+    """
+
+    def __init__(self, session: Session, results: Path) -> None:
         self._session = session
+        self._results = results
         self._collected: dict[str, Collected] = {}
         self._folders: dict[Path, SessionRecord] = {}
         self._seconds: dict[str, float] = {}
@@ -134,7 +143,7 @@ class Register:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write the end down.
+        """Write the end down, and for Allure what no worker could say.
 
         A session is not green for having run a test once more: pytest asks for the last attempt
         alone, and its exit status is corrected here.
@@ -147,6 +156,10 @@ class Register:
                 record, ended=_now(), exit_status=int(exitstatus)
             )
             self._save(folder)
+        try:
+            complete(Runs(tuple(map(read_run, self._folders))), self._results)
+        except Exception:
+            log.exception("Allure's results in %s are not complete", self._results)
 
     def _save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

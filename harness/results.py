@@ -2,7 +2,7 @@
 
 Only what must happen while a test is at hand: its steps, its files, and what its item knows.
 Allure's own plugin writes the result when the test is over. What died with an xdist worker, or was
-never run, has none: reports/allure makes it of session.json, and shapes all results for a report.
+never run, has none: at the session's end reports/allure makes it of session.json, and shapes all.
 """
 
 import logging

@@ -29,10 +29,15 @@ Raw = dict[str, Any]
 
 @dataclass(frozen=True)
 class AllureResult:
-    """One of Allure's results, and the folder that holds its attachments."""
+    """One of Allure's results, and its file; its attachments lie beside that."""
 
     raw: Raw
-    home: Path
+    path: Path
+
+    @property
+    def home(self) -> Path:
+        """The folder of its attachments."""
+        return self.path.parent
 
     @property
     def test(self) -> str:
@@ -96,27 +101,30 @@ class Gathered:
     problems: list[str] = field(default_factory=list)
 
 
-def gather(runs: Runs) -> Gathered:
-    """Gather the trials of all sessions."""
+def gather(runs: Runs, home: Path | None = None) -> Gathered:
+    """Gather the trials of all sessions; `home` has their results if their run folders do not."""
     gathered = Gathered()
     by_session: dict[str, list[RunFolder]] = defaultdict(list)
     for run in runs.folders:
         by_session[run.session_name].append(run)
     by_key: dict[tuple[str, str], list[ReportedTrial]] = defaultdict(list)
     for folders in sorted(by_session.values(), key=lambda folders: folders[0].started):
-        for trial in _trials(folders, gathered.problems):
+        homes = [home] if home else [run.path / RESULTS for run in folders]
+        for trial in _trials(folders, homes, gathered.problems):
             by_key[trial.key].append(trial)
     gathered.pasts = [Past(tuple(by_key[key])) for key in sorted(by_key)]
     return gathered
 
 
-def _trials(folders: Sequence[RunFolder], problems: list[str]) -> Iterator[ReportedTrial]:
+def _trials(
+    folders: Sequence[RunFolder], homes: Sequence[Path], problems: list[str]
+) -> Iterator[ReportedTrial]:
     """Go through a session's trials; of each test, its worst result counts, and of those the last.
 
     A test that no run folder lists belongs to the one that its result lies in.
     """
     results: dict[str, AllureResult] = {}
-    for each in _results(folders, problems):
+    for each in _results(homes, problems):
         before = results.get(each.test)
         if before is None or RANKS.index(each.status) >= RANKS.index(before.status):
             results[each.test] = each
@@ -127,14 +135,14 @@ def _trials(folders: Sequence[RunFolder], problems: list[str]) -> Iterator[Repor
             yield ReportedTrial(**vars(trial), result=results.get(trial.test))
 
 
-def _results(folders: Iterable[RunFolder], problems: list[str]) -> list[AllureResult]:
+def _results(homes: Iterable[Path], problems: list[str]) -> list[AllureResult]:
     """Read Allure's results of a session, each once, the oldest first."""
     found: dict[str, AllureResult] = {}
-    for path in (path for run in folders for path in (run.path / RESULTS).glob("*-result.json")):
+    for path in (path for home in homes for path in home.glob("*-result.json")):
         try:
             raw = msgspec.json.decode(path.read_bytes(), type=Raw)
         except (OSError, msgspec.MsgspecError) as error:
             problems.append(f"{path} is not a whole result of Allure's: {error}")
             continue
-        found.setdefault(str(raw.get("uuid", path.name)), AllureResult(raw, path.parent))
+        found.setdefault(str(raw.get("uuid", path.name)), AllureResult(raw, path))
     return sorted(found.values(), key=lambda each: int(each.raw.get("start") or 0))

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+import msgspec
+
+from common.files import write_whole
 from common.redaction import excerpt, redact
-from reports.allure.findings import LABEL, Finding
-from reports.allure.pasts import RANKS, Past, Raw, ReportedTrial
+from reports.allure.findings import LABEL, Finding, find
+from reports.allure.pasts import RANKS, Past, Raw, ReportedTrial, gather
 from reports.records import Outcome
+from reports.store import Runs
 
 ENVIRONMENT = "environment"
 OWNER = "area:Scheduler"
@@ -111,6 +115,22 @@ def shape(trial: ReportedTrial, finding: Finding | None) -> Raw:
     }
     raw.pop("historyId", None)
     return raw
+
+
+def complete(runs: Runs, home: Path) -> None:
+    """Shape a session's results where Allure's plugin left them, for who takes them from there.
+
+    A test that crashed, or never ran, gets one. Names stay as pytest gave them: by these a report
+    of several sessions knows the test again.
+    """
+    for past in gather(runs, home).pasts:
+        for trial in past.trials:
+            raw = shape(trial, find(Past((trial,))))
+            file, *names = trial.test.split("::")
+            raw |= {"name": names[-1] if names else file, "historyId": history_id(trial)}
+            raw["titlePath"] = [*file.split("/"), *names[:-1]]
+            path = trial.result.path if trial.result else home / f"{raw['uuid']}-result.json"
+            write_whole(path, msgspec.json.encode(raw))
 
 
 def _details(trial: ReportedTrial, finding: Finding | None) -> Raw:

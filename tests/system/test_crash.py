@@ -1,6 +1,7 @@
 """A test whose xdist worker dies is told of everywhere: no session is greener for a crash."""
 
 import functools
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +112,20 @@ def test_each_end_has_its_outcome_and_reason(crashed: Crashed) -> None:
     outcome, reason = ends["test_dies"]
     assert outcome == "crashed"
     assert "crashed while running" in reason
+
+
+def test_allure_finds_a_whole_result_of_every_test_also_without_a_report(crashed: Crashed) -> None:
+    paths = [*crashed.runs.glob("*/allure-results/*-result.json")]
+    raw = [json.loads(path.read_text()) for path in paths]
+    assert len(raw) == 14
+    assert {label(each, "lab") for each in raw} == {"embedded"}
+    assert {label(each, "environment") for each in raw} == {
+        label(each, "environment") for each in crashed.results
+    }
+    assert sorted(each["status"] for each in raw) == sorted(
+        each["status"] for each in crashed.results
+    )
+    assert len({each["historyId"] for each in raw}) == 14
 
 
 def test_allure_has_a_result_of_every_test(crashed: Crashed) -> None:
