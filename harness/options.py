@@ -62,41 +62,42 @@ def add_options(parser: pytest.Parser) -> None:
         choices=["embedded", "kind", "cluster"],
         default="embedded",
         help="embedded: plain processes on this machine; kind: the official Helm chart, on kind; "
-        "cluster: a release of the chart that is there already (default: %(default)s)",
+        "cluster: a release of the chart that is already deployed (default: %(default)s)",
     )
     group.addoption(
         "--airflow",
         action="append",
         metavar="SPEC",
-        help="Airflow to test, repeatable: a version, a wheel, a source checkout, a Python whose "
-        "environment has Airflow, or `all` versions in versions/ (default: its newest final one)",
+        help="Airflow to test: a version, a wheel or a folder of wheels, a source checkout, "
+        "a Python that has Airflow, or `all` (every version in versions/); repeatable "
+        "(default: the newest final version)",
     )
     group.addoption(
         "--keep-lab",
         choices=["never", "failed", "always"],
         default="never",
-        help="leave the lab up after a test, to look around in (default: %(default)s)",
+        help="keep the lab running after a test, so that you can look at it (default: %(default)s)",
     )
     for name, text in (
-        ("--expect-known", "demand that a release with a known race shows it: green if it does, "
-         "red if not"),
-        ("--whole-flood", "do not stop a flood at its first violation, to measure how many there "
-         "are"),
+        ("--expect-known", "for a release with a known race: a test is green if it shows the "
+         "race, red if it does not"),
+        ("--whole-flood", "go on after a flood's first violation, to count all of them"),
     ):  # fmt: skip
         group.addoption(name, action="store_true", help=text)
     for name, kind, default, metavar, text in (
-        ("--schedulers", count, 2, "N", "default: %(default)s"),
-        ("--seed", int, None, "N", "repeat a run's load and choices (default: random)"),
+        ("--schedulers", count, 2, "N", "how many schedulers run (default: %(default)s)"),
+        ("--seed", int, None, "N", "seed of the load and of random choices, to repeat a run "
+         "(default: random)"),
         ("--labs", count, default_size(), "N", "how many labs may run at once (default: one "
          "for two cores, here %(default)s)"),
-        ("--flood-runs", count, None, "N", "DAG runs of each flood (default: as its profile "
-         "says; a third with real pods)"),
-        ("--flood-workers", int, 0, "N", "Locust processes that share a flood, under a master "
-         "(default: one process)"),
-        ("--until-clear", _share, None, "RATE", "end a flood as soon as so many task instances "
-         "went well that a violation in one of them at this rate is ruled out, and not before: "
-         "0.01 needs 299 at 95 %%"),
-        ("--confidence", _share, 0.95, "C", "how sure --until-clear is to be (default: "
+        ("--flood-runs", count, None, "N", "DAG runs in each flood (default: its profile's "
+         "number; a third of it with real pods)"),
+        ("--flood-workers", int, 0, "N", "how many Locust processes share a flood "
+         "(default: one)"),
+        ("--until-clear", _share, None, "RATE", "end a flood as soon as it has ruled out that task "
+         "instances show a violation at this rate, and not before: 0.01 takes 299 task instances "
+         "at 95 %%"),
+        ("--confidence", _share, 0.95, "C", "confidence of --until-clear (default: "
          "%(default)s)"),
     ):  # fmt: skip
         group.addoption(name, type=kind, default=default, metavar=metavar, help=text)

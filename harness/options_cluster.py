@@ -39,9 +39,9 @@ def add_cluster_options(parser: pytest.Parser) -> None:
     """Declare the options."""
     group = parser.getgroup("airflow-ha-chaos-cluster", "airflow-ha-chaos, with --lab cluster")
     for name, metavar, text in (
-        ("--context", "C", "of the kubeconfig (default: its current one)"),
+        ("--context", "C", "context in the kubeconfig (default: the current one)"),
         ("--namespace", "N", "where the release of the official chart runs"),
-        ("--release", "R", "which release, where the namespace has several"),
+        ("--release", "R", "release to test, if the namespace has several"),
         ("--database-url", "URL", "of the metadata database, where the release's Secret will not "
          "do; better in HA_CHAOS_DATABASE_URL, since it holds a password"),
         ("--api-url", "URL", "of the API server (default: by port-forward)"),
@@ -50,7 +50,7 @@ def add_cluster_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--allow-faults",
         action="store_true",
-        help="let tests disturb the deployment; without it all of them are skipped",
+        help="let tests disturb the deployment; without it, every test that disturbs is skipped",
     )
     group.addoption(
         "--observe",
@@ -58,7 +58,7 @@ def add_cluster_options(parser: pytest.Parser) -> None:
         type=float,
         const=_ENDLESS,
         metavar="SECONDS",
-        help="only look on and judge, for so long or until Ctrl-C, which gives the verdict so far",
+        help="only watch and judge: for SECONDS, or until Ctrl-C, which gives the verdict so far",
     )
 
 

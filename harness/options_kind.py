@@ -19,15 +19,33 @@ def add_kind_options(parser: pytest.Parser) -> None:
         ("--kind-name", CLUSTER, "NAME", "the cluster to use, made if missing"),
         ("--kind-image", None, "IMAGE", "node image of a new cluster (default: kind's own)"),
         ("--kind-config", None, "FILE", "kind's configuration of a new cluster"),
-        ("--chart", CHART, "CHART", "a name in the official repository, a directory or a .tgz"),
-        ("--chart-version", None, "V", "of a chart given by name (default: 1.18.0)"),
-        ("--airflow-image", AIRFLOW_IMAGE, "IMAGE", "{version} stands for --airflow's"),
+        (
+            "--chart",
+            CHART,
+            "CHART",
+            "a chart: its name in the official repository, a folder or a .tgz file",
+        ),
+        (
+            "--chart-version",
+            None,
+            "V",
+            "version of a chart that is given by name (default: 1.18.0)",
+        ),
+        (
+            "--airflow-image",
+            AIRFLOW_IMAGE,
+            "IMAGE",
+            "image of Airflow; {version} is replaced by the version in --airflow",
+        ),
         ("--postgres-image", POSTGRES_IMAGE, "IMAGE", "of the metadata database"),
     ):
         shown = f"{text} (default: {default})" if default else text
         group.addoption(name, default=default, metavar=metavar, help=shown)
     group.addoption(
-        "--kind-nodes", type=int, metavar="N", help="of a new cluster, its control plane among them"
+        "--kind-nodes",
+        type=int,
+        metavar="N",
+        help="number of nodes of a new cluster, control plane included",
     )
     group.addoption(
         "--kind-delete", action="store_true", help="delete the cluster when the session ends"
@@ -44,7 +62,7 @@ def add_kind_options(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="Helm values of your own, which have the last word; repeatable",
+        help="your own Helm values, applied last; repeatable",
     )
 
 

@@ -42,7 +42,7 @@ _REGISTER = pytest.StashKey[Register]()
 
 _MARKERS = (
     "scenario(name): run every permutation of suites/scenarios/NAME.yaml",
-    "issue(name, shows=True): the known race that this test meets; shows: it must show itself",
+    "issue(name, shows=True): the known race that this test can meet; shows: it must show it",
     "fault(fault, ...): what disturbs its lab, which must be able to do that, or it skips",
     "needs(power, ...): what else its lab must be able to do, or it skips",
     "flood(profile): flood the lab with a profile of load/profiles.py, its workers simulated",

@@ -31,10 +31,10 @@ _ABOUT = """\
 Keep an embedded lab up: real Airflow daemons with several schedulers, real Postgres, the real
 KubernetesExecutor over HTTP against a small Kubernetes API, all on this machine.
 
-  python -m lab up --airflow 3.0.6        boot one and say how to reach it
-  python -m lab status                    the labs that live, and their processes
-  python -m lab logs scheduler-1          what a process wrote
-  python -m lab down                      take down what this checkout booted
+  python -m lab up --airflow 3.0.6        start one and print how to reach it
+  python -m lab status                    list running labs and their processes
+  python -m lab logs scheduler-1          print a process's log
+  python -m lab down                      take down the labs of this checkout
 
 Several checkouts share the labs' folder: `status` gives each lab's name, `logs --lab NAME` and
 `down NAME` mean that one, whoever booted it.
@@ -133,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    up = commands.add_parser("up", help="boot a lab that stays")
+    up = commands.add_parser("up", help="start a lab and leave it running")
     up.add_argument(
         "--airflow",
         default=newest(),
@@ -142,7 +142,9 @@ def _parser() -> argparse.ArgumentParser:
         "(default: %(default)s)",
     )
     up.add_argument("--schedulers", type=int, default=2, metavar="N", help="default: %(default)s")
-    up.add_argument("--port", type=int, default=0, help="of the UI and API (default: a free one)")
+    up.add_argument(
+        "--port", type=int, default=0, help="port of the UI and the API (default: any free port)"
+    )
     up.add_argument(
         "--kubelet", choices=KUBELET_MODES, default="fork", help="how workers run (%(default)s)"
     )
@@ -151,18 +153,20 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="SECTION.OPTION=VALUE",
-        help="an option of Airflow's, for every process; AIRFLOW__ variables are not taken; "
-        "repeatable",
+        help="an option of Airflow's, for every process; AIRFLOW__ variables of your shell are "
+        "ignored; repeatable",
     )
-    commands.add_parser("status", help="what lives")
+    commands.add_parser("status", help="list running labs")
     down = commands.add_parser("down", help="take labs down")
-    down.add_argument("names", nargs="*", metavar="NAME", help="default: this checkout's")
-    down.add_argument("--all", action="store_true", help="other checkouts' too")
+    down.add_argument(
+        "names", nargs="*", metavar="NAME", help="labs to take down (default: all of this checkout)"
+    )
+    down.add_argument("--all", action="store_true", help="also the labs of other checkouts")
     values.add_parser(commands)
     tools.add_parser(commands)
-    logs = commands.add_parser("logs", help="print a process' log")
-    logs.add_argument("process", nargs="?", help="default: name the processes")
-    logs.add_argument("--lab", metavar="NAME", help="default: this checkout's newest")
+    logs = commands.add_parser("logs", help="print a process's log")
+    logs.add_argument("process", nargs="?", help="a process (default: list the processes)")
+    logs.add_argument("--lab", metavar="NAME", help="the lab (default: this checkout's newest)")
     return parser
 
 

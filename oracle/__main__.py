@@ -20,7 +20,7 @@ EXIT_CODES = {"valid": 0, "invalid": 1, "unknown": 2}
 EPILOG = """\
 exit codes:
   0  valid: no promise was broken, and every assumption behind that was met
-  1  invalid: a promise was broken; --witness tells how
+  1  invalid: a promise was broken; --witness shows how
   2  unknown: the history proves nothing, or cannot be read
 
 examples:
@@ -97,14 +97,15 @@ def _parser() -> argparse.ArgumentParser:
         "history", metavar="HISTORY", type=Path, help="the history.ndjson of a run"
     )
     command.add_argument(
-        "--witness", action="store_true", help="tell how the most telling violation came about"
+        "--witness", action="store_true", help="show how the clearest violation came about"
     )
     command.add_argument("--json", action="store_true", help="print the verdict as JSON")
     command.add_argument(
         "--bound",
         metavar="SECONDS",
         type=_seconds,
-        help="how long nothing may move before an unended run is lost (default: 60)",
+        help="after so long without any change, a run that has not ended counts as lost "
+        "(default: 60)",
     )
     return parser
 

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m recorder",
         description="Looks after the recorder's schema `oracle` in the database that "
-        f"{DSN_VARIABLE} names (libpq conninfo or URL). One that is not ours is left alone.",
+        f"{DSN_VARIABLE} names (libpq conninfo or URL). A schema that is not ours is left alone.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("remove", help="take the recorder out of a database").set_defaults(

@@ -1,4 +1,4 @@
-"""What people look at, and the gate that holds a release.
+"""Shows what runs found (dashboard, timelines, matrix, bisect), and gates a release.
 
 examples:
   python -m reports build
@@ -24,8 +24,8 @@ COMMANDS = {
     "build": ("reports.commands", "the dashboard of all runs: one folder of static pages"),
     "timeline": ("reports.commands", "draw one run's history"),
     "gate": ("reports.commands", "is this release safe? exits 0 (yes), 1 (no) or 2 (cannot tell)"),
-    "matrix": ("reports.campaigns", "run versions against scenarios, and show the table"),
-    "bisect": ("reports.campaigns", "find the first release that has, or has not, a race"),
+    "matrix": ("reports.campaigns", "show which version has which race"),
+    "bisect": ("reports.campaigns", "find the release that fixed a race, or introduced it"),
 }
 """The commands: in which package the module of that name is, and what it does."""
 

@@ -51,7 +51,7 @@ class NoLiveOrphan(Invariant):
     """
 
     name = "no-live-orphan"
-    promise = "A task instance is no orphan while the scheduler that queued it lives"
+    promise = "A task instance is not reset as an orphan while the scheduler that queued it lives"
     evidence = TaskInstanceEvent
 
     def __init__(self, header: Header) -> None:

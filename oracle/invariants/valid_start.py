@@ -22,7 +22,7 @@ class ValidStart(Invariant):
     """
 
     name = "valid-start"
-    promise = "A worker that was sent to run a task instance is let start it"
+    promise = "A worker that was sent to run a task instance may start it"
     evidence = WorkerEvent
 
     def __init__(self, header: Header) -> None:

@@ -3,14 +3,14 @@
 Its scenario is run on releases between the two. With --patch instead of --good, finds which of
 several patches of one Airflow removes the race.
 
-Both ends are tried first. One run that shows the race decides a release; that it is clean takes
-as many runs as are asked for by --rate and --confidence. A release that cannot be installed, or
-that no run can judge, is skipped; the answer is then a range, if it is next to it.
+Both ends are tried first. One run that shows the race decides a release; a clean release takes as
+many runs as --rate and --confidence ask for. A release that cannot be installed, or for which no
+run gives a verdict, is skipped; if it is next to the answer, the answer is a range.
 
-Releases are ordered by version. Airflow's lines overlap in time, and a fix that was carried back
-to an older line turns the answer twice: what is found is one of these places. The matrix shows all.
+Releases are ordered by version. Airflow's lines overlap in time, and a fix that was backported
+changes the answer more than once; one of these changes is found. The matrix shows all.
 
-Ctrl-C keeps what is there, also SIGKILL; the same command goes on from there.
+After Ctrl-C, or a SIGKILL, the same command goes on.
 
 examples:
   python -m reports bisect --scenario 57618 --good 3.3.2 --bad 3.0.6

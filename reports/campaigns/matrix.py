@@ -1,14 +1,15 @@
-"""Puts the same question to several versions of Airflow, and shows which race each of them has.
+"""Runs the same tests on several versions of Airflow, and shows which race each of them has.
 
 reproduced      a run showed the race
-clean           all runs could tell, and none showed it; with the rate that it can have at most
-unconfirmed     no run could tell, or one broke another promise, or a release that is known to be
-                affected did not show it
-not applicable  all runs were skipped, here
+clean           every run gave a verdict, and none showed the race; with the highest rate that is
+                still possible
+unconfirmed     no run gave a verdict, or one broke another promise, or a release that is known
+                to be affected did not show the race
+not applicable  every run was skipped
 
 The matrix has a folder of its own, with what is asked in plan.json, and a folder for each Airflow,
-with the run folders of its sessions. Ctrl-C keeps what is there; the same command goes on from
-there, for a version that is decided in the matrix's folder is not run again.
+with the run folders of its sessions. After Ctrl-C, the same command goes on: a version that is
+decided is not run again.
 
 examples:
   python -m reports matrix --airflow all
@@ -87,11 +88,20 @@ def add(parser: argparse.ArgumentParser) -> None:
         "-n", dest="workers", type=positive, default=0, metavar="N", help="pytest-xdist's workers"
     )
     parser.add_argument(
-        "--into", type=Path, default=INTO, metavar="FOLDER", help="the matrix's folder"
+        "--into",
+        type=Path,
+        default=INTO,
+        metavar="FOLDER",
+        help="where to keep the matrix (default: reports/runs/matrix)",
     )
-    parser.add_argument("--again", action="store_true", help="run also what is decided")
+    parser.add_argument("--again", action="store_true", help="run decided versions again")
     parser.add_argument(
-        "--from", dest="source", type=Path, action="append", metavar="RUNS", help="run nothing"
+        "--from",
+        dest="source",
+        type=Path,
+        action="append",
+        metavar="RUNS",
+        help="run nothing; show these runs",
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write it in Markdown, too")
 

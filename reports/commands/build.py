@@ -2,8 +2,8 @@
 
 index.html says which Airflow versions are safe to run with several schedulers, which are not and
 why, with the race drawn. Beside it are the matrix, a page for every run with its witnesses and
-timelines, the gate's decision (gate.md, gate.json), and the Allure report where Node.js is there.
-The old report stays whole until the new one is.
+timelines, the gate's decision (gate.md, gate.json), and the Allure report, if Node.js is installed.
+The old report stays in place until the new one is complete.
 
 examples:
   python -m reports build

@@ -1,12 +1,14 @@
 """Decides from what sessions left behind whether a release may go out.
 
   0  safe: everything asked for was done, and no promise was broken; or safe but for N accepted
-     risks: none was broken but those that the policy accepts by name
+     risks: the policy accepts each broken promise by name
   1  not safe: a promise was broken, or it is slower than the last release beyond doubt
-  2  cannot tell: something is missing, unknown or unreadable, or the suite has lost its teeth
+  2  cannot tell: something is missing, unknown or unreadable, or the suite missed a race that is
+     known to be there
 
-A violation counts whatever ran later; an unknown verdict until the same test gives one in the same
-environment; a skipped test for nothing. The policy says what is accepted, until when, and why.
+A violation counts whatever ran later; an unknown verdict counts until the same test gives a verdict
+in the same environment; a skipped test counts for nothing. The policy says what is accepted,
+until when, and why.
 
 examples:
   python -m reports gate reports/runs
@@ -47,7 +49,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="VERSION",
-        help="gate this one only; repeatable (default: all that are not the suite's own check)",
+        help="gate this version only; repeatable (default: all that are not the suite's own check)",
     )
     parser.add_argument(
         "--against",
@@ -58,7 +60,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allure", action="store_true", help="ask Allure's own quality gate as well"
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="print the answer only")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only the answer")
 
 
 def run(options: argparse.Namespace) -> int:
