@@ -64,7 +64,7 @@ def take_down(directory: Path) -> None:
         if not until(lambda: not _is_supervised(state), timeout, interval=0.05):
             os.kill(state.supervisor, signal.SIGKILL)
             time.sleep(0.2)
-    reap()
+    reap(directory)
     shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -86,8 +86,11 @@ def running() -> list[Path]:
     return [directory for _, directory in sorted(found)]
 
 
-def reap() -> int:
-    """Kill and remove what labs left that nobody supervises; return how many labs there were."""
+def reap(known: Path | None = None) -> int:
+    """Kill and remove what labs left that nobody supervises; return how many labs there were.
+
+    Each is told, but for the one that is `known` to be ending.
+    """
     count = 0
     _forget_sessions()
     for directory, state in _folders(supervised=False):
@@ -96,7 +99,8 @@ def reap() -> int:
         if not _is_cleared(directory):
             continue
         shutil.rmtree(directory, ignore_errors=True)
-        log.info("Removed the remains of the lab %s", directory.name)
+        if directory != known:
+            log.info("Removed the remains of the lab %s", directory.name)
         count += 1
     return count
 
