@@ -133,10 +133,10 @@ class Store:
         self._commit(StoreEvent(ADDED, None, record))
         return record
 
-    def replace(self, before: Record, obj: Object) -> Record:
-        """Keep a new version; one that equals the old is no change, as in Kubernetes."""
+    def replace(self, before: Record, old: Object, obj: Object) -> Record:
+        """Keep a new version; one that equals the `old`, as decoded, is no change."""
         obj["metadata"]["resourceVersion"] = str(before.revision)
-        if obj == before.object():
+        if obj == old:
             return before
         record = encoded(before.resource, obj, self.revision + 1)
         self._shelf(before.resource)[before.namespace][before.name] = record
