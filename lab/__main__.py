@@ -23,7 +23,7 @@ from lab.environments.settings import ignored, variables
 from lab.kind import tools
 from lab.kind.helm import values
 from lab.life import open_lab, start
-from lab.spec import KUBELET_MODES, LabSpec, read_checkout, read_owner
+from lab.spec import COLD, KUBELET_MODES, LabSpec, read_checkout, read_owner
 from lab.state import LabState
 from lab.supervised import SupervisedLab
 
@@ -148,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--kubelet", choices=KUBELET_MODES, default="fork", help="how workers run (%(default)s)"
     )
+    up.add_argument("--cold", action="store_true", help=COLD)
     up.add_argument(
         "--set",
         action="append",
@@ -181,6 +182,7 @@ def _up(options: argparse.Namespace) -> int:
         schedulers=options.schedulers,
         kubelet=options.kubelet,
         port=options.port,
+        cold=options.cold,
         env=values.dag_variables(os.environ) | settings,
     )
     lab = start(spec, owner=None)

@@ -1,5 +1,6 @@
 """What the boots of labs on a cluster have in common: the tunnels into it, and who looks on."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,10 @@ class ReleaseBoot:
         """Close all of them, in the order in which they were opened; they end with us, too."""
         while self._tunnels:
             self._tunnels.pop(0).stop()
+
+    def reboot(self, spec: LabSpec) -> Iterator[None]:  # noqa: ARG002
+        """Refuse: nothing of a release is kept for another."""
+        raise UserError("a lab on a cluster cannot boot again in its place")
 
     def answer(self, request: dict[str, Any]) -> None:
         """Refuse: who uses the lab asks the cluster itself."""
