@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import closing
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound
@@ -27,16 +28,13 @@ def load(cluster: Cluster, image: str) -> None:
     and it cannot be pulled.
     """
     with cluster.alone("loading images onto", _LIMIT):
-        client = engine()
-        try:
+        with closing(engine()) as client:
             local = _local(client, image)
             nodes = [str(each.name) for each in cluster.nodes()]
             if all(has_image(listing(Node(name)), image, local) for name in nodes):
                 return
             if local is None:
                 _pull(client, image)
-        finally:
-            client.close()
         log.info("Loading %s onto the kind cluster %s.", image, cluster.name)
         begun = time.monotonic()
         argv = ["load", "docker-image", "--name", cluster.name, image]

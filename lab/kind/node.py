@@ -7,7 +7,7 @@ line, so that it is undone whoever comes to clear away, and from wherever.
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -172,9 +172,9 @@ class Node:
 
     @contextmanager
     def _container(self) -> Iterator[Container]:
-        client = engine()
         try:
-            yield client.containers.get(self.name)
+            with closing(engine()) as client:
+                yield client.containers.get(self.name)
         except NotFound:
             raise UserError(
                 f"The Docker engine has no node {self.name}.",
@@ -184,8 +184,6 @@ class Node:
             raise UserError(f"The node {self.name} refuses: {error.explanation}.") from error
         except (DockerException, OSError) as error:
             raise UserError(f"The node {self.name} cannot be reached: {error}.") from error
-        finally:
-            client.close()
 
     def _note(self, *arguments: str) -> None:
         if self._undo is not None:

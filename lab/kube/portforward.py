@@ -17,6 +17,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import closing
 from typing import Any
 
 import urllib3.exceptions
@@ -111,12 +112,9 @@ class PortForward:
         """Carry one connection to its end; whatever happens to it ends no other."""
         try:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            channels = self._open()
-            try:
+            with closing(self._open()) as channels:
                 client.setblocking(False)
                 Pump(client, channels).run()
-            finally:
-                channels.close()
         except (OSError, UserError, ApiException, urllib3.exceptions.HTTPError) as error:
             self._log(error)
             self._pods.forget()

@@ -4,14 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
 
 from common.errors import UserError
 from common.redaction import first_line
 from common.waiting import until
 from lab.base import ProcessEnd
-from lab.kube.client import api_client
 from lab.kube.pods import DAEMONS, Process, process, processes
 from lab.ready import live_schedulers
 from lab.supervised import SupervisedLab
@@ -33,10 +31,6 @@ class ReleaseLab(SupervisedLab):
         super().__init__(directory)
         self.namespace = str(self.endpoints["namespace"])
         self._restarts_when_killed: dict[str, int] = {}
-
-    def kubernetes(self) -> Any:
-        """Return a `kubernetes.client.CoreV1Api`, through the proxy that the kubeconfig names."""
-        return CoreV1Api(api_client(self.kubeconfig))
 
     @property
     def schedulers(self) -> tuple[str, ...]:
