@@ -109,7 +109,7 @@ def install(dsn: str, timeout: float = 30.0) -> None:
 
     def work(connection: Connection) -> None:
         if _there(connection):
-            if intact(connection):
+            if fault(connection) is None:
                 return
             _lock(connection, "ACCESS EXCLUSIVE")
             connection.execute("DROP SCHEMA oracle CASCADE")
@@ -137,33 +137,24 @@ def rehearse(dsn: str, timeout: float = 5.0) -> None:
     _patiently(dsn, timeout, work)
 
 
-def remove(dsn: str, timeout: float = 30.0) -> None:
-    """Remove all that `install` made; nothing happens where there is nothing. Raises AuditError."""
-    _patiently(dsn, timeout, _drop)
+def remove(where: str | Connection, timeout: float = 30.0) -> None:
+    """Remove all that `install` made; nothing happens where there is nothing. Raises AuditError.
 
-
-def remove_on(connection: Connection, timeout: float = 30.0) -> None:
-    """Do the same on a connection that is open, for when none can be had any more.
-
-    It is in autocommit mode. Raises AuditError.
+    `where` is a dsn or, for when no connection can be had any more, one that is open, in autocommit
+    mode.
     """
-    _patiently(connection, timeout, _drop)
+    _patiently(where, timeout, _drop)
 
 
 def installed(dsn: str) -> bool:
     """Tell whether this edition of the audit is installed and switched on. Raises AuditError."""
     try:
         with connect(dsn) as connection:
-            return intact(connection)
+            return fault(connection) is None
     except psycopg.errors.UndefinedTable:
         return False  # somebody removes it at this moment
     except psycopg.Error as error:
         raise AuditError(f"the audit cannot be looked for: {first_line(error)}") from error
-
-
-def intact(connection: Connection) -> bool:
-    """Tell the same on an open connection, and that nothing went by it unrecorded."""
-    return fault(connection) is None
 
 
 def fault(connection: Connection) -> str | None:

@@ -65,12 +65,13 @@ def process(core: Any, namespace: str, name: str) -> Process | None:
     return _process(pod) if _lives(pod) else None
 
 
+def runs(pod: Any) -> bool:
+    """Tell whether a pod runs and is not being deleted."""
+    return pod.metadata.deletion_timestamp is None and pod.status.phase == "Running"
+
+
 def _lives(pod: Any) -> bool:
-    return (
-        pod.metadata.deletion_timestamp is None
-        and pod.status.phase == "Running"
-        and bool(pod.status.container_statuses)
-    )
+    return runs(pod) and bool(pod.status.container_statuses)
 
 
 def _process(pod: Any) -> Process:

@@ -27,7 +27,7 @@ from common.errors import UserError
 from common.waiting import Deadline
 from lab.kube.channels import ChannelRefused, Channels, open_channels
 from lab.kube.client import Dialer, end_reads
-from lab.kube.pods import list_pods
+from lab.kube.pods import list_pods, runs
 
 log = logging.getLogger(__name__)
 
@@ -170,11 +170,8 @@ class _Pods:
         self._until = 0.0
 
     def _ask(self) -> list[str]:
-        live = [
-            pod
-            for pod in list_pods(self._core, self._namespace, self._selector)
-            if pod.status.phase == "Running" and pod.metadata.deletion_timestamp is None
-        ]
+        found = list_pods(self._core, self._namespace, self._selector)
+        live = [pod for pod in found if runs(pod)]
         ready = [pod for pod in live if _is_ready(pod)]
         return [pod.metadata.name for pod in ready or live]
 

@@ -224,17 +224,17 @@ def _waiting(pod: str, status: Any) -> Trouble | None:
     reason = waiting_for.reason or "no reason given"
     if reason == "PodInitializing":
         return None
-    message = f" ({waiting_for.message})" if waiting_for.message else ""
-    what = f"container {status.name} is waiting: {reason}{message}."
+    after = _HOPELESS_AFTER.get(reason, float("inf"))
     if last is None:
-        after = _HOPELESS_AFTER.get(reason, float("inf"))
-        return Trouble("Pod", pod, what, hopeless_after=after)
+        message = f" ({waiting_for.message})" if waiting_for.message else ""
+        what = f"container {status.name} is waiting: {reason}{message}."
+        return Trouble("Pod", pod, what, after)
     what = (
         f"container {status.name} {_exit(last)}, is waiting: {reason},"
         f" restarted {status.restart_count} times."
     )
-    lost = reason == "CrashLoopBackOff" and status.restart_count >= _CRASHES
-    after = 0.0 if lost else _HOPELESS_AFTER.get(reason, float("inf"))
+    if reason == "CrashLoopBackOff" and status.restart_count >= _CRASHES:
+        after = 0.0
     return Trouble("Pod", pod, what, after, crashed=status.name, restarted=True)
 
 

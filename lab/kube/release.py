@@ -47,18 +47,15 @@ class ReleaseLab(SupervisedLab):
     @property
     def daemons(self) -> tuple[str, ...]:
         """Return the names of the pods of Airflow's own components."""
-        return tuple(each.name for each in self._daemon_pods())
+        return tuple(each.name for each in self._pods(DAEMONS))
 
     def _watched_pods(self) -> list[Process]:
         """Return the pods without which the lab is not healthy."""
-        return self._daemon_pods()
-
-    def _daemon_pods(self) -> list[Process]:
         return self._pods(DAEMONS)
 
     def ends(self) -> list[ProcessEnd]:
         """Return how each pod's container ended before the one that is there now, oldest first."""
-        found = [each.end for each in self._daemon_pods() if each.end is not None]
+        found = [each.end for each in self._pods(DAEMONS) if each.end is not None]
         return sorted(found, key=lambda end: end.at)
 
     def process(self, role: str) -> str:
