@@ -146,17 +146,6 @@ def remove(where: str | Connection, timeout: float = 30.0) -> None:
     _patiently(where, timeout, _drop)
 
 
-def installed(dsn: str) -> bool:
-    """Tell whether this edition of the audit is installed and switched on. Raises AuditError."""
-    try:
-        with connect(dsn) as connection:
-            return fault(connection) is None
-    except psycopg.errors.UndefinedTable:
-        return False  # somebody removes it at this moment
-    except psycopg.Error as error:
-        raise AuditError(f"the audit cannot be looked for: {first_line(error)}") from error
-
-
 def fault(connection: Connection) -> str | None:
     """Say why the audit on an open connection is not to be relied on, None when it is."""
     found = connection.execute(_COMMENT).fetchone()

@@ -165,10 +165,8 @@ class Node:
                 raise
 
     def _task_status(self, task: str) -> str:
-        for line in self.run([*_CTR, "task", "ls"]).splitlines():
-            if line.startswith(task):
-                return line.split()[-1]
-        return ""
+        lines = self.run([*_CTR, "task", "ls"]).splitlines()
+        return next((line.split()[-1] for line in lines if line.startswith(task)), "")
 
     @contextmanager
     def _container(self) -> Iterator[Container]:
