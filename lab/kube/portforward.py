@@ -27,7 +27,7 @@ from common.errors import UserError
 from common.waiting import Deadline
 from lab.kube.channels import ChannelRefused, Channels, open_channels
 from lab.kube.client import Dialer, end_reads
-from lab.kube.pods import list_pods, runs
+from lab.kube.pods import is_ready, list_pods, runs
 
 log = logging.getLogger(__name__)
 
@@ -172,14 +172,8 @@ class _Pods:
     def _ask(self) -> list[str]:
         found = list_pods(self._core, self._namespace, self._selector)
         live = [pod for pod in found if runs(pod)]
-        ready = [pod for pod in live if _is_ready(pod)]
+        ready = [pod for pod in live if is_ready(pod)]
         return [pod.metadata.name for pod in ready or live]
-
-
-def _is_ready(pod: Any) -> bool:
-    return any(
-        each.type == "Ready" and each.status == "True" for each in pod.status.conditions or ()
-    )
 
 
 def _reset(client: socket.socket) -> None:
