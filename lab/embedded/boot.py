@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from kubernetes.client import CoreV1Api
 
 from common.errors import UserError
 from common.files import last_words
@@ -37,11 +38,11 @@ from lab.embedded.components import (
 from lab.embedded.envtest import ASSETS_VARIABLE, EnvTest
 from lab.embedded.forks import ForkServer
 from lab.embedded.postgres import Postgres, free_port, port_is_free, template_for
+from lab.kube.client import api_client
 from lab.kubeapi.kubeconfig import write_kubeconfig
 from lab.ready import Readiness
 from lab.spec import LabSpec
 from lab.state import LabState, ProcessState, Progress
-from lab.supervised import core_v1
 
 log = logging.getLogger(__name__)
 
@@ -210,7 +211,7 @@ class EmbeddedBoot:
         for name, child in real.processes.items():
             self._adopt(name, child, real.log_of(name))
         shutil.copy2(real.kubeconfig, kubeconfig)
-        core_v1(kubeconfig).create_namespace({"metadata": {"name": NAMESPACE}})
+        CoreV1Api(api_client(kubeconfig)).create_namespace({"metadata": {"name": NAMESPACE}})
         return real.server
 
     def _start(self, component: Component) -> None:
