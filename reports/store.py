@@ -14,6 +14,7 @@ import msgspec
 
 from common.errors import UserError
 from oracle.old_names import ASSUMPTIONS, present_test
+from reports.grouping import grouped
 from reports.records import GRAVITY, SCHEMA, SessionRecord, TestRecord
 
 SESSION = "session.json"
@@ -149,12 +150,8 @@ def worst_attempts(records: Iterable[TestRecord]) -> tuple[TestRecord, ...]:
 
     What a later attempt did not show is not undone by it.
     """
-    kept: dict[str, TestRecord] = {}
-    for record in records:
-        before = kept.get(record.test)
-        if before is None or GRAVITY.index(record.verdict) <= GRAVITY.index(before.verdict):
-            kept[record.test] = record
-    return tuple(kept.values())
+    attempts = grouped(records, lambda record: record.test).values()
+    return tuple(min(reversed(each), key=lambda r: GRAVITY.index(r.verdict)) for each in attempts)
 
 
 def _attempt(path: Path) -> tuple[str, int]:

@@ -4,15 +4,15 @@ Allure's plugin leaves a result a test, with its steps and attachments. Those of
 session lie in one folder, and a test that its session neither collected nor judged has only that.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from oracle.old_names import present_test
+from reports.grouping import grouped
 from reports.store import RunFolder, Runs
 from reports.trials import Trial, trials_of
 
@@ -97,23 +97,20 @@ class Past:
 class Gathered:
     """All trials by test and environment, and what could not be read, one line each."""
 
-    pasts: list[Past] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    pasts: list[Past]
+    problems: list[str]
 
 
 def gather(runs: Runs, home: Path | None = None) -> Gathered:
     """Gather the trials of all sessions; `home` has their results if their run folders do not."""
-    gathered = Gathered()
-    by_session: dict[str, list[RunFolder]] = defaultdict(list)
-    for run in runs.folders:
-        by_session[run.session_name].append(run)
-    by_key: dict[tuple[str, str], list[ReportedTrial]] = defaultdict(list)
+    problems: list[str] = []
+    trials: list[ReportedTrial] = []
+    by_session = grouped(runs.folders, lambda run: run.session_name)
     for folders in sorted(by_session.values(), key=lambda folders: folders[0].started):
         homes = [home] if home else [run.path / RESULTS for run in folders]
-        for trial in _trials(folders, homes, gathered.problems):
-            by_key[trial.key].append(trial)
-    gathered.pasts = [Past(tuple(by_key[key])) for key in sorted(by_key)]
-    return gathered
+        trials += _trials(folders, homes, problems)
+    by_key = grouped(trials, lambda trial: trial.key)
+    return Gathered([Past(tuple(by_key[key])) for key in sorted(by_key)], problems)
 
 
 def _trials(

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from reports.gate.decision import Check, GateRow, Status, row_of, shortened
-from reports.gate.evidence import Evidence, grouped, question, subject, where
+from reports.gate.evidence import Evidence, question, subject, where
 from reports.gate.policy import KnownBad, OracleHealth, within
+from reports.grouping import grouped
 from reports.trials import Trial
 
 CHECK: Check = "oracle health"

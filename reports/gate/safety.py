@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 
 from reports.gate.decision import GateRow, row_of
-from reports.gate.evidence import Evidence, grouped, place, question, subject, where
+from reports.gate.evidence import Evidence, place, question, subject, where
 from reports.gate.policy import Acceptance, Policy
+from reports.grouping import grouped
 from reports.trials import Trial
 
 
