@@ -93,17 +93,16 @@ class Observation:
         with self._ended_by_interrupt():
             for each in self._history.lab.not_covered:
                 self._say(f"Not covered: {each}")
-            self._say(f"Observing {self._how_long()}; Ctrl-C ends it with the verdict so far")
+            how_long = f"for {self._seconds:.0f} s" if self._seconds else "without end"
+            self._say(f"Observing {how_long}; Ctrl-C ends it with the verdict so far")
             begun, minute = time.monotonic(), Every(_PROGRESS)
             until = Deadline(self._seconds or float("inf"))
             while not self._over.wait(_STEP) and not until.passed:
                 if minute.due():
                     self._say(self._progress(time.monotonic() - begun))
             self._say(self._progress(time.monotonic() - begun))
-        self._state()
-
-    def _how_long(self) -> str:
-        return f"for {self._seconds:.0f} s" if self._seconds else "without end"
+        reason = self._history.lab.unidentified
+        self._history.assume("schedulers-told-apart", not reason, reason or "yes", "yes")
 
     def _progress(self, seconds: float) -> str:
         seen = ", ".join(
@@ -111,11 +110,6 @@ class Observation:
         )
         gaps = self._history.recorder.gaps
         return f"{seconds / 60:.1f} min: {seen}" + (f"; {len(gaps)} gaps" if gaps else "")
-
-    def _state(self) -> None:
-        """State what the verdict rests on; how much there was to see, the judge itself asks."""
-        reason = self._history.lab.unidentified
-        self._history.assume("schedulers-told-apart", not reason, reason or "yes", "yes")
 
     @contextmanager
     def _ended_by_interrupt(self) -> Iterator[None]:

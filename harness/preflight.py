@@ -48,11 +48,10 @@ def prepare(config: pytest.Config, session: Session) -> None:
             _make(config, session.options)
         else:
             require_room(session.options.cluster.attachment)
-    except UserError as error:
+    except BaseException as error:
         leave_nothing(session)
-        raise pytest.UsageError(str(error)) from error
-    except BaseException:
-        leave_nothing(session)
+        if isinstance(error, UserError):
+            raise pytest.UsageError(str(error)) from error
         raise
 
 

@@ -130,8 +130,7 @@ class Register:
         """Write down how a test ended; one that is run again keeps its worst end."""
         folder = self._folder(test)
         if record := self.sessions.get(folder):
-            before = record.tests.get(test)
-            record.tests[test] = worst_end(before, ended) if before else ended
+            record.tests[test] = worst_end(record.tests.get(test, ended), ended)
             self._save(folder)
 
     @pytest.hookimpl(trylast=True)

@@ -86,15 +86,12 @@ def read_runs(paths: Sequence[Path]) -> Runs:
     for path in paths:
         if not path.exists():
             raise UserError(f"{path} does not exist.", "Give a run folder, or a folder of runs.")
-    folders = sorted({run for path in paths for run in _run_folders(path)}, key=_age)
+    found = {run for path in paths for run in _run_folders(path)}
+    folders = sorted(found, key=lambda folder: (folder.name, str(folder)))
     if not folders:
         where = ", ".join(map(str, paths))
         raise UserError(f"There is no run in {where}.", "Make one: pytest suites/ -n 8")
     return Runs(tuple(read_run(folder) for folder in folders))
-
-
-def _age(folder: Path) -> tuple[str, str]:
-    return folder.name, str(folder)
 
 
 def _run_folders(path: Path) -> Iterable[Path]:

@@ -35,11 +35,6 @@ class AllureResult:
     path: Path
 
     @property
-    def home(self) -> Path:
-        """The folder of its attachments."""
-        return self.path.parent
-
-    @property
     def test(self) -> str:
         """The id that pytest gave the test: its file, its classes, its name."""
         parts = [str(part) for part in self.raw.get("titlePath") or ()]
@@ -59,6 +54,11 @@ class ReportedTrial(Trial):
     """A trial with Allure's result of it, None where it left none."""
 
     result: AllureResult | None
+
+    @property
+    def raw(self) -> Raw:
+        """What Allure's plugin wrote of it; empty where it left no result."""
+        return self.result.raw if self.result else {}
 
     @property
     def key(self) -> tuple[str, str]:
@@ -120,14 +120,15 @@ def _trials(
 
     A test that no run folder lists belongs to the one that its result lies in.
     """
-    results: dict[str, AllureResult] = {}
-    for each in _results(homes, problems):
-        before = results.get(each.test)
-        if before is None or RANKS.index(each.status) >= RANKS.index(before.status):
-            results[each.test] = each
+    results = {
+        test: max(reversed(found), key=lambda result: RANKS.index(result.status))
+        for test, found in grouped(_results(homes, problems), lambda each: each.test).items()
+    }
     listed = {trial.test for run in folders for trial in trials_of(run)}
     for run in folders:
-        here = [t for t, r in results.items() if r.home.parent == run.path and t not in listed]
+        here = [
+            t for t, r in results.items() if r.path.parent.parent == run.path and t not in listed
+        ]
         for trial in trials_of(run, here):
             yield ReportedTrial(**vars(trial), result=results.get(trial.test))
 

@@ -23,7 +23,7 @@ class Race:
     @property
     def heading(self) -> str:
         """What is drawn: not every broken promise is a race."""
-        return "The race, drawn" if self.test.shows_known else "What went wrong, drawn"
+        return "The race, drawn" if self.test.shown else "What went wrong, drawn"
 
     @property
     def lead(self) -> str:
@@ -42,7 +42,7 @@ def choose(ratings: Sequence[Rating], shown: Sequence[RunView]) -> Race | None:
     if not found:
         return None
     places = {view.record.folder: (run, view) for run in shown for view in run.tests}
-    rating, test = max(found, key=_weight)
+    rating, test = max(found, key=lambda each: (each[0].decision.exit_code == 1, gravity(each[1])))
     run, view = places[test.folder]
     picture = view.drawing.picture if view.drawing else ""
     return Race(
@@ -54,8 +54,3 @@ def choose(ratings: Sequence[Rating], shown: Sequence[RunView]) -> Race | None:
         picture=picture,
         witness=view.witness,
     )
-
-
-def _weight(shown: tuple[Rating, TestRecord]) -> tuple[bool, tuple[bool, bool, int]]:
-    rating, worst = shown
-    return rating.decision.exit_code == 1, gravity(worst)

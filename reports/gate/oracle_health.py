@@ -62,7 +62,7 @@ def _judged(trials: list[Trial], bad: KnownBad) -> GateRow | None:
         return None
     last, record = judged[-1], judged[-1].record
     assert record is not None
-    if record.shows_known:
+    if record.shown:
         return row_of(CHECK, subject(last), "pass", f"showed {bad.scenario}")
     seen = ", ".join(sorted(record.broken)) or "nothing"
     detail = (

@@ -17,16 +17,12 @@ def notes(matrix: Matrix) -> Iterator[str]:
         for question in matrix.columns:
             if found := matrix.cells.get((row, question)):
                 yield from _remarks(f"{matrix.row_name(row)}, {question.name}", found)
-    designed = [
-        question.name
-        for question in matrix.columns
-        if any(
-            found.by_design and found.status == "reproduced"
-            for (_, asked_of), found in matrix.cells.items()
-            if asked_of == question
-        )
-    ]
-    if designed:
+    shown = {
+        question
+        for (_, question), found in matrix.cells.items()
+        if found.by_design and found.status == "reproduced"
+    }
+    if designed := [question.name for question in matrix.columns if question in shown]:
         yield f"{', '.join(designed)}: a limit of Airflow's design, not a defect of a release."
 
 
