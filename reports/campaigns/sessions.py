@@ -71,11 +71,8 @@ class Plan:
                 "Leave --scenario out, or give --profile quick.",
             )
         known = scenario_names()
-        for name in self.scenarios:
-            if name not in known:
-                raise UserError(
-                    f"There is no scenario {name!r}.", f"There are: {', '.join(known)}."
-                )
+        for name in sorted(set(self.scenarios) - set(known)):
+            raise UserError(f"There is no scenario {name!r}.", f"There are: {', '.join(known)}.")
 
 
 def airflows(given: Iterable[str]) -> tuple[str, ...]:

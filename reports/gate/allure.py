@@ -40,7 +40,6 @@ _FLOOR = "floor"
 _BROKEN_RULE = re.compile(
     r"⨯\s+(?P<message>.+?)\s{4,}(?P<id>[\w-]+)/(?P<rule>\w+)\s*$", re.MULTILINE
 )
-_NUMBER = re.compile(r"\d+")
 
 
 def evaluate(runs: Runs, minimum_tests: int) -> tuple[Answer, str] | None:
@@ -108,5 +107,5 @@ def read(ran: node.Ran, tests: int) -> tuple[Answer, str]:
 
 
 def _first(message: str) -> str:
-    found = _NUMBER.search(message)
+    found = re.search(r"\d+", message)
     return found[0] if found else "some"
