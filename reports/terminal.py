@@ -22,7 +22,7 @@ def grid(gap: int) -> Table:
 
 
 def rendered(table: Table | Text, *, colour: bool, width: int = UNLIMITED) -> str:
-    """Return the lines of a table or a text, no wider than `width`, without spaces at their ends."""
+    """Return the lines of a table or text: no wider than `width`, no spaces at their ends."""
     console = Console(
         width=width,
         color_system="standard" if colour else None,
