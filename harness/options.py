@@ -59,13 +59,14 @@ class Options:
 def add_options(parser: pytest.Parser) -> None:
     """Declare the options."""
     group = parser.getgroup("airflow-ha-chaos", "airflow-ha-chaos")
-    group.addoption(
-        "--lab",
-        choices=["embedded", "kind", "cluster"],
-        default="embedded",
-        help="embedded: plain processes on this machine; kind: the official Helm chart, on kind; "
-        "cluster: a release of the chart that is already deployed (default: %(default)s)",
-    )
+    for name, choices, text in (
+        ("--lab", ("embedded", "kind", "cluster"), "embedded: plain processes on this machine; "
+         "kind: the official Helm chart, on kind; cluster: a release of the chart that is already "
+         "deployed (default: %(default)s)"),
+        ("--keep-lab", ("never", "failed", "always"), "keep the lab running after a test, so that "
+         "you can look at it (default: %(default)s)"),
+    ):  # fmt: skip
+        group.addoption(name, choices=choices, default=choices[0], help=text)
     group.addoption(
         "--airflow",
         action="append",
@@ -73,12 +74,6 @@ def add_options(parser: pytest.Parser) -> None:
         help="Airflow to test: a version, a wheel or a folder of wheels, a source checkout, "
         "a Python that has Airflow, or `all` (every version in versions/); repeatable "
         "(default: the newest final version)",
-    )
-    group.addoption(
-        "--keep-lab",
-        choices=["never", "failed", "always"],
-        default="never",
-        help="keep the lab running after a test, so that you can look at it (default: %(default)s)",
     )
     for name, text in (
         ("--cold", f"embedded: {COLD}"),
