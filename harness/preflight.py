@@ -19,8 +19,6 @@ from harness.session import Session
 from lab.environments.request import describe
 from lab.kind.helm.values import layers_for
 
-_LOGGER = "lab"
-
 _LOOKS_ONLY = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
 """Options of pytest's with which no test is run."""
 
@@ -48,11 +46,10 @@ def prepare(config: pytest.Config, session: Session) -> None:
             _make(config, session.options)
         else:
             require_room(session.options.cluster.attachment)
-    except UserError as error:
+    except BaseException as error:
         leave_nothing(session)
-        raise pytest.UsageError(str(error)) from error
-    except BaseException:
-        leave_nothing(session)
+        if isinstance(error, UserError):
+            raise pytest.UsageError(str(error)) from error
         raise
 
 
@@ -82,7 +79,7 @@ def _progress_shown(config: pytest.Config) -> Iterator[None]:
     if terminal is None or config.getoption("log_cli_level", None) or config.getini("log_cli"):
         yield
         return
-    logger = logging.getLogger(_LOGGER)
+    logger = logging.getLogger("lab")
     handler, level = _Lines(terminal), logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
