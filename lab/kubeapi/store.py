@@ -23,6 +23,10 @@ ADDED = "ADDED"
 MODIFIED = "MODIFIED"
 DELETED = "DELETED"
 
+# Changes of so short a time reach all watchers together: wake-ups and writes are most of a watch's
+# cost.
+_GATHER_SECONDS = 0.02
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -107,6 +111,7 @@ class Store:
         self._changes: deque[StoreEvent] = deque(maxlen=history)
         self._objects: dict[str, dict[str, dict[str, Record]]] = {}
         self._wakers: set[asyncio.Event] = set()
+        self._gathering: asyncio.TimerHandle | None = None
         self.closed = False
 
     def get(self, resource: Resource, namespace: str, name: str) -> Record:
@@ -161,7 +166,7 @@ class Store:
         return reversed(list(islice(reversed(self._changes), behind)))
 
     def subscribe(self) -> asyncio.Event:
-        """Return an event that is set on every change, until it is given to `unsubscribe`."""
+        """Return an event that is set a little after each change, until `unsubscribe` gets it."""
         waker = asyncio.Event()
         self._wakers.add(waker)
         return waker
@@ -176,6 +181,7 @@ class Store:
         self._wake()
 
     def _wake(self) -> None:
+        self._gathering = None
         for waker in self._wakers:
             waker.set()
 
@@ -185,4 +191,6 @@ class Store:
     def _commit(self, change: StoreEvent) -> None:
         self.revision = change.after.revision
         self._changes.append(change)
-        self._wake()
+        if self._wakers and self._gathering is None:
+            loop = asyncio.get_running_loop()
+            self._gathering = loop.call_later(_GATHER_SECONDS, self._wake)
