@@ -23,9 +23,10 @@ ADDED = "ADDED"
 MODIFIED = "MODIFIED"
 DELETED = "DELETED"
 
-# Changes of so short a time reach all watchers together: wake-ups and writes are most of a watch's
-# cost.
+# Changes of so short a time reach all watchers together, and while there are many, of a longer one:
+# wake-ups and writes, on both sides, are most of a watch's cost.
 _GATHER_SECONDS = 0.02
+_BUSY_SECONDS = 0.1
 
 _encoder = msgspec.json.Encoder()
 
@@ -112,6 +113,7 @@ class Store:
         self._objects: dict[str, dict[str, dict[str, Record]]] = {}
         self._wakers: set[asyncio.Event] = set()
         self._gathering: asyncio.TimerHandle | None = None
+        self._woken = 0.0
         self.closed = False
 
     def get(self, resource: Resource, namespace: str, name: str) -> Record:
@@ -192,5 +194,8 @@ class Store:
         self.revision = change.after.revision
         self._changes.append(change)
         if self._wakers and self._gathering is None:
-            loop = asyncio.get_running_loop()
-            self._gathering = loop.call_later(_GATHER_SECONDS, self._wake)
+            self._gather(asyncio.get_running_loop())
+
+    def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._woken = max(loop.time() + _GATHER_SECONDS, self._woken + _BUSY_SECONDS)
+        self._gathering = loop.call_at(self._woken, self._wake)
