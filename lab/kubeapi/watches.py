@@ -37,7 +37,7 @@ class Watch:
     bookmarks: bool
     position: int | None
 
-    async def serve(self, request: web.Request) -> web.StreamResponse:
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """Stream JSON lines until the time is up, the client is gone or the history lost it."""
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.enable_chunked_encoding()
