@@ -17,6 +17,7 @@ from harness.judging import FAILED, RUN
 from harness.markers import (
     declared_faults,
     flood_profile,
+    keeps_machine_busy,
     lab_spec,
     missing,
     scenario_cases,
@@ -159,7 +160,8 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     ):
         pytest.skip(reason)
     spec = lab_spec(request.node, request.param, session.options)
-    with pool.lease(spec, alone=wants_cluster_alone(request.node)) as leased:
+    alone, busy = wants_cluster_alone(request.node), keeps_machine_busy(request.node)
+    with pool.lease(spec, alone=alone, busy=busy) as leased:
         rehearse(leased)
         reason = missing(request.node, leased.missing)
         if not reason and session.options.cluster:
