@@ -124,3 +124,8 @@ def wants_cluster_alone(item: pytest.Item) -> bool:
     """Tell whether a test disturbs more than its own lab: it then gets the cluster for itself."""
     scopes = {fault.scope for fault in declared_faults(item)}
     return "cluster" in scopes or "node" in _powers(item)
+
+
+def keeps_machine_busy(item: pytest.Item) -> bool:
+    """Tell whether a test floods its lab with as much as the machine can bear."""
+    return bool(item.get_closest_marker("flood")) and flood_profile(item).busy

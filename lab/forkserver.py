@@ -220,13 +220,14 @@ class Server:
                 end.close()
             _redirect(command["log"], append=command.get("append", False))
             os.chdir(command["cwd"])
+            if command["fork"]:
+                _show_as(command["argv"])
             for name, value in command["env"].items():
                 if value is None:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
             if command["fork"]:
-                _show_as(command["argv"])
                 run_module(command["argv"][2], command["argv"][3:])
                 status = 0
             else:
@@ -323,7 +324,11 @@ def _isolate(parent: int) -> None:
 
 
 def _show_as(argv: list[str]) -> None:
-    """Let `ps` and `top` show what this fork runs, where Airflow's setproctitle is at hand."""
+    """Let `ps` and `top` show what this fork runs, where Airflow's setproctitle is at hand.
+
+    It looks for its place in memory when it is first called, and finds none once the environment
+    has changed.
+    """
     if module := sys.modules.get("setproctitle"):
         module.setproctitle(" ".join(argv))
 

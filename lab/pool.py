@@ -61,18 +61,21 @@ class Pool:
 
     @contextmanager
     def lease(
-        self, spec: LabSpec, timeout: float = 3600.0, *, alone: bool = False
+        self, spec: LabSpec, timeout: float = 3600.0, *, alone: bool = False, busy: bool = False
     ) -> Iterator[SupervisedLab]:
         """Hold a slot with a clean, healthy lab of `spec` in it; boots one where it must.
 
         `alone`: nobody else has a lab on the same cluster meanwhile, in whatever session.
+        `busy`: what is done with it takes all that the processors have; so no lab boots meanwhile,
+        and nobody else is busy, unless somebody said how many labs there shall be.
         """
         slot, lock = self._take(spec, timeout)
         try:
             with lab_of(spec.kind).lease(spec, timeout, alone=alone):
                 lab = self._prepare(slot, spec)
                 self._boots.release(force=True)
-                yield lab
+                with self._boots if busy and self._measured else nullcontext():
+                    yield lab
         finally:
             self._boots.release(force=True)
             lock.release()
@@ -153,7 +156,8 @@ class Pool:
         """Have a lab boot as another in its place; None where nothing of it could be kept."""
         if not spec.takes_place_of(read_spec(directory)):
             return None
-        return reboot(directory, spec, owner=(self.owner.pid, self.owner.born))
+        with self._boots if self._measured else nullcontext():
+            return reboot(directory, spec, owner=(self.owner.pid, self.owner.born))
 
     def release_to_user(self, lab: SupervisedLab) -> None:
         """Let a leased lab outlive the session, to be looked around in."""
