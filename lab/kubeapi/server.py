@@ -57,8 +57,9 @@ def server(store: Store, logs_directory: Path, **options: Any) -> web.Server:
         except status.ApiError as error:
             return _json(error.body(), error.code)
 
-    def made(*parts: Any) -> Request:
-        return Request(*parts, loop, client_max_size=parameters.MAX_BODY_BYTES)
+    def made(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> Request:
+        limit = parameters.MAX_BODY_BYTES
+        return Request(message, payload, protocol, writer, task, loop, client_max_size=limit)
 
     return web.Server(answer, request_factory=made, **options)
 
