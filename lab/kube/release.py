@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import kubernetes
 import psycopg
-from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
 
 from common.errors import UserError
@@ -36,7 +36,7 @@ class ReleaseLab(SupervisedLab):
 
     def kubernetes(self) -> Any:
         """Return a `kubernetes.client.CoreV1Api`, through the proxy that the kubeconfig names."""
-        return CoreV1Api(api_client(self.kubeconfig))
+        return kubernetes.client.CoreV1Api(api_client(self.kubeconfig))
 
     @property
     def schedulers(self) -> tuple[str, ...]:
