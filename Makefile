@@ -8,6 +8,9 @@ NPM := $(shell command -v npm 2> /dev/null)
 ALLURE := $(if $(NPM),reports/node_modules/.ready)
 RUNS ?= reports/runs
 
+# Each of the many Pythons that are started here would compile the project and .venv anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup tools reproduce test lint types suite report clean
 
