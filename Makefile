@@ -36,7 +36,7 @@ reproduce: setup ## make apache/airflow#57618 happen on Airflow 3.0.6 (AIRFLOW=.
 	    --log-cli-level=INFO --no-header -p no:cacheprovider -q --show-capture=no
 
 test: setup lint types $(ALLURE) ## check and test everything in this project; takes minutes
-	@$(RUN) -m pytest tests -n 2 --dist loadgroup
+	@$(RUN) -m pytest tests -n 4 --dist loadgroup --no-loadscope-reorder
 	@echo "Everything that ran has passed; what did not run is listed above, under SKIPPED."
 	@echo "Next: make reproduce, or .venv/bin/pytest suites/ --airflow YOURS"
 

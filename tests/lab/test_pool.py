@@ -13,7 +13,7 @@ from lab.environments.preparation import prepare
 from lab.pool import Owner, Pool
 from lab.spec import LabSpec
 
-pytestmark = pytest.mark.xdist_group("labs")
+pytestmark = pytest.mark.xdist_group("labs-3")
 VERSION = "3.0.6"
 
 _RIVAL = """
