@@ -4,10 +4,11 @@ import argparse
 import sys
 
 from chaos.holds import installer as statement
+from common import pipe
 from common.database import DSN_VARIABLE, dsn
-from common.errors import UserError
 
 
+@pipe.reporting
 def main() -> int:
     """Run the command line; 0 done, 2 it could not be."""
     parser = argparse.ArgumentParser(
@@ -22,9 +23,6 @@ def main() -> int:
         statement.remove(dsn(), timeout=8.0)
     except statement.NotOurs as error:
         print(f"Nothing of ours is there. {error.message}", file=sys.stderr)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     return 0
 
 

@@ -11,6 +11,7 @@ from chaos.base import Fault, Injection
 from common.errors import UserError
 from common.waiting import Deadline
 from lab.kind.node import Node, NodeLab
+from lab.kube.pods import is_ready
 
 _PATIENCE = 120.0
 _STEP = 0.1
@@ -75,5 +76,4 @@ def _problem(lab: NodeLab, node: Node) -> str:
         found: Any = lab.kubernetes().read_node(node.name, _request_timeout=2)
     except (ApiException, HTTPError, OSError):
         return "the API server does not answer"
-    ready = [each.status for each in found.status.conditions or () if each.type == "Ready"]
-    return "" if ready == ["True"] else "it is not Ready"
+    return "" if is_ready(found) else "it is not Ready"

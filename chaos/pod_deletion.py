@@ -11,6 +11,7 @@ from urllib3.exceptions import HTTPError
 from chaos.base import ANY_WORKER, Fault, Injection, require
 from common.errors import UserError
 from lab.base import Lab
+from lab.kube.pods import runs
 
 log = logging.getLogger(__name__)
 
@@ -98,11 +99,7 @@ class _Deletions(threading.Thread):
     def _delete_one(self) -> bool:
         where = self._lab.namespace
         listed = self._client.list_namespaced_pod(where, label_selector=self._lab.worker_pods)
-        running = sorted(
-            pod.metadata.name
-            for pod in listed.items
-            if pod.status.phase == "Running" and pod.metadata.deletion_timestamp is None
-        )
+        running = sorted(pod.metadata.name for pod in listed.items if runs(pod))
         if not running:
             return False
         name = running[0] if self._fault.seed is None else self._random.choice(running)

@@ -13,14 +13,15 @@ DSN_VARIABLE = "HA_CHAOS_DSN"
 _DRIVER = re.compile(r"^(postgres(?:ql)?)\+\w+://")
 
 
-def conninfo_of(text: str) -> str:
-    """Return what libpq can read of `DSN_VARIABLE`; SQLAlchemy's URLs name a driver, too.
+def dsn() -> str:
+    """Return the libpq conninfo of the database that the environment names.
 
-    Raises UserError, without any part of the text: it holds a password.
+    SQLAlchemy's URLs name a driver, too. Raises UserError, without any part of the variable's text:
+    it holds a password.
     """
+    text = _DRIVER.sub(r"\1://", os.environ.get(DSN_VARIABLE, ""))
     if not text:
         raise UserError(f"{DSN_VARIABLE} is not set.", "It names the database.")
-    text = _DRIVER.sub(r"\1://", text)
     try:
         conninfo_to_dict(text)
     except psycopg.Error:
@@ -30,8 +31,3 @@ def conninfo_of(text: str) -> str:
             "escaped (%2F ..), or libpq's conninfo.",
         ) from None
     return text
-
-
-def dsn() -> str:
-    """Return the libpq conninfo of the database that the environment names. Raises UserError."""
-    return conninfo_of(os.environ.get(DSN_VARIABLE, ""))

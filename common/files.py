@@ -90,6 +90,22 @@ def made_once(target: Path, make: Callable[[Path], None]) -> Path:
     return target
 
 
+def ends(path: Path, most: int) -> tuple[str, int, str]:
+    """Return a long file's head and tail, of `most` bytes each, and between them what is left out.
+
+    Whole lines, for half a secret is not seen to be one; what is left out is a number of bytes.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(most)
+        file.seek(size - most)
+        tail = file.read(most)
+    head = head[: head.rfind(b"\n") + 1]
+    tail = tail[tail.find(b"\n") + 1 :] if b"\n" in tail else b""
+    left_out = size - len(head) - len(tail)
+    return head.decode(errors="replace"), left_out, tail.decode(errors="replace")
+
+
 def last_line(text: str, otherwise: str = "it wrote nothing") -> str:
     """Return the last line of what a program wrote, which is where it says why it failed."""
     return (text.strip().splitlines() or [otherwise])[-1].strip()

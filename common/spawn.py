@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -49,10 +50,12 @@ def spawn(
     log: Path,
     user: User | None = None,
     stdout: int | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a child that leads its own session and writes to `log`.
 
-    `stdout=subprocess.PIPE` keeps standard output for the caller (to read a port from).
+    `stdout=subprocess.PIPE` keeps standard output for the caller (to read a port from);
+    `pass_fds` are the descriptors that it inherits.
     """
     with log.open("ab") as sink:
         return subprocess.Popen(
@@ -67,6 +70,7 @@ def spawn(
             user=user.uid if user else None,
             group=user.gid if user else None,
             extra_groups=[] if user else None,
+            pass_fds=pass_fds,
         )
 
 
@@ -126,7 +130,20 @@ def is_same_process(pid: int, created: float) -> bool:
         return False
 
 
-def wait_exit(process: subprocess.Popen[bytes], timeout: float) -> int | None:
+class Child(Protocol):
+    """A process that was started: by subprocess, or in another way that knows how it ended."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        ...
+
+    def poll(self) -> int | None:
+        """Return the exit code, negative for a signal; None while it runs."""
+        ...
+
+
+def wait_exit(process: Child, timeout: float) -> int | None:
     """Return the exit code, None when the process is still there after `timeout` seconds."""
     until(lambda: process.poll() is not None, timeout, interval=0.02)
     return process.poll()

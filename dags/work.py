@@ -12,7 +12,7 @@ import socket
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Literal, Protocol
 
 LEDGER_VARIABLE = "HA_CHAOS_LEDGER"
@@ -98,8 +98,7 @@ class Ledger:
 @contextmanager
 def recorded(ti: TaskInstance) -> Iterator[None]:
     """Bracket user code with its `start` row and its `end` row, or `fail` when it raises."""
-    ledger = Ledger(ti)
-    try:
+    with closing(Ledger(ti)) as ledger:
         ledger.write("start")
         try:
             yield
@@ -107,8 +106,6 @@ def recorded(ti: TaskInstance) -> Iterator[None]:
             ledger.write("fail")
             raise
         ledger.write("end")
-    finally:
-        ledger.close()
 
 
 def work(ti: TaskInstance, sleep: float = 0.0) -> None:

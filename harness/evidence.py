@@ -9,6 +9,7 @@ import allure
 import pytest
 from allure_commons.model2 import Status, TestResult, TestStepResult
 
+from common.files import ends
 from common.redaction import redact
 from oracle.events import (
     End,
@@ -194,16 +195,9 @@ def _attach_file(path: Path, name: str, kind: allure.attachment_type) -> None:
 
 def bounded(path: Path, most: int = MOST) -> str:
     """Return a file's begin and end, whole lines, and between them how much is left out."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(most // 2)
-        file.seek(size - most // 2)
-        tail = file.read()
-    head = head[: head.rfind(b"\n") + 1] or head
-    tail = tail[tail.find(b"\n") + 1 :]
-    left_out = size - len(head) - len(tail)
+    head, left_out, tail = ends(path, most // 2)
     where = Path(*path.parts[path.parts.index("tests") :]) if "tests" in path.parts else path.name
     middle = (
         f"... {left_out:,} bytes are left out here; the whole is {where} in the run folder ...\n"
     )
-    return head.decode(errors="replace") + middle + tail.decode(errors="replace")
+    return f"{head}{middle}{tail}"

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+from msgspec import convert
 
 from common.errors import UserError
 from common.redaction import redact
@@ -123,9 +124,7 @@ def _record(item: pytest.Item, run: Run, judgement: Judgement) -> TestRecord:
         not_covered=judgement.header.not_covered,
         **asdict(judgement.counts),
         time_to_first_violation=judgement.time_to_first_violation,
-        assumptions=[
-            Assumption(one.name, one.met, one.value, one.wanted) for one in judgement.assumptions
-        ],
+        assumptions=convert(judgement.assumptions, list[Assumption], from_attributes=True),
     )
 
 

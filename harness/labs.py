@@ -18,12 +18,14 @@ def wanted_lab(
     *,
     pod_start: float = 0.0,
     simulated: bool = False,
+    cold: bool = False,
     layers: tuple[str, ...] = (),
 ) -> LabSpec:
     """Return the lab to lease; what it is made of is fetched or made first, where it is missing.
 
-    `pod_start` and `simulated` workers are for the embedded lab: on a cluster pods take their time
-    to start, and all of them are real. `layers` of values are for the cluster alone.
+    `pod_start`, `simulated` workers and daemons that start `cold` are for the embedded lab: on a
+    cluster pods take their time to start, all of them are real, and nothing is a fork. `layers` of
+    values are for the cluster alone.
     """
     if options.lab == "embedded":
         return LabSpec(
@@ -31,6 +33,7 @@ def wanted_lab(
             options.schedulers,
             kubelet="simulated" if simulated else "fork",
             start_delay=pod_start,
+            cold=cold or options.cold,
             env=dict(env),
         )
     if options.cluster is not None:

@@ -62,7 +62,12 @@ def flood_profile(item: pytest.Item) -> Profile:
 
 
 def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
-    """Return the lab that a test's markers ask for, with this Airflow at hand."""
+    """Return the lab that a test's markers ask for, with this Airflow at hand.
+
+    Where processes are killed and start again, the question is about the processes themselves, so
+    these are started as a deployment starts them. A frozen one is frozen by the kernel alone.
+    """
+    cold = "kill" in _powers(item)
     if item.get_closest_marker("scenario"):
         scenario = scenario_of(item)
         if options.schedulers < scenario.schedulers:
@@ -75,11 +80,11 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
             "HA_CHAOS_SLEEP": f"{scenario.sleep:g}",
             **scenario.settings,
         }
-        return wanted_lab(airflow, options, env, pod_start=scenario.pod_start)
+        return wanted_lab(airflow, options, env, pod_start=scenario.pod_start, cold=cold)
     flood = bool(item.get_closest_marker("flood"))
     env = flood_profile(item).environment() if flood else {}
     layers = tuple(layer for power, layer in LAYERS.items() if power in _powers(item))
-    return wanted_lab(airflow, options, env, simulated=flood, layers=layers)
+    return wanted_lab(airflow, options, env, simulated=flood, cold=cold, layers=layers)
 
 
 def declared_faults(item: pytest.Item) -> list[Fault[Any]]:
@@ -119,3 +124,8 @@ def wants_cluster_alone(item: pytest.Item) -> bool:
     """Tell whether a test disturbs more than its own lab: it then gets the cluster for itself."""
     scopes = {fault.scope for fault in declared_faults(item)}
     return "cluster" in scopes or "node" in _powers(item)
+
+
+def keeps_machine_busy(item: pytest.Item) -> bool:
+    """Tell whether a test floods its lab with as much as the machine can bear."""
+    return bool(item.get_closest_marker("flood")) and flood_profile(item).busy

@@ -4,7 +4,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType
 
@@ -14,6 +14,7 @@ from common.waiting import Deadline, Every
 from dags.shapes import dags
 from harness.markers import flood_profile, scenario_of
 from harness.options import Options
+from harness.options_cluster import observes
 from lab.base import Lab
 from lab.cluster.lab import REFUSAL
 from run.run import Run
@@ -29,7 +30,7 @@ _STEP = 0.2
 def why_left_alone(item: pytest.Item, options: Options) -> str | None:
     """Return why a test must not touch somebody else's deployment, None when it may."""
     cluster = options.cluster
-    if cluster is None or cluster.attachment.allow_faults or "observation" in _fixtures(item):
+    if cluster is None or cluster.attachment.allow_faults or observes(item):
         return None
     return REFUSAL
 
@@ -75,10 +76,6 @@ def printer(config: pytest.Config) -> Say:
     return say
 
 
-def _fixtures(item: pytest.Item) -> Collection[str]:
-    return getattr(item, "fixturenames", ())
-
-
 class Observation:
     """Looks on for `seconds`, 0 for without end; `say` prints how it goes."""
 
@@ -93,17 +90,17 @@ class Observation:
         with self._ended_by_interrupt():
             for each in self._history.lab.not_covered:
                 self._say(f"Not covered: {each}")
-            self._say(f"Observing {self._how_long()}; Ctrl-C ends it with the verdict so far")
+            how_long = f"for {self._seconds:.0f} s" if self._seconds else "without end"
+            self._say(f"Observing {how_long}; Ctrl-C ends it with the verdict so far")
             begun, minute = time.monotonic(), Every(_PROGRESS)
             until = Deadline(self._seconds or float("inf"))
             while not self._over.wait(_STEP) and not until.passed:
                 if minute.due():
                     self._say(self._progress(time.monotonic() - begun))
             self._say(self._progress(time.monotonic() - begun))
-        self._state()
-
-    def _how_long(self) -> str:
-        return f"for {self._seconds:.0f} s" if self._seconds else "without end"
+        # What the verdict rests on; how much there was to see, the judge itself asks.
+        reason = self._history.lab.unidentified
+        self._history.assume("schedulers-told-apart", not reason, reason or "yes", "yes")
 
     def _progress(self, seconds: float) -> str:
         seen = ", ".join(
@@ -111,11 +108,6 @@ class Observation:
         )
         gaps = self._history.recorder.gaps
         return f"{seconds / 60:.1f} min: {seen}" + (f"; {len(gaps)} gaps" if gaps else "")
-
-    def _state(self) -> None:
-        """State what the verdict rests on; how much there was to see, the judge itself asks."""
-        reason = self._history.lab.unidentified
-        self._history.assume("schedulers-told-apart", not reason, reason or "yes", "yes")
 
     @contextmanager
     def _ended_by_interrupt(self) -> Iterator[None]:

@@ -15,7 +15,8 @@ from harness.options_kind import add_kind_options, read_kind_options
 from lab.environments.pins import newest
 from lab.environments.request import describe
 from lab.kind.provision import Provision
-from lab.pool import default_size
+from lab.room import most
+from lab.spec import COLD
 from oracle.old_names import present_expression, present_test
 from reports.campaigns.sessions import airflows
 from reports.statistics import Sequential
@@ -24,7 +25,7 @@ SUITES = PROJECT / "suites"
 
 
 _AS_GIVEN = (
-    *("lab", "keep_lab", "expect_known", "whole_flood"),
+    *("lab", "cold", "keep_lab", "expect_known", "whole_flood"),
     *("flood_workers", "flood_runs", "until_clear", "confidence"),
 )
 """Options that need no other check than their own type's."""
@@ -35,10 +36,11 @@ class Options:
     """The options of one session, checked."""
 
     lab: str
+    cold: bool
     airflow: tuple[str, ...]
     schedulers: int
     seed: int
-    labs: int
+    labs: int | None
     keep_lab: str
     expect_known: bool
     whole_flood: bool
@@ -57,13 +59,14 @@ class Options:
 def add_options(parser: pytest.Parser) -> None:
     """Declare the options."""
     group = parser.getgroup("airflow-ha-chaos", "airflow-ha-chaos")
-    group.addoption(
-        "--lab",
-        choices=["embedded", "kind", "cluster"],
-        default="embedded",
-        help="embedded: plain processes on this machine; kind: the official Helm chart, on kind; "
-        "cluster: a release of the chart that is already deployed (default: %(default)s)",
-    )
+    for name, choices, text in (
+        ("--lab", ("embedded", "kind", "cluster"), "embedded: plain processes on this machine; "
+         "kind: the official Helm chart, on kind; cluster: a release of the chart that is already "
+         "deployed (default: %(default)s)"),
+        ("--keep-lab", ("never", "failed", "always"), "keep the lab running after a test, so that "
+         "you can look at it (default: %(default)s)"),
+    ):  # fmt: skip
+        group.addoption(name, choices=choices, default=choices[0], help=text)
     group.addoption(
         "--airflow",
         action="append",
@@ -72,13 +75,8 @@ def add_options(parser: pytest.Parser) -> None:
         "a Python that has Airflow, or `all` (every version in versions/); repeatable "
         "(default: the newest final version)",
     )
-    group.addoption(
-        "--keep-lab",
-        choices=["never", "failed", "always"],
-        default="never",
-        help="keep the lab running after a test, so that you can look at it (default: %(default)s)",
-    )
     for name, text in (
+        ("--cold", f"embedded: {COLD}"),
         ("--expect-known", "for a release with a known race: a test is green if it shows the "
          "race, red if it does not"),
         ("--whole-flood", "go on after a flood's first violation, to count all of them"),
@@ -88,8 +86,8 @@ def add_options(parser: pytest.Parser) -> None:
         ("--schedulers", count, 2, "N", "how many schedulers run (default: %(default)s)"),
         ("--seed", int, None, "N", "seed of the load and of random choices, to repeat a run "
          "(default: random)"),
-        ("--labs", count, default_size(), "N", "how many labs may run at once (default: one "
-         "for two cores, here %(default)s)"),
+        ("--labs", count, None, "N", "how many labs may run at once (default: as many as the "
+         "processors have room for; on kind one for every two of them)"),
         ("--flood-runs", count, None, "N", "DAG runs in each flood (default: its profile's "
          "number; a third of it with real pods)"),
         ("--flood-workers", int, 0, "N", "how many Locust processes share a flood "
@@ -138,10 +136,19 @@ def read_options(config: pytest.Config) -> Options:
         airflow=specs,
         schedulers=cluster.schedulers if cluster else config.getoption("schedulers"),
         seed=random.randrange(1_000_000) if seed is None else seed,
-        labs=1 if cluster else config.getoption("labs"),
+        labs=_labs(config),
         kind=read_kind_options(config),
         cluster=cluster,
     )
+
+
+def _labs(config: pytest.Config) -> int | None:
+    """Return how many labs there may be; None for as many as the machine has room for."""
+    kind = config.getoption("lab")
+    if kind == "cluster":
+        return 1
+    # On kind a lab is heavier, and its load is seen when its pods start: one for two processors.
+    return config.getoption("labs") or (None if kind == "embedded" else most() // 4 or 1)
 
 
 def use_present_names(config: pytest.Config) -> None:

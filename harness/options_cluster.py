@@ -130,13 +130,17 @@ def _version(api_url: str) -> str:
         raise UserError(f"--api-url {api_url}: no Airflow 3 answers there: {error}") from error
 
 
+def observes(item: pytest.Item) -> bool:
+    """Tell whether a test only looks on."""
+    return "observation" in getattr(item, "fixturenames", ())
+
+
 def deselect(config: pytest.Config, items: list[pytest.Item], observe: bool) -> None:
     """Keep the observation alone where one is asked for, and everything else where not."""
     wanted: list[pytest.Item] = []
     others: list[pytest.Item] = []
     for item in items:
-        observes = "observation" in getattr(item, "fixturenames", ())
-        (wanted if observes == observe else others).append(item)
+        (wanted if observes(item) == observe else others).append(item)
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = wanted

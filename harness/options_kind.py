@@ -4,24 +4,23 @@ from pathlib import Path
 
 import pytest
 
+from common.pipe import count
 from lab.kind.provision import Provision
 
 AIRFLOW_IMAGE = "apache/airflow:{version}"
 POSTGRES_IMAGE = "postgres:16"
-CHART = "airflow"
-CLUSTER = "ha-chaos"
 
 
 def add_kind_options(parser: pytest.Parser) -> None:
     """Declare the options."""
     group = parser.getgroup("airflow-ha-chaos-kind", "airflow-ha-chaos, with --lab kind")
     for name, default, metavar, text in (
-        ("--kind-name", CLUSTER, "NAME", "the cluster to use, made if missing"),
+        ("--kind-name", "ha-chaos", "NAME", "the cluster to use, made if missing"),
         ("--kind-image", None, "IMAGE", "node image of a new cluster (default: kind's own)"),
         ("--kind-config", None, "FILE", "kind's configuration of a new cluster"),
         (
             "--chart",
-            CHART,
+            "airflow",
             "CHART",
             "a chart: its name in the official repository, a folder or a .tgz file",
         ),
@@ -43,27 +42,22 @@ def add_kind_options(parser: pytest.Parser) -> None:
         group.addoption(name, default=default, metavar=metavar, help=shown)
     group.addoption(
         "--kind-nodes",
-        type=int,
+        type=count,
         metavar="N",
         help="number of nodes of a new cluster, control plane included",
     )
     group.addoption(
         "--kind-delete", action="store_true", help="delete the cluster when the session ends"
     )
-    group.addoption(
-        "--layer",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="values to add from charts-values/NAME.yaml, repeatable (pgbouncer, ...)",
-    )
-    group.addoption(
-        "--values",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="your own Helm values, applied last; repeatable",
-    )
+    for name, metavar, text in (
+        (
+            "--layer",
+            "NAME",
+            "values to add from charts-values/NAME.yaml, repeatable (pgbouncer, ...)",
+        ),
+        ("--values", "FILE", "your own Helm values, applied last; repeatable"),
+    ):
+        group.addoption(name, action="append", default=[], metavar=metavar, help=text)
 
 
 def read_kind_options(config: pytest.Config) -> Provision:
@@ -72,13 +66,10 @@ def read_kind_options(config: pytest.Config) -> Provision:
     for name in filter(None, files):
         if not Path(name).is_file():
             raise pytest.UsageError(f"{name} is not a file.")
-    nodes = config.getoption("kind_nodes")
-    if nodes is not None and nodes < 1:
-        raise pytest.UsageError("--kind-nodes must be 1 or more.")
     return Provision(
         cluster=config.getoption("kind_name"),
         node_image=config.getoption("kind_image"),
-        nodes=nodes,
+        nodes=config.getoption("kind_nodes"),
         config=config.getoption("kind_config"),
         chart=config.getoption("chart"),
         chart_version=config.getoption("chart_version"),

@@ -17,6 +17,7 @@ from harness.judging import FAILED, RUN
 from harness.markers import (
     declared_faults,
     flood_profile,
+    keeps_machine_busy,
     lab_spec,
     missing,
     scenario_cases,
@@ -70,7 +71,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.allure_report_dir = str(session.results)
     config.pluginmanager.register(judging, "ha_chaos_judging")
     config.pluginmanager.register(Results(config), "ha_chaos_results")
-    if not hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
+        preflight.show_log_of_worker(config)
+    else:
         register = Register(session, Path(given or session.results))
         config.stash[_REGISTER] = register
         config.pluginmanager.register(register, "ha_chaos_register")
@@ -159,7 +162,8 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     ):
         pytest.skip(reason)
     spec = lab_spec(request.node, request.param, session.options)
-    with pool.lease(spec, alone=wants_cluster_alone(request.node)) as leased:
+    alone, busy = wants_cluster_alone(request.node), keeps_machine_busy(request.node)
+    with pool.lease(spec, alone=alone, busy=busy) as leased:
         rehearse(leased)
         reason = missing(request.node, leased.missing)
         if not reason and session.options.cluster:

@@ -5,7 +5,6 @@ a worker that dies. A reader of a session that was killed sees what it left undo
 """
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from harness.preflight import looks_only
 from harness.session import RUNS, Session
 from lab.kind.helm.chart import DEFAULT_VERSION
 from reports.allure.results import complete
+from reports.grouping import grouped
 from reports.records import SCHEMA, Ended, SessionRecord, worst_end
 from reports.store import SESSION as FILE
 from reports.store import Runs, read_run
@@ -64,20 +64,16 @@ def _handed_over(session: Session, worker: str) -> Path:
 class Register:
     """The plugin that keeps session.json, one in each run folder of the session.
 
-    `results` is the folder of Allure's results, which are complete once the session is over.
+    `results` is the folder of Allure's results, which are complete once the session is over;
+    `sessions` is what session.json says, by run folder: nothing where no test was collected.
     """
 
     def __init__(self, session: Session, results: Path) -> None:
         self._session = session
         self._results = results
         self._collected: dict[str, Collected] = {}
-        self._folders: dict[Path, SessionRecord] = {}
+        self.sessions: dict[Path, SessionRecord] = {}
         self._seconds: dict[str, float] = {}
-
-    @property
-    def sessions(self) -> dict[Path, SessionRecord]:
-        """Return what session.json says, by run folder; nothing where no test was collected."""
-        return self._folders
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Begin, where this process collects for itself."""
@@ -94,11 +90,8 @@ class Register:
     def _begin(self, tests: list[Collected]) -> None:
         _refuse_too_few_schedulers(tests, self._session.options)
         self._collected = {each.test: each for each in tests}
-        by_folder: dict[Path, list[Collected]] = defaultdict(list)
-        for each in tests:
-            by_folder[self._folder(each.test)].append(each)
-        for folder, group in by_folder.items():
-            self._folders[folder] = self._record(group)
+        for folder, group in grouped(tests, lambda each: self._folder(each.test)).items():
+            self.sessions[folder] = self._record(group)
             self._save(folder)
             point(RUNS / "latest", folder)
 
@@ -136,9 +129,8 @@ class Register:
     def _end(self, test: str, ended: Ended) -> None:
         """Write down how a test ended; one that is run again keeps its worst end."""
         folder = self._folder(test)
-        if record := self._folders.get(folder):
-            before = record.tests.get(test)
-            record.tests[test] = worst_end(before, ended) if before else ended
+        if record := self.sessions.get(folder):
+            record.tests[test] = worst_end(record.tests.get(test, ended), ended)
             self._save(folder)
 
     @pytest.hookimpl(trylast=True)
@@ -148,22 +140,22 @@ class Register:
         A session is not green for having run a test once more: pytest asks for the last attempt
         alone, and its exit status is corrected here.
         """
-        ends = [end for record in self._folders.values() for end in record.tests.values()]
+        ends = [end for record in self.sessions.values() for end in record.tests.values()]
         if exitstatus == pytest.ExitCode.OK and any(end.red for end in ends):
             session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
-        for folder, record in self._folders.items():
-            self._folders[folder] = msgspec.structs.replace(
+        for folder, record in self.sessions.items():
+            self.sessions[folder] = msgspec.structs.replace(
                 record, ended=_now(), exit_status=int(exitstatus)
             )
             self._save(folder)
         try:
-            complete(Runs(tuple(map(read_run, self._folders))), self._results)
+            complete(Runs(tuple(map(read_run, self.sessions))), self._results)
         except Exception:
             log.exception("Allure's results in %s are not complete", self._results)
 
     def _save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / FILE, self._folders[folder])
+        write_json(folder / FILE, self.sessions[folder])
 
 
 def _refuse_too_few_schedulers(tests: Iterable[Collected], options: Options) -> None:

@@ -3,15 +3,18 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from harness.session import RUNS, Session
 from harness.table import Table, VerdictCell
 from lab.undo import leftovers
+from oracle.counts import Counts
 from reports.records import (
     GRAVITY,
     Ended,
+    Judged,
     RunVerdict,
     SessionRecord,
     TestRecord,
@@ -22,10 +25,7 @@ from reports.store import VERDICT, read_run
 from run.folder import attempts, point, write_json
 
 _WITNESS_LINES = 15
-_COUNTED = (
-    *("runs", "task_instances", "pods", "refused_starts"),
-    *("double_executions", "duplicate_pods", "duplicate_tries"),
-)
+_COUNTED = tuple(each.name for each in fields(Counts) if each.name != "decisions")
 
 Sessions = Mapping[Path, SessionRecord]
 
@@ -207,18 +207,10 @@ def _finish_folder(session: Session, folder: Path, records: Sequence[TestRecord]
     for record in records:
         violations.update(record.violations)
         decisions.update({name: sum(taken.values()) for name, taken in record.decisions.items()})
+    of_worst = {name: getattr(worst, name) for name in Judged.__struct_fields__}
     verdict = RunVerdict(
-        airflow=worst.airflow,
-        version=worst.version,
-        lab=worst.lab,
-        schedulers=worst.schedulers,
-        seed=worst.seed,
-        verdict=worst.verdict,
-        violations=dict(violations),
-        **_totals(records),
+        **of_worst | {"violations": dict(violations)} | _totals(records),
         decisions=dict(decisions),
-        time_to_first_violation=worst.time_to_first_violation,
-        assumptions=worst.assumptions,
         deciding_test=worst.test,
         tests=list(records),
     )

@@ -4,7 +4,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from lab.environments.settings import ignored, variables
 from lab.kind import tools
 from lab.kind.helm import values
 from lab.life import open_lab, start
-from lab.spec import KUBELET_MODES, LabSpec, read_checkout, read_owner
+from lab.spec import COLD, KUBELET_MODES, LabSpec, read_checkout, read_owner
 from lab.state import LabState
 from lab.supervised import SupervisedLab
 
@@ -132,8 +132,9 @@ def _parser() -> argparse.ArgumentParser:
         description=_ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
     up = commands.add_parser("up", help="start a lab and leave it running")
+    up.set_defaults(work=_up)
     up.add_argument(
         "--airflow",
         default=newest(),
@@ -148,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--kubelet", choices=KUBELET_MODES, default="fork", help="how workers run (%(default)s)"
     )
+    up.add_argument("--cold", action="store_true", help=COLD)
     up.add_argument(
         "--set",
         action="append",
@@ -156,8 +158,9 @@ def _parser() -> argparse.ArgumentParser:
         help="an option of Airflow's, for every process; AIRFLOW__ variables of your shell are "
         "ignored; repeatable",
     )
-    commands.add_parser("status", help="list running labs")
+    commands.add_parser("status", help="list running labs").set_defaults(work=_status)
     down = commands.add_parser("down", help="take labs down")
+    down.set_defaults(work=_down)
     down.add_argument(
         "names", nargs="*", metavar="NAME", help="labs to take down (default: all of this checkout)"
     )
@@ -165,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     values.add_parser(commands)
     tools.add_parser(commands)
     logs = commands.add_parser("logs", help="print a process's log")
+    logs.set_defaults(work=_logs)
     logs.add_argument("process", nargs="?", help="a process (default: list the processes)")
     logs.add_argument("--lab", metavar="NAME", help="the lab (default: this checkout's newest)")
     return parser
@@ -181,6 +185,7 @@ def _up(options: argparse.Namespace) -> int:
         schedulers=options.schedulers,
         kubelet=options.kubelet,
         port=options.port,
+        cold=options.cold,
         env=values.dag_variables(os.environ) | settings,
     )
     lab = start(spec, owner=None)
@@ -218,7 +223,7 @@ def secrets(lab: SupervisedLab) -> list[str]:
     return [each for each in (password, str(lab.endpoints.get("secret", ""))) if each]
 
 
-def _status() -> int:
+def _status(_: argparse.Namespace) -> int:
     labs = found()
     if not labs:
         print("No lab is up. `python -m lab up` boots one.")
@@ -265,23 +270,14 @@ def _logs(options: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "up": _up,
-    "status": lambda _: _status(),
-    "down": _down,
-    "logs": _logs,
-    "values": values.run,
-    "tools": tools.print_tools,
-}
-
-
 @pipe.reporting
 def main() -> int:
     """Run one command; 0 done, 2 bad input or a lab that would not come up, 130 interrupted."""
     options = _parser().parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     try:
-        return _COMMANDS[options.command](options)
+        code: int = options.work(options)
+        return code
     except KeyboardInterrupt:
         print("Interrupted; the lab is taken down.", file=sys.stderr)
         return 130

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 WORKERS = "kubernetes_executor=True"
 """The label that KubernetesExecutor puts on every pod it makes (its pod_generator.py)."""
 
-_BUILD_LENGTH = 12
+BUILD_LENGTH = 12
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def image_build(digests: Iterable[str]) -> str:
     """
     found = sorted({each.rpartition("sha256:")[2] for each in digests if "sha256:" in each})
     if len(found) > 1:
-        return hashlib.sha256(" ".join(found).encode()).hexdigest()[:_BUILD_LENGTH]
-    return found[0][:_BUILD_LENGTH] if found else ""
+        return hashlib.sha256(" ".join(found).encode()).hexdigest()[:BUILD_LENGTH]
+    return found[0][:BUILD_LENGTH] if found else ""
 
 
 @dataclass(frozen=True)

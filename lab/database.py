@@ -59,6 +59,15 @@ def _connected(dsn: str) -> psycopg.Connection:
     )
 
 
+def answers(dsn: str) -> bool:
+    """Tell whether the database takes a connection, within 3 s."""
+    try:
+        psycopg.connect(dsn, connect_timeout=3).close()
+    except psycopg.Error:
+        return False
+    return True
+
+
 def unbound(connection: psycopg.Connection) -> str | None:
     """Say why row-level security would not hold statements of this role, None when it will."""
     reason: str | None = value(connection, _UNBOUND)

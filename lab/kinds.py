@@ -36,6 +36,13 @@ class Boot(Protocol):
         """Bring the lab up, yielding often; UserError when a part fails."""
         ...
 
+    def reboot(self, spec: LabSpec) -> Iterator[None]:
+        """Bring up the lab of another spec in the place of this one, as `steps` does.
+
+        UserError where labs of this kind cannot: the lab goes on as it is.
+        """
+        ...
+
     def answer(self, request: dict[str, Any]) -> None:
         """Serve a control request of this kind of lab; UserError where it knows none such."""
         ...

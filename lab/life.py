@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from common.errors import UserError
 from common.files import last_line
 from common.paths import PROJECT, cache_dir, labs_dir
-from lab.ending import reap, take_down
+from common.spawn import is_same_process
+from lab.ending import ask, reap, take_down
 from lab.kinds import lab_of
 from lab.spec import LabSpec, read_spec, write_request
 from lab.state import LabState
@@ -51,8 +53,26 @@ def start(spec: LabSpec, *, owner: tuple[int, float] | None) -> SupervisedLab:
             stderr=sink,
             start_new_session=True,
         )
+    return _ready(directory, lambda: supervisor.poll() is not None)
+
+
+def reboot(directory: Path, spec: LabSpec, *, owner: tuple[int, float] | None) -> SupervisedLab:
+    """Have a running lab boot as another, where it stands; as `start`, and much sooner.
+
+    Raises UserError where it cannot, or does not come up; then it is gone.
+    """
+    state = LabState.load(directory) or LabState()
+    if not spec.takes_place_of(read_spec(directory)):
+        raise UserError(f"The lab {directory.name} cannot become another.")
+    write_request(directory, spec, owner)
+    ask(directory, op="reboot")
+    return _ready(directory, lambda: not is_same_process(state.supervisor, state.created))
+
+
+def _ready(directory: Path, ended: Callable[[], bool]) -> SupervisedLab:
+    """Return a lab once it is ready; otherwise leave nothing of it, and raise why."""
     try:
-        _await(directory, supervisor)
+        _await(directory, ended)
     except UserError as error:
         kept = _keep_logs(directory)
         take_down(directory)
@@ -73,10 +93,10 @@ def _keep_logs(directory: Path) -> Path:
     return kept
 
 
-def _await(directory: Path, supervisor: subprocess.Popen[bytes]) -> None:
+def _await(directory: Path, ended: Callable[[], bool]) -> None:
     doing = ""
     while True:
-        code = supervisor.poll()
+        over = ended()
         state = LabState.load(directory) or LabState()
         if state.phase == "ready":
             parts = ", ".join(f"{part} {seconds} s" for part, seconds in state.boot.items())
@@ -84,11 +104,10 @@ def _await(directory: Path, supervisor: subprocess.Popen[bytes]) -> None:
             return
         if state.phase == "failed":
             raise UserError(state.error, state.hint)
-        if code is not None:
+        if over:
             text = (directory / "supervisor.log").read_text(errors="replace")
-            last = last_line(text)
-            raise UserError(f"The lab's supervisor ended (exit code {code}): {last}")
+            raise UserError(f"The lab's supervisor ended: {last_line(text)}")
         if state.doing and state.doing != doing:
             doing = state.doing
             log.info("Booting the lab: %s", doing)
-        time.sleep(0.1)
+        time.sleep(0.05)

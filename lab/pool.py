@@ -1,15 +1,15 @@
 """Warm labs shared by the processes of one test session, leased one test at a time.
 
-A machine bears few labs at once (by default one for every two cores), pytest-xdist starts as
-many workers as it is asked for; so a slot is a file lock, and whoever holds it may use, change or
-replace the lab in it. A lab belongs to the session, not to the worker that booted it.
+A machine bears few labs at once, pytest-xdist starts as many workers as it is asked for; so a slot
+is a file lock, and whoever holds it may use, change or replace the lab in it. A slot is filled for
+the first time while the machine has room (`lab.room`), unless somebody said how many there shall
+be. A lab belongs to the session, not to the worker that booted it.
 """
 
 import json
 import logging
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from common.files import write_whole
 from common.waiting import Deadline, until
 from lab.ending import take_down
 from lab.kinds import lab_of
-from lab.life import open_lab, start
+from lab.life import open_lab, reboot, start
+from lab.room import Room, most
 from lab.spec import LabSpec, read_spec
 from lab.supervised import SupervisedLab
 
@@ -30,11 +31,6 @@ log = logging.getLogger(__name__)
 
 # Who would have to boot another lab lets those go first who can use the warm one.
 _PATIENCE = 1.0
-
-
-def default_size() -> int:
-    """Return how many labs this machine bears at once: one for every two cores, at least one."""
-    return max(1, (os.cpu_count() or 1) // 2)
 
 
 @dataclass(frozen=True)
@@ -54,44 +50,84 @@ class Owner:
 class Pool:
     """The slots of one session, in `root`; every process of the session makes its own Pool."""
 
-    def __init__(self, root: Path, size: int, owner: Owner) -> None:
+    def __init__(self, root: Path, size: int | None, owner: Owner) -> None:
+        """Make the pool of a session; it has `size` slots, or as many as there is room for."""
         self.root = root
-        self.size = size
+        self.size = size or most()
         self.owner = owner
+        self._measured = size is None
+        self._boots = FileLock(root / "boot.lock")
         root.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def lease(
-        self, spec: LabSpec, timeout: float = 3600.0, *, alone: bool = False
+        self, spec: LabSpec, timeout: float = 3600.0, *, alone: bool = False, busy: bool = False
     ) -> Iterator[SupervisedLab]:
         """Hold a slot with a clean, healthy lab of `spec` in it; boots one where it must.
 
         `alone`: nobody else has a lab on the same cluster meanwhile, in whatever session.
+        `busy`: what is done with it takes all that the processors have; so no lab boots meanwhile,
+        and nobody else is busy, unless somebody said how many labs there shall be.
         """
         slot, lock = self._take(spec, timeout)
         try:
             with lab_of(spec.kind).lease(spec, timeout, alone=alone):
-                yield self._prepare(slot, spec)
+                lab = self._prepare(slot, spec)
+                self._boots.release(force=True)
+                with self._boots if busy and self._measured else nullcontext():
+                    yield lab
         finally:
+            self._boots.release(force=True)
             lock.release()
 
     def _take(self, spec: LabSpec, timeout: float) -> tuple[int, FileLock]:
         choosing = Deadline(_PATIENCE)
-        found = until(lambda: self._free_slot(spec, any_lab=choosing.passed), timeout)
+        room = Room()
+        found = until(
+            lambda: self._fitting_slot(spec) or (choosing.passed and self._any_slot(room)) or None,
+            timeout,
+        )
         if found is None:
             raise UserError(f"No lab became free in {timeout:.0f} s.", "Raise --labs.")
         return found
 
-    def _free_slot(self, spec: LabSpec, *, any_lab: bool) -> tuple[int, FileLock] | None:
-        """Lock the first free slot that is empty or has a lab of `spec`, or whatever is in it."""
-        for slot in range(self.size):
-            warm = self._lab_in(slot)
-            if any_lab or warm is None or read_spec(warm) == spec:
-                lock = FileLock(self.root / f"slot-{slot}.lock")
-                with suppress(Timeout):
-                    lock.acquire(timeout=0)
-                    return slot, lock
+    def _fitting_slot(self, spec: LabSpec) -> tuple[int, FileLock] | None:
+        """Lock the first free slot with a lab of `spec`; the first of all while there is no lab."""
+        labs = self._labs()
+        fitting = [slot for slot, warm in labs.items() if read_spec(warm) == spec]
+        return self._lock([0] if not labs else fitting)
+
+    def _any_slot(self, room: Room) -> tuple[int, FileLock] | None:
+        """Lock a slot with whatever lab, or else an empty one, if there is room for one more."""
+        labs = self._labs()
+        if found := self._lock(labs):
+            return found
+        empty = [slot for slot in range(self.size) if slot not in labs]
+        if not empty or not self._measured:
+            return self._lock(empty)
+        # One boot at a time; what the lab before it takes is seen first.
+        try:
+            self._boots.acquire(timeout=0)
+        except Timeout:
+            room.disturb()
+            return None
+        found = self._lock(empty) if room.found() else None
+        if found is None:
+            self._boots.release()
+        return found
+
+    def _lock(self, slots: Iterable[int]) -> tuple[int, FileLock] | None:
+        for slot in slots:
+            lock = FileLock(self.root / f"slot-{slot}.lock")
+            with suppress(Timeout):
+                lock.acquire(timeout=0)
+                return slot, lock
         return None
+
+    def _labs(self) -> dict[int, Path]:
+        """Return the labs in the slots, by slot."""
+        found = ((slot, self._lab_in(slot)) for slot in range(self.size))
+        return {slot: warm for slot, warm in found if warm is not None}
 
     def _lab_in(self, slot: int) -> Path | None:
         try:
@@ -101,19 +137,27 @@ class Pool:
         return path if (path / "spec.json").exists() else None
 
     def _prepare(self, slot: int, spec: LabSpec) -> SupervisedLab:
+        """Return a clean lab: the one in the slot, that one as another, or a new one."""
         warm = self._lab_in(slot)
         if warm is not None:
-            try:
-                if read_spec(warm) == spec:
-                    lab = open_lab(warm)
-                    lab.clean()
-                    return lab
-            except UserError as error:
-                log.info("Booting another lab: %s", error)
+            for again in (_clean, self._reboot):
+                try:
+                    if lab := again(warm, spec):
+                        return lab
+                except UserError as error:
+                    log.info("Booting another lab: %s", error)
             take_down(warm)
-        lab = start(spec, owner=(self.owner.pid, self.owner.born))
+        with self._boots if self._measured else nullcontext():
+            lab = start(spec, owner=(self.owner.pid, self.owner.born))
         write_whole(self.root / f"slot-{slot}.json", json.dumps(str(lab.directory)))
         return lab
+
+    def _reboot(self, directory: Path, spec: LabSpec) -> SupervisedLab | None:
+        """Have a lab boot as another in its place; None where nothing of it could be kept."""
+        if not spec.takes_place_of(read_spec(directory)):
+            return None
+        with self._boots if self._measured else nullcontext():
+            return reboot(directory, spec, owner=(self.owner.pid, self.owner.born))
 
     def release_to_user(self, lab: SupervisedLab) -> None:
         """Let a leased lab outlive the session, to be looked around in."""
@@ -128,6 +172,15 @@ class Pool:
             if warm := self._lab_in(slot):
                 _leave_clean(warm)
                 take_down(warm)
+
+
+def _clean(directory: Path, spec: LabSpec) -> SupervisedLab | None:
+    """Clean a lab and return it; None where it is another than is asked for."""
+    if read_spec(directory) != spec:
+        return None
+    lab = open_lab(directory)
+    lab.clean()
+    return lab
 
 
 def _leave_clean(directory: Path) -> None:

@@ -13,6 +13,11 @@ from common.paths import PROJECT
 from lab.base import Airflow
 
 KUBELET_MODES = ("process", "fork", "simulated")
+COLD = (
+    "start each of Airflow's daemons from nothing, which takes three times as long (default: as "
+    "forks of processes that have imported Airflow)"
+)
+"""What `--cold` says of itself, wherever a lab can be had."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class LabSpec:
     `env` goes to every Airflow process and worker (the shapes' parameters travel in it).
     `start_delay` is how long a pod waits before it starts, in seconds.
     `port` is the API server's and the UI's; 0 means any free one.
+    `cold` starts Airflow's daemons the plain way, not as forks (embedded).
     """
 
     airflow: Airflow
@@ -65,6 +71,7 @@ class LabSpec:
     kubelet: str = "fork"
     start_delay: float = 0.0
     port: int = 0
+    cold: bool = False
     env: dict[str, str] = field(default_factory=dict)
     deployment: Deployment | None = None
     attachment: Attachment | None = None
@@ -75,6 +82,11 @@ class LabSpec:
         if self.attachment is not None:
             return "cluster"
         return "embedded" if self.deployment is None else "kind"
+
+    def takes_place_of(self, other: "LabSpec") -> bool:
+        """Return whether a lab of the other spec can become one of this, where it stands."""
+        place = (self.airflow, self.port)
+        return self.kind == "embedded" == other.kind and place == (other.airflow, other.port)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; `from_json` reads it back."""

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
-import kubernetes
 import requests
+from kubernetes.client import CoreV1Api
 from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
@@ -15,6 +15,7 @@ from lab.api import AirflowAPI
 from lab.base import WORKERS, Lab
 from lab.database import connect, unbound
 from lab.ending import ask, take_down
+from lab.kube.client import api_client
 from lab.ready import unfinished
 from lab.spec import LabSpec, read_spec, write_request
 from lab.state import LabState
@@ -24,9 +25,7 @@ from lab.undo import Undo
 class SupervisedLab(Lab):
     """A running lab, found by its folder; any process may hold one."""
 
-    kind: str
     pace: float = 1.0
-    workers: str
     unidentified: str = ""
     release: str = ""
     neighbours: tuple[str, ...] = ()
@@ -38,7 +37,6 @@ class SupervisedLab(Lab):
     cannot: ClassVar[Mapping[str, str]] = {}
     """Why it cannot do the rest."""
 
-    namespace: str
     clean_seconds: ClassVar[float] = 30.0
 
     def __init__(self, directory: Path) -> None:
@@ -74,8 +72,8 @@ class SupervisedLab(Lab):
         return conninfo(self.endpoints)
 
     def kubernetes(self) -> Any:
-        """Return a `kubernetes.client.CoreV1Api` for the lab's Kubernetes API."""
-        return core_v1(self.kubeconfig)
+        """Return a `kubernetes.client.CoreV1Api`, through the proxy that the kubeconfig names."""
+        return CoreV1Api(api_client(self.kubeconfig))
 
     @classmethod
     def never(cls, power: str) -> str | None:
@@ -148,14 +146,6 @@ class SupervisedLab(Lab):
                 self.namespace, label_selector=WORKERS, grace_period_seconds=1
             )
         return not pods and not unfinished(self.dsn())
-
-
-def core_v1(kubeconfig: Path) -> Any:
-    """Return a `kubernetes.client.CoreV1Api` that touches no global configuration."""
-    configuration = kubernetes.client.Configuration()
-    kubernetes.config.load_kube_config(str(kubeconfig), client_configuration=configuration)
-    configuration.proxy = None
-    return kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(configuration))
 
 
 def conninfo(endpoints: Mapping[str, Any]) -> str:

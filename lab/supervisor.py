@@ -12,7 +12,7 @@ import shutil
 import signal
 import socketserver
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,10 @@ from lab.state import LabState
 from lab.undo import Undo
 
 log = logging.getLogger(__name__)
+
+_BOOTED = object()
+# Seconds to wait for a request: between two steps of a boot, and while the lab is up.
+_SOON, _IDLE = 0.02, 0.2
 
 
 class ControlServer(socketserver.UnixStreamServer):
@@ -41,7 +45,6 @@ class ControlServer(socketserver.UnixStreamServer):
         super().__init__(str(path), _AskedByLine)
         path.chmod(0o600)
         self.handler = handler
-        self.timeout = 0.2
 
 
 class _AskedByLine(socketserver.StreamRequestHandler):
@@ -66,18 +69,18 @@ class Supervisor:
         self.state = LabState(supervisor=os.getpid(), created=psutil.Process().create_time())
         self.boot = boot_of(spec.kind)(directory, spec, self.state)
         self.undo = Undo(directory)
+        self._steps: Iterator[None] = iter(())
         self.done = False
 
     def run(self) -> None:
         """Boot the lab, serve until asked to stop or the owner is gone, and clean up."""
         self.state.save(self.directory)
         server = ControlServer(self.directory, self.answer)
+        self._steps = self.boot.steps()
         try:
-            for _ in self.boot.steps():
-                self._serve_once(server)
-                if self.done:
-                    return
             while not self.done:
+                booting = next(self._steps, _BOOTED) is not _BOOTED
+                server.timeout = _SOON if booting else _IDLE
                 self._serve_once(server)
         except UserError as error:
             self._fail(error)
@@ -112,6 +115,8 @@ class Supervisor:
             self.done = True
         elif operation == "detach":
             self.owner = None
+        elif operation == "reboot":
+            self._steps = self.boot.reboot(read_spec(self.directory))
         else:
             self.boot.answer(request)
 

@@ -22,7 +22,8 @@ class Profile:
     """A flood to be had by name; `dataclasses.replace` makes another of it.
 
     `shapes` is written as HA_CHAOS_SHAPES is; `rate` is runs a second, `sleep` seconds a task.
-    `settings` are more variables of every process, Airflow's or the shapes' own.
+    `settings` are more variables of every process, Airflow's or the shapes' own. `busy`: it is
+    about numbers, and takes all that two processors can do.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Profile:
     users: int = 2
     sleep: float = 0.0
     settings: Mapping[str, str] = field(default_factory=dict)
+    busy: bool = False
 
     def dags(self) -> dict[str, Shape]:
         """Return the flood's DAGs by id; UserError where the shapes cannot be made."""
@@ -93,6 +95,7 @@ PROFILES: Mapping[str, Profile] = {
             runs=6,
             rate=0.5,
             settings=FAST_PODS,
+            busy=True,
         ),
         Profile(
             "faults",
@@ -116,6 +119,7 @@ PROFILES: Mapping[str, Profile] = {
             runs=66,
             rate=0.5,
             settings=FAST_PODS,
+            busy=True,
         ),
     )
 }

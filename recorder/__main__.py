@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 from common import pipe
 from common.database import DSN_VARIABLE, dsn
-from common.errors import UserError
 from recorder import audit
 
 _PATIENCE = 15.0
 
 
+@pipe.reporting
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 done, 2 it could not be."""
     parser = argparse.ArgumentParser(
@@ -33,11 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "transaction that is rolled back.",
     ).set_defaults(work=audit.rehearse)
     options = parser.parse_args(arguments)
-    try:
-        options.work(dsn(), _PATIENCE)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    options.work(dsn(), _PATIENCE)
     return 0
 
 

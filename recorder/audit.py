@@ -27,11 +27,11 @@ _OURS = "ha-chaos audit "
 
 _TRIGGERS = """
     CREATE TRIGGER oracle_changed AFTER INSERT OR UPDATE OR DELETE ON {table}
-    FOR EACH ROW EXECUTE FUNCTION oracle.{function}();
+    FOR EACH ROW EXECUTE FUNCTION oracle.record_{kind}();
     CREATE TRIGGER oracle_emptied AFTER TRUNCATE ON {table}
     FOR EACH STATEMENT EXECUTE FUNCTION oracle.record_emptied();
 """
-_FUNCTIONS = {"dag_run": "record_run", "task_instance": "record_ti"}
+_KINDS = {"dag_run": "run", "task_instance": "ti"}
 
 _LOCK_TIMEOUT = "500ms"
 """Less than PostgreSQL's default deadlock_timeout (1 s): whoever has to give way, it is us."""
@@ -76,7 +76,7 @@ _FAULTS = (
 _PROOF = """
     CREATE UNLOGGED TABLE oracle.proof AS SELECT * FROM {table} WITH NO DATA;
     CREATE TRIGGER proof AFTER INSERT OR UPDATE OR DELETE ON oracle.proof
-    FOR EACH ROW EXECUTE FUNCTION oracle.{function}();
+    FOR EACH ROW EXECUTE FUNCTION oracle.record_{kind}();
 """
 _PROVED_BY = {
     "dag_run": """
@@ -95,7 +95,6 @@ _WRITTEN = """
     SELECT kind, body ->> 'reason', body ->> 'op', body #>> '{old,state}', body #>> '{new,state}'
     FROM oracle.audit ORDER BY seq
 """
-_KINDS = {"dag_run": "run", "task_instance": "ti"}
 _STATES = [("insert", None, "queued"), ("update", "queued", "running"), ("delete", "running", None)]
 
 
@@ -109,14 +108,14 @@ def install(dsn: str, timeout: float = 30.0) -> None:
 
     def work(connection: Connection) -> None:
         if _there(connection):
-            if intact(connection):
+            if fault(connection) is None:
                 return
             _lock(connection, "ACCESS EXCLUSIVE")
             connection.execute("DROP SCHEMA oracle CASCADE")
         _create(connection)
         _lock(connection, "SHARE ROW EXCLUSIVE")
-        for table, function in _FUNCTIONS.items():
-            connection.execute(_TRIGGERS.format(table=table, function=function).encode())
+        for table, kind in _KINDS.items():
+            connection.execute(_TRIGGERS.format(table=table, kind=kind).encode())
 
     _refuse_pooler(dsn)
     _patiently(dsn, timeout, work)
@@ -137,33 +136,13 @@ def rehearse(dsn: str, timeout: float = 5.0) -> None:
     _patiently(dsn, timeout, work)
 
 
-def remove(dsn: str, timeout: float = 30.0) -> None:
-    """Remove all that `install` made; nothing happens where there is nothing. Raises AuditError."""
-    _patiently(dsn, timeout, _drop)
+def remove(where: str | Connection, timeout: float = 30.0) -> None:
+    """Remove all that `install` made; nothing happens where there is nothing. Raises AuditError.
 
-
-def remove_on(connection: Connection, timeout: float = 30.0) -> None:
-    """Do the same on a connection that is open, for when none can be had any more.
-
-    It is in autocommit mode. Raises AuditError.
+    `where` is a dsn or, for when no connection can be had any more, one that is open, in autocommit
+    mode.
     """
-    _patiently(connection, timeout, _drop)
-
-
-def installed(dsn: str) -> bool:
-    """Tell whether this edition of the audit is installed and switched on. Raises AuditError."""
-    try:
-        with connect(dsn) as connection:
-            return intact(connection)
-    except psycopg.errors.UndefinedTable:
-        return False  # somebody removes it at this moment
-    except psycopg.Error as error:
-        raise AuditError(f"the audit cannot be looked for: {first_line(error)}") from error
-
-
-def intact(connection: Connection) -> bool:
-    """Tell the same on an open connection, and that nothing went by it unrecorded."""
-    return fault(connection) is None
+    _patiently(where, timeout, _drop)
 
 
 def fault(connection: Connection) -> str | None:
@@ -222,15 +201,15 @@ def _prove(connection: Connection) -> None:
     no row of Airflow's touched, no lock on its tables but that of a reader. A savepoint takes it
     all back. Raises AuditError, or psycopg.Error with the server's reason.
     """
-    for table, function in _FUNCTIONS.items():
+    for table, kind in _KINDS.items():
         with connection.transaction(force_rollback=True):
-            connection.execute(_PROOF.format(table=table, function=function).encode())
+            connection.execute(_PROOF.format(table=table, kind=kind).encode())
             connection.execute(_PROVED_BY[table].encode())
             written = connection.execute(_WRITTEN).fetchall()
-        states = [tuple(of) for kind, _, *of in written if kind == _KINDS[table]]
+        states = [tuple(of) for each, _, *of in written if each == kind]
         if states != _STATES:
             found = f"{len(states)} of {len(_STATES)} changes were written"
-            reason = next((gap for kind, gap, *_ in written if kind == "gap"), found)
+            reason = next((gap for each, gap, *_ in written if each == "gap"), found)
             raise AuditError(f"the audit of {table} does not work here: {reason}")
 
 

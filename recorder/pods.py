@@ -8,7 +8,7 @@ there then, but one that came and went in between would be, so that is reported 
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -286,11 +286,8 @@ class PodReader:
             self._take(structs.replace(self._known[uid], t=now), deleted=True)
 
     def _list(self) -> list[_WorkerPod]:
-        response = self._ask()
-        try:
+        with closing(self._ask()) as response:
             found = _decode_pods(response.data)
-        finally:
-            response.close()
         self._version = found.metadata.resource_version
         present = {pod.metadata.uid for pod in found.items}
         self._strangers &= present

@@ -16,9 +16,6 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 from common import pipe
-from common.errors import UserError
-
-CANNOT_TELL = 2
 
 COMMANDS = {
     "build": ("reports.commands", "the dashboard of all runs: one folder of static pages"),
@@ -40,6 +37,7 @@ class Command(Protocol):
         """Do it; return the exit code."""
 
 
+@pipe.reporting
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code, 2 for what its user can mend."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -60,9 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         return cast(int, options.run(options))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return CANNOT_TELL
     except KeyboardInterrupt:
         return 130
 

@@ -160,14 +160,11 @@ class Gauge:
             if name not in self._ended:
                 self._ended.add(name)
                 self._last = event.t
-                self._end(event)
+                run = self._runs[event.ti.dag_id, event.ti.run_id]
+                run.ends[event.ti.task_id] += 1
+                run.last_end[event.ti.task_id] = event.t
         elif name not in self._ended:
             self._step(event, state)
-
-    def _end(self, event: TaskInstanceEvent) -> None:
-        run = self._runs[event.ti.dag_id, event.ti.run_id]
-        run.ends[event.ti.task_id] += 1
-        run.last_end[event.ti.task_id] = event.t
 
     def _step(self, event: TaskInstanceEvent, state: str) -> None:
         run = self._runs[event.ti.dag_id, event.ti.run_id]

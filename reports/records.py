@@ -139,7 +139,38 @@ class Known(msgspec.Struct, frozen=True):
         return self.issue if self.link else ""
 
 
-class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
+class Placed(msgspec.Struct, frozen=True, kw_only=True):
+    """Where something ran, and with which seed."""
+
+    airflow: str
+    lab: str
+    schedulers: int
+    seed: int
+
+    @property
+    def environment(self) -> str:
+        """Where it ran, in words: the same in every report."""
+        return environment(self.airflow, self.lab, self.schedulers)
+
+
+class Judged(Placed, frozen=True, kw_only=True):
+    """What a verdict says, of one test or of all tests of a run folder."""
+
+    version: str
+    verdict: Verdict
+    violations: dict[str, int] = {}
+    runs: int = 0
+    task_instances: int = 0
+    pods: int = 0
+    refused_starts: int = 0
+    double_executions: int = 0
+    duplicate_pods: int = 0
+    duplicate_tries: int = 0
+    time_to_first_violation: float | None = None
+    assumptions: list[Assumption] = []
+
+
+class TestRecord(Judged, frozen=True, kw_only=True):
     """One test's `verdict.json`; its `folder` is filled in by the reader.
 
     `build` is a digest of the code that was tested, on which evidence may be added up: a label such
@@ -152,27 +183,11 @@ class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: int
     test: str
-    airflow: str
-    version: str
-    lab: str
-    schedulers: int
-    seed: int
-    verdict: Verdict
     reasons: list[str] = []
-    violations: dict[str, int] = {}
     judged: dict[str, int] = {}
     not_judged: dict[str, str] = {}
     not_covered: list[str] = []
-    runs: int = 0
-    task_instances: int = 0
-    pods: int = 0
-    refused_starts: int = 0
-    double_executions: int = 0
-    duplicate_pods: int = 0
-    duplicate_tries: int = 0
     decisions: dict[str, dict[str, int]] = {}
-    time_to_first_violation: float | None = None
-    assumptions: list[Assumption] = []
     workers: str = ""
     boot: dict[str, float] = {}
     known: Known | None = None
@@ -200,11 +215,6 @@ class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
     @property
-    def shows_known(self) -> bool:
-        """Whether the run showed the known race that its test is about."""
-        return self.shown is not None
-
-    @property
     def name(self) -> TestName:
         """What the test is called wherever it runs."""
         run = Path(self.folder).parent.parent
@@ -216,12 +226,7 @@ class TestRecord(msgspec.Struct, frozen=True, kw_only=True):
 
         A run that broke another promise may have ended before the race could show.
         """
-        return self.verdict == "valid" or self.shows_known
-
-    @property
-    def environment(self) -> str:
-        """Where it ran, in words: the same in every report."""
-        return environment(self.airflow, self.lab, self.schedulers)
+        return self.verdict == "valid" or self.shown is not None
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -245,7 +250,7 @@ def worst_end(*ends: Ended) -> Ended:
     return max(ends, key=lambda end: _WORSE.index(end.outcome))
 
 
-class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
+class SessionRecord(Placed, frozen=True, kw_only=True):
     """One Airflow's part of a session: `session.json`, written before the first test and after
     every one, so that a session that was killed says what it left undone.
 
@@ -256,10 +261,6 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: int
     session: str
-    airflow: str
-    lab: str
-    schedulers: int
-    seed: int
     started: str
     expect_known: bool = False
     chart: str = ""
@@ -268,39 +269,18 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     collected: list[str] = []
     tests: dict[str, Ended] = {}
 
-    @property
-    def environment(self) -> str:
-        """Where it ran, in words."""
-        return environment(self.airflow, self.lab, self.schedulers)
-
 
 def environment(airflow: str, lab: str, schedulers: int) -> str:
     """Name an environment for people."""
     return f"Airflow {airflow}, {lab}, {schedulers} schedulers"
 
 
-class RunVerdict(msgspec.Struct, frozen=True, kw_only=True):
+class RunVerdict(Judged, frozen=True, kw_only=True):
     """A run folder's own `verdict.json`: its worst test, and the sums over all of them.
 
     For people and for scripts of theirs; our reports read the tests' records.
     """
 
-    airflow: str
-    version: str
-    lab: str
-    schedulers: int
-    seed: int
-    verdict: Verdict
-    violations: dict[str, int]
-    runs: int
-    task_instances: int
-    pods: int
-    refused_starts: int
-    double_executions: int
-    duplicate_pods: int
-    duplicate_tries: int
     decisions: dict[str, int]
-    time_to_first_violation: float | None
-    assumptions: list[Assumption]
     deciding_test: str
     tests: list[TestRecord]

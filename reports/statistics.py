@@ -14,8 +14,8 @@ scipy.stats is imported where it is used: it takes a second, and every pytest pr
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -33,6 +33,7 @@ LEAST_RUNS = 2
 _LARGEST = 400
 _AT_ONCE = 2_000_000
 
+_Key = TypeVar("_Key", bound=Hashable)
 _Stratum = tuple["Rate", "Rate"]
 _Numbers = NDArray[np.float64]
 
@@ -136,13 +137,12 @@ class Comparison:
 
     def text(self, a: str, b: str, confidence: float = 0.95) -> str:
         """Say it of the versions `a` and `b`."""
+        apart = self.differs(confidence)
+        if apart and self.a.share < self.b.share:
+            return replace(self, a=self.b, b=self.a).text(b, a, confidence)
         counts = f"{self.a.hits} of {self.a.trials} against {self.b.hits} of {self.b.trials}"
-        if self.differs(confidence) and self.a.share != self.b.share:
-            more = self.a.share > self.b.share
-            first, second = (a, b) if more else (b, a)
-            if not more:
-                counts = " against ".join(reversed(counts.split(" against ")))
-            return f"{first} shows it more often than {second}: {counts}, {_chance(self.p)}"
+        if apart and self.a.share > self.b.share:
+            return f"{a} shows it more often than {b}: {counts}, {_chance(self.p)}"
         return f"{a} and {b} cannot be told apart: {counts}, {_chance(self.p)}"
 
 
@@ -158,11 +158,17 @@ def compare_outcomes(a: Outcomes, b: Outcomes) -> Comparison:
 
     Barnard's test would find a little more in the smallest samples; it has no strata.
     """
-    first, second = _by_seed(a), _by_seed(b)
+    first, second = (
+        _added(((test, seed), Rate(int(shown), 1)) for test, seed, shown in group)
+        for group in (a, b)
+    )
     pairs = first.keys() & second.keys()
     strata = [(first[key], second[key]) for key in pairs]
-    rest = [_by_test(group, pairs) for group in (first, second)]
-    strata += [(rest[0][test], rest[1][test]) for test in rest[0].keys() & rest[1].keys()]
+    rest, others = (
+        _added((key[0], rate) for key, rate in group.items() if key not in pairs)
+        for group in (first, second)
+    )
+    strata += [(rest[test], others[test]) for test in rest.keys() & others.keys()]
     return Comparison(
         a=sum((one for one, _ in strata), Rate(0, 0)),
         b=sum((other for _, other in strata), Rate(0, 0)),
@@ -171,20 +177,11 @@ def compare_outcomes(a: Outcomes, b: Outcomes) -> Comparison:
     )
 
 
-def _by_seed(outcomes: Outcomes) -> dict[tuple[Hashable, int], Rate]:
-    found: defaultdict[tuple[Hashable, int], Rate] = defaultdict(lambda: Rate(0, 0))
-    for test, seed, shown in outcomes:
-        found[test, seed] += Rate(int(shown), 1)
-    return dict(found)
-
-
-def _by_test(
-    group: dict[tuple[Hashable, int], Rate], without: set[tuple[Hashable, int]]
-) -> dict[Hashable, Rate]:
-    found: defaultdict[Hashable, Rate] = defaultdict(lambda: Rate(0, 0))
-    for key, rate in group.items():
-        if key not in without:
-            found[key[0]] += rate
+def _added(rates: Iterable[tuple[_Key, Rate]]) -> dict[_Key, Rate]:
+    """Take the rates of each key together."""
+    found: defaultdict[_Key, Rate] = defaultdict(lambda: Rate(0, 0))
+    for key, rate in rates:
+        found[key] += rate
     return dict(found)
 
 

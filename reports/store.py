@@ -14,6 +14,7 @@ import msgspec
 
 from common.errors import UserError
 from oracle.old_names import ASSUMPTIONS, present_test
+from reports.grouping import grouped
 from reports.records import GRAVITY, SCHEMA, SessionRecord, TestRecord
 
 SESSION = "session.json"
@@ -85,15 +86,12 @@ def read_runs(paths: Sequence[Path]) -> Runs:
     for path in paths:
         if not path.exists():
             raise UserError(f"{path} does not exist.", "Give a run folder, or a folder of runs.")
-    folders = sorted({run for path in paths for run in _run_folders(path)}, key=_age)
+    found = {run for path in paths for run in _run_folders(path)}
+    folders = sorted(found, key=lambda folder: (folder.name, str(folder)))
     if not folders:
         where = ", ".join(map(str, paths))
         raise UserError(f"There is no run in {where}.", "Make one: pytest suites/ -n 8")
     return Runs(tuple(read_run(folder) for folder in folders))
-
-
-def _age(folder: Path) -> tuple[str, str]:
-    return folder.name, str(folder)
 
 
 def _run_folders(path: Path) -> Iterable[Path]:
@@ -149,12 +147,8 @@ def worst_attempts(records: Iterable[TestRecord]) -> tuple[TestRecord, ...]:
 
     What a later attempt did not show is not undone by it.
     """
-    kept: dict[str, TestRecord] = {}
-    for record in records:
-        before = kept.get(record.test)
-        if before is None or GRAVITY.index(record.verdict) <= GRAVITY.index(before.verdict):
-            kept[record.test] = record
-    return tuple(kept.values())
+    attempts = grouped(records, lambda record: record.test).values()
+    return tuple(min(reversed(each), key=lambda r: GRAVITY.index(r.verdict)) for each in attempts)
 
 
 def _attempt(path: Path) -> tuple[str, int]:

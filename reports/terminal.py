@@ -5,6 +5,7 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 UNLIMITED = 10_000
 """Characters; a width at which nothing is wrapped."""
@@ -20,8 +21,8 @@ def grid(gap: int) -> Table:
     return Table.grid(padding=(0, gap, 0, 0), pad_edge=False)
 
 
-def rendered(table: Table, *, colour: bool, width: int = UNLIMITED) -> str:
-    """Return a table's lines, no wider than `width` and without spaces at their ends."""
+def rendered(table: Table | Text, *, colour: bool, width: int = UNLIMITED) -> str:
+    """Return the lines of a table or text: no wider than `width`, no spaces at their ends."""
     console = Console(
         width=width,
         color_system="standard" if colour else None,

@@ -134,7 +134,7 @@ class _Removal:
 
         Returns why that failed, None when it did not.
         """
-        reasons = [self._try(work) for work in (statement.remove_on, audit.remove_on)]
+        reasons = [self._try(work) for work in (statement.remove_on, audit.remove)]
         if any(reasons):
             return "; ".join(filter(None, reasons))
         keep_promise(self._directory)

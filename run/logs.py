@@ -49,12 +49,13 @@ class LogTails:
             if not path.exists():
                 continue
             folder.mkdir(parents=True, exist_ok=True)
-            with path.open("rb") as file, (folder / f"{name}.log").open("w", newline="") as kept:
+            target = folder / f"{name}.log"
+            with path.open("rb") as file, target.open("w", newline="") as kept:
                 file.seek(offset if path.stat().st_size >= offset else 0)
                 text = TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")
                 stream(text.read, kept.write, self._secrets)
-            if not (folder / f"{name}.log").stat().st_size:
-                (folder / f"{name}.log").unlink()
+            if not target.stat().st_size:
+                target.unlink()
 
     def keep_text(self, folder: Path, name: str, text: str | None) -> None:
         """Write one text, redacted; nothing where there is none."""
@@ -95,7 +96,7 @@ def known_secrets(lab: Lab) -> tuple[str, ...]:
     """Return the values to hide wherever they stand in what is kept of a lab."""
     spec = getattr(lab, "spec", None)
     found = {
-        *_passwords(lab.dsn()),
+        str(conninfo_to_dict(lab.dsn()).get("password") or ""),
         *_named(getattr(lab, "endpoints", {})),
         *_named(getattr(spec, "env", {})),
         *_named(os.environ),
@@ -103,10 +104,6 @@ def known_secrets(lab: Lab) -> tuple[str, ...]:
         *_of_kubeconfig(lab.kubeconfig),
     }
     return tuple(sorted(value for value in found if value))
-
-
-def _passwords(conninfo: str) -> Iterator[str]:
-    yield str(conninfo_to_dict(conninfo).get("password") or "")
 
 
 def _named(settings: Mapping[str, Any]) -> Iterator[str]:

@@ -78,13 +78,13 @@ class Performer:
     def _process(self, step: Step) -> str:
         return self._run.lab.process(self._scenario.sessions[step.target])
 
-    def _pause(self, step: Step) -> None:
-        self._freeze(step, idle=True)
-
-    def _freeze(self, step: Step, *, idle: bool = False) -> None:
-        fault = SchedulerPause(self._scenario.sessions[step.target], idle=idle)
+    def _freeze(self, step: Step) -> None:
+        role = self._scenario.sessions[step.target]
+        fault = SchedulerPause(role, idle=step.verb == "pause")
         pause = fault.on(self._run.lab, self._run.record)
         self._pauses[pause.process] = self._undo.enter_context(pause)
+
+    _pause = _freeze
 
     def _resume(self, step: Step) -> None:
         self._pauses[self._process(step)].end()

@@ -23,7 +23,6 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from common.errors import UserError
-from common.files import write_whole
 from common.waiting import Every
 from lab.api import AirflowAPI
 from lab.cluster.database import Database, check, find_database
@@ -31,7 +30,7 @@ from lab.cluster.discovery import Release, discover
 from lab.cluster.identity import told_apart
 from lab.cluster.undo import is_promised, undo_argv
 from lab.kube.boot import ReleaseBoot
-from lab.kube.client import api_client, single_context
+from lab.kube.client import single_context
 from lab.kube.pods import DAEMONS, own_workers
 from lab.spec import Attachment, LabSpec
 from lab.state import LabState
@@ -61,11 +60,8 @@ class ClusterBoot(ReleaseBoot):
 
     def steps(self) -> Iterator[None]:
         """Attach, yielding often, so that the caller can listen; UserError when a part fails."""
-        self._make_folders()
         there = self.attachment
-        kubeconfig = single_context(there.kubeconfig, there.context)
-        write_whole(self.kubeconfig, yaml.safe_dump(kubeconfig), mode=0o600)
-        self._client = api_client(self.kubeconfig)
+        self._begin(yaml.safe_dump(single_context(there.kubeconfig, there.context)))
         with self._progress.timed("release"):
             self._release = discover(self._client, there.namespace, there.release)
         yield

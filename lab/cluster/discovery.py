@@ -19,7 +19,7 @@ from kubernetes.client.exceptions import ApiException
 
 from common.errors import UserError
 from lab.base import image_build
-from lab.kube.pods import API_PORT, DAEMONS, list_pods
+from lab.kube.pods import API_PORT, DAEMONS, list_pods, runs
 
 FOLLOWED = "KubernetesExecutor"
 
@@ -97,7 +97,7 @@ def pgbouncer_ini(client: Any, release: Release) -> str:
 def _discover(core: Any, namespace: str, wanted: str) -> Release:
     pods = list_pods(core, namespace, DAEMONS)
     releases = {_label(pod, "release") for pod in pods} - {""}
-    pods = [pod for pod in pods if _runs(pod)]
+    pods = [pod for pod in pods if runs(pod)]
     name = _one_release(namespace, sorted({_label(pod, "release") for pod in pods} - {""}), wanted)
     pods = [pod for pod in pods if _label(pod, "release") == name]
     by_component: dict[str, list[Any]] = {}
@@ -171,10 +171,6 @@ def _check(name: str, by_component: dict[str, list[Any]]) -> None:
 
 def _list(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "nothing"
-
-
-def _runs(pod: Any) -> bool:
-    return pod.metadata.deletion_timestamp is None and pod.status.phase == "Running"
 
 
 def _label(pod: Any, name: str) -> str:

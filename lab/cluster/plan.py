@@ -49,14 +49,12 @@ def plan(client: Any, context: str, release: Release, *, allow_faults: bool) -> 
         "a backup made meanwhile contains it",
     ]
     if allow_faults:
-        lines.append(
+        lines += [
             "disturbs: DAG runs of the suite's own DAGs; schema `chaos` and a row-level security "
-            "policy on table dag; schedulers are paused and killed, worker pods deleted"
-        )
-        lines.append(
+            "policy on table dag; schedulers are paused and killed, worker pods deleted",
             "fails meanwhile: pg_dump, in tests with holds or delays, as long as each lasts "
-            "(row-level security is forced on table dag; `--enable-row-security` helps)"
-        )
+            "(row-level security is forced on table dag; `--enable-row-security` helps)",
+        ]
     else:
         lines.append("disturbs: nothing, without --allow-faults")
     lines += [f"not covered: {each}" for each in release.not_covered]

@@ -35,6 +35,7 @@ from lab.cluster.database import (
     reached,
 )
 from lab.cluster.discovery import discover
+from lab.database import answers
 from lab.kube import execs
 from lab.kube.client import api_client
 from lab.state import LabState
@@ -142,7 +143,7 @@ def _database(directory: Path) -> Iterator[str]:
     endpoints = _endpoints(directory)
     stored, route = _parts(endpoints)
     conninfo = stored.conninfo(endpoints["postgres"])
-    if _answers(conninfo):
+    if answers(conninfo):
         yield conninfo
     else:
         database = _read_again(directory, stored)
@@ -172,14 +173,6 @@ def _read_again(directory: Path, stored: Database) -> Database:
 def _parts(endpoints: dict[str, Any]) -> tuple[Database, Route]:
     route = endpoints.get("route") or endpoints["way"]  # as older versions called it
     return Database(**endpoints["database"]), Route(**route)
-
-
-def _answers(conninfo: str) -> bool:
-    try:
-        psycopg.connect(conninfo, connect_timeout=3).close()
-    except psycopg.Error:
-        return False
-    return True
 
 
 def main(arguments: list[str]) -> int:

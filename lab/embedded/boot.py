@@ -1,7 +1,10 @@
 """The boot of an embedded lab, step by step, each step timed and announced.
 
-Postgres comes first, then our own parts, then Airflow's daemons all at once: they spend their
-first seconds importing, and waiting for one another would only add these up.
+Our own parts come first, for they say where everything listens; then the fork servers import what
+Airflow's daemons need, while Postgres starts; then the daemons start, all at once.
+
+A lab can boot again in its place, with other settings: the proxy and the fork servers stay, and all
+that could remember the lab before is made anew.
 """
 
 import json
@@ -12,30 +15,34 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
+from kubernetes.client import CoreV1Api
 
 from common.errors import UserError
 from common.files import last_words
-from common.spawn import end_all, signal_family, spawn, wait_exit
+from common.spawn import Child, end_all, signal_family, spawn, wait_exit
 from lab.base import ProcessEnd
 from lab.embedded import components
 from lab.embedded.components import (
+    FORKED,
     NAMESPACE,
     Component,
     Endpoints,
     write_passfile,
 )
 from lab.embedded.envtest import ASSETS_VARIABLE, EnvTest
+from lab.embedded.forks import ForkServer
 from lab.embedded.postgres import Postgres, free_port, port_is_free, template_for
+from lab.kube.client import api_client
 from lab.kubeapi.kubeconfig import write_kubeconfig
 from lab.ready import Readiness
 from lab.spec import LabSpec
 from lab.state import LabState, ProcessState, Progress
-from lab.supervised import core_v1
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +52,9 @@ _ENDS = 200
 # Seconds that a process which was killed a moment ago may take to be gone.
 _LAST_BREATH = 1.0
 
+
+# Folders of which nothing outlives a boot.
+_OF_ONE_BOOT = ("pods", "airflow", "tmp")
 
 _SIGNALS = {"pause": signal.SIGSTOP, "resume": signal.SIGCONT, "kill": signal.SIGKILL}
 
@@ -60,38 +70,119 @@ class EmbeddedBoot:
         self.state = state
         self._progress = Progress(directory, state)
         self.postgres = Postgres(directory / "pg")
-        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.children: dict[str, Child] = {}
         self.components: dict[str, Component] = {}
+        self.servers: dict[str, ForkServer] = {}
         self.daemons: set[str] = set()
         self.killed: set[str] = set()
+        self._at: Endpoints | None = None
 
     def steps(self) -> Iterator[None]:
         """Boot, yielding often, so that the caller can listen; UserError when a part fails."""
-        for folder in ("logs", "pods", "airflow", "tmp"):
-            (self.directory / folder).mkdir(exist_ok=True)
+        self._make_folders()
+        self._progress.say("database")
+        template = template_for(self.spec.airflow)
+        yield
+        with self._progress.timed("proxy and Kubernetes API"):
+            self._at = at = self._start_ours(Postgres(template).password)
+        yield
+        yield from self._bring_up(template, at)
+
+    def reboot(self, spec: LabSpec) -> Iterator[None]:
+        """Boot the lab of another spec in this one's place; UserError where there is no place."""
+        if self._at is None or ASSETS_VARIABLE in os.environ:
+            raise UserError("this lab cannot boot again in its place")
+        self.state.phase, self.state.boot = "starting", {}
+        self._progress.say("end of the lab before")
+        return self._steps_again(spec, self._at)
+
+    def _steps_again(self, spec: LabSpec, at: Endpoints) -> Iterator[None]:
+        self._clear_place()
+        self.spec = spec
+        yield
+        with self._progress.timed("proxy and Kubernetes API"):
+            self._at = at = replace(at, kubernetes=self._start_kubernetes())
+            self.state.endpoints = dict(vars(at))
+        yield from self._bring_up(template_for(spec.airflow), at)
+
+    def _bring_up(self, template: Path, at: Endpoints) -> Iterator[None]:
+        daemons = list(components.airflow_components(self.spec, self.directory, at))
+        self._open_fork_servers(daemons, at)
         with self._progress.timed("database"):
-            template = template_for(self.spec.airflow)
-            yield
             self.postgres.clone_from(template)
             self._start_postgres()
         yield
-        with self._progress.timed("proxy and Kubernetes API"):
-            at = self._start_ours()
-        yield
         with self._progress.timed("Airflow"):
-            for component in components.airflow_components(self.spec, self.directory, at):
-                self._start(component)
-                self.daemons.add(component.name)
             ledger = self.postgres.dsn(application_name="task")
             self._start(components.kubelet(self.spec, self.directory, at, ledger))
+            yield from self._start_daemons(daemons)
             yield from self._until_ready(at)
         self._progress.ready()
+
+    def _make_folders(self) -> None:
+        for folder in ("logs", *_OF_ONE_BOOT):
+            (self.directory / folder).mkdir(exist_ok=True)
+
+    def _clear_place(self) -> None:
+        """End what the next boot makes anew, and remove what it left."""
+        stay = {"postgres", "dbproxy", *map(_ledger_name, self.servers)}
+        gone = [name for name in self.children if name not in stay]
+        end_all([self.children[name].pid for name in gone], grace=0.0)
+        self.postgres.stop("immediate")
+        for name in (*gone, "postgres"):
+            log_file = Path(self.state.processes.pop(name).log)
+            log_file.unlink(missing_ok=True)
+            self.children.pop(name).poll()
+        self.daemons.clear()
+        self.killed.clear()
+        self.state.ends = []
+        shutil.rmtree(self.postgres.data)
+        for folder in _OF_ONE_BOOT:
+            shutil.rmtree(self.directory / folder)
+        self._make_folders()
+
+    def _open_fork_servers(self, daemons: Sequence[Component], at: Endpoints) -> None:
+        """Have a fork server for each set of modules, one that can serve these daemons."""
+        for imports in {each.imports for each in daemons if each.imports}:
+            served = [each for each in daemons if each.imports == imports]
+            server = self.servers.get(imports)
+            if server is not None:
+                if server.serves(served[0]):
+                    continue
+                self._close_fork_server(imports)
+            # Sessions of the one daemon that it serves, or of none.
+            name = served[0].name if len(served) == 1 else "fork-server"
+            env = components.airflow_env(self.spec, self.directory, at, name)
+            path = self.directory / "logs" / f"{_ledger_name(imports)}.log"
+            server = ForkServer.open(replace(served[0], name=name, env=env), FORKED[imports], path)
+            self.servers[imports] = server
+            self._adopt(_ledger_name(imports), server.process, path)
+
+    def _close_fork_server(self, imports: str) -> None:
+        name = _ledger_name(imports)
+        self.servers.pop(imports).close()
+        end_all([self.children.pop(name).pid], grace=1.0)
+        del self.state.processes[name]
+
+    def _start_daemons(self, daemons: Sequence[Component]) -> Iterator[None]:
+        """Start each daemon as soon as its fork server has imported all, or cold at once."""
+        waiting = list(daemons)
+        while waiting:
+            for each in [*waiting]:
+                server = self.servers.get(each.imports)
+                if server is None or not server.busy:
+                    waiting.remove(each)
+                    self._start(each)
+                    self.daemons.add(each.name)
+            if waiting:
+                self._progress.say("imports of Airflow")
+                yield
 
     def _start_postgres(self) -> None:
         self.postgres.start()
         self._adopt("postgres", self.postgres.process, self.postgres.directory / "postgres.log")
 
-    def _start_ours(self) -> Endpoints:
+    def _start_ours(self, password: str) -> Endpoints:
         proxy = json.loads(self._start_announced(components.proxy(self.postgres.port)))
         kubernetes = self._start_kubernetes()
         at = Endpoints(
@@ -100,7 +191,7 @@ class EmbeddedBoot:
             control=int(proxy["control"].rsplit(":", 1)[1]),
             api=_checked(self.spec.port) if self.spec.port else free_port(),
             kubernetes=kubernetes,
-            password=self.postgres.password,
+            password=password,
             secret=secrets.token_hex(32),
         )
         self.state.endpoints = dict(vars(at))
@@ -120,25 +211,32 @@ class EmbeddedBoot:
         for name, child in real.processes.items():
             self._adopt(name, child, real.log_of(name))
         shutil.copy2(real.kubeconfig, kubeconfig)
-        core_v1(kubeconfig).create_namespace({"metadata": {"name": NAMESPACE}})
+        CoreV1Api(api_client(kubeconfig)).create_namespace({"metadata": {"name": NAMESPACE}})
         return real.server
 
-    def _start(self, component: Component, *, announced: bool = False) -> subprocess.Popen[bytes]:
+    def _start(self, component: Component) -> None:
+        path = self.directory / "logs" / f"{component.name}.log"
+        server = self.servers.get(component.imports)
+        child: Child | None = None
+        if server is not None and server.serves(component):
+            child = server.start(component, path)
+        if child is None:
+            child = spawn(component.argv, env=component.env, cwd=component.cwd, log=path)
+        self.components[component.name] = component
+        self._adopt(component.name, child, path)
+
+    def _start_announced(self, component: Component) -> str:
+        """Start one of ours and return the line with which it says where it listens."""
         path = self.directory / "logs" / f"{component.name}.log"
         child = spawn(
             component.argv,
             env=component.env,
             cwd=component.cwd,
             log=path,
-            stdout=subprocess.PIPE if announced else None,
+            stdout=subprocess.PIPE,
         )
         self.components[component.name] = component
         self._adopt(component.name, child, path)
-        return child
-
-    def _start_announced(self, component: Component) -> str:
-        """Start one of ours and return the line with which it says where it listens."""
-        child = self._start(component, announced=True)
         assert child.stdout is not None
         line = child.stdout.readline().decode().strip()
         if not line:
@@ -146,7 +244,7 @@ class EmbeddedBoot:
             raise UserError(f"{component.name} did not start: {last}")
         return line
 
-    def _adopt(self, name: str, child: subprocess.Popen[bytes] | None, path: Path) -> None:
+    def _adopt(self, name: str, child: Child | None, path: Path) -> None:
         assert child is not None
         self.children[name] = child
         born = psutil.Process(child.pid).create_time()
@@ -235,8 +333,10 @@ class EmbeddedBoot:
 
     def stop(self) -> None:
         """End every process of the lab, Airflow's first, Postgres last."""
-        others = [child.pid for name, child in self.children.items() if name != "postgres"]
-        end_all(others, grace=3.0)
+        last = {"postgres", *map(_ledger_name, self.servers)}
+        end_all([child.pid for name, child in self.children.items() if name not in last], grace=3.0)
+        for imports in [*self.servers]:
+            self._close_fork_server(imports)
         self.postgres.stop()
         for child in self.children.values():
             child.poll()
@@ -244,6 +344,11 @@ class EmbeddedBoot:
     @staticmethod
     def clear(directory: Path, spec: LabSpec) -> None:
         """Do nothing: all that it has are processes, and its folder."""
+
+
+def _ledger_name(imports: str) -> str:
+    """Return what a fork server is called among the lab's processes, by what it imports."""
+    return f"fork-server-{imports}"
 
 
 def _checked(port: int) -> int:

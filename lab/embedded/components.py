@@ -6,7 +6,7 @@ none.
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +38,70 @@ class Component:
     """One process to start: its name is its log's and its Postgres application_name.
 
     Our own run in the project's folder, which `python -m` puts on their path: a PYTHONPATH would
-    reach the workers too.
+    reach the workers too. `imports` names the modules that it spends its start on, in FORKED; empty
+    where it starts cold.
     """
 
     name: str
     argv: list[str]
     env: dict[str, str]
     cwd: Path = PROJECT
+    imports: str = ""
+
+
+_EVERY_COMMAND = (
+    "airflow.cli.cli_parser",
+    "airflow.migrations.db_types",
+    "airflow.migrations.utils",
+    "airflow.models.renderedtifields",
+    "airflow.sdk.bases.operatorlink",
+    "airflow.sdk.bases.skipmixin",
+    "alembic.autogenerate",
+    "argcomplete",
+    "mako.ext.pygmentplugin",
+    "setproctitle",
+    "tabulate",
+)
+FORKED: Mapping[str, tuple[str, ...]] = {
+    "api-server": (
+        *_EVERY_COMMAND,
+        "airflow.api_fastapi.main",
+        "airflow.cli.commands.api_server_command",
+        "airflow.dag_processing.dagbag",
+        "airflow.models.db_callback_request",
+        "uvicorn.lifespan.on",
+        "uvicorn.loops.auto",
+        "uvicorn.protocols.http.auto",
+        "uvicorn.protocols.websockets.auto",
+    ),
+    "scheduler": (
+        *_EVERY_COMMAND,
+        "airflow.api_fastapi.auth.tokens",
+        "airflow.api_fastapi.execution_api.app",
+        "airflow.api_fastapi.execution_api.routes",
+        "airflow.api_fastapi.execution_api.versions",
+        "airflow.callbacks.database_callback_sink",
+        "airflow.cli.commands.dag_processor_command",
+        "airflow.cli.commands.scheduler_command",
+        "airflow.dag_processing.bundles.local",
+        "airflow.dag_processing.manager",
+        "airflow.jobs.dag_processor_job_runner",
+        "airflow.jobs.scheduler_job_runner",
+        "airflow.models.dag_favorite",
+        "airflow.models.revoked_token",
+        "airflow.models.task_state_store",
+        "airflow.providers.cncf.kubernetes.executors.kubernetes_executor",
+        "airflow.providers.cncf.kubernetes.executors.kubernetes_executor_utils",
+        "airflow.sdk._shared.logging.factory",
+        "airflow.sdk._shared.logging.remote",
+        "airflow.utils.serve_logs",
+    ),
+}
+"""What fork servers import for Airflow's daemons, by server; the DAG processor is a fork of the
+scheduler's. A release lacks some of the modules. Found by comparing sys.modules of daemons that run
+with those of a fork server, on 3.0.6 and 3.3.2."""
+
+_FORKED_BY = {"api-server": "api-server", "scheduler": "scheduler", "dag-processor": "scheduler"}
 
 
 def proxy(postgres_port: int) -> Component:
@@ -74,7 +131,9 @@ def airflow_components(spec: LabSpec, directory: Path, at: Endpoints) -> Iterato
     commands["api-server"] += ["--workers", "1"]
     for name, command in commands.items():
         env = airflow_env(spec, directory, at, name)
-        yield Component(name, [python, "-m", "airflow", *command], env, directory / "airflow")
+        argv = [python, "-m", "airflow", *command]
+        imports = "" if spec.cold else _FORKED_BY.get(command[0], "")
+        yield Component(name, argv, env, directory / "airflow", imports)
 
 
 def airflow_env(spec: LabSpec, directory: Path, at: Endpoints, name: str) -> dict[str, str]:

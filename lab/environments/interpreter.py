@@ -17,7 +17,7 @@ import msgspec
 
 from common.errors import UserError
 from common.files import last_line
-from lab.base import Airflow, same_version
+from lab.base import BUILD_LENGTH, Airflow, same_version
 from lab.environments.settings import clean_environment, database_urls
 from lab.environments.uvtool import run
 
@@ -59,7 +59,6 @@ _NAMED = (
     "kubernetes",
     *_DATABASE,
 )
-_BUILD_LENGTH = 12
 
 
 class StartError(UserError):
@@ -105,9 +104,8 @@ def probe(python: Path, pythonpath: tuple[Path, ...] = ()) -> Probe:
     """Return what `python` has installed; raises UserError if it is not a Python at all."""
     try:
         done = _run(Airflow("", "", python, pythonpath), "probe", PROBE_LIMIT)
-        found = json.loads(done.stdout.splitlines()[-1])
-        return Probe(found["python"], found["packages"], found["code"])
-    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError, KeyError, TypeError):
+        return msgspec.json.decode(done.stdout.splitlines()[-1], type=Probe)
+    except (OSError, subprocess.TimeoutExpired, IndexError, msgspec.MsgspecError):
         raise UserError(
             f"{python} is not a Python that runs.",
             "Give the bin/python of an environment that has Airflow.",
@@ -172,8 +170,8 @@ def _run(
         return run([airflow.python, "-c", code, what], directory=home, environ=environ, limit=limit)
 
 
-def about(found: Probe, drivers: tuple[str, ...]) -> About:
-    """Return what tells an Airflow from others.
+def write_about(folder: Path, found: Probe, drivers: tuple[str, ...]) -> None:
+    """Keep in a folder what tells the Airflow there from others.
 
     The digest is over the contents of Airflow's own files and of the providers that the lab runs,
     so that it is the same however they were installed; of the packages between Airflow and its
@@ -183,12 +181,8 @@ def about(found: Probe, drivers: tuple[str, ...]) -> About:
     packages = {name: found.packages[name] for name in _NAMED if name in found.packages}
     database = [f"{name}=={packages[name]}" for name in _DATABASE if name in packages]
     digest = hashlib.sha256("\n".join([found.code, *database, *drivers]).encode())
-    return About(digest.hexdigest()[:_BUILD_LENGTH], packages, drivers)
-
-
-def write_about(folder: Path, found: Probe, drivers: tuple[str, ...]) -> None:
-    """Keep in a folder what the Airflow there is."""
-    (folder / ABOUT).write_bytes(msgspec.json.encode(about(found, drivers)))
+    about = About(digest.hexdigest()[:BUILD_LENGTH], packages, drivers)
+    (folder / ABOUT).write_bytes(msgspec.json.encode(about))
 
 
 def read_about(folder: Path) -> About:

@@ -120,16 +120,7 @@ def _from_python(request: Request) -> Airflow:
 def _airflow(
     request: Request, python: Path, key: str, found: About, pythonpath: tuple[Path, ...] = ()
 ) -> Airflow:
-    return Airflow(
-        request.label,
-        request.version,
-        python,
-        pythonpath,
-        key,
-        build=found.build,
-        packages=found.packages,
-        drivers=found.drivers,
-    )
+    return Airflow(request.label, request.version, python, pythonpath, key, **vars(found))
 
 
 def _base_pins(version: str) -> str:

@@ -136,14 +136,13 @@ def newest_patches() -> list[Version]:
 
     Raises UserError if the index does not answer, or has no Airflow 3.
     """
-    newest = _newest_below(pins.OLDEST.major + 1, 0)
-    if newest < pins.OLDEST:
+    newest, lines = _newest_of_lines()
+    if not lines:
         raise UserError(
             f"The package index has no Airflow {pins.OLDEST.major}: its newest is {newest}.",
             "Check your UV_* or PIP_INDEX_URL settings.",
         )
-    below = [_newest_below(newest.major, minor + 1) for minor in range(newest.minor)]
-    return _one_a_line([*below, newest])
+    return lines
 
 
 def candidates(patches: list[Version]) -> list[Version]:
@@ -154,26 +153,28 @@ def candidates(patches: list[Version]) -> list[Version]:
 
     Raises UserError if the index does not answer.
     """
-    last = _newest_below(pins.OLDEST.major + 1, 0, candidates=True)
-    below = [
-        _newest_below(last.major, minor + 1, candidates=True)
-        for minor in range(last.minor if last >= pins.OLDEST else 0)
-    ]
+    _, lines = _newest_of_lines(candidates=True)
     released = {(patch.major, patch.minor): patch for patch in patches}
     return [
         version
-        for version in _one_a_line([*below, last])
+        for version in lines
         if version.pre is not None
         and version > released.get((version.major, version.minor), pins.OLDEST)
     ]
 
 
-def _one_a_line(versions: list[Version]) -> list[Version]:
-    """Drop what a question about a line without a release was answered with: an older line's."""
-    return sorted({version for version in versions if version >= pins.OLDEST})
+def _newest_of_lines(*, candidates: bool = False) -> tuple[Version, list[Version]]:
+    """Return the newest release of all, and the newest of every line of Airflow 3, oldest first.
+
+    A question about a line without a release is answered with an older line's: that one is dropped.
+    """
+    newest = _newest_below(pins.OLDEST.major + 1, 0, candidates=candidates)
+    lines = range(newest.minor if newest >= pins.OLDEST else 0)
+    below = [_newest_below(newest.major, line + 1, candidates=candidates) for line in lines]
+    return newest, sorted({each for each in [*below, newest] if each >= pins.OLDEST})
 
 
-def _newest_below(major: int, minor: int, *, candidates: bool = False) -> Version:
+def _newest_below(major: int, minor: int, *, candidates: bool) -> Version:
     """Return the newest release below `major.minor` (PEP 440: its candidates are not below it)."""
     found = newest_below(f"{major}.{minor}", candidates=candidates)
     if found is None:

@@ -30,11 +30,6 @@ class Request:
     version: str
     path: Path
 
-    @property
-    def pinned(self) -> bool:
-        """Return whether this is a version that has a pin file."""
-        return self.kind == "version" and self.path.is_file()
-
 
 def describe(spec: str) -> Request:
     """Return what `spec` asks for, without making anything or asking an index (under 1 s).

@@ -68,11 +68,7 @@ def made(key: str, build: Callable[[Path], None]) -> Path:
 
 def folders() -> list[Path]:
     """Return the finished environments, by name."""
-    return sorted(
-        path
-        for path in environments_dir().iterdir()
-        if path.is_dir() and not path.name.startswith(".")
-    )
+    return sorted(path for path in environments_dir().glob("[!.]*") if path.is_dir())
 
 
 def folder_size(path: Path) -> int:

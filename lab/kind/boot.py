@@ -18,7 +18,6 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
-from common.files import write_whole
 from common.redaction import first_line
 from common.waiting import Deadline
 from lab.kind import namespace
@@ -28,7 +27,6 @@ from lab.kind.helm.install import RELEASE, Install, render, require_components
 from lab.kind.helm.values import dag_files, merged
 from lab.kind.tools import find
 from lab.kube.boot import ReleaseBoot
-from lab.kube.client import api_client
 from lab.kube.pods import API_PORT, DAEMONS
 from lab.kube.readiness import waiting
 from lab.ready import Readiness
@@ -57,9 +55,7 @@ class KindBoot(ReleaseBoot):
 
     def steps(self) -> Iterator[None]:
         """Deploy, yielding often, so that the caller can listen; UserError when a part fails."""
-        self._make_folders()
-        write_whole(self.kubeconfig, Path(self.deployment.kubeconfig).read_bytes(), mode=0o600)
-        self._client = api_client(self.kubeconfig)
+        self._begin(Path(self.deployment.kubeconfig).read_bytes())
         with self._progress.timed("namespace, Postgres and proxy"):
             yield from self._start_ours()
         with self._progress.timed("Helm release"):

@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,8 @@ class Cluster:
 
     def _abandoned(self, found: list[Container]) -> bool:
         """Tell whether to make it anew; UserError where it is the user's and does not run."""
-        still = [f"{each.name} is {each.status}" for each in found if not _runs(each)]
+        stopped = [each for each in found if each.status not in ("running", "paused")]
+        still = [f"{each.name} is {each.status}" for each in stopped]
         made = json.loads(self._made.read_text()) if self._made.exists() else None
         if made == _HALF:
             return True
@@ -160,21 +161,15 @@ class Cluster:
 
 @contextmanager
 def _client() -> Iterator[docker.DockerClient]:
-    connected = engine()
     try:
-        yield connected
+        with closing(engine()) as connected:
+            yield connected
     except DockerException as error:
         raise UserError(f"The Docker engine refuses: {error}") from error
-    finally:
-        connected.close()
 
 
 def _node_ids(nodes: list[Container]) -> list[str]:
     return [str(each.id) for each in nodes]
-
-
-def _runs(node: Container) -> bool:
-    return node.status in ("running", "paused")
 
 
 def _check(name: str, found: list[Container], image: str | None, nodes: int | None) -> None:

@@ -2,13 +2,15 @@
 
 import logging
 import time
+from contextlib import closing
 
 import docker
+from docker.auth import INDEX_NAME, resolve_repository_name
 from docker.errors import APIError, DockerException, ImageNotFound
+from docker.utils import parse_repository_tag
 
 from common.errors import UserError
 from common.waiting import Every
-from lab.base import image_build
 from lab.kind.cluster import Cluster
 from lab.kind.node import Node
 from lab.kind.tools import engine, find, run
@@ -27,16 +29,13 @@ def load(cluster: Cluster, image: str) -> None:
     and it cannot be pulled.
     """
     with cluster.alone("loading images onto", _LIMIT):
-        client = engine()
-        try:
+        with closing(engine()) as client:
             local = _local(client, image)
             nodes = [str(each.name) for each in cluster.nodes()]
             if all(has_image(listing(Node(name)), image, local) for name in nodes):
                 return
             if local is None:
                 _pull(client, image)
-        finally:
-            client.close()
         log.info("Loading %s onto the kind cluster %s.", image, cluster.name)
         begun = time.monotonic()
         argv = ["load", "docker-image", "--name", cluster.name, image]
@@ -65,11 +64,6 @@ def has_image(images: dict[str, str], name: str, local: str | None) -> bool:
     return digest is not None and (local is None or local == digest or images.get(local) == digest)
 
 
-def build_of(cluster: Cluster, image: str) -> str:
-    """Return the build that an image on a cluster's nodes is; empty where they do not have it."""
-    return image_build([digest(listing(Node(str(cluster.nodes()[0].name))), image)])
-
-
 def digest(images: dict[str, str], name: str) -> str:
     """Return the digest of a node's image of that name, empty without one.
 
@@ -83,13 +77,11 @@ def digest(images: dict[str, str], name: str) -> str:
 
 def reference(name: str) -> str:
     """Return an image's name in full, as containerd keeps it: `postgres:15` is Docker Hub's."""
-    first, slash, _ = name.partition("/")
-    if not slash:
-        name = f"docker.io/library/{name}"
-    elif not (set(".:") & set(first)) and first != "localhost":
-        name = f"docker.io/{name}"
-    last = name.rpartition("/")[2]
-    return name if ":" in last or "@" in last else f"{name}:latest"
+    repository, tag = parse_repository_tag(name)
+    host, path = resolve_repository_name(repository)
+    library = "library/" if host == INDEX_NAME and "/" not in path else ""
+    mark = "@" if "@" in name else ":"
+    return f"{host}/{library}{path}{mark}{tag or 'latest'}"
 
 
 def _local(client: docker.DockerClient, image: str) -> str | None:

@@ -2,10 +2,9 @@
 
 from contextlib import AbstractContextManager
 
-import psycopg
-
 from common.errors import UserError
 from common.waiting import until
+from lab.database import answers
 from lab.kind import lease, namespace
 from lab.kind.node import NO_NETEM, Node
 from lab.kube import execs
@@ -79,17 +78,10 @@ class KindLab(ReleaseLab):
         execs.run(client, self.namespace, pod, "postgres", argv)
 
         def is_back() -> bool:
-            return self._pod(pod).restarts > before and self._takes_connections()
+            return self._pod(pod).restarts > before and answers(self.dsn())
 
         if not until(is_back, _BACK, _STEP):
             raise UserError(f"PostgreSQL was not back after {_BACK:.0f} s.")
-
-    def _takes_connections(self) -> bool:
-        try:
-            with psycopg.connect(self.dsn(), connect_timeout=3):
-                return True
-        except psycopg.OperationalError:
-            return False
 
     def delay_pods(self, seconds: float) -> None:
         """Make each worker pod that starts from now on take `seconds` longer."""

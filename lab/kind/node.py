@@ -7,7 +7,7 @@ line, so that it is undone whoever comes to clear away, and from wherever.
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -165,16 +165,14 @@ class Node:
                 raise
 
     def _task_status(self, task: str) -> str:
-        for line in self.run([*_CTR, "task", "ls"]).splitlines():
-            if line.startswith(task):
-                return line.split()[-1]
-        return ""
+        lines = self.run([*_CTR, "task", "ls"]).splitlines()
+        return next((line.split()[-1] for line in lines if line.startswith(task)), "")
 
     @contextmanager
     def _container(self) -> Iterator[Container]:
-        client = engine()
         try:
-            yield client.containers.get(self.name)
+            with closing(engine()) as client:
+                yield client.containers.get(self.name)
         except NotFound:
             raise UserError(
                 f"The Docker engine has no node {self.name}.",
@@ -184,8 +182,6 @@ class Node:
             raise UserError(f"The node {self.name} refuses: {error.explanation}.") from error
         except (DockerException, OSError) as error:
             raise UserError(f"The node {self.name} cannot be reached: {error}.") from error
-        finally:
-            client.close()
 
     def _note(self, *arguments: str) -> None:
         if self._undo is not None:

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from lab.base import image_build
 from lab.kind import images, tools
 from lab.kind.cluster import Cluster
 from lab.kind.helm import chart
+from lab.kind.node import Node
 from lab.spec import Deployment
 
 
@@ -55,5 +57,9 @@ def deployment(wanted: Provision, airflow_image: str) -> Deployment:
 
 @cache
 def build_of(cluster: str, image: str) -> str:
-    """Return the build that a loaded image is: one tag may be given to several."""
-    return images.build_of(Cluster(cluster), image)
+    """Return the build that a loaded image is: one tag may be given to several.
+
+    Empty where the cluster's nodes do not have it.
+    """
+    node = Node(str(Cluster(cluster).nodes()[0].name))
+    return image_build([images.digest(images.listing(node), image)])

@@ -344,7 +344,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         help="fetch kind and helm, which --lab kind needs",
         description=_ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    ).set_defaults(work=print_tools)
 
 
 def print_tools(options: argparse.Namespace) -> int:  # noqa: ARG001

@@ -1,9 +1,12 @@
 """What the boots of labs on a cluster have in common: the tunnels into it, and who looks on."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
+from common.files import write_whole
+from lab.kube.client import api_client
 from lab.kube.logs import LogFollower
 from lab.kube.portforward import PortForward
 from lab.spec import LabSpec
@@ -11,7 +14,7 @@ from lab.state import LabState, Progress
 
 
 class ReleaseBoot:
-    """Boots a lab in `namespace` of a cluster; `_client` is made by the first of its steps."""
+    """Boots a lab in `namespace` of a cluster; `_begin`, its first step, makes `_client`."""
 
     namespace: str
 
@@ -24,9 +27,12 @@ class ReleaseBoot:
         self._client: Any = None
         self._tunnels: list[PortForward | LogFollower] = []
 
-    def _make_folders(self) -> None:
+    def _begin(self, kubeconfig: str | bytes) -> None:
+        """Make the lab's folders and its client of the cluster that `kubeconfig` is of."""
         for folder in ("logs", "pods"):
             (self.directory / folder).mkdir(exist_ok=True)
+        write_whole(self.kubeconfig, kubeconfig, mode=0o600)
+        self._client = api_client(self.kubeconfig)
 
     def _forward(self, selector: str, port: int, namespace: str = "") -> int:
         """Return the port on loopback that leads to a port of the pods; UserError if none does."""
@@ -44,6 +50,10 @@ class ReleaseBoot:
         """Close all of them, in the order in which they were opened; they end with us, too."""
         while self._tunnels:
             self._tunnels.pop(0).stop()
+
+    def reboot(self, spec: LabSpec) -> Iterator[None]:  # noqa: ARG002
+        """Refuse: nothing of a release is kept for another."""
+        raise UserError("a lab on a cluster cannot boot again in its place")
 
     def answer(self, request: dict[str, Any]) -> None:
         """Refuse: who uses the lab asks the cluster itself."""

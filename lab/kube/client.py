@@ -166,19 +166,15 @@ class Dialer:
         host, port = (proxy.hostname or self._host), (proxy.port or self._port)
         if self._tls is None:
             return HTTPConnection(self._host, self._port, timeout=timeout)
-        name = self._configuration.tls_server_name
-        connection: HTTPConnection
-        if name:
-            connection = _Renamed(host, port, name, timeout=timeout, context=self._tls)
-        else:
-            connection = HTTPSConnection(host, port, timeout=timeout, context=self._tls)
+        name = self._configuration.tls_server_name or self._host
+        connection = _Renamed(host, port, name, timeout=timeout, context=self._tls)
         if proxy.hostname:
             connection.set_tunnel(self._host, self._port)
         return connection
 
 
 class _Renamed(HTTPSConnection):
-    """A connection to a server whose certificate has another name than its address."""
+    """A connection to a server whose certificate may have another name than its address."""
 
     def __init__(self, host: str, port: int, name: str, **options: Any) -> None:
         super().__init__(host, port, **options)

@@ -10,6 +10,7 @@ import json
 import select
 import signal
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 from common.errors import UserError
@@ -47,16 +48,10 @@ def run(
     what = f"{argv[0]} in {pod}"
     deadline = Deadline(timeout)
     try:
-        channels = open_channels(
-            Dialer(client),
-            f"/api/v1/namespaces/{namespace}/pods/{pod}/exec",
-            _query(container, argv),
-            timeout=min(timeout, 10.0),
-        )
-        try:
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/exec"
+        query = _query(container, argv)
+        with closing(open_channels(Dialer(client), path, query, min(timeout, 10.0))) as channels:
             out = _gather(channels, deadline)
-        finally:
-            channels.close()
     except TimeoutError as error:
         raise UserError(f"{what} did not end within {timeout:.0f} s.") from error
     except ChannelRefused as error:

@@ -16,7 +16,7 @@ import urllib3.exceptions
 from kubernetes.client import ApiException, CoreV1Api
 
 from lab.kube.client import Dialer, end_reads
-from lab.kube.pods import list_pods
+from lab.kube.pods import list_pods, statuses
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class LogFollower:
         for pod in list_pods(self._core, self._namespace, self._selector):
             several = len(pod.spec.containers) > 1
             name = pod.metadata.name
-            for status in _statuses(pod):
+            for status in statuses(pod):
                 if not status.container_id:
                     continue
                 yield _Instance(
@@ -235,7 +235,3 @@ class _Written:
         if not self._second:
             return ""
         return (self._newest - _OVERLAP).isoformat() + self._zone
-
-
-def _statuses(pod: Any) -> list[Any]:
-    return [*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ())]

@@ -65,12 +65,24 @@ def process(core: Any, namespace: str, name: str) -> Process | None:
     return _process(pod) if _lives(pod) else None
 
 
+def runs(pod: Any) -> bool:
+    """Tell whether a pod runs and is not being deleted."""
+    return pod.metadata.deletion_timestamp is None and pod.status.phase == "Running"
+
+
+def is_ready(thing: Any) -> bool:
+    """Tell whether a pod or a node has the condition Ready."""
+    conditions = thing.status.conditions or ()
+    return any(each.type == "Ready" and each.status == "True" for each in conditions)
+
+
+def statuses(pod: Any) -> list[Any]:
+    """Return the statuses of a pod's containers, init containers first."""
+    return [*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ())]
+
+
 def _lives(pod: Any) -> bool:
-    return (
-        pod.metadata.deletion_timestamp is None
-        and pod.status.phase == "Running"
-        and bool(pod.status.container_statuses)
-    )
+    return runs(pod) and bool(pod.status.container_statuses)
 
 
 def _process(pod: Any) -> Process:

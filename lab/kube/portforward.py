@@ -17,6 +17,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import closing
 from typing import Any
 
 import kubernetes
@@ -27,7 +28,7 @@ from common.errors import UserError
 from common.waiting import Deadline
 from lab.kube.channels import ChannelRefused, Channels, open_channels
 from lab.kube.client import Dialer, end_reads
-from lab.kube.pods import list_pods
+from lab.kube.pods import is_ready, list_pods, runs
 
 log = logging.getLogger(__name__)
 
@@ -112,12 +113,9 @@ class PortForward:
         """Carry one connection to its end; whatever happens to it ends no other."""
         try:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            channels = self._open()
-            try:
+            with closing(self._open()) as channels:
                 client.setblocking(False)
                 Pump(client, channels).run()
-            finally:
-                channels.close()
         except (OSError, UserError, ApiException, urllib3.exceptions.HTTPError) as error:
             self._log(error)
             self._pods.forget()
@@ -173,19 +171,10 @@ class _Pods:
         self._until = 0.0
 
     def _ask(self) -> list[str]:
-        live = [
-            pod
-            for pod in list_pods(self._core, self._namespace, self._selector)
-            if pod.status.phase == "Running" and pod.metadata.deletion_timestamp is None
-        ]
-        ready = [pod for pod in live if _is_ready(pod)]
+        found = list_pods(self._core, self._namespace, self._selector)
+        live = [pod for pod in found if runs(pod)]
+        ready = [pod for pod in live if is_ready(pod)]
         return [pod.metadata.name for pod in ready or live]
-
-
-def _is_ready(pod: Any) -> bool:
-    return any(
-        each.type == "Ready" and each.status == "True" for each in pod.status.conditions or ()
-    )
 
 
 def _reset(client: socket.socket) -> None:

@@ -16,6 +16,7 @@ from kubernetes.client import ApiException, AppsV1Api, BatchV1Api, CoreV1Api
 from common.errors import UserError
 from common.redaction import redact
 from common.waiting import Deadline
+from lab.kube.pods import is_ready, statuses
 
 log = logging.getLogger(__name__)
 
@@ -189,16 +190,12 @@ def _pod(pod: Any) -> Trouble | None:
     """Return what is wrong with a pod; its first container that has a reason stands for all."""
     name, status = pod.metadata.name, pod.status
     conditions = {each.type: each for each in status.conditions or ()}
-    ready = conditions.get("Ready")
-    if status.phase == "Succeeded" or pod.metadata.deletion_timestamp is not None:
-        return None
-    if ready is not None and ready.status == "True":
+    if status.phase == "Succeeded" or pod.metadata.deletion_timestamp or is_ready(pod):
         return None
     scheduled = conditions.get("PodScheduled")
     if scheduled is not None and scheduled.status == "False":
         return Trouble("Pod", name, f"no node takes it: {scheduled.message or scheduled.reason}")
-    containers = [*(status.init_container_statuses or ()), *(status.container_statuses or ())]
-    found = [each for each in (_container(name, c) for c in containers) if each is not None]
+    found = [each for each in (_container(name, c) for c in statuses(pod)) if each is not None]
     if found:
         return min(found, key=lambda each: each.hopeless_after)
     if status.phase == "Failed":
@@ -224,17 +221,17 @@ def _waiting(pod: str, status: Any) -> Trouble | None:
     reason = waiting_for.reason or "no reason given"
     if reason == "PodInitializing":
         return None
-    message = f" ({waiting_for.message})" if waiting_for.message else ""
-    what = f"container {status.name} is waiting: {reason}{message}."
+    after = _HOPELESS_AFTER.get(reason, float("inf"))
     if last is None:
-        after = _HOPELESS_AFTER.get(reason, float("inf"))
-        return Trouble("Pod", pod, what, hopeless_after=after)
+        message = f" ({waiting_for.message})" if waiting_for.message else ""
+        what = f"container {status.name} is waiting: {reason}{message}."
+        return Trouble("Pod", pod, what, after)
     what = (
         f"container {status.name} {_exit(last)}, is waiting: {reason},"
         f" restarted {status.restart_count} times."
     )
-    lost = reason == "CrashLoopBackOff" and status.restart_count >= _CRASHES
-    after = 0.0 if lost else _HOPELESS_AFTER.get(reason, float("inf"))
+    if reason == "CrashLoopBackOff" and status.restart_count >= _CRASHES:
+        after = 0.0
     return Trouble("Pod", pod, what, after, crashed=status.name, restarted=True)
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import kubernetes
 import psycopg
 from kubernetes.client.exceptions import ApiException
 
@@ -11,7 +10,6 @@ from common.errors import UserError
 from common.redaction import first_line
 from common.waiting import until
 from lab.base import ProcessEnd
-from lab.kube.client import api_client
 from lab.kube.pods import DAEMONS, Process, process, processes
 from lab.ready import live_schedulers
 from lab.supervised import SupervisedLab
@@ -34,10 +32,6 @@ class ReleaseLab(SupervisedLab):
         self.namespace = str(self.endpoints["namespace"])
         self._restarts_when_killed: dict[str, int] = {}
 
-    def kubernetes(self) -> Any:
-        """Return a `kubernetes.client.CoreV1Api`, through the proxy that the kubeconfig names."""
-        return kubernetes.client.CoreV1Api(api_client(self.kubeconfig))
-
     @property
     def schedulers(self) -> tuple[str, ...]:
         """Return the names of the scheduler pods that are not on their way out."""
@@ -53,18 +47,15 @@ class ReleaseLab(SupervisedLab):
     @property
     def daemons(self) -> tuple[str, ...]:
         """Return the names of the pods of Airflow's own components."""
-        return tuple(each.name for each in self._daemon_pods())
+        return tuple(each.name for each in self._pods(DAEMONS))
 
     def _watched_pods(self) -> list[Process]:
         """Return the pods without which the lab is not healthy."""
-        return self._daemon_pods()
-
-    def _daemon_pods(self) -> list[Process]:
         return self._pods(DAEMONS)
 
     def ends(self) -> list[ProcessEnd]:
         """Return how each pod's container ended before the one that is there now, oldest first."""
-        found = [each.end for each in self._daemon_pods() if each.end is not None]
+        found = [each.end for each in self._pods(DAEMONS) if each.end is not None]
         return sorted(found, key=lambda end: end.at)
 
     def process(self, role: str) -> str:

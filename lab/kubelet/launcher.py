@@ -15,7 +15,7 @@ import psutil
 
 from common.errors import UserError
 from common.spawn import adopt_orphans, signal_all
-from lab.kubelet import forkserver
+from lab import forkserver
 from lab.kubelet.kubelet import ContainerStartError
 from lab.kubelet.pods import ContainerCommand
 
@@ -224,7 +224,8 @@ class Launcher:
         container = self._running[message.id]
         if message.exit is not None:
             del self._running[message.id]
-            container.exited.set_result(message.exit)
+            # A shell's way to say that a signal ended it, and Kubernetes'.
+            container.exited.set_result(message.exit if message.exit >= 0 else 128 - message.exit)
             _LOG.debug("Container %s used %.3f s of CPU.", message.id, message.cpu)
         elif message.error:
             del self._running[message.id]

@@ -4,15 +4,15 @@ Allure's plugin leaves a result a test, with its steps and attachments. Those of
 session lie in one folder, and a test that its session neither collected nor judged has only that.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from oracle.old_names import present_test
+from reports.grouping import grouped
 from reports.store import RunFolder, Runs
 from reports.trials import Trial, trials_of
 
@@ -35,11 +35,6 @@ class AllureResult:
     path: Path
 
     @property
-    def home(self) -> Path:
-        """The folder of its attachments."""
-        return self.path.parent
-
-    @property
     def test(self) -> str:
         """The id that pytest gave the test: its file, its classes, its name."""
         parts = [str(part) for part in self.raw.get("titlePath") or ()]
@@ -59,6 +54,11 @@ class ReportedTrial(Trial):
     """A trial with Allure's result of it, None where it left none."""
 
     result: AllureResult | None
+
+    @property
+    def raw(self) -> Raw:
+        """What Allure's plugin wrote of it; empty where it left no result."""
+        return self.result.raw if self.result else {}
 
     @property
     def key(self) -> tuple[str, str]:
@@ -97,23 +97,20 @@ class Past:
 class Gathered:
     """All trials by test and environment, and what could not be read, one line each."""
 
-    pasts: list[Past] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    pasts: list[Past]
+    problems: list[str]
 
 
 def gather(runs: Runs, home: Path | None = None) -> Gathered:
     """Gather the trials of all sessions; `home` has their results if their run folders do not."""
-    gathered = Gathered()
-    by_session: dict[str, list[RunFolder]] = defaultdict(list)
-    for run in runs.folders:
-        by_session[run.session_name].append(run)
-    by_key: dict[tuple[str, str], list[ReportedTrial]] = defaultdict(list)
+    problems: list[str] = []
+    trials: list[ReportedTrial] = []
+    by_session = grouped(runs.folders, lambda run: run.session_name)
     for folders in sorted(by_session.values(), key=lambda folders: folders[0].started):
         homes = [home] if home else [run.path / RESULTS for run in folders]
-        for trial in _trials(folders, homes, gathered.problems):
-            by_key[trial.key].append(trial)
-    gathered.pasts = [Past(tuple(by_key[key])) for key in sorted(by_key)]
-    return gathered
+        trials += _trials(folders, homes, problems)
+    by_key = grouped(trials, lambda trial: trial.key)
+    return Gathered([Past(tuple(by_key[key])) for key in sorted(by_key)], problems)
 
 
 def _trials(
@@ -123,14 +120,15 @@ def _trials(
 
     A test that no run folder lists belongs to the one that its result lies in.
     """
-    results: dict[str, AllureResult] = {}
-    for each in _results(homes, problems):
-        before = results.get(each.test)
-        if before is None or RANKS.index(each.status) >= RANKS.index(before.status):
-            results[each.test] = each
+    results = {
+        test: max(reversed(found), key=lambda result: RANKS.index(result.status))
+        for test, found in grouped(_results(homes, problems), lambda each: each.test).items()
+    }
     listed = {trial.test for run in folders for trial in trials_of(run)}
     for run in folders:
-        here = [t for t, r in results.items() if r.home.parent == run.path and t not in listed]
+        here = [
+            t for t, r in results.items() if r.path.parent.parent == run.path and t not in listed
+        ]
         for trial in trials_of(run, here):
             yield ReportedTrial(**vars(trial), result=results.get(trial.test))
 

@@ -1,6 +1,5 @@
 """Shapes a test's result for Allure: its names, where it ran, what was found, whom it concerns."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from hashlib import md5
@@ -14,6 +13,7 @@ from common.files import write_whole
 from common.redaction import excerpt, redact
 from reports.allure.findings import LABEL, Finding, find
 from reports.allure.pasts import RANKS, Past, Raw, ReportedTrial, gather
+from reports.grouping import grouped
 from reports.records import Outcome
 from reports.store import Runs
 
@@ -21,14 +21,9 @@ ENVIRONMENT = "environment"
 OWNER = "area:Scheduler"
 """Whom a finding goes to: the label of Airflow's own issues."""
 
-_STATUS: dict[Outcome, str] = {
-    "passed": "passed",
-    "failed": "failed",
-    "broken": "broken",
-    "skipped": "skipped",
-    "xfailed": "skipped",
-    "crashed": "broken",
-}
+_STATUS: dict[Outcome, str] = {"xfailed": "skipped", "crashed": "broken"}
+"""What Allure calls an end for which it has no word of ours."""
+
 PRESENT = "present"
 """Marks the key of a result that the report shows as the present: it counts in the trend of its
 session, and must not stand a second time in the history of its test."""
@@ -59,7 +54,7 @@ def history_id(trial: ReportedTrial) -> str:
 def uuid(trial: ReportedTrial) -> str:
     """Return the result's uuid: the same whenever the report is built."""
     made = identity(f"{trial.run.session_name} {trial.environment.name} {trial.test}")
-    return str(trial.result.raw.get("uuid", made)) if trial.result else made
+    return str(trial.raw.get("uuid", made))
 
 
 def status(trial: ReportedTrial) -> str:
@@ -73,7 +68,7 @@ def status(trial: ReportedTrial) -> str:
     by_design = record is not None and record.known is not None and record.known.by_design
     if trial.verdict == "invalid" and not by_design:
         return "failed"
-    said = [_STATUS[trial.ended.outcome]] if trial.ended else []
+    said = [_STATUS.get(trial.ended.outcome, trial.ended.outcome)] if trial.ended else []
     said += [trial.result.status] if trial.result else []
     if said:
         return max(said, key=RANKS.index)
@@ -88,18 +83,17 @@ def began(trial: ReportedTrial) -> int:
 
 def times(trial: ReportedTrial) -> tuple[int, int]:
     """Return when an trial began and ended, in milliseconds since 1970."""
-    if trial.result and "start" in trial.result.raw:
-        start = int(trial.result.raw["start"])
-        return start, int(trial.result.raw.get("stop", start))
+    if "start" in trial.raw:
+        start = int(trial.raw["start"])
+        return start, int(trial.raw.get("stop", start))
     start = began(trial)
     return start, start + int(trial.ended.seconds * 1000 if trial.ended else 0)
 
 
 def shape(trial: ReportedTrial, finding: Finding | None) -> Raw:
     """Return the result to stage, without its attachments; a test that left none gets one."""
-    raw: Raw = dict(trial.result.raw) if trial.result else {"steps": []}
     start, stop = times(trial)
-    raw |= {
+    raw = (trial.raw or {"steps": []}) | {
         "uuid": uuid(trial),
         "name": trial.name.short,
         "fullName": trial.name.full,
@@ -138,7 +132,7 @@ def _details(trial: ReportedTrial, finding: Finding | None) -> Raw:
 
     Never `known` nor `muted`: Allure leaves such failures out of its counts and its gate.
     """
-    given: Raw = (trial.result.raw.get("statusDetails") if trial.result else None) or {}
+    given: Raw = trial.raw.get("statusDetails") or {}
     message, trace = str(given.get("message") or ""), str(given.get("trace") or "")
     if "\n" in message.strip():
         message, trace = message.strip().splitlines()[0], message
@@ -156,8 +150,7 @@ def _details(trial: ReportedTrial, finding: Finding | None) -> Raw:
 
 def _parameters(trial: ReportedTrial) -> Iterator[Raw]:
     """Give the parameters; only the (hidden) environment takes part in the test's identity."""
-    given = trial.result.raw.get("parameters") if trial.result else None
-    for parameter in given or ():
+    for parameter in trial.raw.get("parameters") or ():
         if parameter.get("name") not in (*_OURS, ENVIRONMENT):
             value = excerpt(str(parameter.get("value", "")))
             yield {"name": parameter.get("name"), "value": value, "excluded": True}
@@ -176,23 +169,24 @@ def _where(trial: ReportedTrial) -> dict[str, str]:
 def _labels(trial: ReportedTrial, finding: Finding | None) -> Iterator[dict[str, str]]:
     """Give the labels: those that came with the result, and defaults for what is missing."""
     given = [
-        (str(label.get("name")), str(label.get("value")))
-        for label in (trial.result.raw.get("labels") if trial.result else None) or ()
+        (str(each.get("name")), str(each.get("value"))) for each in trial.raw.get("labels") or ()
     ]
     known = trial.record.known if trial.record else None
-    defaults = default_labels(
-        trial.name.path.partition("::")[0],
-        trial.environment.name,
-        story=known.title if known else "",
-        severity="critical" if known else "normal",
-    )
+    file = Path(trial.name.path.partition("::")[0])
     ours = {
         ENVIRONMENT: trial.environment.name,
         **_where(trial),
-        "suite": defaults.pop("suite"),
-        "parentSuite": defaults.pop("parentSuite"),
+        "suite": file.stem.removeprefix("test_").replace("_", " "),
+        "parentSuite": trial.environment.name,
         "session": trial.run.session_name,
         **({LABEL: finding.name} if finding else {}),
+    }
+    defaults = {
+        "epic": "Several schedulers",
+        "story": known.title if known else "",
+        "severity": "critical" if known else "normal",
+        "owner": OWNER,
+        "package": ".".join(file.with_suffix("").parts),
     }
     kept = [(n, v) for n, v in given if n not in ours and n not in _NO_CONCERN]
     said = {name for name, _ in kept}
@@ -201,23 +195,9 @@ def _labels(trial: ReportedTrial, finding: Finding | None) -> Iterator[dict[str,
         yield {"name": name, "value": redact(value)}
 
 
-def default_labels(file: str, environment: str, *, story: str, severity: str) -> dict[str, str]:
-    """Return the labels of a test that says nothing else of itself, by the file it stands in."""
-    path = Path(file)
-    return {
-        "epic": "Several schedulers",
-        "story": story,
-        "parentSuite": environment,
-        "suite": path.stem.removeprefix("test_").replace("_", " "),
-        "severity": severity,
-        "owner": OWNER,
-        "package": ".".join(path.with_suffix("").parts),
-    }
-
-
 def _links(trial: ReportedTrial) -> list[Any]:
     """Give the links that came with the result, and one to the known issue."""
-    given = list((trial.result.raw.get("links") if trial.result else None) or ())
+    given = list(trial.raw.get("links") or ())
     known = trial.record.known if trial.record else None
     if known and known.link and all(each.get("url") != known.url for each in given):
         given.append({"type": "issue", "url": known.url, "name": known.link[1]})
@@ -230,18 +210,16 @@ def history(pasts: Sequence[Past]) -> Iterator[Raw]:
     Allure appends one line for each report that it makes. Ours is made anew from the stored runs
     whenever the report is built: building twice, or leaving a run out, changes nothing else.
     """
-    by_session: dict[str, list[tuple[ReportedTrial, bool]]] = defaultdict(list)
-    for past in pasts:
-        for trial in past.trials:
-            by_session[trial.run.session_name].append((trial, trial is past.newest))
-    for session in sorted(by_session, key=lambda name: by_session[name][0][0].run.started):
-        trials = by_session[session]
-        items = [_of_history(trial, present) for trial, present in trials]
+    present = {id(past.newest) for past in pasts}
+    trials = (trial for past in pasts for trial in past.trials)
+    by_session = grouped(trials, lambda trial: trial.run.session_name)
+    for session, group in sorted(by_session.items(), key=lambda each: each[1][0].run.started):
+        items = [_of_history(trial, id(trial) in present) for trial in group]
         yield {
             "uuid": str(uuid5(NAMESPACE_URL, session)),
             "name": session,
-            "timestamp": began(trials[0][0]),
-            "knownTestCaseIds": sorted({identity(test_case(trial)) for trial, _ in trials}),
+            "timestamp": began(group[0]),
+            "knownTestCaseIds": sorted({identity(test_case(trial)) for trial in group}),
             "testResults": {item["historyId"]: item for item in items},
             "metrics": {},
             "url": "",

@@ -13,10 +13,10 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
+from common.files import ends
 from common.redaction import excerpt, redact
 from reports.allure import results
 from reports.allure.findings import BEFORE, Category, Finding, categories, find
@@ -56,17 +56,6 @@ class AllureEnvironment(msgspec.Struct, frozen=True):
     label: str
 
 
-class AllureSettings(msgspec.Struct, frozen=True):
-    """What reports/node/allurerc.mjs reads."""
-
-    title: str
-    output: str
-    history: str
-    places: list[AllureEnvironment]
-    categories: list[Category]
-    gate: list[Raw] = []
-
-
 @dataclass
 class Staged:
     """What was staged in a folder, and what was wrong with any of it.
@@ -83,15 +72,18 @@ class Staged:
     silent: list[str] = field(default_factory=list)
 
     def configure(self, output: Path, gate: Sequence[Raw] = ()) -> Path:
-        """Write the settings of a report in `output`, or of a quality gate; return their file."""
-        settings = AllureSettings(
-            title=TITLE,
-            output=str(output),
-            history=str(self.folder / HISTORY),
-            places=self.places,
-            categories=self.categories,
-            gate=list(gate),
-        )
+        """Write the settings of a report in `output`, or of a quality gate; return their file.
+
+        It is what reports/node/allurerc.mjs reads.
+        """
+        settings = {
+            "title": TITLE,
+            "output": str(output),
+            "history": str(self.folder / HISTORY),
+            "places": self.places,
+            "categories": self.categories,
+            "gate": gate,
+        }
         path = self.folder / SETTINGS
         path.write_bytes(msgspec.json.encode(settings))
         return path
@@ -192,7 +184,7 @@ class _Attachments:
         source, found = str(attachment.get("source", "")), self._trial.result
         if found is None or not source or Path(source).name != source:
             return False
-        return self._take(found.home / source, attachment)
+        return self._take(found.path.with_name(source), attachment)
 
     def _take(self, source: Path, attachment: Raw) -> bool:
         """Copy an attachment; tell whether it stays one of the result's."""
@@ -219,17 +211,13 @@ def take(source: Path, target: Path, kind: str = "") -> bool:
     if not is_text(source, kind):
         shutil.copyfile(source, target)
         return True
-    size = source.stat().st_size
-    with source.open("rb") as file, target.open("w", encoding="utf-8") as staged:
-        if size <= LONGEST:
-            staged.write(redact(file.read().decode(errors="replace")))
-            return True
-        head, tail = _head(file), _tail(file, size)
-        left_out = size - len(head) - len(tail)
-        where = "/".join(source.parts[-3:])
-        staged.write(redact(head.decode(errors="replace")))
-        staged.write(f"\n... {left_out / 1e6:.1f} MB are left out here; the whole is {where} ...\n")
-        staged.write(redact(tail.decode(errors="replace")))
+    if source.stat().st_size <= LONGEST:
+        target.write_text(redact(source.read_bytes().decode(errors="replace")), encoding="utf-8")
+        return True
+    head, left_out, tail = ends(source, END)
+    where = "/".join(source.parts[-3:])
+    middle = f"\n... {left_out / 1e6:.1f} MB are left out here; the whole is {where} ...\n"
+    target.write_text(f"{redact(head)}{middle}{redact(tail)}", encoding="utf-8")
     return False
 
 
@@ -239,17 +227,3 @@ def is_text(source: Path, kind: str) -> bool:
         return False
     with source.open("rb") as file:
         return b"\0" not in file.read(_SNIFFED)
-
-
-def _head(file: BinaryIO) -> bytes:
-    """Read the beginning, up to the end of a line: half a secret is not seen to be one."""
-    head = file.read(END)
-    return head[: head.rfind(b"\n") + 1]
-
-
-def _tail(file: BinaryIO, size: int) -> bytes:
-    """Read the end, from the beginning of a line on."""
-    file.seek(size - END)
-    tail = file.read(END)
-    begin = tail.find(b"\n") + 1
-    return tail[begin:] if begin else b""

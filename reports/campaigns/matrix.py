@@ -33,6 +33,7 @@ import msgspec
 
 from common.errors import UserError
 from common.paths import PROJECT
+from common.pipe import count
 from lab.environments.pins import pinned
 from lab.environments.request import describe
 from reports.campaigns.sessions import (
@@ -45,7 +46,6 @@ from reports.campaigns.sessions import (
     ask,
     folder_name,
     plan_of,
-    positive,
 )
 from reports.matrix.table import table
 from reports.records import scenario_names
@@ -83,9 +83,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         "whole: everything (default: %(default)s)",
     )
     add_place(parser)
-    parser.add_argument("--count", type=positive, default=1, metavar="N", help="runs of each test")
+    parser.add_argument("--count", type=count, default=1, metavar="N", help="runs of each test")
     parser.add_argument(
-        "-n", dest="workers", type=positive, default=0, metavar="N", help="pytest-xdist's workers"
+        "-n", dest="workers", type=count, default=0, metavar="N", help="pytest-xdist's workers"
     )
     parser.add_argument(
         "--into",

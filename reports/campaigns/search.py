@@ -157,11 +157,9 @@ class Compared:
         if left and (removing or len(left) == 1):
             verb = "does" if len(left) == 1 else "do"
             parts.append(f"{self._names(left)} {verb} not{'' if removing else ' remove the race'}")
-        parts += [f"{name} cannot be judged ({step.reason})" for name, step in self._unclear()]
+        unclear = self._those("skipped")
+        parts += [f"{name} cannot be judged ({self.patches[name].reason})" for name in unclear]
         return ", ".join(parts)
-
-    def _unclear(self) -> list[tuple[str, Tried]]:
-        return [(name, self.patches[name]) for name in self._those("skipped")]
 
     def _names(self, names: Sequence[str]) -> str:
         return " and ".join(f"{name} ({_rate(self.patches[name])})" for name in names)

@@ -21,6 +21,7 @@ from typing import Any
 
 from common.errors import UserError
 from common.paths import PROJECT
+from common.pipe import count
 from common.spawn import end_all, spawn
 from lab.environments.pins import pinned
 from lab.environments.preparation import prepare
@@ -70,11 +71,8 @@ class Plan:
                 "Leave --scenario out, or give --profile quick.",
             )
         known = scenario_names()
-        for name in self.scenarios:
-            if name not in known:
-                raise UserError(
-                    f"There is no scenario {name!r}.", f"There are: {', '.join(known)}."
-                )
+        for name in sorted(set(self.scenarios) - set(known)):
+            raise UserError(f"There is no scenario {name!r}.", f"There are: {', '.join(known)}.")
 
 
 def airflows(given: Iterable[str]) -> tuple[str, ...]:
@@ -86,7 +84,7 @@ def airflows(given: Iterable[str]) -> tuple[str, ...]:
 def add_place(parser: argparse.ArgumentParser) -> None:
     """Declare where and with which seed sessions run: the arguments that all campaigns take."""
     parser.add_argument("--lab", choices=["embedded", "kind"], default="embedded")
-    parser.add_argument("--schedulers", type=positive, default=2, metavar="N")
+    parser.add_argument("--schedulers", type=count, default=2, metavar="N")
     parser.add_argument(
         "--seed", type=int, metavar="N", help="the same for all versions (default: random, kept)"
     )
@@ -97,13 +95,6 @@ def plan_of(options: argparse.Namespace, scenarios: Iterable[str], **more: Any) 
     seed = random.randrange(1_000_000) if options.seed is None else options.seed
     place = {"lab": options.lab, "schedulers": options.schedulers}
     return Plan(seed, tuple(dict.fromkeys(scenarios)), **place, **more)
-
-
-def positive(text: str) -> int:
-    """Read a number of at least 1."""
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
 
 
 def command(plan: Plan, airflow: str) -> list[str]:
@@ -145,16 +136,13 @@ def ask(plan: Plan, airflow: str, into: Path) -> Runs:
     before = set(into.iterdir())
     output = into / "pytest.log"
     code = _run(command(plan, airflow), into, output)
-    made = sorted(path for path in set(into.iterdir()) - before if _is_run(path))
+    new = set(into.iterdir()) - before
+    made = sorted(path for path in new if path.is_dir() and not path.is_symlink())
     if not made:
         raise UserError(
             f"pytest (exit code {code}) ran nothing on Airflow {airflow}.", f"See {output}"
         )
     return read_runs(made)
-
-
-def _is_run(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
 
 
 def _run(line: Sequence[str], into: Path, output: Path) -> int:

@@ -9,7 +9,7 @@ folder, and count when it is taken up again.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -71,6 +71,7 @@ def _asks(state: State) -> tuple[int, Plan, StopRule, list[str]]:
     return state.schema, state.plan, state.rule, state.ends
 
 
+@dataclass(frozen=True)
 class Sessions:
     """Judges Airflows for a search; what is decided is written down, and known without a run.
 
@@ -78,31 +79,23 @@ class Sessions:
     for that may change under its name.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        state: State,
-        *,
-        ask: Ask = ask,
-        named: Callable[[Plan, str], str] = folder_name,
-    ) -> None:
-        self._path = path
-        self._ask = ask
-        self._named = named
-        self._state = state
+    path: Path
+    state: State
+    ask: Ask = ask
+    named: Callable[[Plan, str], str] = folder_name
 
     def judge(self, airflow: str) -> Tried:
         """Return what becomes of an Airflow; one that is not known takes a session or more."""
         release = describe(airflow).kind == "version"
-        known = self._state.steps.get(airflow) if release else None
+        known = self.state.steps.get(airflow) if release else None
         if known is None:
             try:
-                key = self._named(self._state.plan, airflow)
+                key = self.named(self.state.plan, airflow)
             except UserError as error:
                 return self._keep(airflow, Tried(airflow, "skipped", reason=error.message))
-            known = None if release else self._state.steps.get(key)
+            known = None if release else self.state.steps.get(key)
             if known is None:
-                tried = self._decide(airflow, self._path.with_suffix("") / key)
+                tried = self._decide(airflow, self.path.with_suffix("") / key)
                 return self._keep(airflow if release else key, tried)
         log.info("%s (known)", known.text())
         return known
@@ -110,17 +103,17 @@ class Sessions:
     def _decide(self, airflow: str, place: Path) -> Tried:
         def session(spec: str) -> Sequence[TestRecord]:
             log.info("%s: a session", spec)
-            return list(self._ask(self._state.plan, spec, place).tests)
+            return list(self.ask(self.state.plan, spec, place).tests)
 
         try:
             left_over = list(read_runs([place]).tests)
         except UserError:
             left_over = []
-        return decide(airflow, session, self._state.rule, left_over)
+        return decide(airflow, session, self.state.rule, left_over)
 
     def _keep(self, name: str, tried: Tried) -> Tried:
-        self._state.steps[name] = tried
-        save(self._path, self._state)
+        self.state.steps[name] = tried
+        save(self.path, self.state)
         log.info("%s", tried.text())
         return tried
 
@@ -128,4 +121,4 @@ class Sessions:
 def save(path: Path, state: State) -> None:
     """Write the state, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, msgspec.to_builtins(state))
+    write_json(path, state)

@@ -73,7 +73,7 @@ def decide(airflow: str, runner: Runner, rule: StopRule, known: Sequence[TestRec
             reason = f"its runs are of {len(builds)} builds, {names}, which are not one Airflow"
             return tried("skipped", reason)
         informative = [record for record in session if record.informative]
-        decision = test.feed(sum(record.shows_known for record in informative), len(informative))
+        decision = test.feed(sum(bool(record.shown) for record in informative), len(informative))
         if decision == "shown":
             return tried("reproduced")
         if decision == "clean" and not _undecided(records):

@@ -114,7 +114,7 @@ def _hidden(data: Any) -> Any:
     """Redact every text in what is to be JSON; whole JSON cannot be, for it may end up as none."""
     if isinstance(data, Mapping):
         return {key: _hidden(value) for key, value in data.items()}
-    if isinstance(data, list):
+    if isinstance(data, list | tuple):
         return [_hidden(value) for value in data]
     return redact(data) if isinstance(data, str) else data
 

@@ -44,7 +44,7 @@ class Pages:
         )
         self._templates.globals["style"] = Markup((TEMPLATES / "style.css").read_text())
         self._templates.globals.update(shared)
-        for helper in (count, number, day, size, symbol, sentence, image, linked, href, asked):
+        for helper in (count, number, day, symbol, sentence, image, linked, href, asked):
             self._templates.filters[helper.__name__] = helper
 
     def write(self, template: str, path: str, **values: Any) -> None:
@@ -68,11 +68,7 @@ def image(svg: str) -> Markup:
 
 def linked(text: str) -> Markup:
     """Make the URLs of issues in a text links with short names, and escape the rest."""
-    clean, parts, end = redact(text), Markup(), 0
-    for found in _ISSUE.finditer(clean):
-        link = Markup('<a href="{}">#{}</a>').format(found[0], found[1])
-        parts, end = parts + escape(clean[end : found.start()]) + link, found.end()
-    return parts + escape(clean[end:])
+    return Markup(_ISSUE.sub(r'<a href="\g<0>">#\1</a>', escape(redact(text))))
 
 
 def href(path: str) -> str:
@@ -98,15 +94,6 @@ def number(value: int) -> str:
 def count(value: int, noun: str) -> str:
     """Write a number of things."""
     return f"{value:,} {noun}{'' if value == 1 else 's'}"
-
-
-def size(value: int) -> str:
-    """Write a number of bytes."""
-    for unit in ("bytes", "kB", "MB"):
-        if value < 1000:
-            return f"{value:,.0f} {unit}"
-        value //= 1000
-    return f"{value:,.0f} GB"
 
 
 def day(moment: datetime | str) -> str:

@@ -1,10 +1,10 @@
 """Chooses the violation that the front page draws large, and says where everything of it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.dashboard.runs import RunView, TestView
-from reports.dashboard.versions import PROMISES, Rating, gravity
+from reports.dashboard.runs import RunView
+from reports.dashboard.versions import Rating, gravity, what_broke
 from reports.records import TestRecord
 
 
@@ -23,21 +23,17 @@ class Race:
     @property
     def heading(self) -> str:
         """What is drawn: not every broken promise is a race."""
-        return "The race, drawn" if self.test.shows_known else "What went wrong, drawn"
+        return "The race, drawn" if self.test.shown else "What went wrong, drawn"
 
     @property
     def lead(self) -> str:
         """What goes wrong, in a sentence."""
-        if self.test.shows_known and self.test.known:
-            return f"{self.test.known.title}."
-        first = next((name for name in PROMISES if name in self.test.broken), "")
-        return f"A promise was broken: “{PROMISES.get(first, first)}”."
+        return f"{what_broke(self.test)}."
 
     @property
     def issue(self) -> str:
         """The URL of its issue, if it has one."""
-        known = self.test.known if self.test.shows_known else None
-        return known.issue if known and known.issue.startswith("http") else ""
+        return self.test.shown.url if self.test.shown else ""
 
 
 def choose(ratings: Sequence[Rating], shown: Sequence[RunView]) -> Race | None:
@@ -46,15 +42,7 @@ def choose(ratings: Sequence[Rating], shown: Sequence[RunView]) -> Race | None:
     if not found:
         return None
     places = {view.record.folder: (run, view) for run in shown for view in run.tests}
-    return _race(*max(found, key=_weight), places)
-
-
-def _weight(shown: tuple[Rating, TestRecord]) -> tuple[bool, tuple[bool, bool, int]]:
-    rating, worst = shown
-    return rating.decision.exit_code == 1, gravity(worst)
-
-
-def _race(rating: Rating, test: TestRecord, places: Mapping[str, tuple[RunView, TestView]]) -> Race:
+    rating, test = max(found, key=lambda each: (each[0].decision.exit_code == 1, gravity(each[1])))
     run, view = places[test.folder]
     picture = view.drawing.picture if view.drawing else ""
     return Race(

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -132,14 +132,13 @@ class RunView:
 
 
 def views(
-    runs: Iterable[RunFolder], places: Mapping[Path, str], drawings: Mapping[str, Drawing]
+    runs: Sequence[RunFolder], places: Mapping[Path, str], drawings: Mapping[str, Drawing]
 ) -> list[RunView]:
     """Make the views of all runs, the newest first."""
-    made = [
+    return [
         RunView(run, places[run.path], tuple(_view(test, drawings, run) for test in run.tests))
-        for run in runs
+        for run in reversed(runs)
     ]
-    return made[::-1]
 
 
 def name_places(runs: Iterable[RunFolder]) -> dict[Path, str]:

@@ -12,6 +12,7 @@ from packaging.version import Version
 
 from oracle.invariants import INVARIANTS
 from reports.gate.decision import Decision, GateRow
+from reports.grouping import grouped
 from reports.records import TestRecord
 from reports.statistics import Rate
 from reports.store import RunFolder
@@ -114,13 +115,13 @@ def sentence(row: GateRow) -> str:
 
 def rate_versions(runs: Iterable[RunFolder], decision: Decision) -> list[Rating]:
     """Rate every Airflow that ran, the newest first."""
-    groups: dict[str, list[RunFolder]] = {}
-    for run in runs:
-        label = run.session.airflow if run.session else run.tests[0].airflow if run.tests else ""
-        if label:
-            groups.setdefault(label, []).append(run)
-    ratings = [_rate(label, group, decision) for label, group in groups.items()]
+    groups = grouped(runs, _label)
+    ratings = [_rate(label, group, decision) for label, group in groups.items() if label]
     return sorted(ratings, key=_newness, reverse=True)
+
+
+def _label(run: RunFolder) -> str:
+    return run.session.airflow if run.session else run.tests[0].airflow if run.tests else ""
 
 
 def _newness(rating: Rating) -> tuple[Version, bool, str]:
@@ -132,7 +133,7 @@ def _rate(label: str, runs: Sequence[RunFolder], decision: Decision) -> Rating:
     tests = [test for run in runs for test in run.tests]
     judged = [test for test in tests if test.verdict != "unknown"]
     accepted = partial(_accepted, decision)
-    groups = _groups(judged)
+    groups = grouped((test for test in judged if test.broken), _cause).values()
     findings = [_breach(group, judged, all(map(accepted, group))) for group in groups]
     return Rating(
         label=label,
@@ -161,14 +162,6 @@ def gravity(test: TestRecord) -> tuple[bool, bool, int]:
     return not by_design, bool(test.double_executions), len(test.broken)
 
 
-def _groups(judged: Sequence[TestRecord]) -> list[list[TestRecord]]:
-    groups: dict[str, list[TestRecord]] = {}
-    for test in judged:
-        if test.broken:
-            groups.setdefault(_cause(test), []).append(test)
-    return list(groups.values())
-
-
 def _cause(test: TestRecord) -> str:
     if test.shown:
         return test.shown.scenario
@@ -187,7 +180,7 @@ def _breach(group: Sequence[TestRecord], judged: Sequence[TestRecord], accepted:
     if known:
         looked = [o for o in judged if o.known and o.known.scenario == known.scenario]
     return Breach(
-        what=known.title if known else _promises(test),
+        what=what_broke(test),
         name=known.scenario if known else ", ".join(sorted(test.broken)),
         issue=known.url if known else "",
         note=_note(test, accepted),
@@ -197,7 +190,10 @@ def _breach(group: Sequence[TestRecord], judged: Sequence[TestRecord], accepted:
     )
 
 
-def _promises(test: TestRecord) -> str:
+def what_broke(test: TestRecord) -> str:
+    """Say what went wrong: the known race that it showed, or the promise that it broke."""
+    if test.shown:
+        return test.shown.title
     first = next((name for name in PROMISES if name in test.broken), min(test.broken))
     return f"A promise was broken: “{PROMISES.get(first, first)}”"
 

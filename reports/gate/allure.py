@@ -40,7 +40,6 @@ _FLOOR = "floor"
 _BROKEN_RULE = re.compile(
     r"⨯\s+(?P<message>.+?)\s{4,}(?P<id>[\w-]+)/(?P<rule>\w+)\s*$", re.MULTILINE
 )
-_NUMBER = re.compile(r"\d+")
 
 
 def evaluate(runs: Runs, minimum_tests: int) -> tuple[Answer, str] | None:
@@ -79,19 +78,12 @@ def with_silent(answer: tuple[Answer, str], silent: Sequence[str]) -> tuple[Answ
 def rules(minimum_tests: int) -> list[Raw]:
     """Return the rule sets, as reports/node/allurerc.mjs takes them."""
     pattern = "|".join(map(re.escape, (NEW, BEFORE, FAILED)))
+    none, enough = {"maxFailures": 0}, {"minTestsCount": minimum_tests}
     return [
-        {"id": _VIOLATIONS, "rules": {"maxFailures": 0}, "findings": f"^({pattern})$"},
-        {"id": _OPEN, "rules": {"maxFailures": 0}, "statuses": ["broken", "unknown"]},
-        {
-            "id": f"{_OPEN}-known",
-            "rules": {"maxFailures": 0},
-            "findings": f"^{re.escape(UNCONFIRMED)}$",
-        },
-        {
-            "id": _FLOOR,
-            "rules": {"minTestsCount": minimum_tests},
-            "statuses": ["passed", "failed"],
-        },
+        {"id": _VIOLATIONS, "rules": none, "findings": f"^({pattern})$"},
+        {"id": _OPEN, "rules": none, "statuses": ["broken", "unknown"]},
+        {"id": f"{_OPEN}-known", "rules": none, "findings": f"^{re.escape(UNCONFIRMED)}$"},
+        {"id": _FLOOR, "rules": enough, "statuses": ["passed", "failed"]},
     ]
 
 
@@ -115,5 +107,5 @@ def read(ran: node.Ran, tests: int) -> tuple[Answer, str]:
 
 
 def _first(message: str) -> str:
-    found = _NUMBER.search(message)
+    found = re.search(r"\d+", message)
     return found[0] if found else "some"

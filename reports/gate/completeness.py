@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from reports.gate.decision import GateRow, nobody_ran, row_of, shortened
-from reports.gate.evidence import Evidence, grouped, latest, place, question, subject, where
+from reports.gate.evidence import Evidence, latest, place, question, subject, where
 from reports.gate.policy import Completeness
+from reports.grouping import grouped
 from reports.store import VERDICT, RunFolder
 from reports.trials import Build, Trial
 

@@ -1,14 +1,11 @@
 """What there is to decide by: every trial, and what later trials have answered by now."""
 
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from reports.gate.policy import Policy
 from reports.store import Runs
 from reports.trials import Build, Trial, all_trials
-
-Key = TypeVar("Key", bound=Hashable)
 
 
 def place(trial: Trial) -> str:
@@ -47,7 +44,7 @@ class Evidence:
     builds: tuple[Build, ...]
     gated: list[Trial]
     references: list[Trial]
-    answers: dict[tuple[str, str], int] = field(default_factory=dict)
+    answers: dict[tuple[str, str], int]
 
     def of(self, build: Build) -> list[Trial]:
         """Return the trials that a gated build is judged by."""
@@ -78,11 +75,3 @@ def gather(runs: Runs, policy: Policy, airflow: Iterable[str] = ()) -> Evidence:
     builds = sorted({trial.build for trial in gated}, key=lambda build: build.age)
     answers = {question(trial): trial.number for trial in trials if trial.conclusive}
     return Evidence(runs, trials, tuple(builds), gated, references, answers)
-
-
-def grouped(trials: Iterable[Trial], key: Callable[[Trial], Key]) -> dict[Key, list[Trial]]:
-    """Group trials, in the order in which each group began."""
-    groups: dict[Key, list[Trial]] = {}
-    for trial in trials:
-        groups.setdefault(key(trial), []).append(trial)
-    return groups

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from reports.gate.decision import Check, GateRow, Status, row_of, shortened
-from reports.gate.evidence import Evidence, grouped, question, subject, where
+from reports.gate.evidence import Evidence, question, subject, where
 from reports.gate.policy import KnownBad, OracleHealth, within
+from reports.grouping import grouped
 from reports.trials import Trial
 
 CHECK: Check = "oracle health"
@@ -61,7 +62,7 @@ def _judged(trials: list[Trial], bad: KnownBad) -> GateRow | None:
         return None
     last, record = judged[-1], judged[-1].record
     assert record is not None
-    if record.shows_known:
+    if record.shown:
         return row_of(CHECK, subject(last), "pass", f"showed {bad.scenario}")
     seen = ", ".join(sorted(record.broken)) or "nothing"
     detail = (

@@ -40,8 +40,7 @@ def write(decision: Decision, out: TextIO, quiet: bool = False) -> None:
             table.add_row(shown, row.check, Text(f"{row.subject}{between}{row.detail}"))
         width = min(160, max(80, shutil.get_terminal_size((120, 24)).columns))
         out.write(f"{rendered(table, colour=colour, width=width)}\n")
-    answer = grid(0)
-    answer.add_row(Text(decision.sentence, style=f"bold {_COLOURS[decision.standing]}"))
+    answer = Text(decision.sentence, style=f"bold {_COLOURS[decision.standing]}")
     out.write(rendered(answer, colour=colour))
 
 

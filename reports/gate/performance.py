@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from reports.gate.decision import GateRow, Status, row_of
 from reports.gate.evidence import Evidence
-from reports.gate.policy import Performance, Tolerance
+from reports.gate.policy import Performance
 from reports.performance import FigureChange, compare
 from reports.records import TestRecord, environment
 from reports.statistics import Interval
@@ -86,7 +86,8 @@ def _judged(change: FigureChange, build: Build, base: Build, wanted: Performance
     assert change.ratio is not None
     load = change.load
     low, high = _slowdown(change.ratio, change.measure.bigger_is_better)
-    allowed = _tolerance(change.measure.name, wanted.tolerance)
+    # The policy's keys are the figures' names.
+    allowed = float(getattr(wanted.tolerance, change.measure.name.replace(" ", "_")))
     where = environment(build.label, load.lab, load.schedulers)
     subject = f"{change.measure.name} of {load.test} on {where}"
     text = (
@@ -110,8 +111,3 @@ def _slowdown(ratio: Interval, bigger_is_better: bool) -> tuple[float, float]:
         return ratio.low, ratio.high
     invert = [1 / bound if bound > 0 else float("inf") for bound in (ratio.high, ratio.low)]
     return invert[0], invert[1]
-
-
-def _tolerance(metric: str, tolerance: Tolerance) -> float:
-    """Return what the policy allows; its keys are the figures' names."""
-    return float(getattr(tolerance, metric.replace(" ", "_")))

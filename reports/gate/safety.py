@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 
 from reports.gate.decision import GateRow, row_of
-from reports.gate.evidence import Evidence, grouped, place, question, subject, where
+from reports.gate.evidence import Evidence, place, question, subject, where
 from reports.gate.policy import Acceptance, Policy
+from reports.grouping import grouped
 from reports.trials import Trial
 
 
@@ -41,17 +42,13 @@ def _violation(trials: list[Trial], accepted: list[Acceptance], today: date) -> 
                 left -= set() if each.lapsed(today) else covered
         open_names |= left or (set() if trial.record.broken else {"no invariant named"})
     last = trials[-1]
-    if open_names:
-        why = _why_open(last, open_names, counted, lapsed.values())
-    else:
-        why = "; ".join(
-            f"accepted until {each.until} by {each.owner}: {each.reason}" for each in using.values()
-        )
     seen = ", ".join(f"{name} {number}" for name, number in counted.most_common())
     runs = f" in {len(trials)} runs" if len(trials) > 1 else ""
-    detail = f"{seen}{runs}; {why}"
     if open_names:
-        return row_of("safety", subject(last), "fail", detail, last.build)
+        why = _why_open(last, open_names, counted, lapsed.values())
+        return row_of("safety", subject(last), "fail", f"{seen}{runs}; {why}", last.build)
+    by = (f"accepted until {each.until} by {each.owner}: {each.reason}" for each in using.values())
+    detail = f"{seen}{runs}; {'; '.join(by)}"
     return row_of("safety", subject(last), "accepted", detail, last.build, tuple(using))
 
 

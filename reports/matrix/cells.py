@@ -116,11 +116,11 @@ def _cell(variant: Variant, trials: Sequence[Trial]) -> Cell:
     """Judge the trials of one test."""
     records = [trial.record for trial in trials if trial.record]
     telling = [record for record in records if record.informative]
-    hits = sum(record.shows_known for record in telling)
+    hits = sum(bool(record.shown) for record in telling)
     others = Counter(
         ", ".join(sorted(record.broken))
         for record in records
-        if record.verdict == "invalid" and not record.shows_known
+        if record.verdict == "invalid" and not record.shown
     )
     skipped = sum(trial.skipped for trial in trials if not trial.record)
     known = [record.known for record in records if record.known]
@@ -141,5 +141,5 @@ def _cell(variant: Variant, trials: Sequence[Trial]) -> Cell:
         affected=any(race.affected for race in known),
         by_design=any(race.by_design for race in known),
         seeds=frozenset(record.seed for record in records),
-        outcomes=tuple((variant.name, record.seed, record.shows_known) for record in telling),
+        outcomes=tuple((variant.name, record.seed, bool(record.shown)) for record in telling),
     )

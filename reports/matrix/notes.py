@@ -1,9 +1,9 @@
 """What a matrix must say below its tables: what the cells have no room for, and comparisons."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 
+from reports.grouping import grouped
 from reports.matrix.cells import Cell, Question
 from reports.matrix.model import Matrix
 from reports.statistics import compare_outcomes
@@ -17,16 +17,12 @@ def notes(matrix: Matrix) -> Iterator[str]:
         for question in matrix.columns:
             if found := matrix.cells.get((row, question)):
                 yield from _remarks(f"{matrix.row_name(row)}, {question.name}", found)
-    designed = [
-        question.name
-        for question in matrix.columns
-        if any(
-            found.by_design and found.status == "reproduced"
-            for (_, asked_of), found in matrix.cells.items()
-            if asked_of == question
-        )
-    ]
-    if designed:
+    shown = {
+        question
+        for (_, question), found in matrix.cells.items()
+        if found.by_design and found.status == "reproduced"
+    }
+    if designed := [question.name for question in matrix.columns if question in shown]:
         yield f"{', '.join(designed)}: a limit of Airflow's design, not a defect of a release."
 
 
@@ -60,7 +56,7 @@ def _seeds(matrix: Matrix, row: Environment) -> frozenset[int]:
 def comparisons(matrix: Matrix) -> Iterator[str]:
     """Compare neighbours, of the same lab, where one shows a race and the other does not."""
     for question in matrix.scenarios:
-        for group in _same_place(matrix.rows):
+        for group in grouped(matrix.rows, lambda row: (row.lab, row.schedulers)).values():
             rows = [row for row in group if _decided(matrix, row, question)]
             for older, newer in pairwise(rows):
                 a, b = matrix.cells[older, question], matrix.cells[newer, question]
@@ -70,13 +66,6 @@ def comparisons(matrix: Matrix) -> Iterator[str]:
                     text = f"{compared.text(*names)}; {compared.paired} with the same test and seed"
                     more = "" if compared.differs() else "; more runs (--count) would decide"
                     yield f"{question.name}: {text}{more}."
-
-
-def _same_place(rows: Iterable[Environment]) -> Iterable[list[Environment]]:
-    groups: dict[tuple[str, int], list[Environment]] = defaultdict(list)
-    for row in rows:
-        groups[row.lab, row.schedulers].append(row)
-    return groups.values()
 
 
 def _decided(matrix: Matrix, row: Environment, question: Question) -> bool:

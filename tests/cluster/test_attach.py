@@ -36,6 +36,7 @@ from lab.spec import Attachment, LabSpec, write_request
 from lab.state import LabState
 from recorder import audit
 from run.keeper import REMOVALS, keep
+from tests.recorder.tables import installed
 
 POSTGRES_VARIABLE = "HA_CHAOS_TEST_POSTGRES"
 PASSWORD = "p@ss:w/rd"
@@ -224,9 +225,9 @@ def test_the_database_is_reached_and_the_audit_removed_at_the_end(
     boot, lab = attached
     lab.undo_in_database(REMOVALS)
     audit.install(lab.dsn())
-    assert audit.installed(lab.dsn())
+    assert installed(lab.dsn())
     lab.undo.run()
-    assert not audit.installed(lab.dsn())
+    assert not installed(lab.dsn())
     assert boot.state.phase == "ready"
 
 
@@ -241,7 +242,7 @@ def test_it_is_removed_even_if_the_lab_and_its_port_forward_are_gone(
     state["endpoints"]["postgres"] = 1
     (lab.directory / "state.json").write_text(json.dumps(state))
     assert subprocess.run(undo_argv(lab.directory, "clear"), cwd="/").returncode == 0
-    assert not audit.installed(dsn)
+    assert not installed(dsn)
     assert PASSWORD not in json.dumps(undo_argv(lab.directory, "clear"))
     assert boot.state.phase == "ready"
 
@@ -254,7 +255,7 @@ def test_a_keeper_takes_it_out_and_off_the_undo_list(
     assert keeper is not None
     audit.install(lab.dsn())
     assert keeper.remove() is None
-    assert not audit.installed(lab.dsn())
+    assert not installed(lab.dsn())
     keeper.close()
     assert lab.undo.run() == 0
 
@@ -269,7 +270,7 @@ def test_what_could_not_be_removed_is_removed_when_the_lab_ends(
     boot.stop()
     forward = PortForward(client(), lab.namespace, "app=postgres", 5432)
     parts: dict[str, Any] = {"host": "127.0.0.1", "port": forward.start(), "user": "postgres"}
-    assert not audit.installed(make_conninfo(password=PASSWORD, **parts))
+    assert not installed(make_conninfo(password=PASSWORD, **parts))
     forward.stop()
 
 
@@ -299,8 +300,8 @@ def test_what_a_killed_session_put_there_goes_with_it(
         while is_same_process(state.supervisor, state.created) and time.monotonic() < deadline:
             time.sleep(0.2)
         with pytest.raises(audit.AuditError):
-            audit.installed(lab.dsn())
+            installed(lab.dsn())
         forward = PortForward(client(), release, "app=postgres", 5432)
         parts: dict[str, Any] = {"host": "127.0.0.1", "port": forward.start(), "user": "postgres"}
-        assert not audit.installed(make_conninfo(password=PASSWORD, **parts))
+        assert not installed(make_conninfo(password=PASSWORD, **parts))
         forward.stop()

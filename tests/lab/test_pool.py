@@ -1,20 +1,28 @@
 """Labs are leased one test at a time, stay warm between tests, and are replaced when they must."""
 
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import psutil
+import psycopg
 import pytest
 
 from common.paths import PROJECT
 from lab.environments.preparation import prepare
 from lab.pool import Owner, Pool
 from lab.spec import LabSpec
+from lab.state import ProcessState
+from lab.supervised import SupervisedLab
+from tests.labs import eventually
 
 pytestmark = pytest.mark.xdist_group("labs-3")
 VERSION = "3.0.6"
+WIDE = {"HA_CHAOS_SHAPES": "wide:2"}
 
 _RIVAL = """
 import json, sys
@@ -65,20 +73,86 @@ def test_a_leased_lab_is_nobody_elses_and_stays_warm_for_the_next(pool: Pool) ->
         assert lab.api.runs() == []
 
 
-def test_a_lab_of_another_spec_replaces_the_warm_one(pool: Pool) -> None:
+def test_a_lab_boots_again_as_another_in_its_place(pool: Pool) -> None:
     with pool.lease(LabSpec(prepare(VERSION))) as lab:
-        first = lab.directory
-    with pool.lease(LabSpec(prepare(VERSION), schedulers=3)) as lab:
-        assert lab.schedulers == ("scheduler-1", "scheduler-2", "scheduler-3")
+        lab.api.trigger(lab.api.dag_ids()[0], "left-by-the-first")
+        first = lab.state.processes
         assert lab.problems() == []
-    assert not first.exists()
+    with pool.lease(LabSpec(prepare(VERSION), schedulers=3, env=WIDE)) as again:
+        assert again.directory == lab.directory
+        assert again.schedulers == ("scheduler-1", "scheduler-2", "scheduler-3")
+        assert again.problems() == []
+        assert again.api.dag_ids() == ["wide-2"]
+        assert again.api.runs() == []
+        assert stayed(first, again) == {
+            *("dbproxy", "fork-server-api-server", "fork-server-scheduler"),
+        }
+        assert sessions(again) <= {*again.daemons, "ha-chaos", "recorder", "task"}
 
 
-def test_a_lab_that_ails_is_not_leased_again(pool: Pool) -> None:
+def test_what_imports_have_read_is_imported_again_where_it_changes(pool: Pool) -> None:
+    with pool.lease(LabSpec(prepare(VERSION), env=WIDE)) as lab:
+        first = lab.state.processes
+    # Read by airflow/executors/base_executor.py when it is imported.
+    env = {**WIDE, "AIRFLOW__CORE__PARALLELISM": "7"}
+    with pool.lease(LabSpec(prepare(VERSION), env=env)) as again:
+        assert "fork-server-scheduler" not in stayed(first, again)
+        assert again.problems() == []
+
+
+def test_a_cold_lab_has_daemons_of_its_own(pool: Pool) -> None:
+    with pool.lease(LabSpec(prepare(VERSION), cold=True)) as lab:
+        for daemon in lab.daemons:
+            process = psutil.Process(lab.state.processes[daemon].pid)
+            assert process.ppid() == lab.state.supervisor
+        assert lab.problems() == []
+
+
+def test_a_fork_is_shown_by_the_command_that_it_runs(pool: Pool) -> None:
+    with pool.lease(LabSpec(prepare(VERSION))) as lab:
+        for daemon in ("scheduler-1", "dag-processor", "api-server"):
+            line = " ".join(psutil.Process(lab.state.processes[daemon].pid).cmdline())
+            # The API server gives itself another title, cold or not.
+            assert f"airflow {daemon.removesuffix('-1')}" in line.replace("_", "-")
+
+
+def test_a_killed_fork_starts_again(pool: Pool) -> None:
+    with pool.lease(LabSpec(prepare(VERSION))) as lab:
+        lab.kill("scheduler-2")
+        assert eventually(lambda: lab.state.processes["scheduler-2"].exit_code == -9)
+        lab.start("scheduler-2")
+        assert eventually(lambda: lab.problems() == [])
+
+
+def test_a_lab_that_ails_is_not_leased_as_it_is(pool: Pool) -> None:
+    spec = LabSpec(prepare(VERSION), schedulers=3)
+    with pool.lease(spec) as lab:
+        killed = lab.state.processes["kubelet"].pid
+        lab.kill("kubelet")
+    with pool.lease(spec) as lab:
+        assert lab.state.processes["kubelet"].pid != killed
+        assert lab.problems() == []
+
+
+def test_a_lab_whose_supervisor_is_gone_is_replaced(pool: Pool) -> None:
     spec = LabSpec(prepare(VERSION), schedulers=3)
     with pool.lease(spec) as lab:
         first = lab.directory
-        lab.kill("kubelet")
+        os.kill(lab.state.supervisor, signal.SIGKILL)
     with pool.lease(spec) as lab:
         assert lab.directory != first
         assert lab.problems() == []
+
+
+def stayed(before: Mapping[str, ProcessState], lab: SupervisedLab) -> set[str]:
+    """Return the names of the processes that were there before."""
+    return {name for name, each in lab.state.processes.items() if before.get(name) == each}
+
+
+def sessions(lab: SupervisedLab) -> set[str]:
+    """Return what the sessions of the lab's database are called, those that the server has not."""
+    with psycopg.connect(lab.dsn()) as connection:
+        rows = connection.execute(
+            "SELECT application_name FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        ).fetchall()
+    return {name for (name,) in rows}

@@ -10,6 +10,7 @@ import psycopg
 
 from lab.embedded.postgres import OWNER, SUPERUSER, Postgres
 from oracle.events import Event
+from recorder import audit
 from recorder.database import DatabaseReader
 from recorder.stream import DatabaseClock, Stream
 
@@ -34,6 +35,17 @@ def make_database(postgres: Postgres) -> str:
             "VALUES ('d', 'r', 'running', 'manual', now())"
         )
     return dsn
+
+
+def installed(dsn: str) -> bool:
+    """Tell whether the audit is installed and switched on. Raises AuditError."""
+    try:
+        with psycopg.connect(dsn) as connection:
+            return audit.fault(connection) is None
+    except psycopg.errors.UndefinedTable:
+        return False  # somebody removes it at this moment
+    except psycopg.Error as error:
+        raise audit.AuditError(f"the audit cannot be looked for: {error}") from error
 
 
 def add_task(connection: Connection, task_id: str, state: str | None = None) -> None:

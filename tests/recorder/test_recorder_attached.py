@@ -8,7 +8,7 @@ from recorder import audit
 from recorder import database as recorder_database
 from recorder.database import DatabaseReader
 from recorder.stream import DatabaseClock, Stream
-from tests.recorder.tables import Connect, Recording, add_task, set_state
+from tests.recorder.tables import Connect, Recording, add_task, installed, set_state
 
 
 def processes(dsn: str, names: dict[str, str], connect: Connect, process: str) -> set[str]:
@@ -72,4 +72,4 @@ def test_the_audit_is_removed_by_command_with_the_dsn_in_the_environment(
     assert main(["remove"]) == 2
     monkeypatch.setenv("HA_CHAOS_DSN", dsn)
     assert main(["remove"]) == 0
-    assert not audit.installed(dsn)
+    assert not installed(dsn)

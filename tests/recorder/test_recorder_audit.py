@@ -8,7 +8,7 @@ import pytest
 
 from lab.embedded.postgres import OWNER, SUPERUSER, Postgres
 from recorder import audit
-from tests.recorder.tables import Connect, Connection, add_task, set_state
+from tests.recorder.tables import Connect, Connection, add_task, installed, set_state
 
 _CATALOGS = {
     "schemas": "SELECT nspname, nspacl::text FROM pg_namespace WHERE nspname !~ '^pg_t'",
@@ -57,7 +57,7 @@ def test_the_role_that_installs_it_is_no_superuser(postgres: Postgres, dsn: str)
         found = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = %s", (OWNER,))
         assert found.fetchone() == (False,)
     audit.install(dsn)
-    assert audit.installed(dsn)
+    assert installed(dsn)
 
 
 def test_it_leaves_no_trace_in_the_catalogs_after_removal(dsn: str, connect: Connect) -> None:
@@ -67,7 +67,7 @@ def test_it_leaves_no_trace_in_the_catalogs_after_removal(dsn: str, connect: Con
     add_task(connect(), "t")
     audit.remove(dsn)
     assert catalogs(dsn) == before
-    assert not audit.installed(dsn)
+    assert not installed(dsn)
 
 
 def test_installing_it_twice_keeps_what_is_written(dsn: str, scheduler: Connection) -> None:
@@ -79,9 +79,9 @@ def test_installing_it_twice_keeps_what_is_written(dsn: str, scheduler: Connecti
 def test_another_edition_of_it_is_replaced(dsn: str, scheduler: Connection) -> None:
     scheduler.execute("COMMENT ON SCHEMA oracle IS 'ha-chaos audit of yore'")
     scheduler.execute("DROP FUNCTION oracle.record_run CASCADE")
-    assert not audit.installed(dsn)
+    assert not installed(dsn)
     audit.install(dsn)
-    assert audit.installed(dsn)
+    assert installed(dsn)
 
 
 def test_removing_it_where_it_is_not_changes_nothing(dsn: str) -> None:
@@ -94,7 +94,7 @@ def test_it_does_not_count_as_installed_while_a_trigger_is_off(
     dsn: str, scheduler: Connection
 ) -> None:
     scheduler.execute("ALTER TABLE task_instance DISABLE TRIGGER oracle_changed")
-    assert not audit.installed(dsn)
+    assert not installed(dsn)
 
 
 def test_a_database_without_airflow_is_refused_in_one_line(dsn: str) -> None:
@@ -121,14 +121,14 @@ def test_locked_tables_are_waited_for_and_their_owner_is_never_aborted(
     set_state(holder, "t", "queued")
     with pytest.raises(audit.AuditError, match="stayed locked for 1 s"):
         audit.install(dsn, timeout=1.0)
-    assert not audit.installed(dsn)
+    assert not installed(dsn)
 
     installing = threading.Thread(target=audit.install, args=(dsn,))
     installing.start()
     set_state(holder, "t", "running")
     holder.commit()
     installing.join()
-    assert audit.installed(dsn)
+    assert installed(dsn)
 
 
 def test_a_heartbeat_writes_nothing(scheduler: Connection) -> None:

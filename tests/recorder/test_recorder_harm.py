@@ -9,7 +9,7 @@ from lab.embedded.postgres import SUPERUSER, Postgres
 from oracle.events import TaskInstanceEvent
 from recorder import audit, tables
 from recorder.tables import WATCHED
-from tests.recorder.tables import Connect, Connection, Recording, add_task, set_state
+from tests.recorder.tables import Connect, Connection, Recording, add_task, installed, set_state
 from tests.recorder.test_recorder_audit import catalogs, rows
 
 ATTEMPTS = """
@@ -221,7 +221,7 @@ def test_whatever_happens_to_the_audit_airflow_goes_on_and_the_loss_is_told(
         set_state(airflow, "t", "queued")
         airflow.execute("UPDATE dag_run SET state = 'success'")
     assert airflow.execute("SELECT state FROM task_instance").fetchall() == [("queued",)]
-    assert not audit.installed(dsn)
+    assert not installed(dsn)
     recording.reader.finish(1.0)
     assert recording.stream.gaps
 

@@ -5,7 +5,7 @@ import pytest
 
 from recorder import audit, connection
 from tests.recorder.pgbouncer import PROGRAM, pgbouncer
-from tests.recorder.tables import Recording
+from tests.recorder.tables import Recording, installed
 from tests.recorder.test_recorder_audit import catalogs
 
 needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed")
@@ -67,4 +67,4 @@ def test_session_pooling_is_worked_through_and_the_session_is_given_back_as_it_w
         recording.poll()
         recording.reader.close()
         audit.remove(through)
-    assert not audit.installed(dsn)
+    assert not installed(dsn)

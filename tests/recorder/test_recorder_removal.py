@@ -23,6 +23,7 @@ from recorder import audit
 from run.keeper import REMOVALS, Keeper, try_installing
 from tests.labs import eventually
 from tests.recorder.pgbouncer import PROGRAM, pgbouncer
+from tests.recorder.tables import installed
 from tests.recorder.test_recorder_audit import catalogs
 
 
@@ -91,7 +92,7 @@ def test_a_process_that_was_killed_leaves_nothing(
     expire()
     owner.kill()
     owner.wait()
-    assert eventually(lambda: not audit.installed(as_superuser(postgres, dsn)))
+    assert eventually(lambda: not installed(as_superuser(postgres, dsn)))
     assert eventually(lambda: sessions(postgres, dsn) == 0)
     assert not statement.installed(as_superuser(postgres, dsn))
     assert not undo.is_promised(tmp_path)
@@ -108,7 +109,7 @@ def test_a_lost_connection_is_made_anew(postgres: Postgres, dsn: str, tmp_path: 
     audit.install(dsn)
     outcomes = [keeper.remove(), keeper.remove()]
     assert outcomes[-1] is None, "the first may be what notices the loss"
-    assert not audit.installed(dsn)
+    assert not installed(dsn)
     keeper.close()
 
 
@@ -188,7 +189,7 @@ def test_what_stays_is_told_with_the_command_that_removes_it_until_it_is_gone(
     env = {**os.environ, "PGPASSWORD": "another"}
     done = subprocess.run(["sh", "-c", command], cwd=PROJECT, env=env, capture_output=True)
     assert done.returncode == 0, done.stderr
-    assert not audit.installed(as_superuser(postgres, dsn))
+    assert not installed(as_superuser(postgres, dsn))
     assert leftovers() == []
 
 
@@ -212,7 +213,7 @@ def test_a_new_password_is_taken_from_where_it_is_told_and_never_another_databas
     url = f"postgresql://{OWNER}:another@{stored.host}:{stored.port}/{stored.name}"
     monkeypatch.setenv("HA_CHAOS_DATABASE_URL", url)
     assert undo.main([str(lab), "clear"]) == int(other)
-    assert audit.installed(as_superuser(postgres, dsn)) == other
+    assert installed(as_superuser(postgres, dsn)) == other
     assert bool(leftovers()) == other
 
 

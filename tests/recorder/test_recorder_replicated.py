@@ -11,7 +11,7 @@ import pytest
 from chaos.holds import installer as statement
 from lab.embedded.postgres import SUPERUSER, Postgres
 from recorder import audit
-from tests.recorder.tables import Recording, add_task, make_database, set_state
+from tests.recorder.tables import Recording, add_task, installed, make_database, set_state
 
 PUBLISHED = "CREATE PUBLICATION everything FOR ALL TABLES"
 DECODED = "SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')"
@@ -86,9 +86,9 @@ def test_a_crash_that_empties_the_audit_is_a_gap(
         set_state(scheduler, "t", "queued")
     recording.reader.finish(5.0)
     assert "crashed" in recording.stream.gaps[0]
-    assert not audit.installed(dsn)
+    assert not installed(dsn)
     audit.install(dsn)
-    assert audit.installed(dsn), "the next run has a whole one"
+    assert installed(dsn), "the next run has a whole one"
 
 
 def test_without_subscribers_the_audit_outlives_a_crash(postgres: Postgres) -> None:

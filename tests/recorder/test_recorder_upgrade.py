@@ -18,7 +18,7 @@ from lab.environments.preparation import prepare
 from lab.environments.settings import clean_environment, database_urls
 from oracle.events import TaskInstanceEvent
 from recorder import audit
-from tests.recorder.tables import Connection, Recording, add_task, set_state
+from tests.recorder.tables import Connection, Recording, add_task, installed, set_state
 from tests.recorder.test_recorder_audit import catalogs
 
 NEXT = "3.4.0b2"
@@ -103,7 +103,7 @@ def test_airflow_is_upgraded_under_it_and_goes_on_and_the_history_has_a_gap(
             set_state(fresh, "a", "success")
         recording.reader.finish(5.0)
         assert any("changed under the recorder" in gap for gap in recording.stream.gaps)
-        assert not audit.installed(server.dsn())
+        assert not installed(server.dsn())
         audit.install(server.dsn())
         recording = Recording(server.dsn())
         set_state(scheduler, "a", "failed")

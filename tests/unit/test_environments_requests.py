@@ -35,13 +35,13 @@ def site_packages(venv: Path) -> Path:
 def test_a_pinned_version_is_known() -> None:
     request = describe(" 3.0.6 ")
     assert (request.kind, request.label, request.version) == ("version", "3.0.6", "3.0.6")
-    assert request.pinned
+    assert request.path.is_file()
 
 
 def test_a_version_without_a_pin_file_is_a_version_all_the_same() -> None:
     request = describe("3.1.5")
     assert request.kind == "version"
-    assert not request.pinned
+    assert not request.path.exists()
 
 
 def test_a_misspelled_version_is_refused_with_the_nearest_pinned() -> None:

@@ -249,6 +249,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         description=_ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(work=run)
     parser.add_argument(
         "--airflow", default=newest(), metavar="V", help="a version (default: %(default)s)"
     )

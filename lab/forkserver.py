@@ -1,22 +1,30 @@
-"""The process that owns the containers: it starts them, signals them, and ends them with itself.
+"""A process with Airflow imported that starts others, signals them, and ends them with itself.
 
-Run by path, with whatever Python the containers need (Airflow's, 3.9 or newer), so it imports the
-standard library only, and the modules named by --preload. It talks to the kubelet over one socket,
-a JSON object a line:
+The kubelet has one for its containers, an embedded lab has some for Airflow's daemons; each of
+these is called a container here. Run by path, with whatever Python the containers need (Airflow's,
+3.9 or newer), so it imports the standard library only, and the modules named by --preload. It talks
+to whoever started it over one socket, a JSON object a line:
 
     -> {"id", "argv", "env", "cwd", "log", "fork"}    start a container
     -> {"id", "signal"}                               signal its process group
-    <- {"ready", "modules", "skipped"}                once, after preloading
+    <- {"ready", "modules", "skipped", "read"}        once, after preloading
     <- {"id", "pid"} or {"id", "error"}               started, or could not
     <- {"id", "exit", "cpu"}                          ended; CPU seconds with all that it waited for
 
+"env" is what a container's environment has beside this process' own, or without it (null). "exit"
+is negative for a signal. With "append" its log goes on where an earlier one ended. "read" names the
+environment variables that the imports looked at, by name: a fork cannot obey another value of one.
+
 A container is a child that leads its own session. With "fork" it stays a copy of this process, in
 which Airflow is imported already, and runs `python -m MODULE ARGS` by runpy: the faithful cold
-start costs seconds of CPU a task, all of them spent on imports.
+start costs seconds of CPU, all of them spent on imports. What a fork has that a cold start has not:
+the hash seed of this process, so that sets of strings have one order in all of them; the modules
+of the others; memory that is shared until it is written to. Random numbers it has its own, for
+Python seeds them again after a fork.
 
 What a container runtime promises, this keeps: when a container's first process ends, whatever it
 left behind is killed: orphans are adopted by it while it lives, as by PID 1, and by this process
-after (prctl(2), PR_SET_CHILD_SUBREAPER). When the socket closes because the kubelet is gone,
+after (prctl(2), PR_SET_CHILD_SUBREAPER). When the socket closes because its owner is gone,
 everything is killed; when this process is killed, the kernel kills the containers
 (PR_SET_PDEATHSIG).
 """
@@ -38,7 +46,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -50,17 +58,55 @@ _HANDLED = (signal.SIGCHLD, signal.SIGTERM)
 
 
 def main() -> None:
-    """Preload, announce it, and serve until the kubelet's end of the socket closes."""
-    parser = argparse.ArgumentParser(description="Start containers for the lab's kubelet.")
+    """Preload, announce it, and serve until the owner's end of the socket closes."""
+    parser = argparse.ArgumentParser(description="Start containers for a lab.")
     parser.add_argument("--socket", type=int, required=True, help="inherited descriptor")
     parser.add_argument("--preload", default="", help="modules, comma separated")
     options = parser.parse_args()
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     sys.path[0] = str(Path.cwd())  # what `python -m` puts there, instead of this script's directory
-    skipped = preload([name for name in options.preload.split(",") if name])
+    with Watched() as watched:
+        skipped = preload([name for name in options.preload.split(",") if name])
     server = Server(socket.socket(fileno=options.socket))
-    server.send({"ready": True, "modules": len(sys.modules), "skipped": skipped})
+    hello = {"ready": True, "modules": len(sys.modules), "skipped": skipped}
+    server.send({**hello, "read": sorted(watched.names)})
     server.serve()
+
+
+class Watched:
+    """Learns, while it is entered, which environment variables are read by name.
+
+    Who copies the whole environment, as fsspec does, does not count: that is for a child, or to
+    look for names of a prefix.
+    """
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self._plain = type(os.environ)
+
+    def __enter__(self) -> Watched:
+        """Watch os.environ itself, which others have imported by name: by its class."""
+        names = self.names
+        copied: list[str] = []
+
+        class _Reading(self._plain):  # type: ignore[name-defined,misc]
+            def __getitem__(self, name: str) -> str:
+                if copied and copied[0] == name:
+                    del copied[0]
+                else:
+                    copied.clear()
+                    names.add(name)
+                return super().__getitem__(name)  # type: ignore[no-any-return]
+
+            def __iter__(self) -> Iterator[str]:
+                copied[:] = super().__iter__()
+                return iter(tuple(copied))
+
+        os.environ.__class__ = _Reading
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.environ.__class__ = self._plain
 
 
 def preload(modules: list[str]) -> list[str]:
@@ -102,7 +148,7 @@ class Server:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
     def send(self, message: dict[str, Any]) -> None:
-        """Write one line to the kubelet; it being gone is noticed by `serve`."""
+        """Write one line to the owner; it being gone is noticed by `serve`."""
         try:
             self._control.sendall(json.dumps(message).encode() + b"\n")
         except (BrokenPipeError, ConnectionResetError):
@@ -172,9 +218,15 @@ class Server:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
             for end in (self._control, self._wake, self._woken):
                 end.close()
-            _redirect(command["log"])
+            _redirect(command["log"], append=command.get("append", False))
             os.chdir(command["cwd"])
-            os.environ.update(command["env"])
+            if command["fork"]:
+                _show_as(command["argv"])
+            for name, value in command["env"].items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
             if command["fork"]:
                 run_module(command["argv"][2], command["argv"][3:])
                 status = 0
@@ -207,7 +259,6 @@ class Server:
             if container is not None:
                 del self._pids[container]
                 code = os.waitstatus_to_exitcode(status)
-                code = 128 - code if code < 0 else code
                 cpu = round(usage.ru_utime + usage.ru_stime, 3)
                 self.send({"id": container, "exit": code, "cpu": cpu})
 
@@ -272,8 +323,19 @@ def _isolate(parent: int) -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def _redirect(log: str) -> None:
-    sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+def _show_as(argv: list[str]) -> None:
+    """Let `ps` and `top` show what this fork runs, where Airflow's setproctitle is at hand.
+
+    It looks for its place in memory when it is first called, and finds none once the environment
+    has changed.
+    """
+    if module := sys.modules.get("setproctitle"):
+        module.setproctitle(" ".join(argv))
+
+
+def _redirect(log: str, *, append: bool) -> None:
+    fresh = 0 if append else os.O_TRUNC
+    sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | fresh, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, standard in ((nothing, 0), (sink, 1), (sink, 2)):
         os.dup2(source, standard)
