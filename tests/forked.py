@@ -10,6 +10,7 @@ any Python does. What it cannot show is that it starts by itself: of each comman
 a start of `subprocess`'s.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -89,6 +90,7 @@ def _serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in LIBRARIES:
         importlib.import_module(name)
+    gc.freeze()  # a fork whose garbage collector looked at all of it would copy all of it
     for line in sys.stdin:
         if (pid := os.fork()) == 0:
             _become(**json.loads(line))
