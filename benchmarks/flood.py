@@ -1,11 +1,13 @@
 """What a simulated flood costs: whose CPU time it is, and what the audit trigger adds.
 
     .venv/bin/python -m benchmarks.flood shares 3.3.2
+    .venv/bin/python -m benchmarks.flood shares 3.3.2 --runs 213 --keep somewhere
     .venv/bin/python -m benchmarks.flood audit 3.3.2 --rounds 4
 
-`shares` floods once with everything on and divides the CPU time between Airflow, Postgres and
-each part of ours. `audit` floods one lab again and again, the audit on and off in turn, and gives
-the ratios on/off of task instances a second and of CPU time a task instance, pair by pair.
+`shares` floods once with everything on, divides the CPU time between Airflow, Postgres and each
+part of ours, and says where a task instance's time goes; a run has 47 of them. `audit` floods one
+lab again and again, the audit on and off in turn, and gives the ratios on/off of task instances a
+second and of CPU time a task instance, pair by pair.
 """
 
 import argparse
@@ -13,7 +15,7 @@ import logging
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,11 +27,16 @@ from lab.life import start
 from lab.pool import Owner
 from lab.spec import LabSpec
 from lab.supervised import SupervisedLab
-from load.profiles import profile
+from load.profiles import Profile, profile
 from recorder import audit
+from reports.metrics import HISTORY, measure
+from reports.statistics import figure
 from run.run import Run
 
 PROFILE = replace(profile("issue"), runs=12, rate=2.0)
+LONGEST = 3600.0
+"""Seconds that a flood may take: how fast it is, is what is asked."""
+
 OURS = ("kubeapi", "kubelet", "dbproxy", "recorder and judge", "Locust")
 
 
@@ -45,47 +52,51 @@ def simulated_lab(airflow: str) -> Iterator[SupervisedLab]:
         lab.stop()
 
 
-def flood(lab: SupervisedLab, folder: Path, seed: int) -> tuple[int, float]:
+def flood(
+    lab: SupervisedLab, folder: Path, seed: int, wanted: Profile = PROFILE
+) -> tuple[int, float]:
     """Flood a lab; return how many task instances there were, and the seconds it took."""
     begun = time.monotonic()
-    with PROFILE.flood(lab.api.base_url, folder, seed) as going:
+    with wanted.flood(lab.api.base_url, folder, seed, LONGEST) as going:
         report = going.wait()
-    if report.finished < PROFILE.runs:
-        raise SystemExit(f"{report.finished} of {PROFILE.runs} runs ended: no figure")
-    return PROFILE.task_instances(seed), time.monotonic() - begun
+    if report.finished < wanted.runs:
+        raise SystemExit(f"{report.finished} of {wanted.runs} runs ended: no figure")
+    return wanted.task_instances(seed), time.monotonic() - begun
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process and all its descendants, also of those that have ended."""
-    total = 0.0
-    root = psutil.Process(pid)
-    for process in (root, *root.children(recursive=True)):
-        try:
-            times = process.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total += sum((times.user, times.system, times.children_user, times.children_system))
-    return total
+def cpu_seconds(pid: int, named: Collection[int]) -> float:
+    """Return the CPU time of a process and its descendants, also of those that have ended.
+
+    Those that have a name of their own count for themselves: daemons are forks of fork servers.
+    """
+    try:
+        process = psutil.Process(pid)
+        times, children = process.cpu_times(), process.children()
+    except psutil.NoSuchProcess:
+        return 0.0
+    mine = sum((times.user, times.system, times.children_user, times.children_system))
+    return mine + sum(cpu_seconds(each.pid, named) for each in children if each.pid not in named)
 
 
 def spent(lab: SupervisedLab) -> dict[str, float]:
     """Return the CPU time so far, by part."""
-    parts = {name: cpu_seconds(each.pid) for name, each in lab.state.processes.items()}
+    pids = {name: each.pid for name, each in lab.state.processes.items()}
+    parts = {name: cpu_seconds(pid, pids.values()) for name, pid in pids.items()}
     mine = psutil.Process().cpu_times()
     parts["recorder and judge"] = mine.user + mine.system
     parts["Locust"] = mine.children_user + mine.children_system
     return parts
 
 
-def shares(airflow: str) -> None:
-    """Print whose CPU time a flood is."""
-    with simulated_lab(airflow) as lab, tempfile.TemporaryDirectory() as name:
-        run = Run(lab, Path(name), "shares", seed=1)
+def shares(airflow: str, runs: int, folder: Path) -> None:
+    """Print whose CPU time a flood is, and where a task instance's own time went."""
+    with simulated_lab(airflow) as lab:
+        run = Run(lab, folder, "shares", seed=1)
         run.begin()
         before = spent(lab)
-        count, seconds = flood(lab, Path(name), seed=1)
+        count, seconds = flood(lab, folder, 1, replace(PROFILE, runs=runs))
         after = spent(lab)
-        run.end()
+        judgement = run.end()
     used = {part: after[part] - before[part] for part in after}
     total = sum(used.values())
     for part, cpu in sorted(used.items(), key=lambda item: -item[1]):
@@ -93,6 +104,11 @@ def shares(airflow: str) -> None:
     ours = sum(used[part] for part in OURS)
     print(f"ours                 {ours:7.2f} s CPU  {ours / total:6.1%}")
     print(f"{count} task instances in {seconds:.1f} s: {count / seconds:.1f} a second")
+    found = measure(folder / HISTORY)
+    print(f"{judgement.verdict}; median and 95th percentile of a task instance's seconds:")
+    for step in ("lag", "queueing", "start", "pod_start"):
+        values = getattr(found, step)
+        print(f"{step:<20} {figure(values, 'p50'):.2f} {figure(values, 'p95'):.2f}")
 
 
 def compare_audit(airflow: str, rounds: int) -> None:
@@ -118,6 +134,9 @@ def compare_audit(airflow: str, rounds: int) -> None:
     print(f"CPU of Airflow and Postgres a task instance, on/off: {statistics.median(cost):.3f}")
 
 
+_RUNS = "shares: runs of the flood (%(default)s)"
+
+
 def main() -> None:
     """Measure what the arguments ask for."""
     parser = argparse.ArgumentParser(
@@ -126,10 +145,13 @@ def main() -> None:
     parser.add_argument("what", choices=["shares", "audit"])
     parser.add_argument("airflow", nargs="?", default="3.3.2")
     parser.add_argument("--rounds", type=int, default=4, help="pairs of floods (%(default)s)")
+    parser.add_argument("--runs", type=int, default=PROFILE.runs, help=_RUNS)
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="shares: for the history")
     options = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     if options.what == "shares":
-        shares(options.airflow)
+        with tempfile.TemporaryDirectory() as name:
+            shares(options.airflow, options.runs, options.keep or Path(name))
     else:
         compare_audit(options.airflow, options.rounds)
 

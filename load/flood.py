@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -127,7 +127,8 @@ class Flood(AbstractContextManager["Flood"]):
         """
         limit = self.run_time + self._grace if timeout is None else timeout
         if self._process is not None:
-            wait_exit(self._process, limit)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(limit)
         return self.stop()
 
     def stop(self) -> FloodReport:

@@ -53,8 +53,9 @@ _POLL = """
 """
 
 # Until its first ANALYZE the planner takes what is new for a third of the table. For a transaction
-# only: a session is not ours alone where a pooler hands it on.
-_BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off"
+# only: a session is not ours alone where a pooler hands it on. Sent together with the poll, in one
+# round trip, the statements are one transaction to the server.
+_BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;"
 
 _TRIM = "DELETE FROM oracle.audit WHERE xid < pg_snapshot_xmin(%(seen)s::pg_snapshot)"
 
@@ -183,9 +184,11 @@ class DatabaseReader:
         if self._measure.due():
             self._clock.measure(connection)
         started = self._clock.now()
-        with connection.transaction():
-            connection.execute(_BY_INDEX)
-            rows = connection.execute(self._poll_statement, {"seen": self._seen}).fetchall()
+        with psycopg.ClientCursor(connection) as cursor:
+            cursor.execute(self._poll_statement, {"seen": self._seen})
+            while cursor.nextset():
+                pass
+            rows = cursor.fetchall()
         events = [event for row in rows if row[1] is not None and (event := self._event(row))]
         self._stream.emit(events)
         self._seen = rows[0][0]
@@ -268,7 +271,7 @@ class DatabaseReader:
         connection = connect(self._dsn, autocommit=True)
         self._clock.measure(connection)
         tracked = connection.execute("SHOW track_commit_timestamp").fetchone() == ("on",)
-        self._poll_statement = _POLL.format(committed=_COMMITTED[tracked])
+        self._poll_statement = _BY_INDEX + _POLL.format(committed=_COMMITTED[tracked])
         if not tracked:
             self._stream.note("commit times are not tracked here; row times stand in for them")
         self._connection = connection

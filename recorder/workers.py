@@ -102,10 +102,17 @@ class WorkerReader:
         )
         self._stream.emit([worker])
 
+    def _log(self, pod: str) -> str | None:
+        """Return a pod's log; only what failed once comes to tenacity, which is not for nothing."""
+        try:
+            return self._pod_log(pod)
+        except Exception:  # noqa: BLE001 - whatever a kind of lab fails with: the next says it
+            return self._insist(pod)
+
     @tenacity.retry(
         stop=tenacity.stop_after_attempt(_ATTEMPTS), wait=tenacity.wait_exponential(0.05)
     )
-    def _log(self, pod: str) -> str | None:
+    def _insist(self, pod: str) -> str | None:
         return self._pod_log(pod)
 
     def _explain(self, refused: Refusal | None, log: str) -> Refusal | None:

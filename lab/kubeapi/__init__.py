@@ -5,6 +5,6 @@ executor, its watcher and a kubelet rely on: resource versions, watches, selecto
 deletion and Kubernetes' own errors. `tests/contract` holds the promises, and runs them against
 a real kube-apiserver too. There is no authentication, no scheduler and no controller in it.
 
-    request --> server --> parameters, patches --> registry (pods, validation) --> store
+    request --> server (routes) --> parameters, patches --> registry (pods, validation) --> store
     watch   <-- views  <-- watches, selectors  <------------- history -------------'
 """

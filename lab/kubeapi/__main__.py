@@ -10,7 +10,7 @@ from aiohttp import web
 
 from common.errors import UserError
 from common.pipe import count, reporting
-from lab.kubeapi.server import application
+from lab.kubeapi.server import server
 from lab.kubeapi.store import Store
 
 _DESCRIPTION = """\
@@ -61,13 +61,15 @@ def _port(text: str) -> int:
 async def _serve(options: argparse.Namespace) -> None:
     if not options.logs.is_dir():
         raise UserError(f"{options.logs} is not a directory.", "Make it, then start again.")
-    runner = web.AppRunner(
-        application(Store(options.history), options.logs),
+    store = Store(options.history)
+    serving = server(
+        store,
+        options.logs,
         access_log=None,
         handler_cancellation=True,
         keepalive_timeout=_KEEPALIVE_SECONDS,
-        shutdown_timeout=_SHUTDOWN_SECONDS,
     )
+    runner = web.ServerRunner(serving, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     site = web.TCPSite(runner, options.host, options.port)
     try:
@@ -84,6 +86,7 @@ async def _serve(options: argparse.Namespace) -> None:
     host, port = runner.addresses[0][:2]
     print(f"listening on http://{host}:{port}", flush=True)
     await stopped.wait()
+    store.close()
     await runner.cleanup()
 
 

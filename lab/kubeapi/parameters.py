@@ -51,12 +51,12 @@ class _DeleteOptions(msgspec.Struct):
     preconditions: dict[str, str] | None = None
 
 
-def flag(request: web.Request, name: str) -> bool:
+def flag(request: web.BaseRequest, name: str) -> bool:
     """Return a boolean query parameter; the clients write it as true, True or 1."""
     return request.query.get(name, "").lower() not in ("", "0", "false")
 
 
-def number(request: web.Request, name: str) -> int | None:
+def number(request: web.BaseRequest, name: str) -> int | None:
     """Return an integer query parameter, None if it is not given; raises ApiError 400."""
     text = request.query.get(name)
     if not text:
@@ -67,7 +67,7 @@ def number(request: web.Request, name: str) -> int | None:
         raise status.bad_request(f"{name}: {text!r} is not a number") from None
 
 
-def selector(request: web.Request, resource: Resource) -> Selector:
+def selector(request: web.BaseRequest, resource: Resource) -> Selector:
     """Return the label and field selectors of a request; raises ApiError 400."""
     query = request.query
     return selectors.parse(
@@ -75,7 +75,7 @@ def selector(request: web.Request, resource: Resource) -> Selector:
     )
 
 
-async def json_body(request: web.Request) -> Any:
+async def json_body(request: web.BaseRequest) -> Any:
     """Return the decoded body; raises ApiError 400, 413 or 415."""
     content_type = request.content_type
     if not content_type.endswith("json") and content_type != "application/octet-stream":
@@ -90,7 +90,7 @@ async def json_body(request: web.Request) -> Any:
         raise status.ApiError(413, "RequestEntityTooLarge", message) from None
 
 
-async def object_body(request: web.Request) -> Object:
+async def object_body(request: web.BaseRequest) -> Object:
     """Return the object that a request carries; raises ApiError 400."""
     return checked(await json_body(request))
 
@@ -112,7 +112,7 @@ def checked(obj: Any) -> Object:
     return shaped
 
 
-async def delete_options(request: web.Request) -> Object:
+async def delete_options(request: web.BaseRequest) -> Object:
     """Return DeleteOptions from the body, completed by the query; raises ApiError 400."""
     body: Any = await json_body(request) if request.can_read_body else {}
     try:

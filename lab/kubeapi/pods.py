@@ -5,7 +5,7 @@ as the executor and a kubelet can tell. Functions take and return plain objects,
 """
 
 import copy
-from datetime import UTC, datetime, timedelta
+import time
 from typing import Any
 
 from lab.kubeapi import status
@@ -45,8 +45,7 @@ _FORBIDDEN = (
 
 def now(plus_seconds: int = 0) -> str:
     """Return the time as Kubernetes writes it: UTC, whole seconds."""
-    moment = datetime.now(UTC) + timedelta(seconds=plus_seconds)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + plus_seconds))
 
 
 def created(pod: Object) -> Object:
@@ -100,8 +99,7 @@ def _fixed_part(pod: Object) -> Object:
 
 def status_updated(before: Object, after: Object) -> Object:
     """Return the pod after a PUT or PATCH of pods/status: the spec stays as it is."""
-    causes = metadata_causes(after["metadata"])
-    if causes:
+    if after["metadata"] != before["metadata"] and (causes := metadata_causes(after["metadata"])):
         raise status.invalid(PODS.kind, before["metadata"]["name"], causes)
     return _keep_server_owned(before, {**after, "spec": before["spec"]})
 

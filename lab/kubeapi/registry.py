@@ -93,7 +93,7 @@ class Registry:
         after = change(record.object())
         self._check_identity(record, before, after)
         rules = pods.status_updated if subresource == "status" else pods.updated
-        return self.store.replace(record, rules(before, after))
+        return self.store.replace(record, before, rules(before, after))
 
     def _check_identity(self, record: Record, before: Object, after: Object) -> None:
         check_kind(PODS, after)
@@ -123,7 +123,8 @@ class Registry:
         if not isinstance(node, str) or not node:
             raise status.bad_request("a Binding needs target.name, the name of a node")
         record = self.store.get(PODS, namespace, name)
-        self.store.replace(record, pods.bound(record.object(), node))
+        pod = record.object()
+        self.store.replace(record, pod, pods.bound(pod, node))
 
     def delete_pod(self, namespace: str, name: str, options: Object) -> Record:
         """Delete a pod as far as its grace allows; return its newest, or last, version.
@@ -132,10 +133,11 @@ class Registry:
         """
         record = self.store.get(PODS, namespace, name)
         self._check_preconditions(record, options.get("preconditions") or {})
-        marked = pods.deleted(record.object(), options.get("gracePeriodSeconds"))
+        pod = record.object()
+        marked = pods.deleted(pod, options.get("gracePeriodSeconds"))
         if marked is None:
             return record
-        record = self.store.replace(record, marked)
+        record = self.store.replace(record, pod, marked)
         if marked["metadata"]["deletionGracePeriodSeconds"] == 0:
             self.store.remove(record)
         return record

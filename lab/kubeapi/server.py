@@ -1,8 +1,10 @@
 """The HTTP side: which path and method does what."""
 
+import asyncio
 import platform
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,11 @@ from aiohttp import web
 from lab.kubeapi import parameters, patches, status
 from lab.kubeapi.pods import PODS
 from lab.kubeapi.registry import NAMESPACES, Registry
+from lab.kubeapi.routes import Handler, Request, Route, Router
 from lab.kubeapi.store import Object, Record, Resource, Store
 from lab.kubeapi.validation import is_name
 from lab.kubeapi.views import Lister, view_for
 from lab.kubeapi.watches import Watch
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # Semantic versioning's build metadata says whose server this is without making it older.
 _VERSION = {
@@ -39,45 +40,38 @@ _PODS = _CORE + "/namespaces/{namespace}/pods"
 _POD = _PODS + "/{name}"
 
 
-def application(store: Store, logs_directory: Path) -> web.Application:
-    """Return the server's application; pod logs are read from `logs_directory`."""
-    app = web.Application(
-        middlewares=[_failures_as_status], client_max_size=parameters.MAX_BODY_BYTES
-    )
+def server(store: Store, logs_directory: Path, **options: Any) -> web.Server:
+    """Return the server, not yet listening; pod logs are read from `logs_directory`.
+
+    `options` are those of aiohttp's low-level server.
+    """
     handlers = Handlers(Registry(store), logs_directory)
-    app.router.add_routes(handlers.routes())
-    app.router.add_routes(_discovery_routes())
+    router = Router([*handlers.routes(), *_discovery_routes()])
+    loop = asyncio.get_running_loop()
 
-    async def end_watches(_: web.Application) -> None:
-        store.close()
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        assert isinstance(request, Request)
+        try:
+            handler, request.match = router.handler(request.method, request.rel_url.raw_path)
+            return await handler(request)
+        except status.ApiError as error:
+            return _json(error.body(), error.code)
 
-    app.on_shutdown.append(end_watches)
-    return app
+    def made(*parts: Any) -> Request:
+        return Request(*parts, loop, client_max_size=parameters.MAX_BODY_BYTES)
 
-
-@web.middleware
-async def _failures_as_status(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except status.ApiError as error:
-        return _json(error.body(), error.code)
-    except web.HTTPMethodNotAllowed as error:
-        message = "the server does not allow this method on the requested resource"
-        return _json(status.ApiError(error.status, "MethodNotAllowed", message).body(), 405)
-    except web.HTTPNotFound as error:
-        message = "the server could not find the requested resource"
-        return _json(status.ApiError(error.status, "NotFound", message).body(), 404)
+    return web.Server(answer, request_factory=made, **options)
 
 
 def _json(body: bytes, code: int = 200) -> web.Response:
     return web.Response(body=body, status=code, content_type="application/json")
 
 
-def _discovery_routes() -> list[web.RouteDef]:
-    async def ok(_: web.Request) -> web.Response:
+def _discovery_routes() -> list[Route]:
+    async def ok(_: Request) -> web.Response:
         return web.Response(text="ok")
 
-    async def api(request: web.Request) -> web.Response:
+    async def api(request: Request) -> web.Response:
         place = {"clientCIDR": "0.0.0.0/0", "serverAddress": request.host}
         answer = {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [place]}
         return _json(msgspec.json.encode(answer))
@@ -85,7 +79,7 @@ def _discovery_routes() -> list[web.RouteDef]:
     def fixed(answer: Any) -> Handler:
         body = msgspec.json.encode(answer)
 
-        async def respond(_: web.Request) -> web.Response:
+        async def respond(_: Request) -> web.Response:
             return _json(body)
 
         return respond
@@ -100,7 +94,7 @@ def _discovery_routes() -> list[web.RouteDef]:
         _CORE: fixed(yaml.safe_load(Path(__file__).with_name("resources.yaml").read_text())),
     }
     # The generated clients ask with a slash at the end, the dynamic one without.
-    return [web.get(path + end, handler) for path, handler in answers.items() for end in ("", "/")]
+    return [("GET", path + end, handler) for path, handler in answers.items() for end in ("", "/")]
 
 
 class Handlers:
@@ -112,41 +106,41 @@ class Handlers:
         self._lister = Lister(registry.store)
         self._logs = logs_directory
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return what is served under /api/v1; the most frequent come first."""
+    def routes(self) -> list[Route]:
+        """Return what is served under /api/v1."""
         return [
-            web.get(_POD, self._get_pod),
-            web.patch(_POD, self._patch_pod),
-            web.delete(_POD, self._delete_pod),
-            web.put(_POD, self._put_pod),
-            web.patch(_POD + "/{subresource:status}", self._patch_pod),
-            web.put(_POD + "/{subresource:status}", self._put_pod),
-            web.get(_POD + "/status", self._get_pod),
-            web.post(_POD + "/binding", self._bind_pod),
-            web.get(_POD + "/log", self._pod_log),
-            web.get(_PODS, self._list_pods),
-            web.post(_PODS, self._create_pod),
-            web.delete(_PODS, self._delete_pods),
-            web.get(_CORE + "/pods", self._list_pods),
-            web.post(_CORE + "/namespaces/{namespace}/bindings", self._bind_pod),
-            web.get(_CORE + "/namespaces", self._list_namespaces),
-            web.post(_CORE + "/namespaces", self._create_namespace),
-            web.get(_CORE + "/namespaces/{name}", self._get_namespace),
-            web.post(_CORE + "/namespaces/{namespace}/events", self._drop_event),
-            web.get(_CORE + "/namespaces/{namespace}/events", self._no_events),
-            web.get(_CORE + "/events", self._no_events),
+            ("GET", _POD, self._get_pod),
+            ("PATCH", _POD, self._patch_pod),
+            ("DELETE", _POD, self._delete_pod),
+            ("PUT", _POD, self._put_pod),
+            ("PATCH", _POD + "/status", partial(self._patch_pod, subresource="status")),
+            ("PUT", _POD + "/status", partial(self._put_pod, subresource="status")),
+            ("GET", _POD + "/status", self._get_pod),
+            ("POST", _POD + "/binding", self._bind_pod),
+            ("GET", _POD + "/log", self._pod_log),
+            ("GET", _PODS, self._list_pods),
+            ("POST", _PODS, self._create_pod),
+            ("DELETE", _PODS, self._delete_pods),
+            ("GET", _CORE + "/pods", self._list_pods),
+            ("POST", _CORE + "/namespaces/{namespace}/bindings", self._bind_pod),
+            ("GET", _CORE + "/namespaces", self._list_namespaces),
+            ("POST", _CORE + "/namespaces", self._create_namespace),
+            ("GET", _CORE + "/namespaces/{name}", self._get_namespace),
+            ("POST", _CORE + "/namespaces/{namespace}/events", self._drop_event),
+            ("GET", _CORE + "/namespaces/{namespace}/events", self._no_events),
+            ("GET", _CORE + "/events", self._no_events),
         ]
 
-    async def _list_pods(self, request: web.Request) -> web.StreamResponse:
+    async def _list_pods(self, request: Request) -> web.StreamResponse:
         return await self._list_or_watch(request, PODS)
 
-    async def _list_namespaces(self, request: web.Request) -> web.StreamResponse:
+    async def _list_namespaces(self, request: Request) -> web.StreamResponse:
         return await self._list_or_watch(request, NAMESPACES)
 
-    async def _list_or_watch(self, request: web.Request, resource: Resource) -> web.StreamResponse:
+    async def _list_or_watch(self, request: Request, resource: Resource) -> web.StreamResponse:
         selector = parameters.selector(request, resource)
         view = view_for(resource, request.headers.get("Accept", ""))
-        namespace = request.match_info.get("namespace")
+        namespace = request.match.get("namespace")
         if parameters.flag(request, "watch"):
             seconds = parameters.number(request, "timeoutSeconds")
             bookmarks = parameters.flag(request, "allowWatchBookmarks")
@@ -158,78 +152,77 @@ class Handlers:
         token = request.query.get("continue", "")
         return _json(self._lister.page(view, namespace, selector, limit, token))
 
-    async def _get_pod(self, request: web.Request) -> web.StreamResponse:
+    async def _get_pod(self, request: Request) -> web.StreamResponse:
         view = view_for(PODS, request.headers.get("Accept", ""))
         return _json(view.encoded(self._pod(request)))
 
-    def _pod(self, request: web.Request) -> Record:
-        match = request.match_info
+    def _pod(self, request: Request) -> Record:
+        match = request.match
         return self._store.get(PODS, match["namespace"], match["name"])
 
-    async def _create_pod(self, request: web.Request) -> web.StreamResponse:
+    async def _create_pod(self, request: Request) -> web.StreamResponse:
         pod = await parameters.object_body(request)
-        record = self._registry.create_pod(request.match_info["namespace"], pod)
+        record = self._registry.create_pod(request.match["namespace"], pod)
         return _json(record.body, 201)
 
-    async def _patch_pod(self, request: web.Request) -> web.StreamResponse:
+    async def _patch_pod(self, request: Request, subresource: str = "") -> web.StreamResponse:
         patch = await parameters.json_body(request)
 
         def change(pod: Object) -> Object:
             return parameters.checked(patches.apply(request.content_type, pod, patch))
 
-        return self._update(request, change)
+        return self._update(request, subresource, change)
 
-    async def _put_pod(self, request: web.Request) -> web.StreamResponse:
+    async def _put_pod(self, request: Request, subresource: str = "") -> web.StreamResponse:
         pod = await parameters.object_body(request)
-        return self._update(request, lambda _: pod)
+        return self._update(request, subresource, lambda _: pod)
 
     def _update(
-        self, request: web.Request, change: Callable[[Object], Object]
+        self, request: Request, subresource: str, change: Callable[[Object], Object]
     ) -> web.StreamResponse:
-        match = request.match_info
-        subresource = match.get("subresource", "")
+        match = request.match
         record = self._registry.update_pod(match["namespace"], match["name"], subresource, change)
         return _json(record.body)
 
-    async def _delete_pod(self, request: web.Request) -> web.StreamResponse:
+    async def _delete_pod(self, request: Request) -> web.StreamResponse:
         options = await parameters.delete_options(request)
-        match = request.match_info
+        match = request.match
         return _json(self._registry.delete_pod(match["namespace"], match["name"], options).body)
 
-    async def _delete_pods(self, request: web.Request) -> web.StreamResponse:
+    async def _delete_pods(self, request: Request) -> web.StreamResponse:
         options = await parameters.delete_options(request)
         selector = parameters.selector(request, PODS)
-        records = self._registry.delete_pods(request.match_info["namespace"], selector, options)
+        records = self._registry.delete_pods(request.match["namespace"], selector, options)
         metadata: dict[str, object] = {"resourceVersion": str(self._store.revision)}
         return _json(view_for(PODS, "").listing(records, metadata))
 
-    async def _bind_pod(self, request: web.Request) -> web.StreamResponse:
+    async def _bind_pod(self, request: Request) -> web.StreamResponse:
         binding = await parameters.object_body(request)
-        match = request.match_info
+        match = request.match
         name = match.get("name") or binding["metadata"].get("name", "")
         self._registry.bind_pod(match["namespace"], name, binding)
         return _json(status.success(), 201)
 
-    async def _pod_log(self, request: web.Request) -> web.StreamResponse:
+    async def _pod_log(self, request: Request) -> web.StreamResponse:
         container = request.query.get("container", "")
         tail_lines = parameters.number(request, "tailLines")
         body = log_of(self._logs, self._pod(request), container, tail_lines)
         return web.Response(body=body, content_type="text/plain")
 
-    async def _create_namespace(self, request: web.Request) -> web.StreamResponse:
+    async def _create_namespace(self, request: Request) -> web.StreamResponse:
         namespace = await parameters.object_body(request)
         return _json(self._registry.create_namespace(namespace).body, 201)
 
-    async def _get_namespace(self, request: web.Request) -> web.StreamResponse:
-        name = request.match_info["name"]
+    async def _get_namespace(self, request: Request) -> web.StreamResponse:
+        name = request.match["name"]
         return _json(self._store.get(NAMESPACES, "", name).body)
 
-    async def _drop_event(self, request: web.Request) -> web.StreamResponse:
+    async def _drop_event(self, request: Request) -> web.StreamResponse:
         """Accept an Event and forget it: nothing in a lab reads events."""
         event = await parameters.object_body(request)
         return _json(msgspec.json.encode(event), 201)
 
-    async def _no_events(self, _: web.Request) -> web.StreamResponse:
+    async def _no_events(self, _: Request) -> web.StreamResponse:
         metadata = {"resourceVersion": str(self._store.revision)}
         answer = {"kind": "EventList", "apiVersion": "v1", "metadata": metadata, "items": []}
         return _json(msgspec.json.encode(answer))

@@ -23,6 +23,11 @@ ADDED = "ADDED"
 MODIFIED = "MODIFIED"
 DELETED = "DELETED"
 
+# Changes of so short a time reach all watchers together, and while there are many, of a longer one:
+# wake-ups and writes, on both sides, are most of a watch's cost.
+_GATHER_SECONDS = 0.02
+_BUSY_SECONDS = 0.1
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -107,6 +112,8 @@ class Store:
         self._changes: deque[StoreEvent] = deque(maxlen=history)
         self._objects: dict[str, dict[str, dict[str, Record]]] = {}
         self._wakers: set[asyncio.Event] = set()
+        self._gathering: asyncio.TimerHandle | None = None
+        self._woken = 0.0
         self.closed = False
 
     def get(self, resource: Resource, namespace: str, name: str) -> Record:
@@ -133,10 +140,10 @@ class Store:
         self._commit(StoreEvent(ADDED, None, record))
         return record
 
-    def replace(self, before: Record, obj: Object) -> Record:
-        """Keep a new version; one that equals the old is no change, as in Kubernetes."""
+    def replace(self, before: Record, old: Object, obj: Object) -> Record:
+        """Keep a new version; one that equals the `old`, as decoded, is no change."""
         obj["metadata"]["resourceVersion"] = str(before.revision)
-        if obj == before.object():
+        if obj == old:
             return before
         record = encoded(before.resource, obj, self.revision + 1)
         self._shelf(before.resource)[before.namespace][before.name] = record
@@ -161,7 +168,7 @@ class Store:
         return reversed(list(islice(reversed(self._changes), behind)))
 
     def subscribe(self) -> asyncio.Event:
-        """Return an event that is set on every change, until it is given to `unsubscribe`."""
+        """Return an event that is set a little after each change, until `unsubscribe` gets it."""
         waker = asyncio.Event()
         self._wakers.add(waker)
         return waker
@@ -176,6 +183,7 @@ class Store:
         self._wake()
 
     def _wake(self) -> None:
+        self._gathering = None
         for waker in self._wakers:
             waker.set()
 
@@ -185,4 +193,9 @@ class Store:
     def _commit(self, change: StoreEvent) -> None:
         self.revision = change.after.revision
         self._changes.append(change)
-        self._wake()
+        if self._wakers and self._gathering is None:
+            self._gather(asyncio.get_running_loop())
+
+    def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._woken = max(loop.time() + _GATHER_SECONDS, self._woken + _BUSY_SECONDS)
+        self._gathering = loop.call_at(self._woken, self._wake)

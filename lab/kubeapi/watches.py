@@ -19,8 +19,8 @@ from lab.kubeapi.store import ADDED, DELETED, Record, Store, StoreEvent
 from lab.kubeapi.views import View
 
 _BOOKMARK_SECONDS = 60.0
-# Changes of so short a time go out in one write: wake-ups and writes are most of a watch's cost.
-_GATHER_SECONDS = 0.02
+# The loop's timers may fire so much early.
+_TICK_SECONDS = 1e-4
 # Without timeoutSeconds kube-apiserver ends a watch after 30 to 60 minutes.
 _DEFAULT_SECONDS = 1800.0
 
@@ -37,7 +37,7 @@ class Watch:
     bookmarks: bool
     position: int | None
 
-    async def serve(self, request: web.Request) -> web.StreamResponse:
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """Stream JSON lines until the time is up, the client is gone or the history lost it."""
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.enable_chunked_encoding()
@@ -57,20 +57,26 @@ class Watch:
         seconds = self.seconds or _DEFAULT_SECONDS * random.uniform(1, 2)
         end = loop.time() + seconds
         bookmark_at = loop.time() + _BOOKMARK_SECONDS
-        while True:
-            lines = b"".join(self._news())
-            if self.bookmarks and loop.time() >= min(bookmark_at, end):
-                lines += self.view.bookmark(self.store.revision)
-                bookmark_at = loop.time() + _BOOKMARK_SECONDS
-            if lines:
-                await response.write(lines)
-            if loop.time() >= end or self.store.closed:
-                return
-            alarm = loop.call_at(min(bookmark_at, end) if self.bookmarks else end, waker.set)
-            await waker.wait()
+        alarm = loop.call_at(end, waker.set)
+        try:
+            while True:
+                lines = b"".join(self._news())
+                now = loop.time() + _TICK_SECONDS
+                if self.bookmarks and now >= min(bookmark_at, end):
+                    lines += self.view.bookmark(self.store.revision)
+                    bookmark_at = now + _BOOKMARK_SECONDS
+                if lines:
+                    await response.write(lines)
+                if now >= end or self.store.closed:
+                    return
+                due = min(bookmark_at, end) if self.bookmarks else end
+                if alarm.when() != due:
+                    alarm.cancel()
+                    alarm = loop.call_at(due, waker.set)
+                await waker.wait()
+                waker.clear()
+        finally:
             alarm.cancel()
-            await asyncio.sleep(_GATHER_SECONDS)
-            waker.clear()
 
     def _news(self) -> Iterator[bytes]:
         """Yield the lines that the client has not been sent; the first time, the state itself."""

@@ -225,6 +225,8 @@ class Kubelet:
         elif worker is not None:
             if deleted:
                 worker.end(pod.grace)
+        elif kind == "MODIFIED" and pod.removed:
+            pass  # a watch's next word on it is DELETED
         elif self._is_ours(pod) and (deleted or not (pod.ended or pod.key in self._done)):
             self._workers[pod.key] = PodWorker(pod, self._node)
             tasks.create_task(self._work(pod))

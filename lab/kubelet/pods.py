@@ -96,6 +96,11 @@ class Pod(_Part):
         return self.status.phase in ("Succeeded", "Failed")
 
     @property
+    def removed(self) -> bool:
+        """Return whether the API removes the pod itself: no grace is left, or needed."""
+        return self.metadata.deletion_grace_period_seconds == 0
+
+    @property
     def container(self) -> ContainerSpec:
         """Return the container that the kubelet runs."""
         return self.spec.containers[0]

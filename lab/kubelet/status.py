@@ -4,7 +4,7 @@ Each function returns a whole `status` for a JSON merge patch. Phases and contai
 one way only: Pending (waiting), Running (running), then Succeeded or Failed (terminated).
 """
 
-from datetime import UTC, datetime
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ LOST = 137
 
 def now() -> str:
     """Return the time as the API writes it, in whole seconds of UTC."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def waiting(pod: Pod, started: str, reason: str = "ContainerCreating", message: str = "") -> Json:

@@ -20,6 +20,7 @@ class Script:
         self.listed = False
         self.bound_to: str | None = None
         self.statuses: list[dict[str, Any]] = []
+        self.deletions: list[dict[str, Any]] = []
         self.failures: dict[str, list[Answer]] = {}
 
     def answer(self, request: Request) -> Answer:
@@ -27,6 +28,8 @@ class Script:
         what = path.removeprefix(PODS) or ("watch" if "watch=" in request.path else "list")
         if what == "/p/binding":  # takes effect even if the answer below says otherwise
             self.bound_to = request.body["target"]["name"]
+        if request.method == "DELETE":
+            self.deletions.append(request.body)
         planned = self.failures.get(what)
         if planned:
             return planned.pop(0)
@@ -47,6 +50,13 @@ class Script:
 
     def phases(self) -> list[str]:
         return [status["phase"] for status in self.statuses]
+
+
+def removed(pod: dict[str, Any]) -> dict[str, Any]:
+    """Return the last version of another pod before the API removes it: it has ended."""
+    mark = {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0}
+    gone = {"metadata": {"name": "gone", "uid": "gone", **mark}, "status": {"phase": "Succeeded"}}
+    return {**pod, **gone}
 
 
 @contextmanager
@@ -121,3 +131,22 @@ def test_an_api_server_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> No
     script.failures["list"] = [Answer(503), Answer(503)]
     with kubelet_against(script, tmp_path):
         eventually(lambda: script.phases()[-1:] == ["Succeeded"])
+
+
+def test_a_pod_that_the_api_removes_itself_is_not_deleted_once_more(tmp_path: Path) -> None:
+    script = Script()
+    seen: Any = [{"type": "MODIFIED", "object": removed(script.pod())}]
+    seen += [{"type": "ADDED", "object": script.pod()}]
+    script.failures["watch"] = [Answer(body=tuple(seen))]
+    with kubelet_against(script, tmp_path):
+        eventually(lambda: script.phases()[-1:] == ["Succeeded"])
+    assert script.deletions == []
+
+
+def test_a_pod_that_a_dead_api_server_left_unremoved_is_deleted(tmp_path: Path) -> None:
+    script = Script()
+    listed = {"metadata": {"resourceVersion": "5"}, "items": [removed(script.pod())]}
+    script.failures["list"] = [Answer(body=listed)]
+    with kubelet_against(script, tmp_path):
+        eventually(lambda: len(script.deletions) == 1)
+    assert script.deletions[0]["preconditions"] == {"uid": "gone"}
