@@ -8,6 +8,9 @@ NPM := $(shell command -v npm 2> /dev/null)
 ALLURE := $(if $(NPM),reports/node_modules/.ready)
 RUNS ?= reports/runs
 
+# Each of the many Pythons that are started here would compile the project and .venv anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup tools reproduce test lint types suite report clean
 
@@ -33,7 +36,7 @@ reproduce: setup ## make apache/airflow#57618 happen on Airflow 3.0.6 (AIRFLOW=.
 	    -n 2 --labs 2 -s --log-cli-level=INFO --no-header -p no:cacheprovider -q --show-capture=no
 
 test: setup lint types $(ALLURE) ## check and test everything in this project; takes minutes
-	@$(RUN) -m pytest tests -n 2 --dist loadgroup
+	@$(RUN) -m pytest tests -n 4 --dist loadgroup --no-loadscope-reorder
 	@echo "Everything that ran has passed; what did not run is listed above, under SKIPPED."
 	@echo "Next: make reproduce, or .venv/bin/pytest suites/ --airflow YOURS"
 

@@ -18,7 +18,7 @@ from harness.markers import scenario_of
 from harness.options import Options
 from harness.preflight import looks_only
 from harness.session import RUNS, Session
-from lab.kind.helm.chart import DEFAULT_VERSION
+from lab.kind.helm.chart import named
 from reports.allure.results import complete
 from reports.grouping import grouped
 from reports.records import SCHEMA, Ended, SessionRecord, worst_end
@@ -102,7 +102,8 @@ class Register:
 
     def _record(self, group: list[Collected]) -> SessionRecord:
         session, options = self._session, self._session.options
-        chart = f"{options.kind.chart} {options.kind.chart_version or DEFAULT_VERSION}"
+        kind = options.kind
+        chart = named(kind.chart, kind.chart_version) if options.lab == "kind" else ""
         return SessionRecord(
             schema=SCHEMA,
             session=session.started,
@@ -112,7 +113,7 @@ class Register:
             seed=options.seed,
             started=_now(),
             expect_known=options.expect_known,
-            chart=chart if options.lab == "kind" else "",
+            chart=chart,
             collected=[each.test for each in group],
         )
 

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
+import kubernetes
 import requests
-from kubernetes.client import CoreV1Api
 from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
@@ -73,7 +73,7 @@ class SupervisedLab(Lab):
 
     def kubernetes(self) -> Any:
         """Return a `kubernetes.client.CoreV1Api`, through the proxy that the kubeconfig names."""
-        return CoreV1Api(api_client(self.kubeconfig))
+        return kubernetes.client.CoreV1Api(api_client(self.kubeconfig))
 
     @classmethod
     def never(cls, power: str) -> str | None:

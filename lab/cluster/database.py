@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import kubernetes
 import psycopg
-from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
 from psycopg.conninfo import make_conninfo
 
@@ -207,7 +207,9 @@ def find_database(client: object, release: Release) -> tuple[Database, Route]:
         database = parse_url(database_url(client, release))
         if release.pool_mode not in ("", "unknown"):
             database = behind_pgbouncer(database, pgbouncer_ini(client, release))
-    route = route_to(CoreV1Api(client), release.namespace, database.host, database.port)
+    route = route_to(
+        kubernetes.client.CoreV1Api(client), release.namespace, database.host, database.port
+    )
     return database, route
 
 

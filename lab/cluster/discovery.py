@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import kubernetes
 import urllib3.exceptions
-from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
 
 from common.errors import UserError
@@ -64,7 +64,7 @@ class Release:
 def discover(client: Any, namespace: str, release: str = "") -> Release:
     """Return the release in a namespace; UserError unless there is one that fits."""
     try:
-        return _discover(CoreV1Api(client), namespace, release)
+        return _discover(kubernetes.client.CoreV1Api(client), namespace, release)
     except ApiException as error:
         raise UserError(
             f"The cluster does not let us look into namespace {namespace}: "
@@ -85,13 +85,13 @@ def database_url(client: Any, release: Release) -> str:
             f"Release {release.name} does not take its database's URL from a Secret.",
             "Give it in HA_CHAOS_DATABASE_URL or --database-url.",
         )
-    return _secret(CoreV1Api(client), release.namespace, name, key)
+    return _secret(kubernetes.client.CoreV1Api(client), release.namespace, name, key)
 
 
 def pgbouncer_ini(client: Any, release: Release) -> str:
     """Return the configuration of the chart's PgBouncer. Raises UserError when it is not there."""
     name = f"{release.name}-pgbouncer-config"
-    return _secret(CoreV1Api(client), release.namespace, name, _INI)
+    return _secret(kubernetes.client.CoreV1Api(client), release.namespace, name, _INI)
 
 
 def _discover(core: Any, namespace: str, wanted: str) -> Release:

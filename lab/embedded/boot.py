@@ -20,8 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import kubernetes
 import psutil
-from kubernetes.client import CoreV1Api
 
 from common.errors import UserError
 from common.files import last_words
@@ -211,7 +211,8 @@ class EmbeddedBoot:
         for name, child in real.processes.items():
             self._adopt(name, child, real.log_of(name))
         shutil.copy2(real.kubeconfig, kubeconfig)
-        CoreV1Api(api_client(kubeconfig)).create_namespace({"metadata": {"name": NAMESPACE}})
+        api = kubernetes.client.CoreV1Api(api_client(kubeconfig))
+        api.create_namespace({"metadata": {"name": NAMESPACE}})
         return real.server
 
     def _start(self, component: Component) -> None:

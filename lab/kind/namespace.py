@@ -9,8 +9,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import kubernetes
 import yaml
-from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
@@ -138,7 +138,7 @@ def remove(kubeconfig: Path, name: str, timeout: float = 120.0) -> None:
     A namespace without our label is not ours to delete.
     """
     try:
-        core = CoreV1Api(api_client(kubeconfig))
+        core = kubernetes.client.CoreV1Api(api_client(kubeconfig))
         found = core.read_namespace(name, _request_timeout=10)
         if not MANAGED_BY.items() <= (found.metadata.labels or {}).items():
             raise UserError(f"Namespace {name} was not made by a lab: it stays.")

@@ -20,8 +20,9 @@ import time
 from contextlib import closing
 from typing import Any
 
+import kubernetes
 import urllib3.exceptions
-from kubernetes.client import ApiException, CoreV1Api
+from kubernetes.client.exceptions import ApiException
 
 from common.errors import UserError
 from common.waiting import Deadline
@@ -148,7 +149,7 @@ class _Pods:
     """Knows the pods of a selector; asks at most about once a second while all goes well."""
 
     def __init__(self, client: Any, namespace: str, selector: str) -> None:
-        self._core = CoreV1Api(client)
+        self._core = kubernetes.client.CoreV1Api(client)
         self._namespace = namespace
         self._selector = selector
         self._lock = threading.Lock()

@@ -149,6 +149,7 @@ def test_a_restarted_database_keeps_its_data(lab: KindLab) -> None:
     lab.api.trigger("single", "before-the-restart")
     for how in ("fast", "immediate"):
         lab.restart_database(how)
+        assert "single" in lab.api.dag_ids(), "Airflow reaches it, too"
         with psycopg.connect(lab.dsn()) as connection:
             assert connection.execute(
                 "SELECT 1 FROM dag_run WHERE run_id = 'before-the-restart'"

@@ -20,7 +20,7 @@ from lab.spec import LabSpec
 from lab.supervised import SupervisedLab
 from tests.labs import eventually
 
-pytestmark = pytest.mark.xdist_group("labs")
+pytestmark = pytest.mark.xdist_group("labs-3")
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from lab.state import LabState
 from tests.labs import eventually, owned_by
 
 VERSION = "3.0.6"
-pytestmark = pytest.mark.xdist_group("labs")
+pytestmark = pytest.mark.xdist_group("labs-3")
 
 
 def spec(**changes: object) -> LabSpec:

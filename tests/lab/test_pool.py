@@ -20,7 +20,7 @@ from lab.state import ProcessState
 from lab.supervised import SupervisedLab
 from tests.labs import eventually
 
-pytestmark = pytest.mark.xdist_group("labs")
+pytestmark = pytest.mark.xdist_group("labs-3")
 VERSION = "3.0.6"
 WIDE = {"HA_CHAOS_SHAPES": "wide:2"}
 

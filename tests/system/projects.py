@@ -10,6 +10,7 @@ from typing import Any
 from reports.allure.pasts import gather
 from reports.allure.staging import stage
 from reports.store import read_runs
+from tests import forked
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
@@ -45,7 +46,7 @@ def allure_report(runs: Path, into: Path) -> list[dict[str, Any]]:
 def make_project(folder: Path, suite: str, conftest: str = _CONFTEST) -> Path:
     """Copy the project's packages, and make `suite` its only test file."""
     for package in _PACKAGES:
-        ignored = shutil.ignore_patterns("__pycache__", "runs", "node_modules")
+        ignored = shutil.ignore_patterns("runs", "node_modules")
         shutil.copytree(PROJECT / package, folder / package, ignore=ignored)
     for name in ("conftest.py", "pyproject.toml"):
         shutil.copy(PROJECT / name, folder / name)
@@ -62,12 +63,9 @@ def run_project(
     folder: Path, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
     """Run the project's suites as a user does."""
-    return subprocess.run(
+    return forked.run(
         [sys.executable, "-m", "pytest", "suites", "-p", "no:cacheprovider", *arguments],
         cwd=folder,
         env=environment,
-        capture_output=True,
-        text=True,
         timeout=timeout,
-        check=False,
     )

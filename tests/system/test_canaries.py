@@ -9,7 +9,7 @@ import pytest
 from tests.system.projects import make_project, run_project
 from tests.unit.test_redaction import CANARY, FORMS, JWT, PEM
 
-pytestmark = pytest.mark.xdist_group("labs")
+pytestmark = pytest.mark.xdist_group("labs-1")
 
 PLANTED = f"{CANARY}-7"
 

@@ -10,7 +10,7 @@ from oracle.events import ProcessEvent
 from oracle.history import read
 from tests.system.projects import make_project, run_project
 
-pytestmark = pytest.mark.xdist_group("labs")
+pytestmark = pytest.mark.xdist_group("labs-3")
 
 SUITE = '''
 """What is told of a scheduler that dies of itself?"""

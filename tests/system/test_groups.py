@@ -1,7 +1,7 @@
 """Tests that must not run beside each other run in one process: `make test` rests on it.
 
-They share what a machine has once: the labs. pytest 9.2 keeps a test's id elsewhere than
-pytest-xdist 3.8 writes the group, and the groups were gone without a word.
+They share what a machine has few of: a group of labs has one at a time. pytest 9.2 keeps a test's
+id elsewhere than pytest-xdist 3.8 writes the group, and the groups were gone without a word.
 """
 
 import re

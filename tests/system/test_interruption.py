@@ -11,10 +11,11 @@ import psutil
 import pytest
 
 from lab.ending import reap
+from reports.campaigns.sessions import RUNS_VARIABLE
 from tests.labs import eventually, owned_by
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-pytestmark = pytest.mark.xdist_group("labs")
+pytestmark = pytest.mark.xdist_group("labs-3")
 
 
 def tree(pid: int) -> list[psutil.Process]:
@@ -43,7 +44,7 @@ def command(process: psutil.Process) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "sigkill"])
-def test_an_ended_session_leaves_nothing(number: signal.Signals) -> None:
+def test_an_ended_session_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     session = subprocess.Popen(
         [
             sys.executable,
@@ -57,6 +58,7 @@ def test_an_ended_session_leaves_nothing(number: signal.Signals) -> None:
             "3.0.6",
         ],
         cwd=PROJECT,
+        env={**os.environ, RUNS_VARIABLE: str(tmp_path)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

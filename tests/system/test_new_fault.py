@@ -13,7 +13,7 @@ from oracle.events import FaultEvent
 from oracle.history import read
 from tests.system.projects import make_project, run_project
 
-pytestmark = pytest.mark.xdist_group("labs")
+pytestmark = pytest.mark.xdist_group("labs-2")
 
 NEW_FAULT = '''
 """A process that hardly gets on."""

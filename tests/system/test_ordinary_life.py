@@ -22,7 +22,7 @@ from oracle.verdict import Judgement
 from run.run import Run
 from tests.labs import eventually
 
-pytestmark = pytest.mark.xdist_group("labs")
+pytestmark = pytest.mark.xdist_group("labs-3")
 
 ENVIRONMENT = {
     "HA_CHAOS_SHAPES": "flaky:6,mapped:3,sensors:2,deferrable:2,single,deep:2",

@@ -4,6 +4,7 @@ Each test runs the suite as a user would, in a process of its own, and reads wha
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,27 +12,30 @@ from typing import Any
 
 import pytest
 
+from reports.campaigns.sessions import RUNS_VARIABLE
+
 PROJECT = Path(__file__).resolve().parent.parent.parent
-pytestmark = pytest.mark.xdist_group("labs")
+pytestmark = pytest.mark.xdist_group("labs-1")
 
 
-def run_suite(*arguments: str) -> tuple[int, str, dict[str, Any]]:
+def run_suite(runs: Path, *arguments: str) -> tuple[int, str, dict[str, Any]]:
     """Run the suites as a user does; return exit code, output and the run's verdict.json."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "suites", "-p", "no:cacheprovider", *arguments],
         cwd=PROJECT,
+        env={**os.environ, RUNS_VARIABLE: str(runs)},
         capture_output=True,
         text=True,
         timeout=600,
         check=False,
     )
-    latest = PROJECT / "reports" / "runs" / "latest"
-    return done.returncode, done.stdout, json.loads((latest / "verdict.json").read_text())
+    verdict = json.loads((runs / "latest" / "verdict.json").read_text())
+    return done.returncode, done.stdout, verdict
 
 
 @pytest.fixture(scope="module")
-def known_bad() -> tuple[int, str, dict[str, Any]]:
-    return run_suite("-k", "held", "--airflow", "3.0.6")
+def known_bad(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, dict[str, Any]]:
+    return run_suite(tmp_path_factory.mktemp("runs"), "-k", "held", "--airflow", "3.0.6")
 
 
 def test_an_affected_release_is_red(known_bad: tuple[int, str, dict[str, Any]]) -> None:
@@ -55,8 +59,8 @@ def test_the_witness_tells_who_did_what(known_bad: tuple[int, str, dict[str, Any
     assert "apache/airflow/issues/57618" in output
 
 
-def test_a_fixed_release_is_green_with_the_hold_reached() -> None:
-    code, output, verdict = run_suite("-k", "held", "--airflow", "3.3.2")
+def test_a_fixed_release_is_green_with_the_hold_reached(tmp_path: Path) -> None:
+    code, output, verdict = run_suite(tmp_path, "-k", "held", "--airflow", "3.3.2")
     assert code == 0, output
     assert verdict["verdict"] == "valid"
     assert verdict["task_instances"] >= 2 * 47

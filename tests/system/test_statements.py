@@ -19,7 +19,7 @@ from lab.environments.pins import pinned
 from tests.system.asked import Asked, fitting, golden, statements_of
 
 pytest_plugins = ["tests.lab.miniature_fixtures"]
-pytestmark = pytest.mark.xdist_group("labs")
+pytestmark = pytest.mark.xdist_group("labs-2")
 
 ALL = "HA_CHAOS_ALL_VERSIONS"
 

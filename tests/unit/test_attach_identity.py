@@ -105,7 +105,7 @@ def a_release(pool_mode: str, named: str) -> Release:
 
 def planned(monkeypatch: pytest.MonkeyPatch, *, faults: bool, mode: str = "") -> str:
     monkeypatch.setenv("HA_CHAOS_DATABASE_URL", "postgresql://u:p@db.example.com/airflow")
-    monkeypatch.setattr("lab.cluster.database.CoreV1Api", lambda client: client)
+    monkeypatch.setattr("kubernetes.client.CoreV1Api", lambda client: client)
     release = a_release(mode, "pod" if mode else "")
     return "\n".join(plan(Pods(), "c", release, allow_faults=faults))
 

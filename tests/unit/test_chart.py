@@ -8,7 +8,7 @@ import yaml
 
 from common.errors import UserError
 from common.paths import CACHE_VARIABLE
-from lab.kind.helm.chart import resolve
+from lab.kind.helm.chart import named, resolve
 
 GOOD = {"name": "airflow", "version": "1.18.0", "appVersion": "3.0.2"}
 
@@ -51,6 +51,14 @@ def test_a_chart_is_known_by_its_chart_yaml(tmp_path: Path, make: object) -> Non
     found = resolve(str(path), None, "no-helm-needed")
 
     assert (found.path, found.name, found.version) == (path.resolve(), "airflow", "1.18.0")
+
+
+def test_a_record_has_the_version_of_the_chart_itself(tmp_path: Path) -> None:
+    path = archive(tmp_path, version="1.22.0")
+
+    assert named(str(path), None) == f"{path} 1.22.0"
+    assert named("airflow", "1.22.0") == "airflow 1.22.0"
+    assert named("airflow", None) == "airflow 1.18.0"
 
 
 def test_a_version_given_with_a_directory_must_be_its_own(tmp_path: Path) -> None:

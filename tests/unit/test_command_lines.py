@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.oracle.telling import HISTORIES
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -15,14 +16,8 @@ SIGPIPE = 141
 
 
 def run(*module: str, **env: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", *module],
-        cwd=PROJECT,
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+    return forked.run(
+        [sys.executable, "-m", *module], cwd=PROJECT, env={**os.environ, **env}, timeout=60
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from oracle.invariants import INVARIANTS
 from oracle.old_names import TESTS
+from tests import forked
 from tests.unit.documents import DOCUMENTS, ROOT, Document, paths_in
 
 ALL = [Document(path) for path in DOCUMENTS]
@@ -38,15 +39,15 @@ OF_OTHERS = {"--enable-row-security", "--help", "--python"}
 
 @functools.cache
 def printed(*argv: str) -> str:
-    """Return what a command of this project prints; the test fails where it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", *argv],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    """Return what a command of this project prints; the test fails where it fails.
+
+    Its help comes from a start of its own: it is shown here that each command starts by itself.
+    """
+    command = [sys.executable, "-m", *argv]
+    if argv[1:] == ("--help",):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    else:
+        done = forked.run(command, cwd=ROOT)
     why = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
     assert done.returncode == 0, f"python -m {' '.join(argv)}: {why}"
     return done.stdout

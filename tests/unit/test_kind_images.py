@@ -17,6 +17,7 @@ ON_NODE = {
     [
         ("postgres", "docker.io/library/postgres:latest"),
         ("postgres:15", "docker.io/library/postgres:15"),
+        ("docker.io/postgres:15", "docker.io/library/postgres:15"),
         ("apache/airflow:3.0.6", "docker.io/apache/airflow:3.0.6"),
         ("ghcr.io/apache/airflow:3", "ghcr.io/apache/airflow:3"),
         ("localhost/airflow", "localhost/airflow:latest"),

@@ -20,6 +20,7 @@ from harness.markers import scenarios
 from harness.nightly import jobs, known_bad, newest_chart
 from lab.environments import releases
 from lab.environments.releases import candidates, newest_patches
+from tests import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 SIMPLE = "application/vnd.pypi.simple.v1+json"
@@ -253,12 +254,8 @@ def test_the_command_refuses_what_is_no_version() -> None:
 
 
 def nightly(variables: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return forked.run(
         [sys.executable, "-m", "harness.nightly", *options],
         env={**os.environ, **variables},
         cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
     )

@@ -8,19 +8,17 @@ from pathlib import Path
 import pytest
 
 from lab.environments.pins import pinned
+from tests import forked
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
 
 def collect(*arguments: str) -> tuple[int, str]:
     """Let pytest collect the suites; return its exit code and all that it said."""
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-m", "pytest", "suites", "--collect-only", "-q", *arguments],
         cwd=PROJECT,
-        capture_output=True,
-        text=True,
         timeout=60,
-        check=False,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -51,14 +49,10 @@ class Told:
 
     def __init__(self, folder: Path, *arguments: str, **env: str) -> None:
         runs = folder / "runs"
-        done = subprocess.run(
+        done = forked.run(
             [sys.executable, "-m", "pytest", "suites", "-p", "no:cacheprovider", *arguments],
             cwd=PROJECT,
             env={**os.environ, "HA_CHAOS_RUNS": str(runs), **env},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
         )
         self.code = done.returncode
         self.said = done.stdout + done.stderr

@@ -56,6 +56,12 @@ def resolve(spec: str, version: str | None, helm: Path | str) -> Chart:
     return inspect(cached if cached.exists() else _pull(wanted, cached, helm))
 
 
+def named(spec: str, version: str | None) -> str:
+    """Return `--chart` with the version that it means: a directory's or a .tgz's is its own."""
+    path = Path(spec).expanduser()
+    return f"{spec} {inspect(path).version if path.exists() else version or DEFAULT_VERSION}"
+
+
 def inspect(path: Path) -> Chart:
     """Return the chart in a directory or .tgz; UserError when it is not one that will do."""
     about = _about(path)

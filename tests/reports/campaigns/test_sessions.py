@@ -16,6 +16,7 @@ from common.paths import PROJECT
 from lab.environments.pins import pinned
 from reports.campaigns import sessions
 from reports.campaigns.sessions import RUNS_VARIABLE, Plan, airflows, ask, command
+from tests import forked
 from tests.reports.matrix.told import keep, record
 
 SLOW = """
@@ -49,14 +50,7 @@ def test_the_command_line_says_the_same_to_every_airflow() -> None:
     ids=["scenario", "quick", "floods", "whole"],
 )
 def test_the_plan_chooses_its_tests(plan: Plan, wanted: list[str], unwanted: list[str]) -> None:
-    done = subprocess.run(
-        [*command(plan, "3.0.6"), "--collect-only"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = forked.run([*command(plan, "3.0.6"), "--collect-only"], cwd=PROJECT, timeout=60)
     assert done.returncode == 0, done.stdout
     assert [text for text in wanted if text not in done.stdout] == []
     assert [text for text in unwanted if text in done.stdout] == []
