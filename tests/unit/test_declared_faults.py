@@ -59,19 +59,19 @@ def test_a_power_that_a_test_needs_besides_counts_as_well() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "layers"),
+    ("one", "layers", "cold"),
     [
-        (declaring(SlowPods(delay=1)), ("slow-pods",)),
-        (item(pytest.mark.needs("delay-pods")), ("slow-pods",)),
-        (declaring(SchedulerKill("scheduler-2")), ()),
+        (declaring(SlowPods(delay=1)), ("slow-pods",), False),
+        (item(pytest.mark.needs("delay-pods")), ("slow-pods",), False),
+        (declaring(SchedulerKill("scheduler-2")), (), True),
     ],
 )
 def test_what_costs_every_pod_something_is_in_the_lab_of_who_needs_it(
-    monkeypatch: pytest.MonkeyPatch, one: pytest.Item, layers: tuple[str, ...]
+    monkeypatch: pytest.MonkeyPatch, one: pytest.Item, layers: tuple[str, ...], cold: bool
 ) -> None:
     monkeypatch.setattr(markers, "wanted_lab", lambda *_, **wanted: wanted)
     spec = cast(dict[str, Any], markers.lab_spec(one, "3.3.2", cast(Options, None)))
-    assert spec == {"simulated": False, "layers": layers}
+    assert spec == {"simulated": False, "cold": cold, "layers": layers}
 
 
 def test_each_power_of_each_fault_is_asked_for() -> None:
