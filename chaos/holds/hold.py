@@ -18,11 +18,13 @@ from lab.database import connect
 
 log = logging.getLogger(__name__)
 
+# The server reads sessions first, and locks after: a session that began to wait in between would be
+# shown with the statement before, or with none.
 _HELD = f"""
 SELECT a.pid, a.application_name AS process, extract(epoch FROM a.query_start)::float8 AS since,
        left(a.query, 80) AS query
 FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
-WHERE {OURS} AND NOT l.granted AND l.objid = %s
+WHERE {OURS} AND NOT l.granted AND l.objid = %s AND a.wait_event_type = 'Lock'
 ORDER BY a.query_start
 """
 
