@@ -33,7 +33,7 @@ tools: setup ## fetch kind and helm, pinned and checked, for --lab kind
 reproduce: setup ## make apache/airflow#57618 happen on Airflow 3.0.6 (AIRFLOW=... for another)
 	@echo "Making apache/airflow#57618 happen on Airflow $(AIRFLOW); the first time sets up that Airflow too"
 	@$(RUN) -m pytest suites/test_duplicate_tries.py -k held --airflow $(AIRFLOW) --expect-known \
-	    -n 2 --labs 2 -s --log-cli-level=INFO --no-header -p no:cacheprovider -q --show-capture=no
+	    --log-cli-level=INFO --no-header -p no:cacheprovider -q --show-capture=no
 
 test: setup lint types $(ALLURE) ## check and test everything in this project; takes minutes
 	@$(RUN) -m pytest tests -n 4 --dist loadgroup --no-loadscope-reorder
