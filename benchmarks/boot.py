@@ -11,19 +11,19 @@ environment, is done already.
 
 import argparse
 import json
+import os
 import statistics
-import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
 
+from benchmarks.sessions import timed
 from benchmarks.sides import p50_p95
 from common.paths import PROJECT
 
 _PROGRAM = r"""
-import ctypes, json, os, resource, sys, time
+import json, sys, time
 from dataclasses import replace
-ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # orphans come here, and their CPU seconds are counted
 from lab import life
 from lab.environments.preparation import prepare
 from lab.pool import Owner
@@ -43,29 +43,18 @@ if hasattr(life, "reboot") and sys.argv[2] != "cold":
                       owner=(me.pid, me.born))
     found.append(["again", time.monotonic() - begun, lab.boot["Airflow"]])
 lab.stop()
-while True:
-    try:
-        os.wait()
-    except ChildProcessError:
-        break
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(json.dumps({"boots": found, "cpu": used.ru_utime + used.ru_stime}))
+print(json.dumps(found))
 """
 
 
 def boots(checkout: Path, airflow: str, how: str) -> tuple[list[tuple[str, float, float]], float]:
     """Return (which, seconds, Airflow's part) of each boot, and the CPU seconds of all."""
-    done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, airflow, how],
-        cwd=checkout,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-c", _PROGRAM, airflow, how]
+    _, cpu, done = timed(command, checkout, dict(os.environ))
     if done.returncode:
         raise SystemExit(f"error: a boot in {checkout} failed:\n{done.stderr[-2000:]}")
     found = json.loads(done.stdout.splitlines()[-1])
-    return [tuple(each) for each in found["boots"]], found["cpu"]
+    return [tuple(each) for each in found], cpu
 
 
 def main() -> None:

@@ -7,12 +7,10 @@
 suite is `pytest suites/ -n 8`, reproduce is `make reproduce`, both warm: environments and migrated
 databases are there. The other checkout has a cache of its own, for labs of two versions of this
 project do not know one another. Printed are the seconds by the clock, the CPU seconds of all
-processes, and the verdicts; a race that an older checkout calls otherwise is counted by its verdict
-alone. Other work on the machine spoils the comparison.
+processes, and how many tests had which verdict. Other work on the machine spoils the comparison.
 """
 
 import argparse
-import ctypes
 import json
 import os
 import resource
@@ -25,8 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from common.paths import PROJECT, cache_dir
-
-_PR_SET_CHILD_SUBREAPER = 36
+from common.spawn import adopt_orphans
 
 
 def commands(what: str, airflow: str) -> list[str]:
@@ -36,8 +33,11 @@ def commands(what: str, airflow: str) -> list[str]:
     return [sys.executable, "-m", "pytest", "suites/", "-n", "8", "-q", "--airflow", airflow]
 
 
-def timed(command: Sequence[str], checkout: Path, env: dict[str, str]) -> tuple[float, float, str]:
-    """Run a command and return seconds, CPU seconds of all that it started, and its output."""
+def timed(
+    command: Sequence[str], checkout: Path, env: dict[str, str]
+) -> tuple[float, float, "subprocess.CompletedProcess[str]"]:
+    """Run a command; return seconds, CPU seconds of all that it started, and how it ended."""
+    adopt_orphans()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begun = time.monotonic()
     done = subprocess.run(
@@ -51,7 +51,7 @@ def timed(command: Sequence[str], checkout: Path, env: dict[str, str]) -> tuple[
             break
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return seconds, used, done.stdout + done.stderr
+    return seconds, used, done
 
 
 def verdicts(checkout: Path, since: float) -> Iterator[str]:
@@ -71,7 +71,6 @@ def main() -> None:
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="another checkout")
     parser.add_argument("--rounds", type=int, default=1, help="default: %(default)s")
     options = parser.parse_args()
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     own = dict(os.environ)
     sides = {"here": (PROJECT, own)}
     if options.against:
@@ -84,10 +83,10 @@ def main() -> None:
     for _ in range(options.rounds):
         for side, (checkout, env) in sides.items():
             since = time.time()
-            seconds, cpu, text = timed(commands(options.what, options.airflow), checkout, env)
+            seconds, cpu, done = timed(commands(options.what, options.airflow), checkout, env)
             found[side].append(seconds)
             counted = dict(Counter(verdicts(checkout, since)))
-            last = text.strip().splitlines()[-1:]
+            last = (done.stdout + done.stderr).strip().splitlines()[-1:]
             print(f"{side:8} {seconds:.0f} s, {cpu:.0f} s of CPU, {counted}; {last}", flush=True)
     if options.against:
         ratio = statistics.median(found["here"]) / statistics.median(found["against"])

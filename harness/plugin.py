@@ -71,9 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.allure_report_dir = str(session.results)
     config.pluginmanager.register(judging, "ha_chaos_judging")
     config.pluginmanager.register(Results(config), "ha_chaos_results")
-    if hasattr(config, "workerinput"):
-        preflight.show_log_of_worker(config)
-    else:
+    if not hasattr(config, "workerinput"):
         register = Register(session, Path(given or session.results))
         config.stash[_REGISTER] = register
         config.pluginmanager.register(register, "ha_chaos_register")

@@ -5,8 +5,6 @@ process that speaks for the session, before pytest-xdist starts a worker.
 """
 
 import logging
-import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -99,29 +97,3 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._terminal.write_line(record.getMessage())
-
-
-def show_log_of_worker(config: pytest.Config) -> None:
-    """Show the log of an xdist worker as `--log-cli-level` asks for it; pytest cannot.
-
-    On standard error, which a worker shares with its controller, and where `-s` leaves it alone.
-    """
-    level = config.getoption("log_cli_level", None)
-    if level is None or config.getoption("capture") != "no":
-        return
-    handler = logging.StreamHandler()
-    handler.setLevel(level)
-    handler.addFilter(_name_test)
-    handler.setFormatter(
-        logging.Formatter(
-            "%(asctime)s %(test)-22s %(message)s", config.getini("log_cli_date_format")
-        )
-    )
-    logging.getLogger().addHandler(handler)
-
-
-def _name_test(record: logging.LogRecord) -> bool:
-    """Give a record what its test is called for short; pytest keeps the whole name."""
-    name = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0].rpartition("::")[2]
-    record.test = re.sub(r"^test_\w+\[|-embedded-.*|^test_", "", name)
-    return True

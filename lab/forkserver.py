@@ -46,7 +46,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -55,6 +55,14 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _LOST = 137
 _HANDLED = (signal.SIGCHLD, signal.SIGTERM)
+
+
+def command_line(python: Path | str, descriptor: int, modules: Iterable[str]) -> list[str]:
+    """Return how a fork server is started: with which Python, an inherited socket, and imports."""
+    return [
+        *(str(python), __file__),
+        *("--socket", str(descriptor), "--preload", ",".join(modules)),
+    ]
 
 
 def main() -> None:

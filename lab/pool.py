@@ -9,7 +9,7 @@ be. A lab belongs to the session, not to the worker that booted it.
 import json
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,13 +72,18 @@ class Pool:
         slot, lock = self._take(spec, timeout)
         try:
             with lab_of(spec.kind).lease(spec, timeout, alone=alone):
-                lab = self._prepare(slot, spec)
-                self._boots.release(force=True)
-                with self._boots if busy and self._measured else nullcontext():
+                try:
+                    lab = self._prepare(slot, spec)
+                finally:
+                    self._boots.release(force=True)
+                with self._one_boot() if busy else nullcontext():
                     yield lab
         finally:
-            self._boots.release(force=True)
             lock.release()
+
+    def _one_boot(self) -> AbstractContextManager[object]:
+        """Let nobody else boot a lab meanwhile, where their number follows from a measurement."""
+        return self._boots if self._measured else nullcontext()
 
     def _take(self, spec: LabSpec, timeout: float) -> tuple[int, FileLock]:
         choosing = Deadline(_PATIENCE)
@@ -147,16 +152,13 @@ class Pool:
                 except UserError as error:
                     log.info("Booting another lab: %s", error)
             take_down(warm)
-        with self._boots if self._measured else nullcontext():
+        with self._one_boot():
             lab = start(spec, owner=(self.owner.pid, self.owner.born))
         write_whole(self.root / f"slot-{slot}.json", json.dumps(str(lab.directory)))
         return lab
 
-    def _reboot(self, directory: Path, spec: LabSpec) -> SupervisedLab | None:
-        """Have a lab boot as another in its place; None where nothing of it could be kept."""
-        if not spec.takes_place_of(read_spec(directory)):
-            return None
-        with self._boots if self._measured else nullcontext():
+    def _reboot(self, directory: Path, spec: LabSpec) -> SupervisedLab:
+        with self._one_boot():
             return reboot(directory, spec, owner=(self.owner.pid, self.owner.born))
 
     def release_to_user(self, lab: SupervisedLab) -> None:

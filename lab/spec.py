@@ -14,8 +14,8 @@ from lab.base import Airflow
 
 KUBELET_MODES = ("process", "fork", "simulated")
 COLD = (
-    "start each of Airflow's daemons from nothing, which takes three times as long (default: as "
-    "forks of processes that have imported Airflow)"
+    "start each of Airflow's daemons from nothing (default: as forks of processes that have "
+    "imported Airflow, which is faster)"
 )
 """What `--cold` says of itself, wherever a lab can be had."""
 

@@ -23,7 +23,7 @@ class Profile:
 
     `shapes` is written as HA_CHAOS_SHAPES is; `rate` is runs a second, `sleep` seconds a task.
     `settings` are more variables of every process, Airflow's or the shapes' own. `busy`: it is
-    about numbers, and takes all that two processors can do.
+    about numbers, and takes most of what two processors can do (1.4 of them, 3.3.2).
     """
 
     name: str

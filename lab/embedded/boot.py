@@ -153,7 +153,7 @@ class EmbeddedBoot:
             # Sessions of the one daemon that it serves, or of none.
             name = served[0].name if len(served) == 1 else "fork-server"
             env = components.airflow_env(self.spec, self.directory, at, name)
-            path = self.directory / "logs" / f"{_ledger_name(imports)}.log"
+            path = self._log_of(_ledger_name(imports))
             server = ForkServer.open(replace(served[0], name=name, env=env), FORKED[imports], path)
             self.servers[imports] = server
             self._adopt(_ledger_name(imports), server.process, path)
@@ -216,28 +216,28 @@ class EmbeddedBoot:
         return real.server
 
     def _start(self, component: Component) -> None:
-        path = self.directory / "logs" / f"{component.name}.log"
-        server = self.servers.get(component.imports)
-        child: Child | None = None
-        if server is not None and server.serves(component):
-            child = server.start(component, path)
-        if child is None:
-            child = spawn(component.argv, env=component.env, cwd=component.cwd, log=path)
+        path, server = self._log_of(component.name), self.servers.get(component.imports)
+        fork = server.start(component, path) if server and server.serves(component) else None
         self.components[component.name] = component
-        self._adopt(component.name, child, path)
+        self._adopt(component.name, fork or self._spawn(component), path)
 
-    def _start_announced(self, component: Component) -> str:
-        """Start one of ours and return the line with which it says where it listens."""
-        path = self.directory / "logs" / f"{component.name}.log"
-        child = spawn(
+    def _spawn(self, component: Component, stdout: int | None = None) -> subprocess.Popen[bytes]:
+        return spawn(
             component.argv,
             env=component.env,
             cwd=component.cwd,
-            log=path,
-            stdout=subprocess.PIPE,
+            log=self._log_of(component.name),
+            stdout=stdout,
         )
+
+    def _log_of(self, name: str) -> Path:
+        return self.directory / "logs" / f"{name}.log"
+
+    def _start_announced(self, component: Component) -> str:
+        """Start one of ours and return the line with which it says where it listens."""
+        child = self._spawn(component, stdout=subprocess.PIPE)
         self.components[component.name] = component
-        self._adopt(component.name, child, path)
+        self._adopt(component.name, child, self._log_of(component.name))
         assert child.stdout is not None
         line = child.stdout.readline().decode().strip()
         if not line:

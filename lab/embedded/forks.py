@@ -66,8 +66,7 @@ class ForkServer:
     def open(component: Component, modules: Sequence[str], path: Path) -> "ForkServer":
         """Start a fork server with a component's interpreter and environment; it imports."""
         ours, theirs = socket.socketpair()
-        argv = [component.argv[0], forkserver.__file__, "--socket", str(theirs.fileno())]
-        argv += ["--preload", ",".join(modules)]
+        argv = forkserver.command_line(component.argv[0], theirs.fileno(), modules)
         with theirs:
             child = spawn(
                 argv, env=component.env, cwd=component.cwd, log=path, pass_fds=[theirs.fileno()]

@@ -136,11 +136,8 @@ class Launcher:
         if not os.access(self._python, os.X_OK) or self._python.is_dir():
             raise UserError(f"{self._python} cannot be executed.", "Name a Python with --python.")
         python = self._python if self._preload else sys.executable
-        options = ["--socket", str(descriptor), "--preload", ",".join(self._preload)]
         return await asyncio.create_subprocess_exec(
-            python,
-            forkserver.__file__,
-            *options,
+            *forkserver.command_line(python, descriptor, self._preload),
             pass_fds=[descriptor],
             cwd=self._work,
             env=self._env,
