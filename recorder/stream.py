@@ -8,12 +8,12 @@ before it has come in too. What is later still is put in its place when the stre
 import logging
 import threading
 import time
-from array import array
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -194,18 +194,40 @@ class _Moment(msgspec.Struct):
 def sort_by_time(path: Path) -> None:
     """Sort a closed history by time; stable, so what one source saw at one moment stays so.
 
-    In memory are each event's time and place, some 60 bytes, and not the events.
+    In memory are the times and places of the events that came late, and no others.
     """
-    decode = msgspec.json.Decoder(_Moment).decode
-    times = array("d")
-    places = array("q")
-    with path.open("rb") as source, whole(path) as building, building.open("wb") as ordered:
-        ordered.write(source.readline())
-        place = source.tell()
-        for line in source:
-            times.append(decode(line).t)
-            places.append(place)
-            place += len(line)
-        for number in sorted(range(len(times)), key=times.__getitem__):
-            source.seek(places[number])
+    with path.open("rb") as source, path.open("rb") as again:
+        source.readline()
+        late = sorted(_late(source))
+        with whole(path) as building, building.open("wb") as ordered:
+            source.seek(0)
             ordered.write(source.readline())
+            latest, waiting = float("-inf"), 0
+            for t, place, line in _told(source):
+                if t < latest:
+                    continue
+                latest = t
+                while waiting < len(late) and late[waiting] < (t, place):
+                    again.seek(late[waiting][1])
+                    ordered.write(again.readline())
+                    waiting += 1
+                ordered.write(line)
+
+
+def _told(source: BinaryIO) -> Iterator[tuple[float, int, bytes]]:
+    """Give the time, the place and the text of each line from here on."""
+    decode = msgspec.json.Decoder(_Moment).decode
+    place = source.tell()
+    for line in source:
+        yield decode(line).t, place, line
+        place += len(line)
+
+
+def _late(source: BinaryIO) -> Iterator[tuple[float, int]]:
+    """Give the times and places of the events that stand after a later one."""
+    latest = float("-inf")
+    for t, place, _ in _told(source):
+        if t < latest:
+            yield t, place
+        else:
+            latest = t
