@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from oracle import witness
-from oracle.history import HistoryError, read
+from oracle.history import HistoryError, Reading
 from oracle.invariants import INVARIANTS
 from oracle.old_names import COMMANDS
 from oracle.verdict import Judge, Judgement
@@ -59,12 +59,12 @@ def check(path: Path, bound: float | None = None) -> Judgement:
 
     What such a history shows before it breaks off is no verdict, but is mentioned in the error.
     """
-    header, events = read(path)
-    judge = Judge(header, bound)
+    reading = Reading(path)
+    judge = Judge(reading.header, bound, reading.latest if reading.twice else None)
     seen = 0
     try:
-        for event in events:
-            seen += len(judge.feed(event))
+        for _ in judge.over(reading.events()):
+            seen += 1
     except HistoryError as error:
         until = f" ({seen} violations until there)" if seen else ""
         raise HistoryError(f"{error}{until}") from None

@@ -18,7 +18,7 @@ as one row that is renamed (`expand_mapped_task`): it ends under the old name an
 new one. A history of older Airflows goes through untouched.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from msgspec import structs
@@ -32,6 +32,7 @@ from oracle.events import (
     TaskInstanceEvent,
     TaskInstanceKey,
 )
+from oracle.states import FINISHED
 
 SUPERSEDED = "superseded"
 """Why a row is archived that has no successor: what comes under its name is other work."""
@@ -43,30 +44,36 @@ class Attempts:
     `ambiguous` are the names that several task instances bear at once: the passes of nested loops
     (`DynamicRegion`, since 3.4) differ in a region that neither a pod nor a worker tells, so their
     events say nothing and are left out; what was begun under such a name is reported as gone.
+    `rotates` tells whether a row is an attempt at all; if not, all goes through untouched.
+
+    Only a row that has not ended is renamed (`expand_mapped_task`). So of one that has ended only
+    two hashes are kept, of its name and its region: another can bear the name long after that, in
+    the next pass of a loop.
     """
 
     def __init__(self, header: Header) -> None:
         self.ambiguous: set[TaskInstanceKey] = set()
         self._newly_ambiguous: set[TaskInstanceKey] = set()
-        self._rotates = header.attempts == "row-per-attempt"
+        self.rotates = header.attempts == "row-per-attempt"
         self._waiting: list[TaskInstanceEvent] = []
         self._runs: list[DagRunEvent] = []
         self._names: dict[str, TaskInstanceKey] = {}
         self._current: dict[TaskInstanceKey, tuple[str, str]] = {}
+        self._ended: dict[int, int] = {}
 
     def feed(self, event: Event) -> Iterable[Event]:
         """Take the next event; give those that are ready now, in order."""
-        if not self._rotates:
+        if not self.rotates:
             return (event,)
         waiting = self._waiting
-        if isinstance(event, TaskInstanceEvent) and (not waiting or waiting[-1].xid == event.xid):
+        if type(event) is TaskInstanceEvent and (not waiting or waiting[-1].xid == event.xid):
             waiting.append(event)
             return ()
-        if isinstance(event, DagRunEvent) and waiting and waiting[-1].xid == event.xid:
+        if type(event) is DagRunEvent and waiting and waiting[-1].xid == event.xid:
             self._runs.append(event)
             return ()
-        ready: list[Event] = [*self._transaction()]
-        if isinstance(event, TaskInstanceEvent):
+        ready = self._transaction()
+        if type(event) is TaskInstanceEvent:
             self._waiting.append(event)
         elif not self._is_ambiguous(event):
             ready.append(event)
@@ -74,7 +81,7 @@ class Attempts:
 
     def finish(self) -> Iterable[Event]:
         """Give what still waits at the end of a history that has none."""
-        return [*self._transaction()]
+        return self._transaction()
 
     def over(self, events: Iterable[Event]) -> Iterator[Event]:
         """Give a whole history's events as task instances' changes."""
@@ -85,24 +92,41 @@ class Attempts:
     def _is_ambiguous(self, event: Event) -> bool:
         return bool(self.ambiguous) and getattr(event, "ti", None) in self.ambiguous
 
-    def _transaction(self) -> Iterator[Event]:
+    def _transaction(self) -> list[Event]:
         """Tell what one transaction did, a task instance at a time, and then its runs."""
         rows, self._waiting = self._waiting, []
         runs, self._runs = self._runs, []
-        if len(rows) > 1:
-            rows.sort(key=_name)
+        if len(rows) == 1 and self._goes_on(rows[0]):
+            return [*rows, *runs]
+        ready: list[Event] = []
+        rows.sort(key=_name)
         for _, group in groupby(rows, key=_name):
-            history: list[TaskInstanceEvent] = []
-            current: list[TaskInstanceEvent] = []
-            for row in group:
-                (history if row.old and row.old.archived else current).append(row)
-            named = [each for row in current for each in self._named(row)]
-            if newly := [each for each in named if each.ti in self._newly_ambiguous]:
-                self._newly_ambiguous.clear()
-                yield structs.replace(newly[0], op="delete", old=newly[0].new, new=None)
-            changes: list[Event] = [*_net(named), *_moved(history)]
-            yield from (each for each in changes if not self._is_ambiguous(each))
-        yield from runs
+            ready += self._changes(list(group))
+        return [*ready, *runs]
+
+    def _goes_on(self, event: TaskInstanceEvent) -> bool:
+        """Tell whether an attempt, the only one of its name, goes on under it; most changes do."""
+        old, new, ti = event.old, event.new, event.ti
+        if old is None or new is None or old.archived or new.archived or ti.region:
+            return False
+        if ti in self.ambiguous or self._current.get(ti) != (new.id, ""):
+            return False
+        if new.state in FINISHED:
+            self._end(ti, new.id, "")
+        return True
+
+    def _changes(self, rows: Sequence[TaskInstanceEvent]) -> Iterator[Event]:
+        """Tell what a transaction did to the rows of one name."""
+        history = [row for row in rows if row.old and row.old.archived]
+        current = [row for row in rows if not (row.old and row.old.archived)]
+        named = [each for row in current for each in self._named(row)]
+        if newly := [each for each in named if each.ti in self._newly_ambiguous]:
+            self._newly_ambiguous.clear()
+            yield structs.replace(newly[0], op="delete", old=newly[0].new, new=None)
+        changes: list[TaskInstanceEvent | ArchivedEvent] = [*_net(named), *_moved(history)]
+        for each in changes:
+            if each.ti not in self.ambiguous:
+                yield each
 
     def _named(self, event: TaskInstanceEvent) -> Iterator[TaskInstanceEvent]:
         """Give a row's change under the task instance's name, which has no region."""
@@ -122,20 +146,33 @@ class Attempts:
         yield event
 
     def _follow(self, event: TaskInstanceEvent, row: Row, region: str) -> None:
-        current = self._current.get(event.ti)
-        if event.new is None:
+        ti = event.ti
+        current = self._current.get(ti)
+        if event.new is None or row.archived:
             self._names.pop(row.id, None)
             if current and current[0] == row.id:
-                del self._current[event.ti]
-        elif row.archived:
-            if current and current[0] == row.id:
-                del self._current[event.ti]
+                del self._current[ti]
+            elif current is None and self._ended.get(hash(ti)) == hash(region):
+                del self._ended[hash(ti)]
+            return
+        ended_in = self._ended.pop(hash(ti), None)
+        if current is None:
+            another = ended_in is not None and ended_in != hash(region)
         else:
-            if current and current[0] != row.id and current[1] != region:
-                self._newly_ambiguous |= {event.ti} - self.ambiguous
-                self.ambiguous.add(event.ti)
-            self._names[row.id] = event.ti
-            self._current[event.ti] = (row.id, region)
+            another = current[0] != row.id and current[1] != region
+        if another:
+            self._newly_ambiguous |= {ti} - self.ambiguous
+            self.ambiguous.add(ti)
+        if row.state in FINISHED:
+            self._end(ti, row.id, region)
+        else:
+            self._names[row.id] = ti
+            self._current[ti] = (row.id, region)
+
+    def _end(self, ti: TaskInstanceKey, identity: str, region: str) -> None:
+        self._names.pop(identity, None)
+        self._current.pop(ti, None)
+        self._ended[hash(ti)] = hash(region)
 
 
 def _name(event: TaskInstanceEvent) -> tuple[str, str, str, int]:

@@ -1,11 +1,10 @@
 """Counts what a history holds, so that a verdict can say what it rests on."""
 
-from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
+from oracle.distinct import Distinct
 from oracle.events import (
     DagRunEvent,
     Event,
@@ -13,21 +12,10 @@ from oracle.events import (
     LedgerEvent,
     PodEvent,
     ProcessEvent,
-    Row,
     TaskInstanceEvent,
     WorkerEvent,
 )
 from oracle.states import IN_TRY, QUEUED, SCHEDULED, Roles
-
-_THING: dict[type, Callable[[Any], object]] = {
-    TaskInstanceEvent: attrgetter("ti"),
-    DagRunEvent: attrgetter("dag_id", "run_id"),
-    PodEvent: attrgetter("uid"),
-    LedgerEvent: attrgetter("ti"),
-    ProcessEvent: attrgetter("process"),
-}
-"""By the kind of an event, what it is evidence of, one thing however many events; of any other
-kind, each event is one."""
 
 
 @dataclass(frozen=True)
@@ -55,63 +43,116 @@ class HistoryCounts:
 
     A task instance counts once it was seen in a try, or a scheduler settled it without one; rows
     that are only made, cleared, marked or deleted (`airflow db clean`) show nothing of scheduling.
-    Neither do runs that are only deleted. Of each thing only a hash is kept: a history may be as
-    long as a day.
+    Neither do runs that are only deleted. Of each thing only a hash is kept (`Distinct`): a history
+    may be as long as a day.
     """
 
     def __init__(self, header: Header) -> None:
         self.refused_starts = 0
         self.first_run_at: float | None = None
         self.decisions = {name: {"scheduled": 0, "queued": 0} for name in header.schedulers}
-        self._things: defaultdict[type, set[int]] = defaultdict(set)
-        self._events: Counter[type] = Counter()
+        self._workers = 0
+        self._task_instances = Distinct()
+        self._pods = Distinct()
+        self._things: dict[type, Distinct] = {
+            TaskInstanceEvent: self._task_instances,
+            PodEvent: self._pods,
+            DagRunEvent: Distinct(),
+            LedgerEvent: Distinct(),
+            ProcessEvent: Distinct(),
+        }
+        self._seen: set[type] = set()
         self._roles = Roles(header.schedulers)
 
-    def feed(self, event: Event) -> None:
-        """Count one event."""
+    def counter(self, event: Event) -> Callable[[Any], None] | None:
+        """Give what counts this event and those that are alike (`oracle.alike`), if any is."""
         kind = type(event)
-        self._events[kind] += 1
+        self._seen.add(kind)
         if isinstance(event, TaskInstanceEvent):
-            if not self._shows_scheduling(event):
-                return
-        elif isinstance(event, DagRunEvent):
-            if event.op == "delete":
-                return
-            if self.first_run_at is None:
-                self.first_run_at = event.t
-        elif isinstance(event, WorkerEvent):
-            self.refused_starts += event.refused is not None
-        if thing := _THING.get(kind):
-            self._things[kind].add(hash(thing(event)))
+            return self._counter_of_change(event)
+        counters: dict[type, Callable[[Any], None]] = {
+            DagRunEvent: self._count_run,
+            PodEvent: self._count_pod,
+            WorkerEvent: self._count_worker,
+            LedgerEvent: self._count_ledger,
+            ProcessEvent: self._count_process,
+        }
+        return counters.get(kind)
 
     def saw(self, kind: type) -> bool:
         """Tell whether there was an event of a kind."""
-        return kind in self._events
+        return kind in self._seen
 
     def number(self, kind: type) -> int:
-        """Say of how many things there is evidence of a kind, a type of event."""
-        return len(self._things[kind]) if kind in _THING else self._events[kind]
+        """Say of how many things there is evidence of a kind, a type of event.
+
+        It is one thing however many events are about it; but each event of a worker is one.
+        """
+        return self._workers if kind is WorkerEvent else len(self._things[kind])
+
+    def _counter_of_change(self, event: TaskInstanceEvent) -> Callable[[Any], None] | None:
+        shows = self._shows_scheduling(event)
+        decided = self._decided(event)
+        if decided is None:
+            return self._count_ti if shows else None
+        decisions, kind = decided
+
+        def count(event: TaskInstanceEvent) -> None:
+            decisions[kind] += 1
+            if shows:
+                self._task_instances.add(event.ti)
+
+        return count
+
+    def _count_ti(self, event: TaskInstanceEvent) -> None:
+        number = hash(event.ti)
+        if number not in self._task_instances.recent:
+            self._task_instances.put(number)
+
+    def _count_run(self, event: DagRunEvent) -> None:
+        if event.op == "delete":
+            return
+        if self.first_run_at is None:
+            self.first_run_at = event.t
+        self._things[DagRunEvent].add((event.dag_id, event.run_id))
+
+    def _count_pod(self, event: PodEvent) -> None:
+        number = hash(event.uid)
+        if number not in self._pods.recent:
+            self._pods.put(number)
+
+    def _count_worker(self, event: WorkerEvent) -> None:
+        self._workers += 1
+        self.refused_starts += event.refused is not None
+
+    def _count_ledger(self, event: LedgerEvent) -> None:
+        self._things[LedgerEvent].add(event.ti)
+
+    def _count_process(self, event: ProcessEvent) -> None:
+        self._things[ProcessEvent].add(event.process)
 
     def _shows_scheduling(self, event: TaskInstanceEvent) -> bool:
         """Tell whether a change begins, goes on with or ends a try, or a scheduler settles it."""
         old, new = event.old, event.new
-        role = self._roles.of(event.process)
         if new is None:
             return False
-        if old is not None and role == "scheduler":
-            self._decide(event.process, old, new)
         if new.state in IN_TRY:
             return True
         return (
             new.state is not None
             and old is not None
-            and (role != "api-server" or old.state in IN_TRY)
+            and (self._roles.of(event.process) != "api-server" or old.state in IN_TRY)
         )
 
-    def _decide(self, scheduler: str, old: Row, new: Row) -> None:
-        decisions = self.decisions.setdefault(scheduler, {"scheduled": 0, "queued": 0})
+    def _decided(self, event: TaskInstanceEvent) -> tuple[dict[str, int], str] | None:
+        """Return whose decision a change is, and of which kind; of other processes' none is."""
+        old, new = event.old, event.new
+        if old is None or new is None or self._roles.of(event.process) != "scheduler":
+            return None
+        decisions = self.decisions.setdefault(event.process, {"scheduled": 0, "queued": 0})
         raised = new.try_number > old.try_number and new.id == old.id
         if new.state == QUEUED != old.state:
-            decisions["queued"] += 1
-        elif raised or new.state == SCHEDULED != old.state:
-            decisions["scheduled"] += 1
+            return decisions, "queued"
+        if raised or new.state == SCHEDULED != old.state:
+            return decisions, "scheduled"
+        return None

@@ -54,13 +54,16 @@ class Roles:
     """
 
     def __init__(self, schedulers: Iterable[str]) -> None:
-        self._known: dict[str, Role] = dict.fromkeys(schedulers, "scheduler")
+        self._known = _Known(dict.fromkeys(schedulers, "scheduler"))
 
     def of(self, process: str) -> Role:
         """Say which part of Airflow the process is."""
-        role = self._known.get(process)
-        if role is None:
-            role = self._known[process] = _guess(process)
+        return self._known[process]
+
+
+class _Known(dict[str, Role]):
+    def __missing__(self, process: str) -> Role:
+        role = self[process] = _guess(process)
         return role
 
 

@@ -50,15 +50,18 @@ class Unended:
         state = new.state if new is not None else None
         if old is not None and new is not None and old.state == state:
             return
-        self.last = max(self.last, event.t)
+        if event.t > self.last:
+            self.last = event.t
         if state in _UNENDED:
             before = self.tasks.get(event.ti)
             self.tasks[event.ti] = state
         else:
             before = self.tasks.pop(event.ti, None)
-        if (state in _OCCUPIES) != (before in _OCCUPIES):
-            self._occupied += 1 if state in _OCCUPIES else -1
-            self.most = max(self.most, self._occupied)
+        occupies = state in _OCCUPIES
+        if occupies != (before in _OCCUPIES):
+            self._occupied += 1 if occupies else -1
+            if self._occupied > self.most:
+                self.most = self._occupied
 
     def feed_run(self, event: DagRunEvent) -> None:
         """Follow a change of a run."""

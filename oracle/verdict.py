@@ -7,13 +7,16 @@ its work; otherwise it is `unknown`, never `valid`.
 """
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Collection
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any, Literal
 
+from oracle.alike import ALIKE
 from oracle.attempts import Attempts
 from oracle.counts import Counts, HistoryCounts
+from oracle.distinct import Distinct
 from oracle.events import (
     LAB_HEALTHY_AFTER,
     WITHOUT_GAPS,
@@ -24,7 +27,6 @@ from oracle.events import (
     Header,
     PodEvent,
     TaskInstanceEvent,
-    TaskInstanceKey,
 )
 from oracle.invariants import INVARIANTS, Invariant, Violation
 from oracle.invariants.base import Violations
@@ -35,6 +37,12 @@ Verdict = Literal["valid", "invalid", "unknown"]
 
 KEPT = 100
 """Violations of an invariant that are kept whole; the others only count."""
+
+Taker = Callable[[Any], Violations]
+"""Who takes an event, and may find violations in it."""
+
+PLANS = 10_000
+"""Plans that are kept, one for events that are alike; a history has some hundred."""
 
 logger = logging.getLogger(__name__)
 
@@ -87,21 +95,28 @@ class Judgement:
 class Judge:
     """Judges a history while it is written, or from a file: feed it every event, the End too.
 
-    `bound` is how many seconds everything may stand still before an unended run is lost.
+    `bound` is how many seconds everything may stand still before an unended run is lost. Who can
+    give the latest events once more, as who reads them from a file (`Reading.latest`), says so:
+    then none has to be remembered.
     """
 
-    def __init__(self, header: Header, bound: float | None = None) -> None:
+    def __init__(
+        self,
+        header: Header,
+        bound: float | None = None,
+        latest: Callable[[], Iterable[Event]] | None = None,
+    ) -> None:
         self._header = header
         self._invariants = [_make(kind, header, bound) for kind in INVARIANTS]
-        self._watchers: dict[type, list[tuple[Invariant, Callable[[Any], Violations]]]] = {}
+        self._plans: dict[Hashable, list[Taker]] = {}
         for invariant in self._invariants:
-            for kind, handle in invariant.handlers():
-                self._watchers.setdefault(kind, []).append((invariant, handle))
+            invariant.ask_anew = self._plans.clear
+        self._owners: dict[Taker, Invariant] = {}
         self._attempts = Attempts(header)
         self._counts = HistoryCounts(header)
-        self._memory = Memory()
+        self._memory = Memory(None if self._attempts.rotates else latest)
         self._numbers: Counter[str] = Counter()
-        self._broken: dict[str, set[TaskInstanceKey]] = {}
+        self._broken: defaultdict[str, Distinct] = defaultdict(Distinct)
         self._violations: list[Violation] = []
         self._assumptions: dict[str, AssumptionEvent] = {}
         self._crashes: dict[str, str] = {}
@@ -112,25 +127,51 @@ class Judge:
 
         Where a row is an attempt, that is what the transaction before it shows (`Attempts`).
         """
-        ready = self._attempts.feed(event)
-        return [violation for each in ready for violation in self._take(each)]
+        return list(self.over((event,)))
 
-    def _take(self, event: Event) -> list[Violation]:
-        self._counts.feed(event)
-        self._memory.keep(event)
-        found: list[Violation] = []
-        for invariant, handle in self._watchers.get(type(event), ()):
-            try:
-                if shown := handle(event):
-                    found.extend(shown)
-            except Exception as error:
-                logger.exception("The invariant %s failed", invariant.name)
-                self._dismiss(invariant, error)
-        if isinstance(event, AssumptionEvent):
-            self._assume(event)
-        elif isinstance(event, End):
-            self._ended = True
-        return [self._note(violation) for violation in found] if found else found
+    def over(self, events: Iterable[Event]) -> Iterator[Violation]:
+        """Take events as long as there are any; give the violations, each where it is shown."""
+        if self._attempts.rotates:
+            events = chain.from_iterable(map(self._attempts.feed, events))
+        return self._take(events)
+
+    def _take(self, events: Iterable[Event]) -> Iterator[Violation]:
+        plans, alike_by = self._plans, ALIKE.get
+        for event in events:
+            alike = alike_by(type(event), type)(event)
+            plan = plans.get(alike)
+            if plan is None:
+                plan = self._plan(alike, event)
+            found: list[Violation] | None = None
+            for take in plan:
+                try:
+                    if shown := take(event):
+                        found = [] if found is None else found
+                        found.extend(shown)
+                except Exception as error:
+                    if take not in self._owners:
+                        raise
+                    logger.exception("The invariant %s failed", self._owners[take].name)
+                    self._dismiss(self._owners[take], error)
+            if found:
+                yield from [self._note(violation) for violation in found]
+
+    def _plan(self, alike: Hashable, event: Event) -> list[Taker]:
+        """Say who takes this event and those that are alike: who counts, remembers, judges."""
+        kind = type(event)
+        takers: list[Taker | None] = [self._counts.counter(event), self._memory.keeper(kind)]
+        if kind is AssumptionEvent:
+            takers.append(self._assume)
+        elif kind is End:
+            takers.append(self._end)
+        for invariant in self._invariants:
+            if invariant.name not in self._crashes and (handle := invariant.handler(event)):
+                takers.append(handle)
+                self._owners[handle] = invariant
+        if len(self._plans) >= PLANS:
+            self._plans.clear()
+        plan = self._plans[alike] = [take for take in takers if take is not None]
+        return plan
 
     def so_far(self) -> dict[str, int]:
         """Return how much was fed and found until now; for any thread."""
@@ -143,8 +184,8 @@ class Judge:
     def conclude(self) -> Judgement:
         """Let the invariants look at the whole, and give the verdict. Call it once."""
         not_judged: dict[str, str] = {}
-        for event in self._attempts.finish():
-            self._take(event)
+        for _ in self._take(self._attempts.finish()):
+            pass
         for invariant in self._invariants:
             if invariant.name in self._crashes:
                 continue
@@ -204,12 +245,18 @@ class Judge:
         name = violation.invariant
         self._numbers[name] += 1
         if violation.ti is not None:
-            self._broken.setdefault(name, set()).add(violation.ti)
+            self._broken[name].add(violation.ti)
         if self._numbers[name] > KEPT:
             return violation
+        stories = len(self._memory.stories)
         violation = replace(violation, events=self._memory.note(violation))
+        if not stories and self._memory.stories:
+            self._plans.clear()
         self._violations.append(violation)
         return violation
+
+    def _end(self, _event: End) -> None:
+        self._ended = True
 
     def _assume(self, event: AssumptionEvent) -> None:
         known = self._assumptions.get(event.name)
@@ -218,10 +265,7 @@ class Judge:
 
     def _dismiss(self, invariant: Invariant, error: Exception) -> None:
         self._crashes[invariant.name] = f"{type(error).__name__}: {error}"
-        self._watchers = {
-            kind: [one for one in watchers if one[0] is not invariant]
-            for kind, watchers in self._watchers.items()
-        }
+        self._plans.clear()
 
     def _verdict(self, reasons: list[str]) -> Verdict:
         gaps = self._assumptions.get(WITHOUT_GAPS)

@@ -58,7 +58,10 @@ class Invariant:
 
     It sees the kinds of events that it has a method for: `on_ti`, `on_pod` .., named after the
     `kind` that a history gives them, takes the next such event, and may return what it shows
-    broken. It sees them live or from a file alike, so it must not need the future to stay quiet:
+    broken. `heeds_ti` and `heeds_pod` may tell of which it wants none: asked once for all that are
+    alike (`oracle.alike`), they look at nothing else of an event, and at nothing that came before;
+    an invariant whose mind is changed by an event calls `ask_anew`.
+    It sees them live or from a file alike, so it must not need the future to stay quiet:
     what is legal by any released Airflow never is a violation. Without an event of its `evidence`
     there was nothing to judge, which is not the same as nothing wrong.
     """
@@ -71,6 +74,8 @@ class Invariant:
 
     def __init__(self, header: Header) -> None:
         self._roles = Roles(header.schedulers)
+        self.ask_anew: Callable[[], None] = _nobody_asked
+        """Has the one who feeds it ask it anew what it heeds."""
 
     def finish(self) -> Iterable[Violation]:
         """Report what only the end of the history shows broken."""
@@ -95,6 +100,15 @@ class Invariant:
             if method := getattr(self, f"on_{kind.__struct_config__.tag}", None):
                 yield kind, method
 
+    def handler(self, event: Event) -> Callable[[Any], Violations] | None:
+        """Give the method that takes this event and those that are alike, if there is one."""
+        tag = type(event).__struct_config__.tag
+        heeds = getattr(self, f"heeds_{tag}", None)
+        if heeds is not None and not heeds(event):
+            return None
+        method: Callable[[Any], Violations] | None = getattr(self, f"on_{tag}", None)
+        return method
+
     def is_scheduler(self, process: str) -> bool:
         """Tell whether a process is a scheduler."""
         return self._roles.of(process) == "scheduler"
@@ -104,6 +118,10 @@ class Invariant:
     ) -> Violation:
         """Put the promise and the fact that breaks it into one sentence."""
         return Violation(self.name, f"{self.promise}, but {fact}", ti, t, events)
+
+
+def _nobody_asked() -> None:
+    """Whoever feeds all events asks nothing."""
 
 
 class Disturbances:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from oracle.distinct import Distinct
 from oracle.events import (
     FaultEvent,
     Header,
@@ -20,6 +21,9 @@ KILLED = frozenset({137, 143})
 """A worker's exit codes by SIGKILL and SIGTERM: somebody ended it from outside, a node that ran
 out of memory or a user, and what it could not report nobody can know. So it is with a pod that is
 deleted, or evicted, before its worker has an exit code."""
+
+_DONE_WITH = FINISHED | {UP_FOR_RETRY, RESTARTING, None}
+"""What a row may say after its work was completed that is of any interest."""
 
 
 @dataclass(slots=True)
@@ -48,7 +52,7 @@ class CompletedWorkStands(Invariant):
         super().__init__(header)
         self._began: dict[TaskInstanceKey, float] = {}
         self._completed: dict[TaskInstanceKey, _Completion] = {}
-        self._killed: set[str] = set()
+        self._killed = Distinct()
         self._disturbances = Disturbances()
 
     def on_fault(self, event: FaultEvent | HoldEvent) -> None:
@@ -57,13 +61,15 @@ class CompletedWorkStands(Invariant):
 
     on_hold = on_fault
 
+    def heeds_pod(self, event: PodEvent) -> bool:
+        """Want those whose worker was killed from outside."""
+        if event.exit_code is None:
+            return event.deleting or event.op == "deleted" or event.phase == "Failed"
+        return event.exit_code in KILLED
+
     def on_pod(self, event: PodEvent) -> None:
         """Remember whose worker was killed from outside."""
-        if event.exit_code is None:
-            from_outside = event.deleting or event.op == "deleted" or event.phase == "Failed"
-        else:
-            from_outside = event.exit_code in KILLED
-        if from_outside:
+        if self.heeds_pod(event):
             self._killed.add(event.name)
 
     def on_worker(self, event: WorkerEvent) -> None:
@@ -88,6 +94,10 @@ class CompletedWorkStands(Invariant):
             f"{before.reset.process} set it NONE, and it completed again in pod {event.pod}"
         )
         return (self.violation(fact, event.ti, event.t, before.end, before.reset, event),)
+
+    def heeds_ti(self, event: TaskInstanceEvent) -> bool:
+        """Want what may be done with a completion."""
+        return event.new is None or event.new.state in _DONE_WITH
 
     def on_ti(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         """Follow each completion until its row says success."""

@@ -96,16 +96,23 @@ class LegalTransition(Invariant):
     )
     evidence = TaskInstanceEvent
 
+    def heeds_ti(self, event: TaskInstanceEvent) -> bool:
+        """Want what is wrong."""
+        return self._wrong(event) is not None
+
     def on_ti(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         """Look one change up in the table of its process."""
-        old, new = event.old, event.new
-        if old is None or new is None:
-            return ()
-        raised = new.try_number > old.try_number
-        wrong = illegal(self._roles.of(event.process), old.state, new.state, raised)
+        wrong = self._wrong(event)
         if wrong is None:
             return ()
         return (self.violation(f"{event.process} moved it {wrong}", event.ti, event.t, event),)
+
+    def _wrong(self, event: TaskInstanceEvent) -> str | None:
+        old, new = event.old, event.new
+        if old is None or new is None:
+            return None
+        raised = new.try_number > old.try_number
+        return illegal(self._roles.of(event.process), old.state, new.state, raised)
 
     def on_archived(self, event: ArchivedEvent) -> Iterable[Violation]:
         """Report whatever process of Airflow's moves an archived attempt."""

@@ -70,25 +70,34 @@ class NoLiveOrphan(Invariant):
         if event.name == KILL and event.process:
             self._ended.add(event.process)
 
+    def heeds_pod(self, event: PodEvent) -> bool:
+        """Want what a scheduler makes."""
+        return event.op == "added" and event.owner is not None
+
     def on_pod(self, event: PodEvent) -> Violations:
         """Report what was reset young, where its scheduler makes a pod."""
         if event.op == "added" and event.owner is not None:
             return self._alive(event.owner, event, event.t - SETTLE_SECONDS)
         return None
 
-    def on_ti(self, event: TaskInstanceEvent) -> Iterator[Violation]:
+    def heeds_ti(self, event: TaskInstanceEvent) -> bool:
+        """Want all but what stays queued."""
+        return event.new is None or event.new.state != QUEUED or not _was_queued(event)
+
+    def on_ti(self, event: TaskInstanceEvent) -> Violations:
         """Remember what was reset young; report it where its scheduler queues something."""
-        new, before = event.new, self._queued.get(event.ti)
+        new = event.new
         if new is not None and new.state == QUEUED:
             if new.queued_by_job_id is not None and not _was_queued(event):
                 self._queued[event.ti] = event
-                yield from self._alive(str(new.queued_by_job_id), event, event.t)
-            return
-        if before is None:
-            return
-        del self._queued[event.ti]
-        if new is not None and new.state is None and self.is_scheduler(event.process):
+                return self._alive(str(new.queued_by_job_id), event, event.t)
+            return None
+        before = self._queued.pop(event.ti, None)
+        if before is None or new is None or new.state is not None:
+            return None
+        if self.is_scheduler(event.process):
             self._take_note(before, event)
+        return None
 
     def _take_note(self, queued: TaskInstanceEvent, reset: TaskInstanceEvent) -> None:
         if queued.new is None or reset.old is None:
@@ -97,10 +106,13 @@ class NoLiveOrphan(Invariant):
         if reset.old.queued_by_job_id == job and reset.t - queued.t < YOUNG_SECONDS:
             self._resets[str(job)].append(_Reset(queued, reset))
 
-    def _alive(
+    def _alive(self, job: str, sign: TaskInstanceEvent | PodEvent, until: float) -> Violations:
+        return self._wrongs(job, sign, until) if job in self._resets else None
+
+    def _wrongs(
         self, job: str, sign: TaskInstanceEvent | PodEvent, until: float
     ) -> Iterator[Violation]:
-        resets = self._resets.pop(job, ())
+        resets = self._resets.pop(job)
         if later := [each for each in resets if each.reset.t >= until]:
             self._resets[job] = later
         deed = "made a pod" if isinstance(sign, PodEvent) else f"queued {sign.ti}"

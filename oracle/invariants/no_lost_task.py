@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
+from oracle.distinct import Distinct
 from oracle.events import (
     WAITS_KNOWN,
     AssumptionEvent,
@@ -57,26 +58,19 @@ class NoLostTask(Invariant):
         self._out_of_sight = bool(header.not_covered)
         self._unended = Unended()
         self._life = SignsOfLife()
+        self.on_ti = self._unended.feed_task
+        self.on_run = self._unended.feed_run
+        self.on_pod = self._life.feed_pod
+        self.on_ledger = self._life.feed_code
+        self._alive: dict[TaskInstanceKey, bool] = {}
         self._waits: dict[tuple[str, str, str | None, str | None], str] = {}
         self._disturbances = Disturbances()
         self._end: float | None = None
         self._abstention: str | None = None
 
-    def on_ti(self, event: TaskInstanceEvent) -> None:
-        """Follow what is begun and not ended; nothing can be said before the end."""
-        self._unended.feed_task(event)
-
-    def on_run(self, event: DagRunEvent) -> None:
-        """Follow which runs have not ended."""
-        self._unended.feed_run(event)
-
-    def on_pod(self, event: PodEvent) -> None:
-        """Follow who is at work."""
-        self._life.feed_pod(event)
-
-    def on_ledger(self, event: LedgerEvent) -> None:
-        """Follow who is at work."""
-        self._life.feed_code(event)
+    def heeds_ti(self, event: TaskInstanceEvent) -> bool:
+        """Want what moves."""
+        return event.old is None or event.new is None or event.old.state != event.new.state
 
     def on_fault(self, event: FaultEvent | HoldEvent) -> None:
         """Follow what disturbs."""
@@ -102,6 +96,7 @@ class NoLostTask(Invariant):
         self._abstention = self._why_not()
         if self._abstention:
             return ()
+        self._alive = self._life.alive()
         lots = {ti: self._lot(ti, state) for ti, state in self._unended.tasks.items()}
         found = [*self._lost_runs(lots), *self._lost_tasks(lots)]
         if found:
@@ -136,26 +131,29 @@ class NoLostTask(Invariant):
         if state in WAITING:
             return "busy"
         if state == RUNNING:
-            if self._life.working(ti):
+            if self._alive.get(ti):
                 return "busy"
-            lot: Lot = "idle" if self._life.seen(ti) else "unknown"
+            lot: Lot = "idle" if self._was_seen(ti) else "unknown"
         elif state == QUEUED:
-            if self._life.coming(ti):
+            if ti in self._alive:
                 return "busy"
-            lot = "unknown" if self._out_of_sight and not self._life.seen(ti) else "idle"
+            lot = "unknown" if self._out_of_sight and not self._was_seen(ti) else "idle"
         elif state == SCHEDULED and (*run_of(ti), None, None) in self._waits:
             return "waits"
         else:
             lot = "unknown" if state == SCHEDULED and self._may_be_full() else "idle"
         return "waits" if (*run_of(ti), ti.task_id, state) in self._waits else lot
 
+    def _was_seen(self, ti: TaskInstanceKey) -> bool:
+        return ti in self._alive or self._life.ended(ti)
+
     def _may_be_full(self) -> bool:
         """Tell whether the executors may have no slot left, as far as was seen until now."""
         if self._unended.has_seen_more():
             return False
         return any(
-            (state == RUNNING and (self._life.working(ti) or not self._life.seen(ti)))
-            or (state == QUEUED and self._life.coming(ti))
+            (state == RUNNING and (self._alive.get(ti) or not self._was_seen(ti)))
+            or (state == QUEUED and ti in self._alive)
             for ti, state in self._unended.tasks.items()
         )
 
@@ -241,47 +239,40 @@ class SignsOfLife:
     """
 
     def __init__(self) -> None:
-        self._ended: set[int] = set()
-        self._pods: dict[TaskInstanceKey, dict[str, bool]] = {}
-        """By name, the pods that have not ended, and whether each has begun to work."""
+        self._pods: dict[str, tuple[TaskInstanceKey, bool]] = {}
+        """By name, the pods that have not ended: whose, and whether each has begun to work."""
+        self._ended = Distinct()
 
     def feed_pod(self, event: PodEvent) -> None:
         """Take note of what became of a pod."""
         ti = event.ti
         if ti is None:
             return
-        if event.over:
-            self._end(ti, event.name)
-        elif event.phase == "Running":
-            self._pods.setdefault(ti, {})[event.name] = True
-        elif event.deleting:
-            self._end(ti, event.name)
+        working = event.phase == "Running"
+        if event.over or (event.deleting and not working):
+            self._pods.pop(event.name, None)
+            self._ended.add(ti)
         else:
-            self._pods.setdefault(ti, {})[event.name] = False
+            self._pods[event.name] = (ti, working)
 
     def feed_code(self, event: LedgerEvent) -> None:
         """Take note of user code that began or ended."""
         if event.op == "start":
-            self._pods.setdefault(event.ti, {})[event.pod] = True
+            self._pods[event.pod] = (event.ti, True)
         else:
-            self._end(event.ti, event.pod)
+            self._pods.pop(event.pod, None)
+            self._ended.add(event.ti)
 
-    def working(self, ti: TaskInstanceKey) -> bool:
-        """Tell whether a worker is at work on a task instance."""
-        return any(self._pods.get(ti, {}).values())
+    def alive(self) -> dict[TaskInstanceKey, bool]:
+        """Return the task instances that have a pod, and whether a worker is at work on each.
 
-    def coming(self, ti: TaskInstanceKey) -> bool:
-        """Tell whether a pod that was made for a task instance waits for its node, or has come."""
-        return ti in self._pods
+        A pod that is not at work waits for its node, or has come.
+        """
+        alive: defaultdict[TaskInstanceKey, bool] = defaultdict(bool)
+        for ti, working in self._pods.values():
+            alive[ti] |= working
+        return dict(alive)
 
-    def seen(self, ti: TaskInstanceKey) -> bool:
-        """Tell whether a pod or user code of a task instance was ever seen."""
-        return ti in self._pods or hash(ti) in self._ended
-
-    def _end(self, ti: TaskInstanceKey, pod: str) -> None:
-        pods = self._pods.get(ti)
-        if pods is None:
-            self._ended.add(hash(ti))
-        elif pods.pop(pod, None) is not None and not pods:
-            del self._pods[ti]
-            self._ended.add(hash(ti))
+    def ended(self, ti: TaskInstanceKey) -> bool:
+        """Tell whether a pod or user code of a task instance ever ended."""
+        return ti in self._ended

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from oracle.distinct import Distinct
 from oracle.events import (
     BEGINS,
     AssumptionEvent,
@@ -52,7 +53,7 @@ class QueuedInTime(Invariant):
         self._running: set[tuple[str, str]] = set()
         self._waiting: dict[TaskInstanceKey, float] = {}
         self._reached = False
-        self._judged: set[int] = set()
+        self._judged = Distinct()
 
     def abstention(self) -> str | None:
         """Say that no scheduler was free and at work for long enough, if so."""
@@ -85,6 +86,11 @@ class QueuedInTime(Invariant):
 
     on_hold = on_fault
 
+    def heeds_ti(self, event: TaskInstanceEvent) -> bool:
+        """Want what begins to wait, and what ends it."""
+        old, new = event.old, event.new
+        return new is None or new.state != SCHEDULED or old is None or old.state != SCHEDULED
+
     def on_ti(self, event: TaskInstanceEvent) -> None:
         """Follow which task instances wait."""
         if event.new is None or event.new.state != SCHEDULED:
@@ -92,7 +98,7 @@ class QueuedInTime(Invariant):
         elif event.old is None or event.old.state != SCHEDULED:
             self._waiting[event.ti] = event.t
             if self._begun:
-                self._judged.add(hash(event.ti))
+                self._judged.add(event.ti)
 
     def on_run(self, event: DagRunEvent) -> Iterator[Violation]:
         """Report whom a free scheduler leaves waiting, when it begins a run."""
@@ -106,11 +112,18 @@ class QueuedInTime(Invariant):
             return
         begun.append(event)
         self._reached = self._reached or self._too_long(begun)
+        if self._reached:
+            self._forget(begun)
         for ti, since in list(self._waiting.items()):
             meanwhile = [one for one in begun if one.t > since]
             if (ti.dag_id, ti.run_id) in self._running and self._too_long(meanwhile):
                 del self._waiting[ti]
                 yield self._stalled(ti, since, meanwhile)
+
+    def _forget(self, begun: list[DagRunEvent]) -> None:
+        """Forget the runs, but the last, that began before all that waits now began to wait."""
+        oldest = min(self._waiting.values(), default=begun[-1].t)
+        begun[:-1] = [one for one in begun[:-1] if one.t > oldest]
 
     def _too_long(self, begun: list[DagRunEvent]) -> bool:
         return len(begun) >= BEGUN_RUNS and begun[-2].t - begun[0].t >= self._bound

@@ -43,6 +43,14 @@ class RetryAfterEnd(Invariant):
         self._begins = _makes_the_next if header.attempts == "row-per-attempt" else _raises
         self._success_lost: set[TaskInstanceKey] = set()
 
+    def heeds_ti(self, event: TaskInstanceEvent) -> bool:
+        """Want what begins a try, and what a success is overwritten with or forgiven by."""
+        old, new = event.old, event.new
+        if old is None or new is None:
+            return False
+        of_success = SUCCESS in (old.state, new.state) or new.state in FORGIVEN
+        return of_success or self._begins(old, new)
+
     def on_ti(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         """Look at how the try before had ended whenever a try begins."""
         old, new = event.old, event.new

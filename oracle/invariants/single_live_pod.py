@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from oracle.events import Header, PodEvent, TaskInstanceEvent, TaskInstanceKey
@@ -12,8 +13,11 @@ SETTLE_SECONDS = 1.0
 """How long an overlap waits for a row change that came before it but is told after it: pods and
 rows come from two sources, and only within each is the order certain."""
 
+_UNDER_WAY = frozenset({SCHEDULED, QUEUED, RUNNING})
 
-class _Live(NamedTuple):
+
+@dataclass(slots=True)
+class _Live:
     since: float
     event: PodEvent
 
@@ -48,11 +52,22 @@ class SingleLivePod(Invariant):
         super().__init__(header)
         self._live: dict[TaskInstanceKey, dict[str, _Live]] = {}
         self._overlaps: deque[_Overlap] = deque()
+        self._overlapped = False
 
     def on_pod(self, event: PodEvent) -> Iterable[Violation]:
         """Follow the pods of each task instance."""
-        self._follow(event)
+        ti = event.ti
+        if ti is not None and _is_live(event):
+            self._begin(ti, event)
+        elif ti is not None and (pods := self._live.get(ti)):
+            pods.pop(event.uid, None)
+            if not pods:
+                del self._live[ti]
         return self._settled(event.t) if self._overlaps else ()
+
+    def heeds_ti(self, event: TaskInstanceEvent) -> bool:
+        """Want what excuses a pod, and whatever tells the time once an overlap waits for it."""
+        return self._overlapped or self._excuses(event)
 
     def on_ti(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         """Follow what excuses a pod."""
@@ -64,30 +79,26 @@ class SingleLivePod(Invariant):
         """Report the overlaps that the history's end left waiting."""
         return self._settled(float("inf"))
 
-    def _follow(self, event: PodEvent) -> None:
-        if event.ti is None:
-            return
-        pods = self._live.get(event.ti, {})
-        if not _is_live(event):
-            pods.pop(event.uid, None)
-            if not pods:
-                self._live.pop(event.ti, None)
-            return
-        known = pods.get(event.uid)
-        if known is None and pods:
+    def _begin(self, ti: TaskInstanceKey, event: PodEvent) -> None:
+        pods = self._live.get(ti)
+        if pods is None:
+            self._live[ti] = {event.uid: _Live(event.t, event)}
+        elif event.uid in pods:
+            pods[event.uid].event = event
+        else:
             first = next(iter(pods.values())).event
-            self._overlaps.append(_Overlap(event.ti, first, event))
-        pods[event.uid] = _Live(event.t if known is None else known.since, event)
-        self._live[event.ti] = pods
+            self._overlaps.append(_Overlap(ti, first, event))
+            if not self._overlapped:
+                self._overlapped = True
+                self.ask_anew()
+            pods[event.uid] = _Live(event.t, event)
 
     def _excuses(self, event: TaskInstanceEvent) -> bool:
-        if event.old is None or self.is_scheduler(event.process):
+        if event.old is None:
             return False
         state = event.new.state if event.new else None
-        return state is None or (
-            event.old.state in (SCHEDULED, QUEUED, RUNNING)
-            and state not in (SCHEDULED, QUEUED, RUNNING)
-        )
+        ends = state is None or (event.old.state in _UNDER_WAY and state not in _UNDER_WAY)
+        return ends and not self.is_scheduler(event.process)
 
     def _excuse(self, ti: TaskInstanceKey, t: float) -> None:
         pods = self._live.pop(ti, {})

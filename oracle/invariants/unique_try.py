@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from oracle.distinct import Distinct
 from oracle.events import Header, Row, TaskInstanceEvent
 from oracle.invariants.base import Invariant, Violation
 from oracle.states import (
@@ -42,16 +43,24 @@ class UniqueTry(Invariant):
 
     def __init__(self, header: Header) -> None:
         super().__init__(header)
-        self._scheduled: set[int] = set()
+        self._scheduled = Distinct()
         self._fact = _attempt_fact if header.attempts == "row-per-attempt" else _fact
+
+    def heeds_ti(self, event: TaskInstanceEvent) -> bool:
+        """Want what is scheduled, and what is wrong."""
+        old, new = event.old, event.new
+        if old is None or new is None:
+            return False
+        return new.state == SCHEDULED or self._fact(old, new) is not None
 
     def on_ti(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         """Compare the try before and after a change; remembers only whom it saw scheduled."""
-        if event.old is None or event.new is None:
+        old, new = event.old, event.new
+        if old is None or new is None:
             return ()
-        if event.new.state == SCHEDULED:
-            self._scheduled.add(hash(event.ti))
-        fact = self._fact(event.old, event.new)
+        if new.state == SCHEDULED:
+            self._scheduled.add(event.ti)
+        fact = self._fact(old, new)
         if fact is None:
             return ()
         return (self.violation(f"{event.process} {fact}", event.ti, event.t, event),)
@@ -62,30 +71,32 @@ class UniqueTry(Invariant):
 
 
 def _fact(old: Row, new: Row) -> str | None:
-    tries = f"try_number {old.try_number} -> {new.try_number}"
-    if new.try_number < old.try_number:
-        return f"set it back: {tries}"
     if new.try_number == old.try_number:
         if new.state == SCHEDULED and old.state in BEGINS_A_TRY:
-            return f"scheduled it from {shown(old.state)} with no new try: {tries}"
+            return f"scheduled it from {shown(old.state)} with no new try: {_tries(old, new)}"
         return None
+    if new.try_number < old.try_number:
+        return f"set it back: {_tries(old, new)}"
     if old.state in IN_TRY:
-        return f"raised {tries} while try {old.try_number} was {shown(old.state)}"
+        return f"raised {_tries(old, new)} while try {old.try_number} was {shown(old.state)}"
     if new.try_number > old.try_number + 1:
-        return f"skipped a try: {tries}"
+        return f"skipped a try: {_tries(old, new)}"
     return None
 
 
+def _tries(old: Row, new: Row) -> str:
+    return f"try_number {old.try_number} -> {new.try_number}"
+
+
 def _attempt_fact(old: Row, new: Row) -> str | None:
-    tries = f"try_number {old.try_number} -> {new.try_number}"
     if new.try_number < old.try_number:
-        return f"set it back: {tries}"
+        return f"set it back: {_tries(old, new)}"
     if new.id != old.id:
         made = new.try_number - old.try_number
-        return None if made == 1 else f"made an attempt that does not follow: {tries}"
+        return None if made == 1 else f"made an attempt that does not follow: {_tries(old, new)}"
     if new.try_number > old.try_number:
         first = (old.try_number, new.try_number) == (0, 1) and old.state not in IN_TRY
-        return None if first else f"raised {tries} in the row of try {old.try_number}"
+        return None if first else f"raised {_tries(old, new)} in the row of try {old.try_number}"
     if new.state != SCHEDULED or old.state == SCHEDULED:
         return None
     taken_back = old.state == QUEUED and new.queued_by_job_id is None

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable
 
+from oracle.distinct import Distinct
 from oracle.events import Header, PodEvent, TaskInstanceEvent, TaskInstanceKey, WorkerEvent
 from oracle.invariants.base import Invariant, Violation
-from oracle.states import QUEUED, REMOVED, SCHEDULED, SKIPPED, shown
+from oracle.states import QUEUED, REMOVED, RUNNING, SCHEDULED, SKIPPED, shown
 
 TRIES_ARE_UP = -1
 """Stands for every try: the task instance itself was deleted. Not so where a row is an attempt:
 what comes under the name of a superseded one is other work, which starts with its own tries."""
+
+_BEFORE_START = frozenset({SCHEDULED, QUEUED})
 
 
 class ValidStart(Invariant):
@@ -28,12 +31,16 @@ class ValidStart(Invariant):
     def __init__(self, header: Header) -> None:
         super().__init__(header)
         self._called_off: dict[TaskInstanceKey, set[int]] = {}
-        self._told_to_go: set[str] = set()
+        self._told_to_go = Distinct()
         self._rotates = header.attempts == "row-per-attempt"
+
+    def heeds_pod(self, event: PodEvent) -> bool:
+        """Want those that are told to go before they end."""
+        return event.deleting and event.phase in ("Pending", "Running")
 
     def on_pod(self, event: PodEvent) -> None:
         """Remember which pods were told to go."""
-        if event.deleting and event.phase in ("Pending", "Running"):
+        if self.heeds_pod(event):
             self._told_to_go.add(event.uid)
 
     def on_worker(self, event: WorkerEvent) -> Iterable[Violation]:
@@ -53,20 +60,20 @@ class ValidStart(Invariant):
             return bool(tries)
         return event.try_number in tries or TRIES_ARE_UP in tries
 
+    def heeds_ti(self, event: TaskInstanceEvent) -> bool:
+        """Want what calls a try off, or all of them."""
+        if event.old is None or event.new is None:
+            return event.old is not None
+        if event.old.state not in _BEFORE_START or event.new.state in _BEFORE_START:
+            return False
+        if self.is_scheduler(event.process):
+            return event.new.state in (SKIPPED, REMOVED)
+        return event.new.state != RUNNING
+
     def on_ti(self, event: TaskInstanceEvent) -> None:
         """Remember which tries were called off."""
-        if event.old is None:
+        if event.old is None or not self.heeds_ti(event):
             return
-        state, try_number = event.old.state, event.old.try_number
-        if event.new is None:
-            tries = try_number if self._rotates else TRIES_ARE_UP
-            self._called_off.setdefault(event.ti, set()).add(tries)
-            return
-        if state not in (SCHEDULED, QUEUED) or event.new.state in (SCHEDULED, QUEUED):
-            return
-        if self.is_scheduler(event.process):
-            called_off = event.new.state in (SKIPPED, REMOVED)
-        else:
-            called_off = event.new.state != "running"
-        if called_off:
-            self._called_off.setdefault(event.ti, set()).add(try_number)
+        all_of_them = event.new is None and not self._rotates
+        tries = TRIES_ARE_UP if all_of_them else event.old.try_number
+        self._called_off.setdefault(event.ti, set()).add(tries)

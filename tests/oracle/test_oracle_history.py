@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from oracle import history
 from oracle.events import (
     SCHEMA,
     AssumptionEvent,
@@ -22,7 +23,7 @@ from oracle.events import (
     TaskInstanceKey,
     WorkerEvent,
 )
-from oracle.history import LINE_LIMIT, HistoryError, Writer, read
+from oracle.history import LINE_LIMIT, HistoryError, Reading, Writer, read
 
 HEADER = Header(SCHEMA, "run-1", "3.0.6", "embedded", ["scheduler-1"], 7, 1762000000.5)
 TI = TaskInstanceKey("d", "r", "t", 3)
@@ -188,3 +189,47 @@ def test_an_old_event_of_a_hold_says_what_old_ones_said_or_is_none(
     whole = stored.read_bytes().splitlines(keepends=True)
     stored.write_bytes(b"".join([*whole[:4], line, b"\n", *whole[4:]]))
     assert "line 5 is no event" in complaint(stored)
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 300, 4096])
+def test_a_history_is_read_alike_in_blocks_of_any_size(
+    stored: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(history, "_BLOCK", block)
+    header, events = read(stored)
+    assert header == HEADER
+    assert list(events)[:-1] == EVENTS
+    whole = stored.read_bytes().splitlines(keepends=True)
+    stored.write_bytes(b"".join([*whole[:4], b"\n", *whole[4:]]))
+    assert "line 5 is no event" in complaint(stored)
+    stored.write_bytes(b"".join(whole) * 2)
+    assert f"goes on after its end, at line {len(EVENTS) + 3}" in complaint(stored)
+
+
+@pytest.mark.parametrize("block", [1, 64, 300, 4096])
+@pytest.mark.parametrize("every", [1, 3, 100])
+def test_what_came_last_can_be_had_once_more(
+    stored: Path, monkeypatch: pytest.MonkeyPatch, block: int, every: int
+) -> None:
+    monkeypatch.setattr(history, "_BLOCK", block)
+    reading = Reading(stored)
+    given: list[Event] = []
+    again: list[Event] = []
+    for number, event in enumerate(reading.events(), 1):
+        given.append(event)
+        if number % every == 0:
+            again += reading.latest()
+            assert again == given
+    assert again + list(reading.latest()) == given
+
+
+@pytest.mark.parametrize("latest", [0, 200, 500])
+def test_of_what_came_last_only_so_much_is_read_once_more(
+    stored: Path, monkeypatch: pytest.MonkeyPatch, latest: int
+) -> None:
+    monkeypatch.setattr(history, "LATEST", latest)
+    reading = Reading(stored)
+    given = list(reading.events())
+    again = list(reading.latest())
+    assert again == given[len(given) - len(again) :]
+    assert len(again) < len(given)
