@@ -3,11 +3,15 @@
     git worktree add ../before d7083eb && ln -s "$PWD/.venv" ../before/.venv
     python -m benchmarks.sessions suite --airflow 3.3.2 --against ../before
     python -m benchmarks.sessions reproduce --airflow 3.0.6 --against ../before
+    python -m benchmarks.sessions reproduce --airflow 3.0.6 --against ../before --empty
+    python -m benchmarks.sessions ci --against ../before
 
 suite is `pytest suites/ -n 8`, reproduce is `make reproduce`, both warm: environments and migrated
-databases are there. The other checkout has a cache of its own, for labs of two versions of this
-project do not know one another. Printed are the seconds by the clock, the CPU seconds of all
-processes, and how many tests had which verdict. Other work on the machine spoils the comparison.
+databases are there. With --empty each is a fresh clone with an empty cache; ci is `.ci/run` in a
+fresh clone, with the cache as it is. The other checkout has a cache of its own, for labs of two
+versions of this project do not know one another. Printed are the seconds by the clock, the CPU
+seconds of all processes, and how many tests had which verdict. Other work on the machine spoils
+the comparison.
 """
 
 import argparse
@@ -17,17 +21,24 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from common.paths import PROJECT, cache_dir
 from common.spawn import adopt_orphans
 
+Side = tuple[Path, dict[str, str]]
+"""A checkout, and the environment of what runs in it."""
+
 
 def commands(what: str, airflow: str) -> list[str]:
     """Return the command of a session, as a user types it."""
+    if what == "ci":
+        return ["env", "CI=true", "bash", ".ci/run"]
     if what == "reproduce":
         return ["make", "reproduce", f"AIRFLOW={airflow}"]
     return [sys.executable, "-m", "pytest", "suites/", "-n", "8", "-q", "--airflow", airflow]
@@ -61,33 +72,67 @@ def verdicts(checkout: Path, since: float) -> Iterator[str]:
             yield str(json.loads(path.read_text())["verdict"])
 
 
+@contextmanager
+def side(checkout: Path, cache: Path, *, fresh: bool, empty: bool) -> Iterator[Side]:
+    """Lend a checkout, or a fresh clone of it, and the environment with its cache, or an empty one.
+
+    Clone and empty cache go when the session has ended.
+    """
+    env = {**os.environ, "HA_CHAOS_CACHE": str(cache)}
+    if not (fresh or empty):
+        yield checkout, env
+        return
+    with tempfile.TemporaryDirectory() as name:
+        clone = Path(name) / "clone"
+        Path(name).chmod(0o755)  # PostgreSQL runs as another user, where root runs this
+        subprocess.run(["git", "clone", "--quiet", checkout, clone], check=True)
+        if empty:
+            env["HA_CHAOS_CACHE"] = str(Path(name) / "cache")
+        yield clone, env
+
+
+def session(what: str, airflow: str, checkout: Path, env: dict[str, str]) -> tuple[float, str]:
+    """Run one session; return its seconds, and a line about it."""
+    since = time.time()
+    seconds, cpu, done = timed(commands(what, airflow), checkout, env)
+    counted = dict(Counter(verdicts(checkout, since)))
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    last = next((line for line in reversed(lines) if " in " in line and "s" in line), "")
+    return (
+        seconds,
+        f"{seconds:.0f} s, {cpu:.0f} s of CPU, exit {done.returncode}, {counted}; {last}",
+    )
+
+
 def main() -> None:
     """Run the sessions in turns and print each, and the medians' ratio."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["suite", "reproduce"])
-    parser.add_argument("--airflow", required=True, metavar="VERSION")
+    parser.add_argument("what", choices=["suite", "reproduce", "ci"])
+    parser.add_argument("--airflow", default="", metavar="VERSION", help="for all but ci")
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="another checkout")
     parser.add_argument("--rounds", type=int, default=1, help="default: %(default)s")
+    parser.add_argument("--empty", action="store_true", help="fresh clones, with empty caches")
     options = parser.parse_args()
-    own = dict(os.environ)
-    sides = {"here": (PROJECT, own)}
+    fresh = options.what == "ci"
+    if not (fresh or options.airflow):
+        parser.error("--airflow says which Airflow")
+    sides = {"here": (PROJECT, cache_dir())}
     if options.against:
-        other = {**own, "HA_CHAOS_CACHE": str(cache_dir() / "against")}
-        sides["against"] = (options.against.resolve(), other)
-    for checkout, env in sides.values():
-        prepare = [sys.executable, "-m", "lab.environments", "prepare", options.airflow]
-        subprocess.run(prepare, cwd=checkout, env=env, check=True, stdout=subprocess.DEVNULL)
-    found: dict[str, list[float]] = {side: [] for side in sides}
+        sides["against"] = (options.against.resolve(), cache_dir() / "against")
+    if not (fresh or options.empty):
+        for checkout, cache in sides.values():
+            prepare = [sys.executable, "-m", "lab.environments", "prepare", options.airflow]
+            env = {**os.environ, "HA_CHAOS_CACHE": str(cache)}
+            subprocess.run(prepare, cwd=checkout, env=env, check=True, stdout=subprocess.DEVNULL)
+    found: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(options.rounds):
-        for side, (checkout, env) in sides.items():
-            since = time.time()
-            seconds, cpu, done = timed(commands(options.what, options.airflow), checkout, env)
-            found[side].append(seconds)
-            counted = dict(Counter(verdicts(checkout, since)))
-            last = (done.stdout + done.stderr).strip().splitlines()[-1:]
-            print(f"{side:8} {seconds:.0f} s, {cpu:.0f} s of CPU, {counted}; {last}", flush=True)
+        for name, (checkout, cache) in sides.items():
+            with side(checkout, cache, fresh=fresh, empty=options.empty) as (where, env):
+                seconds, line = session(options.what, options.airflow, where, env)
+            found[name].append(seconds)
+            print(f"{name:8} {line}", flush=True)
     if options.against:
         ratio = statistics.median(found["here"]) / statistics.median(found["against"])
         print(f"{ratio:.2f} x")
