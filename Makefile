@@ -12,7 +12,7 @@ RUNS ?= reports/runs
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools reproduce test lint types suite report clean
+.PHONY: help setup tools reproduce test pytest lint types suite report clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,10 +35,13 @@ reproduce: setup ## make apache/airflow#57618 happen on Airflow 3.0.6 (AIRFLOW=.
 	@$(RUN) -m pytest suites/test_duplicate_tries.py -k held --airflow $(AIRFLOW) --expect-known \
 	    --log-cli-level=INFO --no-header -p no:cacheprovider -q --show-capture=no
 
-test: setup lint types $(ALLURE) ## check and test everything in this project; takes minutes
-	@$(RUN) -m pytest tests -n 4 --dist loadgroup --no-loadscope-reorder
+test: setup lint ## check and test everything in this project; takes minutes
+	@$(MAKE) --no-print-directory --jobs 2 types pytest
 	@echo "Everything that ran has passed; what did not run is listed above, under SKIPPED."
 	@echo "Next: make reproduce, or .venv/bin/pytest suites/ --airflow YOURS"
+
+pytest: setup $(ALLURE)
+	@$(RUN) -m pytest tests -n 4 --dist loadgroup --no-loadscope-reorder
 
 lint: setup ## check style, format and import rules
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --quiet --check .

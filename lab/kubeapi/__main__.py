@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
+import uvloop
 from aiohttp import web
 
 from common.errors import UserError
@@ -26,7 +27,7 @@ _SHUTDOWN_SECONDS = 0.2
 @reporting
 def main(argv: list[str] | None = None) -> int:
     """Run the server; return the exit code: 0 after SIGTERM, 2 for what the user must mend."""
-    asyncio.run(_serve(_parser().parse_args(argv)))
+    uvloop.run(_serve(_parser().parse_args(argv)))
     return 0
 
 

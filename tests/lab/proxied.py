@@ -44,10 +44,18 @@ class Proxy:
         return psycopg.connect(through, application_name=name, autocommit=True, **more)
 
 
+AS_IN_AIRFLOWS_IMAGE = """
+import runpy, sys
+sys.modules["uvloop"] = None
+runpy.run_module("lab.dbproxy", run_name="__main__", alter_sys=True)
+"""
+
+
 @contextmanager
-def proxy_to(host: str, port: int) -> Iterator[Proxy]:
-    """Run a proxy in front of an address."""
-    argv = [sys.executable, "-m", "lab.dbproxy", "--upstream", f"{host}:{port}"]
+def proxy_to(host: str, port: int, *, in_image: bool = False) -> Iterator[Proxy]:
+    """Run a proxy in front of an address, here or as in Airflow's image: without uvloop."""
+    program = ["-c", AS_IN_AIRFLOWS_IMAGE] if in_image else ["-m", "lab.dbproxy"]
+    argv = [sys.executable, *program, "--upstream", f"{host}:{port}"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

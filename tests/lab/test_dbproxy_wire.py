@@ -20,9 +20,9 @@ def server() -> Iterator[Server]:
     server.close()
 
 
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    with proxy_to("127.0.0.1", server.port) as proxy:
+@pytest.fixture(params=["uvloop", "asyncio"])
+def proxy(server: Server, request: pytest.FixtureRequest) -> Iterator[Proxy]:
+    with proxy_to("127.0.0.1", server.port, in_image=request.param == "asyncio") as proxy:
         yield proxy
 
 
