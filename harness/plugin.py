@@ -27,11 +27,13 @@ from harness.markers import (
 from harness.observe import Observation, missing_for, printer, why_left_alone
 from harness.options import add_options, is_suite_session, use_present_names
 from harness.options_cluster import deselect
+from harness.options_kind import chart_line
 from harness.register import Register, hand_over
 from harness.results import Results
 from harness.session import SESSION, Session, slug
 from lab import kinds
 from lab.base import Lab
+from lab.environments.request import describe
 from lab.kind.cluster import Cluster
 from run.folder import attempt_folder
 from run.run import Run, rehearse
@@ -90,7 +92,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if session is None:
         return []
     options = session.options
-    plan = options.cluster.plan if options.cluster else ()
+    plan = list(options.cluster.plan) if options.cluster else []
+    if options.lab == "kind":
+        plan = [chart_line(options.kind, (describe(each).version for each in options.airflow))]
     return [
         f"airflow: {', '.join(options.airflow)}; lab: {options.lab}, "
         f"{options.schedulers} schedulers; seed: {options.seed}",

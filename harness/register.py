@@ -18,7 +18,9 @@ from harness.markers import scenario_of
 from harness.options import Options
 from harness.preflight import looks_only
 from harness.session import RUNS, Session
+from lab.environments.request import describe
 from lab.kind.helm.chart import named
+from lab.kind.provision import told
 from reports.allure.results import complete
 from reports.grouping import grouped
 from reports.records import SCHEMA, Ended, SessionRecord, worst_end
@@ -103,17 +105,21 @@ class Register:
     def _record(self, group: list[Collected]) -> SessionRecord:
         session, options = self._session, self._session.options
         kind = options.kind
-        chart = named(kind.chart, kind.chart_version) if options.lab == "kind" else ""
+        airflow = group[0].airflow or options.airflow[0]
+        chart = ""
+        if options.lab == "kind":
+            chart = named(kind.chart, kind.chart_version, describe(airflow).version)
         return SessionRecord(
             schema=SCHEMA,
             session=session.started,
-            airflow=session.label(group[0].airflow or options.airflow[0]),
+            airflow=session.label(airflow),
             lab=options.lab,
             schedulers=options.schedulers,
             seed=options.seed,
             started=_now(),
             expect_known=options.expect_known,
             chart=chart,
+            notes=told(),
             collected=[each.test for each in group],
         )
 

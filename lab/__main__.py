@@ -21,7 +21,8 @@ from lab.environments.pins import newest
 from lab.environments.preparation import prepare
 from lab.environments.settings import ignored, variables
 from lab.kind import tools
-from lab.kind.helm import values
+from lab.kind.helm import command as values
+from lab.kind.helm.values import dag_variables
 from lab.life import open_lab, start
 from lab.spec import COLD, KUBELET_MODES, LabSpec, read_checkout, read_owner
 from lab.state import LabState
@@ -186,7 +187,7 @@ def _up(options: argparse.Namespace) -> int:
         kubelet=options.kubelet,
         port=options.port,
         cold=options.cold,
-        env=values.dag_variables(os.environ) | settings,
+        env=dag_variables(os.environ) | settings,
     )
     lab = start(spec, owner=None)
     _describe(lab)

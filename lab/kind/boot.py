@@ -23,9 +23,9 @@ from common.waiting import Deadline
 from lab.kind import namespace
 from lab.kind.cluster import Cluster
 from lab.kind.helm.chart import inspect
-from lab.kind.helm.install import RELEASE, Install, render, require_components
-from lab.kind.helm.values import dag_files, merged
-from lab.kind.tools import find
+from lab.kind.helm.install import RELEASE, Install
+from lab.kind.helm.own import accept
+from lab.kind.helm.values import dag_files, lab_values
 from lab.kube.boot import ReleaseBoot
 from lab.kube.pods import API_PORT, DAEMONS
 from lab.kube.readiness import waiting
@@ -112,17 +112,16 @@ class KindBoot(ReleaseBoot):
                 yield
 
     def _start_airflow(self) -> Iterator[None]:
-        values = merged(
+        lab = lab_values(
             self.spec.airflow.version,
             schedulers=self.spec.schedulers,
             image=self.spec.airflow.image,
             layers=self.deployment.layers,
             env=self.spec.env,
             dag_files=dag_files(),
-            extra=[Path(path) for path in self.deployment.values],
         )
         chart = inspect(Path(self.deployment.chart))
-        require_components(render(find("helm"), chart, values, self.namespace), values)
+        values = accept([Path(path) for path in self.deployment.values], lab, chart).values
         yield
         path = self.directory / "values.yaml"
         path.write_text(yaml.safe_dump(values, sort_keys=False))

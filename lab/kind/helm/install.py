@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,6 @@ from lab.kind.tools import ProgramError, find, run
 RELEASE = "airflow"
 _LIMIT = 120.0
 
-_WORKLOADS = ("Deployment", "StatefulSet")
-_EXPECTED = ("scheduler", "api-server", "dag-processor")
-
 
 def render(
     helm: Path | str, chart: Chart, values: Mapping[str, Any], namespace: str
@@ -33,28 +30,6 @@ def render(
             f"The chart {chart.name} {chart.version} does not take these values: {complaint(error)}"
         ) from error
     return [each for each in yaml.safe_load_all(rendered) if each]
-
-
-def require_components(manifests: Iterable[Mapping[str, Any]], values: Mapping[str, Any]) -> None:
-    """Raise UserError when a component that a lab needs was not rendered.
-
-    The chart leaves out in silence what it takes for a part of another Airflow than the values
-    name, and Helm then installs a release that never answers.
-    """
-    rendered = {
-        each["metadata"].get("labels", {}).get("component")
-        for each in manifests
-        if each["kind"] in _WORKLOADS
-    }
-    triggerer = ["triggerer"] if (values.get("triggerer") or {}).get("enabled") else []
-    missing = [name for name in [*_EXPECTED, *triggerer] if name not in rendered]
-    if missing:
-        raise UserError(
-            f"With these values the chart renders no {' and no '.join(missing)} for Airflow "
-            f"{values.get('airflowVersion')}.",
-            "Look in your own values for what turns it off: airflowVersion, apiServer.enabled, "
-            "dagProcessor.enabled.",
-        )
 
 
 class Install:
