@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import UserError
 from common.pipe import count
 from lab.kind.helm.chart import named
 from lab.kind.provision import Provision
@@ -64,8 +65,11 @@ def add_kind_options(parser: pytest.Parser) -> None:
 
 
 def chart_line(kind: Provision, versions: Iterable[str]) -> str:
-    """Say which chart each version of Airflow gets, and that it was chosen by that."""
-    charts = [f"{named(kind.chart, kind.chart_version, each)} for {each}" for each in versions]
+    """Say which chart each version of Airflow gets; pytest.UsageError where --chart is none."""
+    try:
+        charts = [f"{named(kind.chart, kind.chart_version, each)} for {each}" for each in versions]
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from error
     chosen = kind.chart_version is None and not Path(kind.chart).expanduser().exists()
     return f"chart: {', '.join(charts)}{' (--chart-version takes another)' if chosen else ''}"
 

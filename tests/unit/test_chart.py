@@ -175,8 +175,9 @@ def test_a_pull_that_fails_says_what_else_can_be_done_and_leaves_nothing(
 
 
 def test_a_download_that_is_no_chart_is_not_kept(tmp_path: Path, cache: Path) -> None:
+    pulled = helm(tmp_path, 'echo login > "$last/airflow-1.18.0.tgz"')
+
     with pytest.raises(UserError, match="is not a Helm chart"):
-        pulled = helm(tmp_path, 'echo login > "$last/airflow-1.18.0.tgz"')
         resolve("airflow", None, pulled, "3.0.6")
     assert list((cache / "charts").iterdir()) == []
 

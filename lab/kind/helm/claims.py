@@ -171,8 +171,9 @@ class _Claims:
             elif isinstance(value, dict):
                 kept[key] = self.kept(value, f"{path}.")
             elif isinstance(value, list):
-                if value or self._of_lab(path) is None:
-                    kept[key] = [each for each in value if self._stays(each, str(key), path)]
+                rest = [each for each in value if self._stays(each, str(key), path)]
+                if rest or self._of_lab(path) is None:
+                    kept[key] = rest
             else:
                 if key == "extraEnv" and isinstance(value, str):
                     self._look_into(value, path)
@@ -191,7 +192,9 @@ class _Claims:
         there = leaf(self._defaults, path) if there is None else there
         if path in _KEYS[_IMAGES]:
             return value in (there, "Never")
-        return value == there or (not value and not there)
+        if value is None and not leaf(self._defaults, path):
+            return True
+        return value == there or not (value or there)
 
     def _stays(self, item: Any, key: str, path: str) -> bool:
         """Tell whether an item of a list is the user's to say."""

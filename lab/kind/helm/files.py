@@ -177,18 +177,21 @@ def _holders(node: Any, at: str = "") -> Iterator[str]:
             yield from _holders(value, f"{at}[{number}]")
 
 
+def fits(below: Any, known: Collection[str]) -> bool:
+    """Tell whether what stands below a key are values of the chart, by most of their keys."""
+    if not isinstance(below, dict):
+        return False
+    return 2 * sum(key in known for key in below) > len(below)
+
+
 def _unwrap(values: Values, known: Collection[str]) -> tuple[Values, str]:
     """Return the values below the name that an umbrella chart gives Airflow's, and that name.
 
-    Only where nothing else can be meant: no top key is the chart's, and below one all are.
+    Only where nothing else can be meant: no top key is the chart's, and below one most are.
     """
-    if not known or any(key in known for key in values):
+    if not known or any(key in known and key != "global" for key in values):
         return values, ""
-    fitting = [
-        key
-        for key, below in values.items()
-        if isinstance(below, dict) and below and all(each in known for each in below)
-    ]
+    fitting = [key for key, below in values.items() if fits(below, known)]
     if len(fitting) != 1:
         return values, ""
     found: Values = values[fitting[0]]

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from lab.kind.helm.chart import Contents
-from lab.kind.helm.files import Given
+from lab.kind.helm.files import Given, fits
 
 _UNUSED = ("x-", "_", ".")
 """How keys begin that hold nothing but anchors, by the custom of many."""
@@ -24,7 +24,13 @@ def unknown(given: Given, chart: Contents) -> Iterator[str]:
         if key not in known | given.anchors and not str(key).startswith(_UNUSED)
     ]
     for key in lost:
-        yield _told(given.below + str(key), str(key), known)
+        if fits(given.values[key], known):
+            yield (
+                f"{key} is no key of the chart, but those below it are: if this is for a chart of "
+                f"your own that has Airflow's in it, give what yq '.{key}' {given.path.name} prints"
+            )
+        else:
+            yield _told(given.below + str(key), str(key), known)
     if 2 * len(lost) > len(given.values) > 2:
         yield "are these values of another chart? airflow-helm's and Bitnami's have other keys"
     schema = chart.schema.get("properties", {})
