@@ -51,7 +51,7 @@ def deployment(wanted: Provision, version: str, airflow_image: str, schedulers: 
     """
     tools.require()
     resolved = resolve(wanted.chart, wanted.chart_version, tools.find("helm"), version)
-    _look_through(wanted, resolved, version, airflow_image, schedulers)
+    look_through(wanted, resolved, version, airflow_image, schedulers)
     cluster = Cluster(wanted.cluster)
     config = Path(wanted.config) if wanted.config else None
     cluster.ensure(wanted.node_image, wanted.nodes, config)
@@ -67,10 +67,13 @@ def deployment(wanted: Provision, version: str, airflow_image: str, schedulers: 
     )
 
 
-def _look_through(
+def look_through(
     wanted: Provision, chart: Chart, version: str, image: str, schedulers: int
 ) -> None:
-    """Have the chart rendered with the values to be, and log once what their user should know."""
+    """Have the chart rendered with the values to be, and log once what their user should know.
+
+    Raises UserError for values that are not to be used, with all that is wrong with them.
+    """
     lab = lab_values(
         version,
         schedulers=schedulers,

@@ -19,6 +19,7 @@ from lab.kind.helm.own import Accepted, accept
 from lab.kind.helm.rendered import require
 from lab.kind.helm.unknown import unknown
 from lab.kind.helm.values import LAYERS, dag_files, lab_values, merged
+from lab.kind.provision import Provision, look_through, told
 
 CHARTS = [path for path in os.environ.get("HA_CHAOS_CHARTS", "").split(":") if path]
 
@@ -222,6 +223,23 @@ def test_what_pods_would_wait_for_in_vain_is_named_with_its_key(
     assert missing in own.refused(text)
 
 
+def test_what_is_told_is_told_once_and_kept_for_the_sessions_record(
+    chart: Chart, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "told-once.yaml"
+    path.write_text("labels: {a: b}\n---\npgbouncer: {enabled: true}\n")
+    wanted = Provision("c", str(chart.path), "a:{version}", "p", values=(str(path),))
+
+    with caplog.at_level("INFO", "lab"):
+        for version in ("3.0.6", "3.3.2"):
+            look_through(wanted, chart, version, f"a:{version}", 2)
+
+    notes = [each.getMessage() for each in caplog.records if "told-once" in each.getMessage()]
+    assert len(notes) == 1
+    assert notes[0] in told()
+    assert any("pgbouncer.enabled" in each for each in told())
+
+
 def test_what_the_values_make_themselves_is_not_missing(own: Trial) -> None:
     own.rendered(
         "extraSecrets: {prod-conns: {stringData: 'A: b'}}\n"
@@ -240,6 +258,10 @@ def test_what_the_values_make_themselves_is_not_missing(own: Trial) -> None:
         ({"workers": {"extraVolumeMounts": []}}, "is not the lab's in worker"),
         ({"workers": {"env": []}}, "HA_CHAOS_LEDGER is not the lab's"),
         ({"extraEnv": None}, "PGAPPNAME is not the pod's name"),
+        (
+            {"priorityClasses": [{"name": "prod", "preemptionPolicy": "Never", "value": 1}]},
+            "PriorityClass airflow-prod would stay in the cluster",
+        ),
         ({"data": {"metadataSecretName": "prod"}}, "SQL_ALCHEMY_CONN is not the lab's"),
         (
             {"pgbouncer": {"enabled": True}, "fullnameOverride": "prod", "useStandardNaming": True},

@@ -109,6 +109,22 @@ def test_a_sidecar_of_the_users_is_theirs() -> None:
     require(release(workload("scheduler", spec={"containers": both})), LAB, VALUES)
 
 
+@pytest.mark.parametrize("kind", ["PriorityClass", "ClusterRole", "ClusterRoleBinding"])
+def test_what_would_outlive_the_labs_namespace_is_refused(kind: str) -> None:
+    other = {"kind": kind, "metadata": {"name": "prod"}}
+
+    with pytest.raises(UserError, match=f"{kind} prod would stay in the cluster"):
+        require(release(other), LAB, VALUES)
+
+
+def test_a_priority_that_no_cluster_has_is_named() -> None:
+    spec = pod("scheduler") | {"priorityClassName": "prod"}
+    with pytest.raises(UserError, match="PriorityClass prod"):
+        require(release(workload("scheduler", spec=spec)), LAB, VALUES)
+    spec["priorityClassName"] = "system-node-critical"
+    require(release(workload("scheduler", spec=spec)), LAB, VALUES)
+
+
 def test_the_proxy_must_find_pgbouncer() -> None:
     values = VALUES | {"pgbouncer": {"enabled": True}}
     service = {"kind": "Service", "metadata": {"name": "airflow-pgbouncer"}}

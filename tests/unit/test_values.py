@@ -45,6 +45,15 @@ def test_variables_of_several_layers_add_up_and_a_later_one_of_a_name_wins() -> 
     assert [(each["name"], each["value"]) for each in found] == [("A", "1"), ("B", "2"), ("C", "2")]
 
 
+def test_a_release_leaves_the_labs_values_alone() -> None:
+    lab = lab_values("3.0.6", schedulers=2, image="a:b")
+
+    merged(lab)["scheduler"]["replicas"] = 9
+
+    assert lab["scheduler"]["replicas"] == 2
+    assert isinstance(lab["extraEnv"], list)
+
+
 def test_mounts_of_one_volume_add_up_by_their_place() -> None:
     one = {"mounts": [{"name": "dags", "mountPath": "/a"}]}
     other = {"mounts": [{"name": "dags", "mountPath": "/b"}]}

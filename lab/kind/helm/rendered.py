@@ -25,6 +25,7 @@ _OF_AIRFLOW = (
 _CONNECTION = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 _TEMPLATE = "pod_template_file.yaml"
 _OURS = "ha-chaos-"
+_OF_CLUSTERS = ("PriorityClass", "PersistentVolume", "StorageClass", "CustomResourceDefinition")
 
 
 def require(manifests: Sequence[Manifest], lab: Manifest, values: Manifest) -> None:
@@ -43,6 +44,7 @@ def require(manifests: Sequence[Manifest], lab: Manifest, values: Manifest) -> N
         *_environment(release),
         *_mounts(release, lab),
         *_pooler(release, values),
+        *_beyond(release),
     ]
     if wrong:
         raise UserError(
@@ -172,6 +174,13 @@ def _pooler(release: _Release, values: Manifest) -> Iterator[str]:
             yield f"there is no Service {name} (fullnameOverride, nameOverride)"
 
 
+def _beyond(release: _Release) -> Iterator[str]:
+    """Yield what belongs to no namespace: it would be other labs' too, and stay after this one."""
+    for each in release.manifests:
+        if each["kind"].startswith("Cluster") or each["kind"] in _OF_CLUSTERS:
+            yield f"{each['kind']} {each['metadata']['name']} would stay in the cluster"
+
+
 def _missing(release: _Release, values: Manifest) -> Iterator[str]:
     """Yield what pods refer to that nobody makes, with the key that names it."""
     there = {(each["kind"], each["metadata"]["name"]) for each in release.manifests}
@@ -189,6 +198,9 @@ def _references(pod: Manifest) -> Iterator[tuple[str, str]]:
     account = pod.get("serviceAccountName") or "default"
     if account != "default":
         yield "ServiceAccount", account
+    priority = pod.get("priorityClassName") or "system-"
+    if not priority.startswith("system-"):
+        yield "PriorityClass", priority
     for volume in pod.get("volumes") or ():
         yield from _sources(volume, "secretName")
         for each in (volume.get("projected") or {}).get("sources") or ():

@@ -95,7 +95,7 @@ def lab_values(
 
 def merged(lab: Values, own: Iterable[Mapping[str, Any]] = ()) -> Values:
     """Return the values of one release: a lab's, with its user's `own` on top, in order."""
-    values = reduce(merge, own, lab)
+    values = reduce(merge, own, copy.deepcopy(lab))
     workers = values.get("workers")
     if isinstance(workers, dict) and isinstance(pods := workers.get("kubernetes"), dict):
         # To the chart, a list in here takes the place of the one above it; the lab's must stay.
