@@ -414,7 +414,7 @@ def test_variables_mounts_and_volumes_of_workers_are_added_to_the_labs(own: Tria
 
 
 def test_an_empty_list_for_workers_pods_leaves_the_labs(own: Trial) -> None:
-    empty = {"workers": {"kubernetes": {"env": [], "extraVolumeMounts": None}}}
+    empty: dict[str, Any] = {"workers": {"kubernetes": {"env": [], "extraVolumeMounts": None}}}
 
     assert own(empty).values["workers"]["env"] == own().values["workers"]["env"]
     assert not any(own(empty).values["workers"]["kubernetes"].values())

@@ -8,6 +8,7 @@ import yaml
 
 from common.errors import UserError
 from lab.kind.helm import command, values
+from lab.kind.helm.files import Values
 from lab.kind.helm.values import (
     DEFAULT_LAYERS,
     LAYERS,
@@ -21,7 +22,7 @@ from lab.kind.helm.values import (
 FILES = ["factory.py", "shapes.py"]
 
 
-def plain(**changes: object) -> values.Values:
+def plain(**changes: object) -> Values:
     """Return the merged values of one plain release, with some arguments changed."""
     arguments = {"schedulers": 2, "image": "apache/airflow:3.0.6", "env": {}, "dag_files": FILES}
     return merged(lab_values("3.0.6", **(arguments | changes)))  # type: ignore[arg-type]

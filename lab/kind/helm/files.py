@@ -5,7 +5,7 @@ What is not values of the chart is said to be what it is, with how to get them o
 """
 
 import json
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,10 @@ def _joined(documents: Sequence[Values]) -> Values:
     for document in documents:
         for key, value in document.items():
             under = result.get(key)
-            both = isinstance(under, dict) and isinstance(value, dict)
-            result[key] = _joined([under, value]) if both else value
+            if isinstance(under, dict) and isinstance(value, dict):
+                result[key] = _joined([under, value])
+            else:
+                result[key] = value
     return result
 
 
@@ -216,7 +218,7 @@ def _variables(text: str, path: Path) -> list[Any] | str:
 class _Loader(yaml.SafeLoader):
     """Refuses a key that is there twice in one mapping: Helm would drop the first in silence."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Mapping[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Construct a mapping in which every key is there once."""
         seen: dict[Hashable, int] = {}
         for key, _ in node.value:
@@ -231,5 +233,4 @@ class _Loader(yaml.SafeLoader):
                     "takes the last alone",
                 )
             seen[key.value] = line
-        found: Mapping[Any, Any] = super().construct_mapping(node, deep)
-        return found
+        return super().construct_mapping(node, deep)
