@@ -28,9 +28,10 @@ from lab.api import AirflowAPI
 from lab.cluster.database import Database, check, find_database
 from lab.cluster.discovery import Release, discover
 from lab.cluster.identity import told_apart
+from lab.cluster.rights import with_rights
 from lab.cluster.undo import is_promised, undo_argv
 from lab.kube.boot import ReleaseBoot
-from lab.kube.client import single_context
+from lab.kube.kubeconfig import single_context
 from lab.kube.pods import DAEMONS, own_workers
 from lab.spec import Attachment, LabSpec
 from lab.state import LabState
@@ -63,7 +64,8 @@ class ClusterBoot(ReleaseBoot):
         there = self.attachment
         self._begin(yaml.safe_dump(single_context(there.kubeconfig, there.context)))
         with self._progress.timed("release"):
-            self._release = discover(self._client, there.namespace, there.release)
+            found = discover(self._client, there.namespace, there.release)
+            self._release = with_rights(self._client, found)
         yield
         with self._progress.timed("database"):
             self._reach_database(self._release)
@@ -107,7 +109,8 @@ class ClusterBoot(ReleaseBoot):
         try:
             version = AirflowAPI(url).version()
         except (requests.RequestException, KeyError, ValueError) as error:
-            raise UserError(f"The API server does not answer at {url}: {error}") from error
+            reason = error if self.attachment.api_url else self._tunnels[-1].failure or error
+            raise UserError(f"The API server does not answer at {url}: {reason}") from error
         log.info("Airflow %s", version)
 
     def _take_over_password(self) -> None:

@@ -17,7 +17,8 @@ from psycopg.conninfo import make_conninfo
 from common.errors import UserError
 from common.files import last_line
 from lab.cluster.discovery import Release, database_url, pgbouncer_ini
-from lab.kube.client import Kubeconfig, api_client
+from lab.kube.client import api_client
+from lab.kube.kubeconfig import Kubeconfig
 from lab.kube.pods import list_pods
 from lab.kube.portforward import PortForward
 

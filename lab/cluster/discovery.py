@@ -19,6 +19,7 @@ from kubernetes.client.exceptions import ApiException
 
 from common.errors import UserError
 from lab.base import image_build
+from lab.kube.failures import explained
 from lab.kube.pods import API_PORT, DAEMONS, list_pods, runs
 
 FOLLOWED = "KubernetesExecutor"
@@ -66,15 +67,9 @@ def discover(client: Any, namespace: str, release: str = "") -> Release:
     try:
         return _discover(kubernetes.client.CoreV1Api(client), namespace, release)
     except ApiException as error:
-        raise UserError(
-            f"The cluster does not let us look into namespace {namespace}: "
-            f"{error.status} {error.reason}.",
-            "It takes: get, list and watch pods, pods/log, configmaps and services; get the "
-            "database's secret; create pods/portforward.",
-        ) from error
+        raise explained(error, f"Namespace {namespace} cannot be looked into") from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        reason = str(error.__cause__ or error)[:200]
-        raise UserError(f"The cluster does not answer: {reason}", "Look at --context.") from error
+        raise explained(error, "The cluster does not answer") from error
 
 
 def database_url(client: Any, release: Release) -> str:
@@ -219,10 +214,9 @@ def _secret(core: Any, namespace: str, name: str, key: str) -> str:
         data = core.read_namespaced_secret(name, namespace, _request_timeout=10).data or {}
         return base64.b64decode(data[key]).decode()
     except ApiException as error:
-        raise UserError(
-            f"Secret {name} in {namespace} cannot be read: {error.status} {error.reason}.",
-            "Allow `get` on it, or give the database's URL in HA_CHAOS_DATABASE_URL.",
-        ) from error
+        reason = explained(error, f"Secret {name} in {namespace} cannot be read")
+        instead = "Or give the database's URL in HA_CHAOS_DATABASE_URL."
+        raise UserError(reason.message, f"{reason.hint} {instead}".strip()) from error
     except KeyError as error:
         raise UserError(f"Secret {name} in {namespace} has no key {key}.") from error
 

@@ -21,7 +21,7 @@ def reported_version(client: Any, release: Release) -> str:
     except (requests.RequestException, ValueError, KeyError) as error:
         raise UserError(
             f"The API server of release {release.name} does not answer through a port-forward: "
-            f"{error}",
+            f"{forward.failure or error}",
             "Look at its pod, or give --api-url.",
         ) from error
     finally:

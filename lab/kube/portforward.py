@@ -28,6 +28,7 @@ from common.errors import UserError
 from common.waiting import Deadline
 from lab.kube.channels import ChannelRefused, Channels, open_channels
 from lab.kube.client import Dialer, end_reads
+from lab.kube.failures import explained
 from lab.kube.pods import is_ready, list_pods, runs
 
 log = logging.getLogger(__name__)
@@ -60,8 +61,9 @@ class PortForward:
         self._listener: socket.socket | None = None
         self._wake, self._waker = socket.socketpair()
         self._thread = threading.Thread(target=self._accept, name="port-forward", daemon=True)
-        self._last_reason = ""
         self.local_port = 0
+        self.failure = ""
+        """Why the last connection ended, and what to do about it; empty while all is well."""
 
     def start(self) -> int:
         """Listen and return the local port, any that is free."""
@@ -114,6 +116,7 @@ class PortForward:
         try:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with closing(self._open()) as channels:
+                self.failure = ""
                 client.setblocking(False)
                 Pump(client, channels).run()
         except (OSError, UserError, ApiException, urllib3.exceptions.HTTPError) as error:
@@ -127,10 +130,10 @@ class PortForward:
 
     def _log(self, error: Exception) -> None:
         """Log why a connection ended, once while it is the same: callers try again and again."""
-        words = " ".join(str(error).split())[-200:]
-        again, self._last_reason = words == self._last_reason, words
+        words = str(explained(error, f"A connection to port {self._remote_port} ended"))
+        again, self.failure = words == self.failure, words
         if not again and not self._stopping.is_set():
-            log.info("A connection to port %d ended: %s", self._remote_port, words)
+            log.info("%s", words)
 
     def _open(self) -> Channels:
         """Open the way to a pod; a pod that has just gone is not asked twice."""
