@@ -42,7 +42,7 @@ def add_cluster_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("airflow-ha-chaos-cluster", "airflow-ha-chaos, with --lab cluster")
     for name, metavar, text in (
         ("--context", "C", "context in the kubeconfig (default: the current one)"),
-        ("--namespace", "N", "where the release of the official chart runs (default: the context's)"),
+        ("--namespace", "N", "where the release of the chart runs (default: the context's)"),
         ("--release", "R", "release to test, if the namespace has several"),
         ("--database-url", "URL", "of the metadata database, where the release's Secret will not "
          "do; better in HA_CHAOS_DATABASE_URL, since it holds a password"),

@@ -81,7 +81,15 @@ class ClusterBoot(ReleaseBoot):
         port = None
         if route.selector:
             port = self._forward(route.selector, route.port, route.namespace)
-        role = check(database.conninfo(port), f"{database.name} at {database.host}")
+        where = f"{database.name} at {database.host}"
+        try:
+            role = check(database.conninfo(port), where)
+        except UserError as error:
+            if port is None or not (failure := self._failure()):
+                raise
+            raise UserError(
+                f"The metadata database {where} cannot be reached: {failure}"
+            ) from error
         core = CoreV1Api(self._client)
         identity, reason = told_apart(core, release, database.conninfo(port))
         log.info("Database role %s; processes are told apart by %s", role, identity or reason)
@@ -109,7 +117,7 @@ class ClusterBoot(ReleaseBoot):
         try:
             version = AirflowAPI(url).version()
         except (requests.RequestException, KeyError, ValueError) as error:
-            reason = error if self.attachment.api_url else self._tunnels[-1].failure or error
+            reason = error if self.attachment.api_url else self._failure() or error
             raise UserError(f"The API server does not answer at {url}: {reason}") from error
         log.info("Airflow %s", version)
 

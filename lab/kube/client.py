@@ -128,7 +128,9 @@ class _Plain(_Dialled, urllib3.connection.HTTPConnection):
 
 
 class _Secure(_Dialled, urllib3.connection.HTTPSConnection):
-    pass
+    def connect(self) -> None:
+        super().connect()
+        self.is_verified = True  # else each request warns, of what the kubeconfig says
 
 
 class _PlainPool(urllib3.HTTPConnectionPool):

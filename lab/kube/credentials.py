@@ -22,7 +22,6 @@ from lab.kube.plugin import ask_plugin
 log = logging.getLogger(__name__)
 
 _FILE_SECONDS = 60.0
-_EARLIER = 10.0
 _PLUGIN_PAUSE = 10.0
 _LOG_IN = "Log in again, as for kubectl."
 
@@ -47,7 +46,7 @@ class Credentials:
         with self._lock:
             if self._identity is None:
                 self._identity = self._read()
-            elif time.time() + _EARLIER > self._identity.until:
+            elif time.time() > self._identity.until:
                 self._again()
             return self._identity
 

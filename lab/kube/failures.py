@@ -52,7 +52,7 @@ def explained(error: Exception, what: str) -> UserError:
 
 
 def missing_rule(error: Exception) -> str:
-    """Return the rule that a role lacks, such as `get pods/log in namespace prod`; empty if none."""
+    """Return the rule that a role lacks, such as `get pods/log` in namespace prod; empty: none."""
     found = _DENIED.search(_words(error)) if getattr(error, "status", None) == _FORBIDDEN else None
     return _rule(found) if found else ""
 

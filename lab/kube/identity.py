@@ -36,5 +36,6 @@ def pem(data: str, path: str, name: str) -> str:
         raise UserError(f"The kubeconfig's {name} is not a certificate or key in PEM.") from None
     except OSError as error:
         raise UserError(
-            f"The kubeconfig's {name} {path} cannot be read: {error.strerror}.", "Log in again, as for kubectl."
+            f"The kubeconfig's {name} {path} cannot be read: {error.strerror}.",
+            "Log in again, as for kubectl.",
         ) from None

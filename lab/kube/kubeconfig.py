@@ -6,6 +6,7 @@ credentials which the user has renewed there meanwhile are found again.
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,9 @@ def single_context(kubeconfig: str, context: str | None) -> Kubeconfig:
     chosen = _named(read, "context", name)
     body = chosen["context"]
     if not body.get("cluster"):
-        raise UserError(f"Context {name} of {kubeconfig} names no cluster.", "Add `cluster:` there.")
+        raise UserError(
+            f"Context {name} of {kubeconfig} names no cluster.", "Add `cluster:` there."
+        )
     return _whole(
         kubeconfig,
         chosen,
@@ -178,10 +181,8 @@ def _of_the_pod(context: str | None) -> Kubeconfig:
         "certificate-authority": str(SERVICE_ACCOUNT / "ca.crt"),
     }
     body = {"cluster": IN_CLUSTER, "user": IN_CLUSTER}
-    try:
+    with suppress(OSError):  # --namespace is asked for then
         body["namespace"] = (SERVICE_ACCOUNT / "namespace").read_text().strip()
-    except OSError:
-        pass  # --namespace is asked for then
     return _whole(
         IN_CLUSTER,
         {"name": IN_CLUSTER, "context": body},
@@ -195,7 +196,9 @@ def _read(path: Path) -> Kubeconfig:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"The kubeconfig {path} cannot be read: {error.strerror}.", _SET_IT) from None
+        raise UserError(
+            f"The kubeconfig {path} cannot be read: {error.strerror}.", _SET_IT
+        ) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
@@ -269,9 +272,7 @@ def read_context(kubeconfig: Path | Kubeconfig) -> Context:
             f"The kubeconfig {path or name} cannot be used: it is not whole.", _MEND
         ) from error
     except msgspec.ValidationError as error:
-        raise UserError(
-            f"The kubeconfig {path or name} cannot be used: {error}.", _MEND
-        ) from error
+        raise UserError(f"The kubeconfig {path or name} cannot be used: {error}.", _MEND) from error
 
 
 def _origin(data: Kubeconfig) -> tuple[str, str] | None:

@@ -46,7 +46,7 @@ class _Instance:
 
 
 class _Trouble:
-    """Logs what a role lacks once, however many pods and polls meet it; all else is not worth it."""
+    """Says what a role lacks once, however many pods and polls meet it."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
@@ -136,9 +136,7 @@ class LogFollower:
 class _FollowedLog:
     """The log of one container of one pod, over all of its restarts."""
 
-    def __init__(
-        self, dialer: Dialer, namespace: str, path: Path, trouble: "_Trouble"
-    ) -> None:
+    def __init__(self, dialer: Dialer, namespace: str, path: Path, trouble: "_Trouble") -> None:
         self._dialer = dialer
         self._namespace = namespace
         self._path = path

@@ -43,6 +43,10 @@ _DATA, _ERROR = 0, 1
 _BROKEN = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 
+class _ClientGone(OSError):
+    """Who had connected here has gone, which is no fault of the way to the pod."""
+
+
 class PortForward:
     """Forwards `127.0.0.1:local_port` to `remote_port` of a pod that the label selector matches.
 
@@ -131,7 +135,9 @@ class PortForward:
     def _log(self, error: Exception) -> None:
         """Log why a connection ended, once while it is the same: callers try again and again."""
         words = str(explained(error, f"A connection to port {self._remote_port} ended"))
-        again, self.failure = words == self.failure, words
+        again = words == self.failure
+        if not isinstance(error, _ClientGone):
+            self.failure = words
         if not again and not self._stopping.is_set():
             log.info("%s", words)
 
@@ -207,7 +213,7 @@ class Pump:
             of_client, of_channels = self._poll()
             self._keep_alive()
             if of_client & _BROKEN:
-                raise OSError("the client has gone")
+                raise _ClientGone("the client has gone")
             if not self._to_client or of_channels & _BROKEN:
                 self._from_pod()
             if of_client & select.POLLIN:

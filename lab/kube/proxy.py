@@ -103,23 +103,24 @@ def _matches(
     port: int,
 ) -> bool:
     """Tell whether an entry of NO_PROXY is about a host: a name, an address, a network, or all."""
-    if entry == "*":
-        return True
     if "/" in entry:
-        try:
-            return address is not None and address in ipaddress.ip_network(entry, strict=False)
-        except ValueError:
-            return False
+        return _is_in(address, entry)
     name, entry_port = _split_port(entry)
     if not name or (entry_port and entry_port != str(port)):
         return False
+    if name == "*":
+        return True
     if address is not None:
-        try:
-            return ipaddress.ip_address(name) == address
-        except ValueError:
-            return False
+        return _is_in(address, name)
     name = name.removeprefix("*")
     return host.endswith(name) if name.startswith(".") else f".{host}".endswith(f".{name}")
+
+
+def _is_in(address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, network: str) -> bool:
+    try:
+        return address is not None and address in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False
 
 
 def _split_port(entry: str) -> tuple[str, str]:

@@ -50,7 +50,6 @@ class TrialProxy:
     def _serve(self, client: socket.socket) -> None:
         with client, suppress(OSError):
             if not (self._let_in_socks(client) if self._socks else self._let_in(client)):
-                self.refused += 1
                 return
             with socket.create_connection(("127.0.0.1", self._to)) as server:
                 threading.Thread(target=_copy, args=(server, client), daemon=True).start()
@@ -63,6 +62,7 @@ class TrialProxy:
         lines = head.decode().split("\r\n")
         wanted = f"Proxy-Authorization: Basic {b64encode(self._login.encode()).decode()}"
         if self._login and wanted not in lines:
+            self.refused += 1
             client.sendall(
                 b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
             )

@@ -4,12 +4,12 @@ tokens that change, plugins, certificates."""
 import base64
 import json
 import logging
-import os
 import shutil
 import socket
 import ssl
 import stat
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -56,7 +56,7 @@ class There:
     authority: Authority
     folder: Path
 
-    def kubeconfig(self, user: dict[str, Any] | None = None, **cluster: Any) -> dict[str, Any]:
+    def kubeconfig(self, user: Any = None, **cluster: Any) -> dict[str, Any]:
         path = self.folder / "config"
         entry = {
             "server": f"https://127.0.0.1:{self.standin.port}",
@@ -144,7 +144,7 @@ def test_a_server_is_reached_by_its_certificate_s_name(there: There, tmp_path: P
     assert works(api_client(there.kubeconfig()), tmp_path)
 
 
-def test_an_authority_may_stand_inline_or_at_a_relative_path(there: There, tmp_path: Path) -> None:
+def test_an_authority_may_stand_inline_or_at_a_relative_path(there: There) -> None:
     pem = there.authority.certificate.read_bytes()
     (there.folder / "ca.pem").write_bytes(pem)
     inline = {"certificate-authority-data": base64.b64encode(pem).decode()}
@@ -289,9 +289,7 @@ def test_what_is_no_proxy_is_told(there: There) -> None:
 
 
 @pytest.mark.parametrize("stored", ["token", "tokenFile", "both"])
-def test_a_token_is_sent_by_calls_and_streams(
-    there: There, tmp_path: Path, stored: str
-) -> None:
+def test_a_token_is_sent_by_calls_and_streams(there: There, tmp_path: Path, stored: str) -> None:
     (there.folder / "token").write_text(f"{TOKEN}\n")
     user = {"token": TOKEN if stored == "token" else "wrong", "tokenFile": "token"}
     if stored != "both":
@@ -396,16 +394,19 @@ def test_whom_one_acts_as_is_sent_with_each_group(
         return await answer(self, request)
 
     monkeypatch.setattr(StandIn, "_answer", noted)
-    user = {
+    user: dict[str, Any] = {
         "token": TOKEN,
         "as": "ops",
         "as-uid": "7",
         "as-groups": ["a", "b"],
         "as-user-extra": {"Example.com/Why": ["x"]},
     }
-    client = api_client(there.kubeconfig(user))
-    call(client)
-    stream(client)
+    with StandIn(tls=served(there.authority)) as standin:
+        there.standin = standin
+        client = api_client(there.kubeconfig(user))
+        call(client)
+        with pytest.raises(ChannelRefused, match="404"):
+            stream(client)
     assert seen == 2 * [
         [
             ("Impersonate-User", "ops"),
@@ -427,7 +428,7 @@ def test_kubectl_s_own_token_of_openid_connect_is_taken_while_it_lasts(there: Th
     provider = {"name": "oidc", "config": {"id-token": there.standin.token}}
     assert call(api_client(there.kubeconfig({"auth-provider": provider}))) == [POD]
     provider["config"] = {"id-token": _jwt(time.time() - 1)}
-    with pytest.raises(UserError, match="oidc has expired.*Run kubectl once"):
+    with pytest.raises(UserError, match=r"oidc has expired.*Run kubectl once"):
         api_client(there.kubeconfig({"auth-provider": provider}))
 
 
@@ -528,7 +529,7 @@ def test_a_plugin_runs_again_when_its_token_expires_and_not_before(
     client = api_client(there.kubeconfig(by_plugin()))
     call(client)
     assert len(plugin.runs) == 1
-    plugin.give(token=TOKEN, seconds=5)
+    plugin.give(token=TOKEN, seconds=-5)
     soon = api_client(there.kubeconfig(by_plugin(args=["soon"])))
     there.standin.token = "second-token"
     plugin.give(token="second-token", seconds=3600)
@@ -571,30 +572,52 @@ def test_a_plugin_that_does_not_help_is_not_run_for_each_request(
 
 
 def test_a_plugin_s_certificate_is_shown_and_renewed(
-    there: There, tmp_path: Path, plugin: TrialPlugin
+    there: There, plugin: TrialPlugin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tls = served(there.authority, client_certificate=True)
     seen: list[str] = []
-    with StandIn(tls=tls) as standin:
+    answer = StandIn._answer
+
+    async def noted(self: StandIn, request: Any) -> Any:
+        subject = request.transport.get_extra_info("peercert")["subject"]
+        seen.append(subject[0][0][1])
+        return await answer(self, request)
+
+    def give(name: str) -> None:
+        signed = there.authority.sign(name)
+        plugin.give(
+            seconds=-5,
+            clientCertificateData=signed.certificate.read_text(),
+            clientKeyData=signed.key.read_text(),
+        )
+
+    monkeypatch.setattr(StandIn, "_answer", noted)
+    monkeypatch.setattr(credentials, "_PLUGIN_PAUSE", 0.0)
+    with StandIn(tls=served(there.authority, client_certificate=True)) as standin:
         there.standin = standin
-        for number, name in enumerate(("one", "two"), 1):
-            signed = there.authority.sign(name)
-            plugin.give(
-                seconds=5,
-                clientCertificateData=signed.certificate.read_text(),
-                clientKeyData=signed.key.read_text(),
-            )
-            if number == 1:
-                client = api_client(there.kubeconfig(by_plugin()))
+        give("one")
+        client = api_client(there.kubeconfig(by_plugin()))
+        for name in ("one", "two"):
+            give(name)
+            with pytest.raises(ChannelRefused, match="404"):
+                stream(client)
             client.rest_client.pool_manager.clear()
             call(client)
-            connection = Dialer(client).connect(5)
-            seen.append(client.rest_client.pool_manager.access.identity().certificate)
-            connection.close()
-            assert signed.certificate.read_text() in seen[-1]
-    assert len(plugin.runs) >= 2
-    assert not [path for path in Path(os.environ.get("TMPDIR", "/tmp")).glob("tmp*.pem")
-                if b"PRIVATE KEY" in path.read_bytes()]
+    assert seen == ["one", "one", "two", "two"]
+
+
+def test_no_key_stays_in_a_file(there: There, tmp_path: Path) -> None:
+    signed = there.authority.sign("reader")
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    user = {
+        "client-certificate-data": base64.b64encode(signed.certificate.read_bytes()).decode(),
+        "client-key-data": base64.b64encode(signed.key.read_bytes()).decode(),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))
+        client = api_client(there.kubeconfig({**user, "token": TOKEN}))
+        assert call(client) == [POD]
+        assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -656,7 +679,7 @@ def test_a_plugin_that_fails_is_told_and_not_gone_on_without(
     there: There, plugin: TrialPlugin
 ) -> None:
     plugin.behave(stderr="Unable to locate credentials", code=255)
-    with pytest.raises(UserError, match="exit code 255.*Unable to locate") as caught:
+    with pytest.raises(UserError, match=r"exit code 255.*Unable to locate") as caught:
         api_client(there.kubeconfig(by_plugin()))
     assert "Log in again" in caught.value.hint
     assert not there.standin.asked

@@ -60,7 +60,7 @@ def test_a_list_of_files_is_searched_as_kubectl_does(tmp_path: Path) -> None:
 
 
 def test_of_two_entries_of_one_name_the_first_file_s_counts_alone(tmp_path: Path) -> None:
-    first, second = kubeconfig(tmp_path / "a", "a"), kubeconfig(tmp_path / "b", "a", **{"x": 1})
+    first, second = kubeconfig(tmp_path / "a", "a"), kubeconfig(tmp_path / "b", "a", x=1)
     data = yaml.safe_load(first.read_text())
     del data["current-context"]
     first.write_text(yaml.safe_dump(data))
@@ -77,7 +77,10 @@ def test_parts_of_a_context_may_stand_in_several_files(tmp_path: Path) -> None:
         (tmp_path / kind).write_text(yaml.safe_dump(part))
     joined = os.pathsep.join(str(tmp_path / kind) for kind in ("contexts", "clusters", "users"))
     found = single_context(joined, None)
-    assert [found[kind] for kind in ("contexts", "clusters")] == [data["contexts"], data["clusters"]]
+    assert [found[kind] for kind in ("contexts", "clusters")] == [
+        data["contexts"],
+        data["clusters"],
+    ]
     assert found["users"][0]["user"]["token"] == "a"
 
 
@@ -155,7 +158,10 @@ def _entry(kind: str, **more: Any) -> Any:
         (_entry("cluster", **{"certificate-authority": "no.pem"}), "no.pem cannot be read: No"),
         (_entry("cluster", **{"certificate-authority-data": "!"}), "not a certificate"),
         (_entry("cluster", **{"certificate-authority-data": "eA=="}), "not a certificate in PEM"),
-        (_entry("user", **{"client-certificate": "no.pem"}), "client-certificate .* cannot be read"),
+        (
+            _entry("user", **{"client-certificate": "no.pem"}),
+            "client-certificate .* cannot be read",
+        ),
         (
             _entry("user", **{"client-certificate-data": "eA==", "client-key-data": "eA=="}),
             "cannot be used with its key",
@@ -166,7 +172,10 @@ def _entry(kind: str, **more: Any) -> Any:
             _entry("user", token="", **{"auth-provider": {"name": "gcp"}}),
             "auth-provider 'gcp', which kubectl has not any more",
         ),
-        (_entry("cluster", **{"proxy-url": f"http://u:{SECRET}#@p"}), "proxy-url in the kubeconfig"),
+        (
+            _entry("cluster", **{"proxy-url": f"http://u:{SECRET}#@p"}),
+            "proxy-url in the kubeconfig",
+        ),
     ],
 )
 def test_a_kubeconfig_that_cannot_be_used_is_one_line_without_what_it_holds(
