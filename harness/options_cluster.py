@@ -118,9 +118,9 @@ def require_room(attachment: Attachment) -> None:
     kubeconfig = single_context(attachment.kubeconfig, attachment.context)
     client = api_client(kubeconfig)
     release = discover(client, attachment.namespace, attachment.release)
-    database, route = find_database(client, release)
-    with reached(kubeconfig, database, route) as conninfo:
-        try_installing(conninfo, f"{database.name} at {database.host}")
+    database, routes = find_database(client, release)
+    with reached(kubeconfig, database, routes) as conninfo:
+        try_installing(conninfo, f"{database.name} at {database.place}")
 
 
 def _version(api_url: str) -> str:

@@ -43,7 +43,7 @@ _BROKEN = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 
 class PortForward:
-    """Forwards `127.0.0.1:local_port` to `remote_port` of a pod that the label selector matches.
+    """Forwards `127.0.0.1:local_port` to `remote_port` of a pod that `list_pods` finds.
 
     A connection that finds no running pod, or whose pod dies, is closed at once, so that its
     owner can try again; the listener goes on until `stop`.
@@ -70,6 +70,11 @@ class PortForward:
         self.local_port = int(self._listener.getsockname()[1])
         self._thread.start()
         return self.local_port
+
+    @property
+    def reason(self) -> str:
+        """Return why the last connection that failed did, empty while none has."""
+        return self._last_reason
 
     def stop(self) -> None:
         """Stop listening and end every connection."""
