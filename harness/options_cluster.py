@@ -10,8 +10,8 @@ from common.errors import UserError
 from lab.api import AirflowAPI
 from lab.cluster.database import find_database, reached
 from lab.cluster.discovery import discover
+from lab.cluster.permissions import with_rights
 from lab.cluster.plan import plan, reported_version
-from lab.cluster.rights import with_rights
 from lab.kube.client import api_client
 from lab.kube.kubeconfig import default_kubeconfig, read_context, single_context
 from lab.spec import Attachment
@@ -125,9 +125,9 @@ def require_room(attachment: Attachment) -> None:
     kubeconfig = single_context(attachment.kubeconfig, attachment.context)
     client = api_client(kubeconfig)
     release = discover(client, attachment.namespace, attachment.release)
-    database, route = find_database(client, release)
-    with reached(kubeconfig, database, route) as conninfo:
-        try_installing(conninfo, f"{database.name} at {database.host}")
+    database, routes = find_database(client, release)
+    with reached(kubeconfig, database, routes) as conninfo:
+        try_installing(conninfo, f"{database.name} at {database.place}")
 
 
 def _version(api_url: str) -> str:

@@ -25,11 +25,12 @@ from urllib3.exceptions import HTTPError
 from common.errors import UserError
 from common.waiting import Every
 from lab.api import AirflowAPI
-from lab.cluster.database import Database, check, find_database
+from lab.cluster.database import check, find_database
 from lab.cluster.discovery import Release, discover
 from lab.cluster.identity import told_apart
-from lab.cluster.rights import with_rights
+from lab.cluster.permissions import with_rights
 from lab.cluster.undo import is_promised, undo_argv
+from lab.cluster.url import Database
 from lab.kube.boot import ReleaseBoot
 from lab.kube.kubeconfig import single_context
 from lab.kube.pods import DAEMONS, own_workers
@@ -77,19 +78,13 @@ class ClusterBoot(ReleaseBoot):
         self._progress.ready()
 
     def _reach_database(self, release: Release) -> None:
-        database, route = find_database(self._client, release)
-        port = None
-        if route.selector:
-            port = self._forward(route.selector, route.port, route.namespace)
-        where = f"{database.name} at {database.host}"
-        try:
-            role = check(database.conninfo(port), where)
-        except UserError as error:
-            if port is None or not (failure := self._failure()):
-                raise
-            raise UserError(
-                f"The metadata database {where} cannot be reached: {failure}"
-            ) from error
+        database, routes = find_database(self._client, release)
+        database = database.placed(self.directory)
+        port = [
+            self._forward(each.selector, each.port, each.namespace) if each.selector else None
+            for each in routes
+        ]
+        role = check(database.conninfo(port), f"{database.name} at {database.place}")
         core = CoreV1Api(self._client)
         identity, reason = told_apart(core, release, database.conninfo(port))
         log.info("Database role %s; processes are told apart by %s", role, identity or reason)
@@ -97,7 +92,7 @@ class ClusterBoot(ReleaseBoot):
             "namespace": release.namespace,
             "release": release.name,
             "database": asdict(database),
-            "route": asdict(route),
+            "routes": [each.to_json() for each in routes],
             "postgres": port,
             "control": 0,
             "identity": identity,
@@ -117,7 +112,7 @@ class ClusterBoot(ReleaseBoot):
         try:
             version = AirflowAPI(url).version()
         except (requests.RequestException, KeyError, ValueError) as error:
-            reason = error if self.attachment.api_url else self._failure() or error
+            reason = error if self.attachment.api_url else self._reason() or error
             raise UserError(f"The API server does not answer at {url}: {reason}") from error
         log.info("Airflow %s", version)
 
@@ -125,6 +120,7 @@ class ClusterBoot(ReleaseBoot):
         """Take over a password that was changed where the deployment has it, for who comes next."""
         try:
             database, _ = find_database(self._client, self._release)
+            database = database.placed(self.directory)
         except (UserError, ApiException, HTTPError) as error:
             log.debug("The database's URL cannot be read again: %s", error)
             return

@@ -252,9 +252,9 @@ def read_context(kubeconfig: Path | Kubeconfig) -> Context:
     Raises UserError when a part is missing or of another shape, without what it holds.
     """
     path = str(kubeconfig) if isinstance(kubeconfig, Path) else ""
-    data = single_context(path, None) if isinstance(kubeconfig, Path) else kubeconfig
+    data = _whole_file(kubeconfig) if isinstance(kubeconfig, Path) else kubeconfig
     name = str(data.get("current-context"))
-    origin = _origin(_read(kubeconfig) if isinstance(kubeconfig, Path) else data)
+    origin = _origin(data)
     try:
         context = data["contexts"][0]["context"]
         cluster = data["clusters"][0]["cluster"]
@@ -273,6 +273,13 @@ def read_context(kubeconfig: Path | Kubeconfig) -> Context:
         ) from error
     except msgspec.ValidationError as error:
         raise UserError(f"The kubeconfig {path or name} cannot be used: {error}.", _MEND) from error
+
+
+def _whole_file(path: Path) -> Kubeconfig:
+    """Read a lab's copy as it is, and any other file's current context."""
+    if path.exists() and _origin(data := _read(path)):
+        return data
+    return single_context(str(path), None)
 
 
 def _origin(data: Kubeconfig) -> tuple[str, str] | None:

@@ -25,6 +25,7 @@ from common.spawn import is_same_process
 from harness.options_cluster import require_room
 from lab.base import Airflow
 from lab.cluster.boot import ClusterBoot
+from lab.cluster.database import locate
 from lab.cluster.discovery import discover
 from lab.cluster.lab import REFUSAL, ClusterLab
 from lab.cluster.plan import plan, reported_version
@@ -176,7 +177,7 @@ def test_a_release_is_found_by_its_labels_and_read_from_its_own_configuration(
     assert found.name == "prod"
     assert found.schedulers == ("prod-s-0", "prod-s-1")
     assert found.executor == "KubernetesExecutor"
-    assert found.secret == ("own-secret", "url")
+    assert locate(client(), found).origin == "Secret own-secret, key url"
     assert found.api_path == "/airflow"
     assert (found.named, found.pool_mode) == ("", "")
 

@@ -18,7 +18,7 @@ from psycopg import sql
 
 from lab.embedded.postgres import OWNER, Postgres
 from tests.deployment.airflow import Airflow, Player, api_server
-from tests.deployment.release import database, release
+from tests.deployment.release import database, pod, release
 from tests.deployment.standin import Manifest, StandIn
 
 
@@ -51,7 +51,8 @@ def main() -> int:
 
 def _serve(server: Postgres, folder: Path, manifests: list[Manifest], still: bool) -> None:
     airflow = _databases(server, manifests)
-    with api_server() as api, StandIn(manifests) as there:
+    named = [pod(name, {}) for name in sorted(_pods_behind(manifests))]
+    with api_server() as api, StandIn([*named, *manifests]) as there:
         there.lead("*", 8080, api)
         for port in (5432, 6432, 6543):
             there.lead("*", port, server.port)
@@ -65,6 +66,13 @@ def _serve(server: Postgres, folder: Path, manifests: list[Manifest], still: boo
             input()
         if not still:
             player.stop()
+
+
+def _pods_behind(manifests: list[Manifest]) -> set[str]:
+    """Return the pods that Endpoints name; a file may have left them out."""
+    subsets = [part for each in manifests for part in each.get("subsets", ())]
+    addresses = [each for part in subsets for each in part.get("addresses", ())]
+    return {each["targetRef"]["name"] for each in addresses if "targetRef" in each}
 
 
 def _databases(server: Postgres, manifests: list[Manifest]) -> Airflow:

@@ -39,7 +39,7 @@ class Airflow:
     def create(self) -> "Airflow":
         """Make the database, its owner's, with Airflow's tables in the schema."""
         self.drop()
-        self.superuser(f"CREATE DATABASE {self.name} OWNER {OWNER}", database=SUPERUSER)
+        self.superuser(f'CREATE DATABASE "{self.name}" OWNER {OWNER}', database=SUPERUSER)
         with self.connect() as connection:
             schema = sql.Identifier(self.schema)
             connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
@@ -50,7 +50,7 @@ class Airflow:
 
     def drop(self) -> None:
         """Have it no more, whoever is connected."""
-        self.superuser(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)", database=SUPERUSER)
+        self.superuser(f'DROP DATABASE IF EXISTS "{self.name}" WITH (FORCE)', database=SUPERUSER)
 
     @property
     def port(self) -> int:

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import psycopg
 
-from lab.cluster.database import Database, Route, check, find_database, reached
+from lab.cluster.database import check, find_database, reached
 from lab.cluster.discovery import Release, discover
 from lab.cluster.plan import plan
+from lab.cluster.routes import Route
+from lab.cluster.url import Database
 from tests.deployment.standin import NAMESPACE, StandIn
 
 
@@ -16,7 +18,7 @@ class Attached:
 
     release: Release
     database: Database
-    route: Route
+    routes: tuple[Route, ...]
     role: str
     plan: str
 
@@ -26,8 +28,8 @@ def attach(there: StandIn, release: str = "", namespace: str = NAMESPACE) -> Att
     client = there.client()
     found = discover(client, namespace, release)
     lines = plan(client, "standin", found, allow_faults=False)
-    database, route = find_database(client, found)
-    with reached(there.kubeconfig(), database, route) as conninfo:
-        role = check(conninfo, f"{database.name} at {database.host}")
+    database, routes = find_database(client, found)
+    with reached(there.kubeconfig(), database, routes) as conninfo:
+        role = check(conninfo, f"{database.name} at {database.place}")
         psycopg.connect(conninfo).close()
-    return Attached(found, database, route, role, "\n".join(lines))
+    return Attached(found, database, routes, role, "\n".join(lines))

@@ -14,7 +14,7 @@ def test_a_release_is_attached_through_a_port_forward(airflow: Airflow) -> None:
     with StandIn([*release(url=airflow.url()), *database()]) as there:
         there.lead("airflow-db-0", 5432, airflow.port)
         found = attach(there)
-    assert (found.role, found.route.selector) == ("airflow", "app=airflow-db")
+    assert (found.role, found.routes[0].selector) == ("airflow", "app=airflow-db")
     assert "through a port-forward" in found.plan
 
 
@@ -38,14 +38,14 @@ def test_what_is_denied_is_refused_in_kubernetes_words() -> None:
     with StandIn([secret("s", {}), secret("t", {})]) as there:
         core = CoreV1Api(there.client())
         there.deny("get", "secrets", name="s")
-        with pytest.raises(ApiException, match='cannot get resource "secrets" in API group ""'):
+        with pytest.raises(ApiException, match=r"cannot get resource .*secrets") as caught:
             core.read_namespaced_secret("s", "airflow")
+        assert caught.value.status == 403
         assert core.read_namespaced_secret("t", "airflow").metadata.name == "t"
         there.deny("*", "services", namespace="elsewhere")
         assert core.list_namespaced_service("airflow").items == []
-        with pytest.raises(ApiException, match='in the namespace "elsewhere"') as caught:
+        with pytest.raises(ApiException, match=r"in the namespace .*elsewhere"):
             core.list_namespaced_service("elsewhere")
-        assert caught.value.status == 403
 
 
 def test_a_token_is_wanted_where_there_is_one() -> None:

@@ -15,7 +15,8 @@ from chaos.holds import installer as statement
 from common.errors import UserError
 from common.paths import PROJECT
 from lab.cluster import undo
-from lab.cluster.database import Database, Route
+from lab.cluster.routes import Route
+from lab.cluster.url import Database
 from lab.embedded.postgres import OWNER, SUPERUSER, Postgres, binaries
 from lab.state import LabState
 from lab.undo import Undo, leftovers

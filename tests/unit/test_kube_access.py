@@ -24,11 +24,11 @@ from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from common.errors import UserError
-from lab.kube import credentials
+from lab.kube import credentials, kubeconfig
 from lab.kube.channels import ChannelRefused, open_channels
 from lab.kube.client import Dialer, api_client
 from lab.kube.failures import explained
-from lab.kube.kubeconfig import single_context
+from lab.kube.kubeconfig import default_kubeconfig, single_context
 from lab.kube.logs import LogFollower
 from tests.deployment.standin import NAMESPACE, StandIn
 from tests.unit.kube_ways import Authority, proxy_to
@@ -432,6 +432,34 @@ def test_kubectl_s_own_token_of_openid_connect_is_taken_while_it_lasts(there: Th
         api_client(there.kubeconfig({"auth-provider": provider}))
 
 
+# Inside a pod.
+
+
+def test_inside_a_pod_its_account_s_token_is_sent_and_found_again_when_rotated(
+    there: There, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "serviceaccount"
+    folder.mkdir()
+    shutil.copy(there.authority.certificate, folder / "ca.crt")
+    (folder / "token").write_text(f"{TOKEN}\n")
+    monkeypatch.setattr(kubeconfig, "SERVICE_ACCOUNT", folder)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*there.authority.sign("kubernetes", "IP:127.0.0.1"))
+    with StandIn(token=TOKEN, tls=tls) as standin:
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(standin.port))
+        copy = tmp_path / "copy"
+        copy.write_text(yaml.safe_dump(single_context(default_kubeconfig(), None)))
+        client = api_client(copy)
+        assert call(client) == []
+        standin.token = "second-token"
+        (folder / "token").write_text("second-token\n")
+        assert call(client) == []
+
+
 # Plugins.
 
 
@@ -493,9 +521,9 @@ def test_a_plugin_s_token_is_sent_and_it_runs_once_for_all_clients(
 ) -> None:
     plugin.give(version=version, token=TOKEN)
     more = {"args": ["a", "b"], "env": [{"name": "PROFILE", "value": "prod"}]}
-    kubeconfig = there.kubeconfig(by_plugin(version, **more, interactiveMode="IfAvailable"))
+    config = there.kubeconfig(by_plugin(version, **more, interactiveMode="IfAvailable"))
     for _ in range(3):
-        assert works(api_client(kubeconfig), tmp_path)
+        assert works(api_client(config), tmp_path)
     ((info, arguments, profile, stdin),) = plugin.runs
     assert json.loads(info) == {
         "apiVersion": f"client.authentication.k8s.io/{version}",

@@ -12,9 +12,10 @@ import pytest
 from kubernetes.client import ApiException
 
 from common.errors import UserError
-from lab.cluster.discovery import database_url, discover
+from lab.cluster.database import find_database
+from lab.cluster.discovery import discover
+from lab.cluster.permissions import with_rights
 from lab.cluster.plan import reported_version
-from lab.cluster.rights import with_rights
 from lab.kube import execs
 from lab.kube.channels import ChannelRefused
 from lab.kube.failures import explained, missing_rule
@@ -86,7 +87,7 @@ def test_an_answer_s_secrets_are_not_told() -> None:
 
 def _attach(client: Any) -> None:
     found = discover(client, NAMESPACE)
-    database_url(client, found)
+    find_database(client, found)
     reported_version(client, with_rights(client, found))
 
 
@@ -94,7 +95,7 @@ def _attach(client: Any) -> None:
     ("verb", "resource", "said"),
     [
         ("list", "pods", "Namespace airflow cannot be looked into"),
-        ("get", "configmaps", "Namespace airflow cannot be looked into"),
+        ("get", "configmaps", "ConfigMap airflow-config in airflow cannot be read"),
         ("get", "secrets", "Secret airflow-metadata in airflow cannot be read"),
         ("watch", "pods", "The worker pods in airflow cannot be watched"),
         ("get", "pods/portforward", "does not answer through a port-forward"),
@@ -110,6 +111,15 @@ def test_what_attaching_needs_is_refused_with_the_rule(
     assert said in text
     assert f"{USER} may not. Allow `{verb} {resource}` in namespace airflow." in text
     assert "\n" not in text
+
+
+def test_a_port_forward_says_why_it_does_not_lead_to_a_pod(there: StandIn) -> None:
+    client = there.client()
+    found = discover(client, NAMESPACE)
+    there.remove("Pod", "airflow-api-server-1")
+    with pytest.raises(UserError, match="no running pod matches component=api-server") as caught:
+        reported_version(client, found)
+    assert "Look at its pod" in str(caught.value)
 
 
 def test_without_logs_a_deployment_is_watched_and_that_is_told(there: StandIn) -> None:
@@ -162,7 +172,7 @@ def test_credentials_that_expire_in_the_midst_are_told(there: StandIn) -> None:
     there.token = "another"
     for ask in (
         lambda: discover(client, NAMESPACE),
-        lambda: database_url(client, found),
+        lambda: find_database(client, found),
         lambda: with_rights(client, found),
     ):
         with pytest.raises(UserError, match=r"does not accept the credentials \(401") as caught:
