@@ -21,9 +21,9 @@ from common.files import last_line
 from common.redaction import redact
 from lab.cluster.approach import approach
 from lab.cluster.discovery import Release, scheduler_container, sidecars_of
+from lab.cluster.grants import require_grants
 from lab.cluster.origin import schema_of, with_files
 from lab.cluster.pooler import Pooler
-from lab.cluster.rights import require_rights
 from lab.cluster.routes import Route, routes_to
 from lab.cluster.url import Database, parse_url
 from lab.kube.client import api_client
@@ -159,7 +159,7 @@ def check(conninfo: str, where: str) -> str:
     """
     try:
         with psycopg.connect(conninfo, connect_timeout=10) as connection:
-            return require_rights(connection, where)
+            return require_grants(connection, where)
     except psycopg.Error as error:
         reason = redact(last_line(str(error), "it gave no reason"))
         raise Unreachable(

@@ -35,7 +35,7 @@ _ELSEWHERE = """
 """
 
 
-def require_rights(connection: "psycopg.Connection[Any]", where: str) -> str:
+def require_grants(connection: "psycopg.Connection[Any]", where: str) -> str:
     """Return our role; UserError with the GRANT to run where it may not what it has to.
 
     Also where Airflow's tables are not there, or not where a session of ours looks for them.
