@@ -13,6 +13,7 @@ from lab.cluster.discovery import discover
 from lab.cluster.permissions import with_rights
 from lab.cluster.plan import plan, reported_version
 from lab.kube.client import api_client
+from lab.kube.failures import in_words
 from lab.kube.kubeconfig import default_kubeconfig, read_context, single_context
 from lab.spec import Attachment
 from run.keeper import try_installing
@@ -80,7 +81,8 @@ def read_cluster_options(config: pytest.Config) -> ClusterOptions | None:
     if url := config.getoption("database_url"):
         os.environ["HA_CHAOS_DATABASE_URL"] = url
     try:
-        return _found(config, observe)
+        with in_words("The deployment cannot be looked at"):
+            return _found(config, observe)
     except UserError as error:
         raise pytest.UsageError(str(error)) from error
 

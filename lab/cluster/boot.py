@@ -32,6 +32,7 @@ from lab.cluster.permissions import with_rights
 from lab.cluster.undo import is_promised, undo_argv
 from lab.cluster.url import Database
 from lab.kube.boot import ReleaseBoot
+from lab.kube.failures import in_words
 from lab.kube.kubeconfig import single_context
 from lab.kube.pods import DAEMONS, own_workers
 from lab.spec import Attachment, LabSpec
@@ -77,6 +78,7 @@ class ClusterBoot(ReleaseBoot):
         self._follow(own_workers(self._release.name, self._release.neighbours), "pods")
         self._progress.ready()
 
+    @in_words("The deployment's database cannot be looked at")
     def _reach_database(self, release: Release) -> None:
         database, routes = find_database(self._client, release)
         database = database.placed(self.directory)

@@ -14,7 +14,7 @@ from kubernetes.client.exceptions import ApiException
 
 from lab.base import WORKERS
 from lab.cluster.discovery import Release
-from lab.kube.failures import explained, missing_rule
+from lab.kube.failures import in_words, missing_rule
 
 _TIMEOUT = 10
 
@@ -25,11 +25,8 @@ def with_rights(client: Any, release: Release) -> Release:
     Raises UserError where pods cannot be watched: lists alone would miss those between them.
     """
     core = kubernetes.client.CoreV1Api(client)
-    try:
+    with in_words(f"The worker pods in {release.namespace} cannot be watched"):
         _watch(core, release.namespace)
-    except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
-        what = f"The worker pods in {release.namespace} cannot be watched"
-        raise explained(error, what) from error
     if missing := _log(core, release):
         unseen = f"what components and workers log: it takes {missing}"
         return replace(release, not_covered=(*release.not_covered, unseen))

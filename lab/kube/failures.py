@@ -7,8 +7,11 @@ other question is asked, so none can be denied.
 import re
 import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
 from common.errors import UserError
 from common.redaction import redact
@@ -29,6 +32,15 @@ _TLS = "Look at certificate-authority and tls-server-name of its entry in the ku
 
 class _Status(msgspec.Struct):
     message: str = ""
+
+
+@contextmanager
+def in_words(what: str) -> Iterator[None]:
+    """Raise what the API, or the way to it, fails with as a UserError; a decorator, too."""
+    try:
+        yield
+    except (ApiException, HTTPError, OSError) as error:
+        raise explained(error, what) from error
 
 
 def explained(error: Exception, what: str, instead: str = "") -> UserError:
