@@ -25,13 +25,14 @@ from urllib3.exceptions import HTTPError
 from common.errors import UserError
 from common.waiting import Every
 from lab.api import AirflowAPI
-from lab.cluster.database import check, find_database
+from lab.cluster.database import Unreachable, check, find_database, why_unreached
 from lab.cluster.discovery import Release, discover
 from lab.cluster.identity import told_apart
+from lab.cluster.rights import with_rights
 from lab.cluster.undo import is_promised, undo_argv
 from lab.cluster.url import Database
 from lab.kube.boot import ReleaseBoot
-from lab.kube.client import single_context
+from lab.kube.kubeconfig import single_context
 from lab.kube.pods import DAEMONS, own_workers
 from lab.spec import Attachment, LabSpec
 from lab.state import LabState
@@ -64,7 +65,8 @@ class ClusterBoot(ReleaseBoot):
         there = self.attachment
         self._begin(yaml.safe_dump(single_context(there.kubeconfig, there.context)))
         with self._progress.timed("release"):
-            self._release = discover(self._client, there.namespace, there.release)
+            found = discover(self._client, there.namespace, there.release)
+            self._release = with_rights(self._client, found)
         yield
         with self._progress.timed("database"):
             self._reach_database(self._release)
@@ -82,7 +84,10 @@ class ClusterBoot(ReleaseBoot):
             self._forward(each.selector, each.port, each.namespace) if each.selector else None
             for each in routes
         ]
-        role = check(database.conninfo(port), f"{database.name} at {database.place}")
+        try:
+            role = check(database.conninfo(port), f"{database.name} at {database.place}")
+        except Unreachable as error:
+            raise why_unreached(error, [self._failure()], routes) from error
         core = CoreV1Api(self._client)
         identity, reason = told_apart(core, release, database.conninfo(port))
         log.info("Database role %s; processes are told apart by %s", role, identity or reason)
@@ -110,7 +115,8 @@ class ClusterBoot(ReleaseBoot):
         try:
             version = AirflowAPI(url).version()
         except (requests.RequestException, KeyError, ValueError) as error:
-            raise UserError(f"The API server does not answer at {url}: {error}") from error
+            reason = error if self.attachment.api_url else self._failure() or error
+            raise UserError(f"The API server does not answer at {url}: {reason}") from error
         log.info("Airflow %s", version)
 
     def _take_over_password(self) -> None:

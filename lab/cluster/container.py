@@ -19,6 +19,7 @@ from typing import Any
 from kubernetes.client.exceptions import ApiException
 
 from common.errors import UserError
+from lab.kube.failures import explained
 
 _HOME = "/opt/airflow"
 _CONFIG = "airflow.cfg"
@@ -65,11 +66,8 @@ class Objects:
                 what = f"{source} in {source.namespace}"
                 if error.status == 404:
                     raise Unreadable(f"There is no {what}, which the pods need.") from None
-                raise Unreadable(
-                    f"{what} cannot be read: {error.status} {error.reason}.",
-                    f"Allow `get` on {source.kind.lower()}s (it is {source.name}) in "
-                    f"{source.namespace}.",
-                ) from None
+                told = explained(error, f"{what} cannot be read")
+                raise Unreadable(told.message, told.hint) from None
         return self._known[source]
 
     def value(self, source: Source, key: str, *, optional: bool = False) -> str | None:

@@ -20,6 +20,7 @@ from lab.base import image_build
 from lab.cluster.approach import approach
 from lab.cluster.container import Container, Objects
 from lab.cluster.pooler import UNKNOWN
+from lab.kube.failures import explained
 from lab.kube.pods import API_PORT, DAEMONS, list_pods, runs
 
 log = logging.getLogger(__name__)
@@ -66,15 +67,9 @@ def discover(client: Any, namespace: str, release: str = "") -> Release:
     try:
         return _discover(kubernetes.client.CoreV1Api(client), namespace, release)
     except ApiException as error:
-        raise UserError(
-            f"The cluster does not let us look into namespace {namespace}: "
-            f"{error.status} {error.reason}.",
-            "It takes: get, list and watch pods, pods/log, configmaps and services; get the "
-            "database's secret; create pods/portforward.",
-        ) from error
+        raise explained(error, f"Namespace {namespace} cannot be looked into") from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        reason = str(error.__cause__ or error)[:200]
-        raise UserError(f"The cluster does not answer: {reason}", "Look at --context.") from error
+        raise explained(error, "The cluster does not answer") from error
 
 
 def scheduler_container(core: Any, namespace: str, release: str) -> Container:

@@ -30,7 +30,8 @@ from lab.cluster.discovery import discover
 from lab.cluster.lab import REFUSAL, ClusterLab
 from lab.cluster.plan import plan, reported_version
 from lab.cluster.undo import undo_argv
-from lab.kube.client import api_client, default_kubeconfig, single_context
+from lab.kube.client import api_client
+from lab.kube.kubeconfig import default_kubeconfig, single_context
 from lab.kube.portforward import PortForward
 from lab.life import start
 from lab.spec import Attachment, LabSpec, write_request
