@@ -10,8 +10,8 @@ from common.errors import UserError
 from lab.api import AirflowAPI
 from lab.cluster.database import find_database, reached
 from lab.cluster.discovery import discover
-from lab.cluster.permissions import with_rights
 from lab.cluster.plan import plan, reported_version
+from lab.cluster.rights import with_rights
 from lab.kube.client import api_client
 from lab.kube.failures import in_words
 from lab.kube.kubeconfig import default_kubeconfig, read_context, single_context

@@ -1,8 +1,7 @@
 """The first steps from a release's pods to its database: the URL, its hosts, a pooler there."""
 
 from dataclasses import dataclass
-
-from kubernetes.client import CoreV1Api
+from typing import Any
 
 from lab.cluster.container import Container
 from lab.cluster.origin import database_of
@@ -26,7 +25,7 @@ class Approach:
         return self.pooler.mode_of(self.database.name) if self.pooler else ""
 
 
-def approach(core: CoreV1Api, namespace: str, container: Container, own: str) -> Approach:
+def approach(core: Any, namespace: str, container: Container, own: str) -> Approach:
     """Go as far as a pod goes by itself; `own` selects the pods, for what is beside them.
 
     Raises UserError.

@@ -25,10 +25,10 @@ from urllib3.exceptions import HTTPError
 from common.errors import UserError
 from common.waiting import Every
 from lab.api import AirflowAPI
-from lab.cluster.database import check, find_database
+from lab.cluster.database import Unreachable, check, find_database, why_unreached
 from lab.cluster.discovery import Release, discover
 from lab.cluster.identity import told_apart
-from lab.cluster.permissions import with_rights
+from lab.cluster.rights import with_rights
 from lab.cluster.undo import is_promised, undo_argv
 from lab.cluster.url import Database
 from lab.kube.boot import ReleaseBoot
@@ -86,7 +86,10 @@ class ClusterBoot(ReleaseBoot):
             self._forward(each.selector, each.port, each.namespace) if each.selector else None
             for each in routes
         ]
-        role = check(database.conninfo(port), f"{database.name} at {database.place}")
+        try:
+            role = check(database.conninfo(port), f"{database.name} at {database.place}")
+        except Unreachable as error:
+            raise why_unreached(error, [self._failure()], routes) from error
         core = CoreV1Api(self._client)
         identity, reason = told_apart(core, release, database.conninfo(port))
         log.info("Database role %s; processes are told apart by %s", role, identity or reason)
@@ -114,7 +117,7 @@ class ClusterBoot(ReleaseBoot):
         try:
             version = AirflowAPI(url).version()
         except (requests.RequestException, KeyError, ValueError) as error:
-            reason = error if self.attachment.api_url else self._reason() or error
+            reason = error if self.attachment.api_url else self._failure() or error
             raise UserError(f"The API server does not answer at {url}: {reason}") from error
         log.info("Airflow %s", version)
 

@@ -66,8 +66,8 @@ class Objects:
                 what = f"{source} in {source.namespace}"
                 if error.status == 404:
                     raise Unreadable(f"There is no {what}, which the pods need.") from None
-                reason = explained(error, f"{what} cannot be read")
-                raise Unreadable(reason.message, reason.hint) from None
+                told = explained(error, f"{what} cannot be read")
+                raise Unreadable(told.message, told.hint) from None
         return self._known[source]
 
     def value(self, source: Source, key: str, *, optional: bool = False) -> str | None:

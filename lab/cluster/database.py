@@ -15,6 +15,8 @@ from typing import Any
 
 import kubernetes
 import psycopg
+import urllib3.exceptions
+from kubernetes.client.exceptions import ApiException
 
 from common.errors import UserError
 from common.files import last_line
@@ -27,7 +29,7 @@ from lab.cluster.pooler import Pooler
 from lab.cluster.routes import Route, routes_to
 from lab.cluster.url import Database, parse_url
 from lab.kube.client import api_client
-from lab.kube.failures import in_words
+from lab.kube.failures import explained, in_words
 from lab.kube.kubeconfig import Kubeconfig
 from lab.kube.portforward import PortForward
 
@@ -64,6 +66,14 @@ def locate(client: object, release: Release) -> Located:
 
     Raises UserError when neither tells, or the way there cannot be seen.
     """
+    try:
+        return _locate(client, release)
+    except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
+        what = f"The way to the database of release {release.name} cannot be seen"
+        raise explained(error, what) from error
+
+
+def _locate(client: object, release: Release) -> Located:
     core = kubernetes.client.CoreV1Api(client)
     container = scheduler_container(core, release.namespace, release.name)
     schema = schema_of(container)
@@ -131,22 +141,24 @@ def reached(
                 forward = PortForward(client, route.namespace, route.selector, route.port)
                 opened.callback(forward.stop)
             forwards.append(forward)
-        ports = [forward and forward.start() for forward in forwards]
+        ports = [forward.start() if forward else None for forward in forwards]
         try:
             yield database.conninfo(ports)
         except Unreachable as error:
-            reasons = [each.reason for each in forwards if each and each.reason]
-            reasons += [each.unseen for each in routes if each.unseen]
-            if not reasons:
-                raise
-            raise _explained(error, reasons) from None
+            failures = [each.failure for each in forwards if each]
+            raise why_unreached(error, failures, routes) from error
 
 
-def _explained(error: "Unreachable", reasons: list[str]) -> UserError:
-    refused = any("Allow `" in each for each in reasons)
-    return UserError(
-        f"{error.message} ({redact('; '.join(reasons))})", "" if refused else error.hint
-    )
+def why_unreached(
+    error: "Unreachable", failures: Sequence[str], routes: Sequence[Route]
+) -> UserError:
+    """Return an error that says what its port-forwards met, or what could not be seen before."""
+    reasons = [each for each in failures if each]
+    if reasons:
+        return UserError(f"{error.message} {' '.join(dict.fromkeys(reasons))}")
+    if unseen := [each.unseen for each in routes if each.unseen]:
+        return UserError(error.message, f"Perhaps since {'; '.join(unseen)}. {error.hint}")
+    return error
 
 
 class Unreachable(UserError):

@@ -44,10 +44,23 @@ def database_of(container: Container) -> tuple[Database, str]:
     """
     url, origin = _url(container)
     try:
-        database = parse_url(url, _defaults(container))
+        database = _parsed(container, url)
     except UserError as error:
         raise UserError(f"{error.message} It is from {origin}.", error.hint) from None
     return database, origin
+
+
+def _parsed(container: Container, url: str) -> Database:
+    """Read a URL; what it leaves out, its service says, and then the environment, as for libpq."""
+    defaults = _defaults(container)
+    database = parse_url(url, defaults)
+    more = dict(database.more)
+    if service := more.get("service"):
+        defaults |= _of_service(container, service, more.get("servicefile"))
+        database = parse_url(url, defaults)
+        more = dict(database.more)
+    kept = ((key, more[key]) for key in sorted(more) if key not in ("service", "servicefile"))
+    return replace(database, more=tuple(kept))
 
 
 def _url(container: Container) -> tuple[str, str]:
@@ -136,11 +149,8 @@ def with_files(container: Container, database: Database) -> tuple[Database, list
     UserError for a file that is in the pod alone.
     """
     more, texts, words = dict(database.more), [], []
-    home = container.variable("HOME") or _HOME
-    if service := more.pop("service", None):
-        database, more = _of_service(container, home, service, database, more)
     for parameter in FILES:
-        path = more.get(parameter, posixpath.join(home, _DEFAULT_FILES[parameter]))
+        path = more.get(parameter) or _at_home(container, _DEFAULT_FILES[parameter])
         if path == "system":
             continue
         found = _file(container, parameter, path)
@@ -170,25 +180,20 @@ def _file(container: Container, parameter: str, path: str) -> tuple[str, str] | 
         ) from None
 
 
-def _of_service(
-    container: Container, home: str, service: str, database: Database, more: dict[str, str]
-) -> tuple[Database, dict[str, str]]:
-    """Fill in what the pod's pg_service.conf says, where the URL does not."""
-    path = container.variable("PGSERVICEFILE") or posixpath.join(home, ".pg_service.conf")
-    found = _file(container, "service", more.pop("servicefile", path))
+def _of_service(container: Container, service: str, file: str | None) -> dict[str, str]:
+    """Return what the pod's pg_service.conf says of a service."""
+    path = file or container.variable("PGSERVICEFILE") or _at_home(container, ".pg_service.conf")
+    found = _file(container, "service", path)
     said = configparser.ConfigParser(interpolation=None, strict=False)
     said.read_string(found[0] if found else "")
     if not said.has_section(service):
         raise UserError(
-            f"The database's URL names the service {service} of {path} in the pod "
-            f"{container.name}, which no Secret or ConfigMap mounts there.",
+            f"The database's URL names the service {service}, which the pod {container.name} has "
+            f"in {path}: no Secret or ConfigMap mounts that.",
             _HINT,
         )
-    words = dict(said.items(service))
-    apart = {"host": "host", "port": "port", "dbname": "name", "user": "user"}
-    fields = {apart[key]: words.pop(key) for key in apart if key in words}
-    password = words.pop("password", "")
-    if database.user:
-        fields.pop("user", None)
-    database = replace(database, **{**fields, "password": database.password or password})
-    return database, {**words, **more}
+    return dict(said.items(service))
+
+
+def _at_home(container: Container, name: str) -> str:
+    return posixpath.join(container.variable("HOME") or _HOME, name)

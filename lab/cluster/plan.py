@@ -22,7 +22,7 @@ def reported_version(client: Any, release: Release) -> str:
     except (requests.RequestException, ValueError, KeyError) as error:
         raise UserError(
             f"The API server of release {release.name} does not answer through a port-forward: "
-            f"{forward.reason or error}",
+            f"{forward.failure or error}",
             "Look at its pod, or give --api-url.",
         ) from error
     finally:
@@ -75,7 +75,7 @@ def _database(found: Located, release: Release) -> Iterator[str]:
     if found.schema:
         yield f"schema of Airflow's tables: {found.schema}"
     if found.files:
-        yield f"certificates: {'; '.join(found.files)}"
+        yield f"certificates: {'; '.join(found.files)}; copied to the lab's folder until it ends"
 
 
 def _identity(release: Release) -> str:

@@ -14,16 +14,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
 
 from common.errors import UserError
-from lab.kube.failures import explained
+from lab.kube.failures import explained, missing_rule
 from lab.kube.pods import ENDPOINTS, POD, addresses_behind, list_pods, runs
 
 _HOPS = 8
 _MISSING, _FORBIDDEN = 404, 403
-_INSTEAD = "Or give HA_CHAOS_DATABASE_URL."
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Route:
 
 
 def routes_to(
-    core: CoreV1Api, namespace: str, hosts: Iterable[tuple[str, int]], own: str = ""
+    core: Any, namespace: str, hosts: Iterable[tuple[str, int]], own: str = ""
 ) -> tuple[Route, ...]:
     """Return the route to each host of a URL; `own` selects the pods whose URL it is.
 
@@ -61,7 +59,7 @@ def routes_to(
     return tuple(_route_to(core, namespace, host, port, own) for host, port in hosts)
 
 
-def _route_to(core: CoreV1Api, namespace: str, host: str, port: int, own: str) -> Route:
+def _route_to(core: Any, namespace: str, host: str, port: int, own: str) -> Route:
     if own and host.startswith(("/", "@")):
         path = posixpath.join(host, f".s.PGSQL.{port}")
         raise UserError(
@@ -72,7 +70,8 @@ def _route_to(core: CoreV1Api, namespace: str, host: str, port: int, own: str) -
     if own and _is_loopback(host):
         words = f"port {port} of the pods themselves (a sidecar)"
         return _behind(core, Route(host, port, namespace, own, words=words))
-    via, named = [], host
+    via: list[str] = []
+    named = host
     for _ in range(_HOPS):
         found = _look_up(core, namespace, host, port)
         if isinstance(found, Route):
@@ -84,7 +83,7 @@ def _route_to(core: CoreV1Api, namespace: str, host: str, port: int, own: str) -
     raise UserError(f"The Services of the database's URL lead in a circle: {'; '.join(via[:2])}.")
 
 
-def _look_up(core: CoreV1Api, namespace: str, host: str, port: int) -> Route | str:
+def _look_up(core: Any, namespace: str, host: str, port: int) -> Route | str:
     """Return a host's route, or the other name that it is of."""
     if is_address(host):
         return _by_address(core, namespace, host, port)
@@ -121,11 +120,10 @@ def _names(namespace: str, host: str) -> tuple[str, str, str, bool]:
 
 
 def _without(
-    core: CoreV1Api, error: ApiException, direct: Route, names: tuple[str, str, str, bool, str]
+    core: Any, error: ApiException, direct: Route, names: tuple[str, str, str, bool, str]
 ) -> Route:
     """Say what is to be done where there is no such Service, or where we may not see it."""
     name, where, pod, is_sure, namespace = names
-    verb = f"`get services` in {where}"
     if error.status == _MISSING:
         if not pod and where != namespace and _has_pod(core, namespace, name, where):
             return _behind(core, _to_pod(direct.host, direct.port, namespace, name))
@@ -137,12 +135,12 @@ def _without(
         return replace(direct, words="directly from this machine")
     if error.status != _FORBIDDEN or is_sure:
         what = f"Whether the database's host, {direct.host}, is a Service cannot be seen"
-        raise explained(error, what, _INSTEAD) from None
-    unseen = f"whether {direct.host} is a Service cannot be seen: allow {verb}"
+        raise _or_by_url(explained(error, what)) from None
+    unseen = f"whether {direct.host} is a Service cannot be seen: allow {missing_rule(error)}"
     return replace(direct, unseen=unseen, words=f"directly from this machine ({unseen})")
 
 
-def _has_pod(core: CoreV1Api, namespace: str, name: str, subdomain: str) -> bool:
+def _has_pod(core: Any, namespace: str, name: str, subdomain: str) -> bool:
     """Tell whether NAME.SUBDOMAIN is a pod of this namespace: that of a StatefulSet."""
     try:
         pod = core.read_namespaced_pod(name, namespace, _request_timeout=10)
@@ -155,7 +153,7 @@ def _to_pod(host: str, port: int, namespace: str, pod: str) -> Route:
     return Route(host, port, namespace, f"{POD}{pod}", words=f"through a port-forward to pod {pod}")
 
 
-def _to_service(core: CoreV1Api, service: Any, host: str, port: int) -> Route:
+def _to_service(core: Any, service: Any, host: str, port: int) -> Route:
     name, where = service.metadata.name, service.metadata.namespace
     of_port = [each for each in service.spec.ports or () if each.port == port]
     target = of_port[0].target_port if of_port else port
@@ -168,7 +166,7 @@ def _to_service(core: CoreV1Api, service: Any, host: str, port: int) -> Route:
     return replace(route, port=number)
 
 
-def _by_endpoints(core: CoreV1Api, name: str, where: str, host: str, port: int) -> Route:
+def _by_endpoints(core: Any, name: str, where: str, host: str, port: int) -> Route:
     """A Service without selector stands for addresses that somebody writes down."""
     found = addresses_behind(core, where, name)
     if not found:
@@ -187,14 +185,14 @@ def _by_endpoints(core: CoreV1Api, name: str, where: str, host: str, port: int) 
     return Route(host, number, address=first.address, words=words)
 
 
-def _by_address(core: CoreV1Api, namespace: str, address: str, port: int) -> Route:
+def _by_address(core: Any, namespace: str, address: str, port: int) -> Route:
     """Return the route to an address: of a Service, of a pod, or of neither.
 
     Services of other namespaces are looked at where that is allowed.
     """
     services = _listed(core.list_namespaced_service, namespace)
     for each in [*(services or ()), *(_listed(core.list_service_for_all_namespaces) or ())]:
-        if address in (each.spec.cluster_ip, *(each.spec.cluster_i_ps or ())):
+        if address in _addresses_of(each):
             return _to_service(core, each, address, port)
     for pod in _listed(core.list_namespaced_pod, namespace) or ():
         if pod.status.pod_ip == address and not pod.spec.host_network and runs(pod):
@@ -206,6 +204,13 @@ def _by_address(core: CoreV1Api, namespace: str, address: str, port: int) -> Rou
     return Route(address, port, unseen=unseen, words=f"directly from this machine{more}")
 
 
+def _addresses_of(service: Any) -> list[str]:
+    """Return a Service's addresses; clients call the list of them in two ways."""
+    spec = service.spec
+    several = getattr(spec, "cluster_ips", None) or getattr(spec, "cluster_i_ps", None) or []
+    return [spec.cluster_ip, *several]
+
+
 def _listed(ask: Callable[..., Any], *where: str) -> list[Any] | None:
     """Return what there is, None where we may not see it."""
     try:
@@ -214,13 +219,13 @@ def _listed(ask: Callable[..., Any], *where: str) -> list[Any] | None:
         return None
 
 
-def _behind(core: CoreV1Api, route: Route) -> Route:
+def _behind(core: Any, route: Route) -> Route:
     """See that pods are there to which a port-forward can lead. Raises UserError."""
     try:
         pods = list_pods(core, route.namespace, route.selector)
     except ApiException as error:
-        what = f"The pods of the database in namespace {route.namespace} cannot be seen"
-        raise explained(error, what, _INSTEAD) from None
+        what = f"The database's pods in namespace {route.namespace} cannot be seen"
+        raise _or_by_url(explained(error, what)) from None
     running = tuple(pod for pod in pods if runs(pod))
     if not running:
         raise UserError(
@@ -228,6 +233,10 @@ def _behind(core: CoreV1Api, route: Route) -> Route:
             "Look at its pods.",
         )
     return replace(route, pods=running)
+
+
+def _or_by_url(error: UserError) -> UserError:
+    return UserError(error.message, f"{error.hint} Or give HA_CHAOS_DATABASE_URL.".strip())
 
 
 def _named_port(pods: Iterable[Any], name: str, default: int) -> int:

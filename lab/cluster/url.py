@@ -68,7 +68,7 @@ class Database:
     name: str
     user: str
     password: str = field(repr=False)
-    more: tuple[tuple[str, str], ...] = ()
+    more: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     address: str = ""
     files: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
@@ -97,7 +97,9 @@ class Database:
         The certificate is still that of the URL's host.
         """
         hosts = self.hosts
-        local = [forwarded] if forwarded is None or isinstance(forwarded, int) else forwarded
+        if forwarded is None or isinstance(forwarded, int):
+            forwarded = [forwarded] * len(hosts)
+        local = list(forwarded)
         there: dict[str, Any] = {
             "host": self.host,
             "port": ",".join(

@@ -43,18 +43,12 @@ def in_words(what: str) -> Iterator[None]:
         raise explained(error, what) from error
 
 
-def explained(error: Exception, what: str, instead: str = "") -> UserError:
+def explained(error: Exception, what: str) -> UserError:
     """Return an error of the API, or of the way to it, in words; `what` is what cannot be done.
 
     `error` is an ApiException, a ChannelRefused, or any of urllib3's, ssl's and the system's. The
-    rule that is missing is in the hint: "Allow `get secrets` in namespace prod.", and behind it
-    `instead`, what else would do.
+    rule that is missing is in the hint: "Allow `get secrets` in namespace prod."
     """
-    found = _explained(error, what)
-    return UserError(found.message, f"{found.hint} {instead}".strip())
-
-
-def _explained(error: Exception, what: str) -> UserError:
     if isinstance(error, UserError):
         return UserError(f"{what}: {error.message}", error.hint)
     status = getattr(error, "status", None)

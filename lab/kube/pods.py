@@ -6,8 +6,8 @@ from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 
-from common.errors import UserError
 from lab.base import WORKERS, ProcessEnd
+from lab.kube.failures import explained
 
 DAEMONS = "tier=airflow,kubernetes_executor!=True"
 """The label selector of all of the chart's pods but workers."""
@@ -83,7 +83,7 @@ class Address:
 def addresses_behind(core: Any, namespace: str, service: str) -> list[Address]:
     """Return who is ready behind a Service, by its Endpoints, or else by its EndpointSlices.
 
-    Raises UserError, with the verbs to allow, where neither may be seen.
+    Raises UserError, with the rule that is missing, where neither may be seen.
     """
     refused = None
     for ask in (_by_endpoints, _by_slices):
@@ -92,13 +92,10 @@ def addresses_behind(core: Any, namespace: str, service: str) -> list[Address]:
                 return found
         except ApiException as error:
             if error.status != _NOT_FOUND:
-                refused = error
+                refused = refused or error
     if refused is not None:
-        raise UserError(
-            f"The addresses behind the Service {service} in {namespace} cannot be seen: "
-            f"{refused.status} {refused.reason}.",
-            f"Allow `get endpoints` in {namespace}, or `list endpointslices` (discovery.k8s.io).",
-        ) from None
+        what = f"The addresses behind the Service {service} in {namespace} cannot be seen"
+        raise explained(refused, what) from None
     return []
 
 

@@ -66,7 +66,7 @@ class PortForward:
         self._wake, self._waker = socket.socketpair()
         self._thread = threading.Thread(target=self._accept, name="port-forward", daemon=True)
         self.local_port = 0
-        self.reason = ""
+        self.failure = ""
         """Why the last connection ended, and what to do about it; empty while all is well."""
 
     def start(self) -> int:
@@ -120,7 +120,7 @@ class PortForward:
         try:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with closing(self._open()) as channels:
-                self.reason = ""
+                self.failure = ""
                 client.setblocking(False)
                 Pump(client, channels).run()
         except (OSError, UserError, ApiException, urllib3.exceptions.HTTPError) as error:
@@ -135,9 +135,9 @@ class PortForward:
     def _log(self, error: Exception) -> None:
         """Log why a connection ended, once while it is the same: callers try again and again."""
         words = str(explained(error, f"A connection to port {self._remote_port} ended"))
-        again = words == self.reason
+        again = words == self.failure
         if not isinstance(error, _ClientGone):
-            self.reason = words
+            self.failure = words
         if not again and not self._stopping.is_set():
             log.info("%s", words)
 

@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from lab.embedded.postgres import OWNER, SUPERUSER, Postgres
 from tests.deployment.release import pod
@@ -67,9 +69,20 @@ class Airflow:
         """Return conninfo in the owner's rights, whatever password it has got meanwhile."""
         return self._server.dsn(SUPERUSER, self.name, options=f"-c role={OWNER}")
 
+    def as_role(self, role: str = OWNER, password: str = "") -> str:
+        """Return conninfo as a role logs in, the owner unless told otherwise."""
+        return make_conninfo(
+            host="127.0.0.1",
+            port=self.port,
+            user=role,
+            dbname=self.name,
+            password=password or self.password,
+        )
+
     def url(self, host: str = "airflow-db", port: int = 5432, query: str = "") -> str:
         """Return the URL that the release has."""
-        return f"postgresql://{OWNER}:{self.password}@{host}:{port}/{self.name}{query}"
+        name = quote(self.name)
+        return f"postgresql://{OWNER}:{self.password}@{host}:{port}/{name}{query}"
 
     def connect(self, **more: Any) -> "psycopg.Connection[Any]":
         """Connect as the owner, in autocommit mode."""

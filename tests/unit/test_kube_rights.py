@@ -12,10 +12,10 @@ import pytest
 from kubernetes.client import ApiException
 
 from common.errors import UserError
-from lab.cluster.database import find_database
+from lab.cluster.database import locate
 from lab.cluster.discovery import discover
-from lab.cluster.permissions import with_rights
 from lab.cluster.plan import reported_version
+from lab.cluster.rights import with_rights
 from lab.kube import execs
 from lab.kube.channels import ChannelRefused
 from lab.kube.failures import explained, missing_rule
@@ -87,7 +87,7 @@ def test_an_answer_s_secrets_are_not_told() -> None:
 
 def _attach(client: Any) -> None:
     found = discover(client, NAMESPACE)
-    find_database(client, found)
+    locate(client, found)
     reported_version(client, with_rights(client, found))
 
 
@@ -172,7 +172,7 @@ def test_credentials_that_expire_in_the_midst_are_told(there: StandIn) -> None:
     there.token = "another"
     for ask in (
         lambda: discover(client, NAMESPACE),
-        lambda: find_database(client, found),
+        lambda: locate(client, found),
         lambda: with_rights(client, found),
     ):
         with pytest.raises(UserError, match=r"does not accept the credentials \(401") as caught:
