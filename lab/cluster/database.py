@@ -29,7 +29,7 @@ from lab.cluster.pooler import Pooler
 from lab.cluster.routes import Route, routes_to
 from lab.cluster.url import Database, parse_url
 from lab.kube.client import api_client
-from lab.kube.failures import explained, in_words
+from lab.kube.failures import explained
 from lab.kube.kubeconfig import Kubeconfig
 from lab.kube.portforward import PortForward
 
@@ -60,7 +60,6 @@ def find_database(client: object, release: Release) -> tuple[Database, tuple[Rou
     return found.database, found.routes
 
 
-@in_words("The deployment's database cannot be found")
 def locate(client: object, release: Release) -> Located:
     """Find a release's database; HA_CHAOS_DATABASE_URL comes before what its pods have.
 
