@@ -4,6 +4,7 @@ tokens that change, plugins, certificates."""
 import base64
 import json
 import logging
+import os
 import shutil
 import socket
 import ssl
@@ -29,7 +30,7 @@ from lab.kube.channels import ChannelRefused, open_channels
 from lab.kube.client import Dialer, api_client
 from lab.kube.failures import explained
 from lab.kube.kubeconfig import default_kubeconfig, single_context
-from lab.kube.logs import LogFollower
+from lab.kube.logs import LogFollower, _FollowedLog, _Instance, _Trouble
 from tests.deployment.standin import NAMESPACE, StandIn
 from tests.unit.kube_ways import Authority, proxy_to
 
@@ -353,6 +354,24 @@ def test_a_log_is_followed_on_with_a_renewed_token(there: There, tmp_path: Path)
     assert "one line" in followed(client, tmp_path)
 
 
+def test_a_log_that_is_refused_for_its_token_is_asked_for_again_and_nothing_is_said(
+    there: There, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = api_client(there.kubeconfig())
+    there.standin.token = "second-token"
+    there.kubeconfig()
+    path = tmp_path / "x.log"
+    log = _FollowedLog(Dialer(client), NAMESPACE, path, _Trouble())
+    instance = _Instance(POD, "uid", "x", "containerd://1", 0, False, path.name)
+    for _ in range(2):
+        log.follow(instance)
+        deadline = time.monotonic() + 10
+        while log.is_busy() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert "one line" in path.read_text()
+    assert not caplog.records
+
+
 def test_a_user_without_credentials_is_anonymous(there: There) -> None:
     with pytest.raises(ApiException) as caught:
         call(api_client(there.kubeconfig({})))
@@ -646,6 +665,22 @@ def test_no_key_stays_in_a_file(there: There, tmp_path: Path) -> None:
         client = api_client(there.kubeconfig({**user, "token": TOKEN}))
         assert call(client) == [POD]
         assert list(folder.iterdir()) == []
+
+
+def test_a_plugin_gets_nothing_that_is_typed(there: There, plugin: TrialPlugin) -> None:
+    plugin.give(token=TOKEN)
+    ours = os.dup(0)
+    reading, writing = os.pipe()
+    try:
+        os.dup2(reading, 0)
+        os.write(writing, b"typed")
+        os.close(writing)
+        api_client(there.kubeconfig(by_plugin()))
+    finally:
+        os.dup2(ours, 0)
+        os.close(ours)
+        os.close(reading)
+    assert plugin.runs[0][3] == ""
 
 
 @pytest.mark.parametrize(
