@@ -68,7 +68,7 @@ def _route_to(core: Any, namespace: str, host: str, port: int, own: str) -> Rout
             "Give the URL of the server itself, in HA_CHAOS_DATABASE_URL.",
         )
     if own and _is_loopback(host):
-        words = f"port {port} of the pods themselves (a sidecar)"
+        words = f"through a port-forward to port {port} of the pods themselves (a sidecar)"
         return _behind(core, Route(host, port, namespace, own, words=words))
     via: list[str] = []
     named = host

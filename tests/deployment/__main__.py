@@ -54,7 +54,7 @@ def _serve(server: Postgres, folder: Path, manifests: list[Manifest], still: boo
     named = [pod(name, {}) for name in sorted(_pods_behind(manifests))]
     with api_server() as api, StandIn([*named, *manifests]) as there:
         there.lead("*", 8080, api)
-        for port in (5432, 6432, 6543):
+        for port in {5432, *(url.port or 5432 for url in _urls(manifests))}:
             there.lead("*", port, server.port)
         path = there.write_kubeconfig(folder / "kubeconfig")
         print(f"export KUBECONFIG={path}")
@@ -78,8 +78,7 @@ def _pods_behind(manifests: list[Manifest]) -> set[str]:
 def _databases(server: Postgres, manifests: list[Manifest]) -> Airflow:
     """Make the users and the databases that the URLs in Secrets name; return the first database."""
     made: dict[str, Airflow] = {}
-    texts = [text for each in manifests for text in each.get("stringData", {}).values()]
-    for url in filter(None, map(_parts, texts)):
+    for url in _urls(manifests):
         name = url.path.strip("/")
         if name not in made:
             made[name] = Airflow(server, name).create()
@@ -93,9 +92,9 @@ def _databases(server: Postgres, manifests: list[Manifest]) -> Airflow:
     return next(iter(made.values()))
 
 
-def _parts(text: str) -> SplitResult | None:
-    parts = urlsplit(text)
-    return parts if parts.scheme.startswith("postgres") else None
+def _urls(manifests: list[Manifest]) -> list[SplitResult]:
+    texts = [text for each in manifests for text in each.get("stringData", {}).values()]
+    return [each for each in map(urlsplit, texts) if each.scheme.startswith("postgres")]
 
 
 if __name__ == "__main__":
