@@ -24,9 +24,8 @@ Attach = Callable[..., Attached]
 SECRET = "s3cr3t-Tr0ub"
 
 
-def mounted(path: str, sub_path: str | None = None, **volume: Any) -> list[Any]:
-    mount: Manifest = {"name": "v", "mountPath": path}
-    return [({"name": "v", **volume}, mount | ({"subPath": sub_path} if sub_path else {}))]
+def mounted(path: str, volume: Manifest) -> list[Any]:
+    return [({"name": "v", **volume}, {"name": "v", "mountPath": path})]
 
 
 @pytest.fixture
@@ -75,6 +74,13 @@ def test_all_of_a_secret_may_be_variables(attached: Attach, airflow: Airflow) ->
     assert "its URL is from Secret env, key SQL_ALCHEMY_CONN" in found.plan
 
 
+def test_of_two_that_have_a_variable_the_later_counts(attached: Attach, airflow: Airflow) -> None:
+    env_from = [{"secretRef": {"name": name}} for name in ("wrong", "env")]
+    wrong = secret("wrong", {CONN: f"postgresql://u:{SECRET}@nowhere/d"})
+    found = attached([], wrong, secret("env", {CONN: airflow.url()}), env_from=env_from)
+    assert found.role == "airflow"
+
+
 def test_a_variable_of_its_own_comes_before_all_of_a_secret(
     attached: Attach, airflow: Airflow
 ) -> None:
@@ -87,18 +93,18 @@ def test_a_variable_of_its_own_comes_before_all_of_a_secret(
 @pytest.mark.parametrize("kind", ["secret", "configMap", "projected"])
 def test_a_mounted_airflow_cfg_has_it(attached: Attach, airflow: Airflow, kind: str) -> None:
     text = f"{CONFIG}[database]\nsql_alchemy_conn = {airflow.url()}\n"
-    volume: Manifest = {
+    volumes: dict[str, Manifest] = {
         "secret": {"secretName": "cfg", "items": [{"key": "k", "path": "airflow.cfg"}]},
         "configMap": {"name": "cfg", "items": [{"key": "k", "path": "airflow.cfg"}]},
         "projected": {
             "sources": [{"secret": {"name": "cfg", "items": [{"key": "k", "path": "airflow.cfg"}]}}]
         },
-    }[kind]
+    }
     make = config_map if kind == "configMap" else secret
     found = attached(
         [{"name": "AIRFLOW_CONFIG", "value": "/cfg/airflow.cfg"}],
         make("cfg", {"k": text}),
-        mounts=mounted("/cfg", **{kind: volume}),
+        mounts=mounted("/cfg", {kind: volumes[kind]}),
     )
     kept = "ConfigMap" if kind == "configMap" else "Secret"
     assert f"[database] sql_alchemy_conn of {kept} cfg, key k" in found.plan
@@ -110,7 +116,7 @@ def test_a_command_that_prints_a_mounted_file_is_that_file(
     found = attached(
         [{"name": f"{CONN}_CMD", "value": "cat /mnt/db/url"}],
         secret("db", {"url": f"{airflow.url()}\n"}),
-        mounts=mounted("/mnt/db", secret={"secretName": "db"}),
+        mounts=mounted("/mnt/db", {"secret": {"secretName": "db"}}),
     )
     assert f"Secret db, key url ({CONN}_CMD)" in found.plan
 

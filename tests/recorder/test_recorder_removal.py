@@ -145,7 +145,7 @@ def attached(folder: Path, database: Database) -> None:
         "namespace": "n",
         "release": "r",
         "database": asdict(database),
-        "route": asdict(Route(database.host, database.port)),
+        "route": asdict(Route(*database.hosts[0])),
         "postgres": None,
     }
     state.save(folder)
