@@ -14,7 +14,7 @@ from lab.cluster.database import find_database, reached
 from lab.cluster.discovery import discover
 from tests.deployment.airflow import Airflow
 from tests.deployment.attaching import attach
-from tests.deployment.release import config_map, database, release, secret
+from tests.deployment.release import alias, config_map, database, release, secret
 from tests.deployment.standin import StandIn
 from tests.deployment.tls import tls_before
 from tests.unit.kube_ways import Authority, Signed
@@ -107,6 +107,12 @@ def test_the_certificate_is_still_that_of_the_url_s_host(there: StandIn, airflow
     there.put(secret("airflow-metadata", {"connection": wrong}))
     with pytest.raises(UserError, match=r"does not match host name .airflow-db"):
         attach(there)
+
+
+def test_behind_an_alias_it_is_still_that(there: StandIn, secure: int) -> None:
+    there.put(alias("airflow-db", "db.databases.svc"), *database("db", "databases"))
+    there.lead("db-0", 5432, secure)
+    assert attach(there).routes[0].namespace == "databases"
 
 
 def test_a_file_that_is_in_the_pod_alone_is_named(there: StandIn, airflow: Airflow) -> None:

@@ -20,7 +20,8 @@ from tests.deployment.release import CONFIG, database, release
 from tests.deployment.standin import StandIn
 from tests.recorder.tables import Recording, add_task, installed, set_state
 
-SCHEMA = "Air flow"
+SCHEMA = 'Air "flow'
+QUOTED_SCHEMA = '"Air ""flow"'
 SETTING = "AIRFLOW__DATABASE__SQL_ALCHEMY_SCHEMA"
 
 
@@ -52,13 +53,13 @@ def test_the_tables_are_found_in_their_schema(apart: Airflow, way: str) -> None:
     elif way == "airflow.cfg":
         config += f"[database]\nsql_alchemy_schema = {SCHEMA}\n"
     else:
-        query = "?options=-csearch_path%3D%22Air%5C%20flow%22"
+        query = "?options=-csearch_path%3D%22Air%5C%20%22%22flow%22"
     manifests = [*release(config=config, env=env, url=apart.url(query=query)), *database()]
     with StandIn(manifests) as there:
         there.lead("airflow-db-0", 5432, apart.port)
         found = attach(there)
     assert found.role == "airflow"
-    assert ("schema of Airflow's tables: Air flow" in found.plan) == (not query)
+    assert (f"schema of Airflow's tables: {SCHEMA}" in found.plan) == (not query)
 
 
 def test_the_recorder_records_there_and_leaves_nothing(apart: Airflow, conninfo: str) -> None:
@@ -85,7 +86,7 @@ def test_statements_are_held_there_as_sqlalchemy_writes_them(apart: Airflow, con
     installer.install(conninfo)
     rule = Rule(conninfo, "scheduler-1", CRITICAL_SECTION)
     rule.put()
-    tables = {name: f'"{SCHEMA}".{name}' for name in ("task_instance", "dag_run", "dag")}
+    tables = {name: f"{QUOTED_SCHEMA}.{name}" for name in ("task_instance", "dag_run", "dag")}
     statement = (
         "SELECT {task_instance}.id FROM {task_instance} JOIN {dag_run} ON {dag_run}.run_id = "
         "{task_instance}.run_id JOIN {dag} ON {task_instance}.dag_id = {dag}.dag_id "
@@ -110,7 +111,7 @@ def test_statements_are_held_there_as_sqlalchemy_writes_them(apart: Airflow, con
 def test_tables_that_a_session_does_not_find_are_told_with_their_schema(apart: Airflow) -> None:
     with StandIn([*release(url=apart.url()), *database()]) as there:
         there.lead("airflow-db-0", 5432, apart.port)
-        with pytest.raises(UserError, match="are in the schema Air flow, where") as caught:
+        with pytest.raises(UserError, match=f"are in the schema {SCHEMA}, where") as caught:
             attach(there)
     assert "sql_alchemy_schema" in str(caught.value)
 

@@ -231,6 +231,7 @@ def test_what_may_be_a_service_or_a_host_is_tried_and_said(airflow: Airflow) -> 
         ("db.airflow.svc", [], "There is no Service db in namespace airflow"),
         ("db", [service("db")], "has no address behind it"),
         ("db", [service("db"), endpoints("db", "10.0.0.1", ready=False)], "has no address"),
+        ("db", [service("db"), endpoint_slice("db", "10.0.0.1", ready=False)], "has no address"),
         ("db", [service("db", {"app": "db"})], r"No running pod .* \(app=db\)"),
         ("a", [alias("a", "b.airflow.svc"), alias("b", "a.airflow.svc")], "in a circle"),
         ("", [], "Unix socket, /cloudsql/x/.s.PGSQL.5432"),
