@@ -203,7 +203,7 @@ def test_whether_the_recorder_can_be_installed_is_asked_before_anything_is_done(
         row = connection.execute("SELECT to_regnamespace('oracle') IS NULL").fetchone()
         assert row == (True,), "nothing is left"
         connection.execute("ALTER TABLE task_instance RENAME map_index TO elsewhere")
-        with pytest.raises(UserError, match=r"postgres at postgres:5432: .*task_instance\.map_index"):
+        with pytest.raises(UserError, match=r"at postgres:5432: .*task_instance\.map_index"):
             require_room(attachment)
 
 
