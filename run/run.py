@@ -17,7 +17,6 @@ from lab.base import Lab
 from oracle.events import (
     LAB_HEALTHY_AFTER,
     AssumptionEvent,
-    End,
     Event,
     FaultEvent,
     Header,
@@ -38,6 +37,7 @@ from recorder.recorder import Recorder
 from run.ends import Ends, ProcessOp
 from run.keeper import Keeper, keep
 from run.logs import LogTails, known_secrets
+from run.workers import MOST_LOGS, Workers
 
 log = logging.getLogger(__name__)
 
@@ -132,10 +132,13 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._keeper = keep(self.lab)
         try:
-            audit.install(self.lab.dsn())
+            self._record()
         except BaseException:
-            self._let_go()
+            self.abandon()
             raise
+
+    def _record(self) -> None:
+        audit.install(self.lab.dsn(), survives=self._keeper is None)
         self._recorder = Recorder(
             self.folder / "history.ndjson",
             Header(
@@ -148,7 +151,7 @@ class Run:
                 epoch=0.0,
                 not_covered=list(self.lab.not_covered),
             ),
-            self.lab.dsn(),
+            self.lab.dsn,
             self.lab.kubernetes(),
             self.lab.namespace,
             self.lab.pod_log,
@@ -160,13 +163,8 @@ class Run:
         )
         self._recorder.start()
         self._judge = Judge(self._recorder.header)
-        try:
-            self._ends.begin()
-            problems = self.lab.problems()
-        except BaseException:
-            self.abandon()
-            raise
-        self._assume_health("lab-healthy-before", problems)
+        self._ends.begin()
+        self._assume_health("lab-healthy-before", self.lab.problems())
 
     @property
     def recorder(self) -> Recorder:
@@ -181,12 +179,7 @@ class Run:
 
     def _listen(self, event: Event) -> None:
         if isinstance(event, TaskInstanceEvent) and event.new and not event.new.archived:
-            if event.new.state == "scheduled":
-                self.scheduled.add(hash(event.ti))
-            elif event.new.state in FINISHED:
-                self.ended.add(hash(event.ti))
-            if event.new.state in ("scheduled", "queued"):
-                self.decisions[event.process] += 1
+            self._count(event.ti, event.new.state, event.process)
         if self._judge is None:
             return
         self.aftermath.feed(event)
@@ -196,6 +189,16 @@ class Run:
             if not self.violated.is_set():
                 log.info("Violation of %s: %s", violation.invariant, violation.ti)
                 self.violated.set()
+
+    def _count(self, ti: TaskInstanceKey, state: str | None, process: str) -> None:
+        """Count what floods ask for; an observation has none, and may go on for days."""
+        if not self._trims:
+            if state == "scheduled":
+                self.scheduled.add(hash(ti))
+            elif state in FINISHED:
+                self.ended.add(hash(ti))
+        if state in ("scheduled", "queued"):
+            self.decisions[process] += 1
 
     def allow_rules(self) -> None:
         """Put the machinery of holds and delays into the database; `end` takes it out again.
@@ -247,8 +250,11 @@ class Run:
     def abandon(self) -> None:
         """Stop looking on at a test that is skipped after all, or stopped; a run's end is one."""
         self._ends.stop()
-        self.recorder.stop()
-        self._let_go()
+        try:
+            if self._recorder is not None:
+                self._recorder.stop()
+        finally:
+            self._let_go()
 
     def _let_go(self) -> None:
         """Let the keeper of a database that is not ours go; what is still there, it takes out."""
@@ -268,16 +274,17 @@ class Run:
         seen_enough = self.violated.is_set() and self.aftermath.complete
         patience = 0.0 if seen_enough else _PATIENCE * self.lab.pace
         self._ends.stop()
-        pods: set[str] = set()
-        judgement = _judge(self.recorder.stop(patience), pods, [] if readers is None else readers)
-        self._keep_logs(pods)
+        history = self.recorder.stop(patience)
         self._tidy()
+        workers = Workers(MOST_LOGS if self._trims else None)
+        judgement = _judge(history, workers, [] if readers is None else readers)
+        self._keep_logs(workers.names())
         return judgement
 
     def _keep_logs(self, pods: Iterable[str]) -> None:
         """Keep what the lab wrote during the run, and the Helm values that it has."""
         self._tails.keep(self.folder / "logs")
-        for pod in sorted(pods):
+        for pod in pods:
             self._tails.keep_text(self.folder / "pods", f"{pod}.log", self.lab.pod_log(pod))
         values = self.lab.directory / "values.yaml"
         if values.exists():
@@ -304,14 +311,13 @@ class Run:
         self._let_go()
 
 
-def _judge(history: Path, pods: set[str], readers: list[Reader]) -> Judgement:
-    """Judge a stored history, as `python -m oracle check` would; add its pods' names to `pods`."""
+def _judge(history: Path, workers: Workers, readers: list[Reader]) -> Judgement:
+    """Judge a stored history, as `python -m oracle check` would."""
     header, events = read(history)
     judge = Judge(header)
     for event in events:
         violations = judge.feed(event)
-        if not isinstance(event, End) and (pod := getattr(event, "pod", None)):
-            pods.add(str(pod))
+        workers.feed(event, violations)
         for reader in tuple(readers):
             try:
                 reader.feed(event, violations)
