@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +24,7 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from common.errors import UserError
+from common.files import last_line
 from common.waiting import Every
 from lab.api import AirflowAPI
 from lab.cluster.database import Unreachable, check, find_database, why_unreached
@@ -40,8 +42,9 @@ from lab.state import LabState
 log = logging.getLogger(__name__)
 
 _TRIM_EVERY = 10.0
-_RENEW_EVERY = 60.0
+_RENEW_EVERY = 15.0
 _CLEARINGS = 2
+_TRYING = 7 * 86_400.0
 # Bytes: of one log, and of all in a folder. A worker that was refused its start wrote a few KB.
 _LOG_LIMIT = 32_000_000
 _FOLDER_LIMIT = 256_000_000
@@ -147,17 +150,33 @@ class ClusterBoot(ReleaseBoot):
         The undo list has run before, but Airflow's tables may have been locked for too long then.
         """
         for _ in range(_CLEARINGS):
-            if is_promised(self.directory):
-                argv = undo_argv(self.directory, "clear")
-                done = subprocess.run(argv, capture_output=True, text=True)
-                if done.returncode:
-                    log.warning("Something is still in the database: %s", done.stderr.strip())
+            if reason := _still_there(self.directory):
+                log.warning("Something is still in the database: %s", reason)
         self._close_tunnels()
         shutil.rmtree(self.directory / "pods", ignore_errors=True)
 
     @staticmethod
-    def clear(directory: Path, spec: LabSpec) -> None:
-        """Do nothing: what is in the deployment is on the undo list."""
+    def clear(directory: Path, spec: LabSpec) -> None:  # noqa: ARG004
+        """See that nothing of ours is in the database; UserError while it may be, for some days.
+
+        The undo list has run before, but the database may not have been there. So the folder is
+        kept, and each session tries again, until the deployment is taken for gone for good.
+        """
+        reason = _still_there(directory)
+        if reason and time.time() - (directory / "spec.json").stat().st_mtime < _TRYING:
+            raise UserError(
+                f"The database of lab {directory.name} cannot be cleared: {reason}",
+                "The next session tries again.",
+            )
+
+
+def _still_there(directory: Path) -> str:
+    """Try to take out what may be in the database; return why it cannot be, else nothing."""
+    if not is_promised(directory):
+        return ""
+    argv = undo_argv(directory, "clear")
+    done = subprocess.run(argv, capture_output=True, text=True)
+    return last_line(done.stderr, "it gave no reason") if done.returncode else ""
 
 
 def trim(folder: Path, limit: int = _LOG_LIMIT, total: int = _FOLDER_LIMIT) -> None:

@@ -73,6 +73,17 @@ def keep_promise(directory: Path) -> None:
     _forget(directory)
 
 
+def stored_conninfo(directory: Path) -> str | None:
+    """Return how the lab's database is reached, as its supervisor has it now; None if it has not.
+
+    The supervisor takes over a password that was changed where the deployment has it.
+    """
+    state = LabState.load(directory)
+    if state is None or "database" not in state.endpoints:
+        return None
+    return Database(**state.endpoints["database"]).conninfo(state.endpoints.get("postgres"))
+
+
 def _forget(directory: Path) -> None:
     (directory / _REMOVALS).unlink(missing_ok=True)
     forget_leftover(directory.name)

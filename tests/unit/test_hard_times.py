@@ -2,19 +2,20 @@
 
 import os
 import shutil
+import time
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 
 from common.errors import UserError
-from common.paths import session_dir
+from common.paths import labs_dir, session_dir
 from lab.base import Airflow
 from lab.embedded import postgres
 from lab.ending import reap
 from lab.life import start
 from lab.pool import Owner
-from lab.spec import LabSpec
+from lab.spec import LabSpec, write_request
 from tests.labs import owned_by
 
 
@@ -75,3 +76,19 @@ def test_the_folder_of_a_killed_session_goes_and_that_of_a_live_one_stays(
     reap()
     assert mine.exists()
     assert not dead.exists()
+
+
+def test_a_lab_whose_owner_was_killed_before_it_began_is_removed_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path))
+    me = Owner.me()
+    owners = {"gone": (me.pid, me.born - 5000.0), "beginning": (me.pid, me.born), "kept": None}
+    for name, owner in owners.items():
+        (labs_dir() / name).mkdir()
+        write_request(labs_dir() / name, LabSpec(Airflow("3.0.6", "3.0.6")), owner)
+    for name, age in (("empty", 0.0), ("empty for long", 601.0)):
+        (labs_dir() / name).mkdir()
+        os.utime(labs_dir() / name, (time.time() - age,) * 2)
+    assert reap() == 0
+    assert sorted(path.name for path in labs_dir().iterdir()) == ["beginning", "empty", "kept"]
