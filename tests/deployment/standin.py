@@ -323,7 +323,8 @@ async def _carry(
     except ConnectionError:
         pass
     finally:
-        answering.cancel()
+        if not reader.at_eof():  # else it is telling the client so
+            answering.cancel()
         writer.close()
         await asyncio.gather(answering, return_exceptions=True)
 
