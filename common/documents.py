@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from common.redaction import redact
-from common.secret_forms import MASK
 from common.secret_names import is_harmless_variable, is_secret, is_sensitive, plain
+from common.secret_urls import MASK
 
 _IN_CHART = frozenset(
     {
@@ -25,7 +25,7 @@ _IN_CHART = frozenset(
     }
 )
 """Values that the official chart puts into Secrets (templates/secrets of 1.18.0 and 1.22.0), and
-whose names alone would not say so. They count wherever they stand: an umbrella chart has them lower.
+whose names alone would not say so. They count wherever they stand, also in an umbrella chart.
 """
 
 _ENVIRONMENT = re.compile(r"(?:\w*_)?(?:env|envs|environment|env_vars|variables|extra_env)")
@@ -33,8 +33,10 @@ _ARGUMENTS = ("args", "command", "cmd", "argv")
 _CONFIG = ("config", "airflow_cfg")
 _CONTENTS = ("data", "string_data", "binary_data")
 _REFERENCE = frozenset(
-    "audience defaultMode expirationSeconds items key mode name namespace optional path "
-    "secretKeyRef secretName valueFrom".split()
+    {
+        *("audience", "defaultMode", "expirationSeconds", "items", "key", "mode", "name"),
+        *("namespace", "optional", "path", "secretKeyRef", "secretName", "valueFrom"),
+    }
 )
 """What says where a secret is; a mapping of nothing else holds none."""
 
@@ -58,12 +60,11 @@ def redact_document(text: str) -> str:
     hidden = [hide(each) for each in documents]
     if hidden == documents:
         return redact(text)
-    dumped = yaml.safe_dump_all(hidden, sort_keys=False, width=100, allow_unicode=True)
-    return redact(dumped.removesuffix("...\n"))
+    return redact(_dumped(hidden))
 
 
 def hide(data: Any, path: Path = ()) -> Any:
-    """Return a parsed document with its secrets hidden; `path` is where in a greater one it stands."""
+    """Return a parsed document with its secrets hidden; `path` is where it stands in a greater."""
     if isinstance(data, Mapping):
         return _hide_mapping(data, path)
     if isinstance(data, list | tuple):
@@ -79,12 +80,32 @@ def _parsed(text: str) -> list[Any] | None:
         documents = [each for each in yaml.safe_load_all(text) if each is not None]
     except (yaml.YAMLError, ValueError, RecursionError):
         return None
-    return documents if documents and all(isinstance(d, Mapping | list) for d in documents) else None
+    return (
+        documents if documents and all(isinstance(d, Mapping | list) for d in documents) else None
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a text of several lines as people do: below a bar."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def _dumped(documents: list[Any]) -> str:
+    return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
 
 
 def _hide_mapping(data: Mapping[Any, Any], path: Path) -> dict[Any, Any]:
     if data.get("kind") == "Secret" and "apiVersion" in data:
-        return {k: _all(v) if plain(str(k)) in _CONTENTS else hide(v, path) for k, v in data.items()}
+        return {
+            k: _all(v) if plain(str(k)) in _CONTENTS else hide(v, path) for k, v in data.items()
+        }
     if _is_variable(data, path):
         return _hide_variable(data, path)
     connection = "conn_type" in data
@@ -107,15 +128,17 @@ def _is_secret_at(path: Path, value: Any) -> bool:
         return True
     if len(parents) > 1 and parents[-2] in _CONFIG:
         return is_sensitive(parents[-1], plain(key))
-    if parents and _ENVIRONMENT.fullmatch(parents[-1]) and isinstance(value, str | int | float):
+    in_environment = bool(parents) and _ENVIRONMENT.fullmatch(parents[-1]) is not None
+    if key.startswith("AIRFLOW__") or (in_environment and isinstance(value, str | int | float)):
         return not isinstance(value, bool) and not is_harmless_variable(key)
-    if key == "auth" and "auths" in path:
-        return True
-    return is_secret(key) or any(_ends(path, each) for each in _IN_CHART)
+    in_docker = key == "auth" and "auths" in path
+    return in_docker or is_secret(key) or any(_ends(path, each) for each in _IN_CHART)
 
 
 def _ends(path: Path, tail: str) -> bool:
-    return ".".join(path).endswith(tail) and (".".join(path) == tail or f".{tail}" in ".".join(path))
+    return ".".join(path).endswith(tail) and (
+        ".".join(path) == tail or f".{tail}" in ".".join(path)
+    )
 
 
 def _is_variable(data: Mapping[Any, Any], path: Path) -> bool:
@@ -143,13 +166,17 @@ def _hide_arguments(arguments: list[Any] | tuple[Any, ...]) -> Iterator[Any]:
 
 
 def _hide_text(text: str, path: Path) -> str:
-    """Hide what is secret in a string: it may hold a document, as `extraEnv` and Secrets' data do."""
+    """Hide what is secret in a string, which may hold a document, as `extraEnv` does."""
     if "\n" in text and ":" in text and (documents := _parsed(text)) is not None:
         hidden = [hide(each, path) for each in documents]
         if hidden != documents:
-            return redact(yaml.safe_dump_all(hidden, sort_keys=False, width=100))
+            return redact(_dumped(hidden))
     words = text.split()
-    if len(words) == 1 and _RANDOM.fullmatch(text) and not (path and _KNOWN_BY.fullmatch(plain(path[-1]))):
+    if (
+        len(words) == 1
+        and _RANDOM.fullmatch(text)
+        and not (path and _KNOWN_BY.fullmatch(plain(path[-1])))
+    ):
         return MASK
     return redact(text)
 
@@ -163,5 +190,5 @@ def _all(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_all(each) for each in value]
     if isinstance(value, str) and "\n" in value and (documents := _parsed(value)) is not None:
-        return yaml.safe_dump_all([_all(each) for each in documents], sort_keys=False, width=100)
+        return _dumped([_all(each) for each in documents])
     return value if value is None or isinstance(value, bool) or value == "" else MASK

@@ -6,13 +6,15 @@ wherever they stand. Where there is a document, as Helm values are, `documents` 
 """
 
 import base64
+import logging
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from common.secret_forms import LONGEST, MASK, hide_forms
+from common.secret_forms import LONGEST, hide_forms
+from common.secret_urls import MASK
 
 CUT = 300
 """Characters; a log's text goes no longer than this into a history."""
@@ -53,6 +55,22 @@ def redact_within(data: Any) -> Any:
     if isinstance(data, dict):
         return {redact_within(key): redact_within(value) for key, value in data.items()}
     return [redact_within(each) for each in data] if isinstance(data, list | tuple) else data
+
+
+class RedactingFormatter(logging.Formatter):
+    """Formats a record as another formatter does, and hides the secrets in what comes of it."""
+
+    def __init__(self, formatter: logging.Formatter | None) -> None:
+        super().__init__()
+        self._formatter = formatter or logging.Formatter()
+
+    def __getattr__(self, name: str) -> Any:
+        """Be the other formatter in everything else."""
+        return getattr(self.__dict__["_formatter"], name)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's text, with its traceback, redacted."""
+        return redact(self._formatter.format(record))
 
 
 def first_line(error: Exception) -> str:

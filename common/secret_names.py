@@ -16,7 +16,9 @@ _SENSITIVE: Mapping[str, frozenset[str]] = {
     "celery_broker_transport_options": frozenset({"sentinel_kwargs"}),
     "celery_result_backend_transport_options": frozenset({"sentinel_kwargs"}),
     "core": frozenset({"asset_manager_kwargs", "fernet_key", "internal_api_secret_key"}),
-    "database": frozenset({"sql_alchemy_conn", "sql_alchemy_conn_async", "sql_alchemy_engine_args"}),
+    "database": frozenset(
+        {"sql_alchemy_conn", "sql_alchemy_conn_async", "sql_alchemy_engine_args"}
+    ),
     "keycloak_auth_manager": frozenset({"client_secret"}),
     "logging": frozenset({"remote_task_handler_kwargs"}),
     "opensearch": frozenset({"password", "username"}),
@@ -39,7 +41,15 @@ _OF_AIRFLOW = frozenset(
     {
         *("api", "api_auth", "celery_kubernetes_executor", "cli", "core", "dag_processor"),
         *("database", "email", "kubernetes", "kubernetes_executor", "lineage", "local_kubernetes"),
-        *("logging", "metrics", "operators", "scheduler", "secrets", "sensors", "standard_provider"),
+        *(
+            "logging",
+            "metrics",
+            "operators",
+            "scheduler",
+            "secrets",
+            "sensors",
+            "standard_provider",
+        ),
         *("traces", "triggerer", "usage_data_collection", "webserver", "workers"),
     }
 )
@@ -123,7 +133,11 @@ def is_harmless_variable(name: str) -> bool:
         section, key = option[1].lower(), option[2].lower()
         command = name.endswith(_COMMAND[0])
         return section in _OF_AIRFLOW and not command and not is_sensitive(section, key)
-    return name.startswith("HA_CHAOS_") and not re.search(r"(?:DSN|URL)$", name) and not is_secret(name)
+    return (
+        name.startswith("HA_CHAOS_")
+        and not re.search(r"(?:DSN|URL)$", name)
+        and not is_secret(name)
+    )
 
 
 def secrets_of(settings: Mapping[str, Any]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import judging, preflight, summary
+from harness import judging, preflight, redacting, summary
 from harness.faults import Faults
 from harness.flood import Floods
 from harness.judging import FAILED, RUN
@@ -63,6 +63,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not is_suite_session(config) or config.option.help:
         return
     use_present_names(config)
+    redacting.begin()
+    config.pluginmanager.register(redacting.Redacting(), "ha_chaos_redacting")
     session = Session.of(config)
     config.stash[SESSION] = session
     config.option.attach_capture = False

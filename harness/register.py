@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.files import write_whole
 from common.redaction import excerpt
 from harness.markers import scenario_of
 from harness.options import Options
@@ -54,7 +55,8 @@ def collected(items: Iterable[pytest.Item]) -> list[Collected]:
 
 def hand_over(session: Session, worker: str, items: Iterable[pytest.Item]) -> None:
     """Write down for the controller what an xdist worker collected: only workers collect there."""
-    write_json(_handed_over(session, worker), collected(items))
+    content = msgspec.json.encode(collected(items))
+    write_whole(_handed_over(session, worker), content)  # by these exact names the controller asks
 
 
 def _handed_over(session: Session, worker: str) -> Path:

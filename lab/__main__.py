@@ -14,7 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 from common import pipe
 from common.errors import UserError
 from common.paths import PROJECT
-from common.redaction import redact
+from common.redaction import RedactingFormatter, redact, stream
+from common.secret_names import secrets_of
 from lab.base import ProcessEnd
 from lab.ending import reap, running, take_down
 from lab.environments.pins import newest
@@ -265,8 +266,8 @@ def _logs(options: argparse.Namespace) -> int:
         known = ", ".join(state.processes)
         raise UserError(f"There is no process {options.process!r}.", f"There are: {known}.")
     else:
-        path = Path(state.processes[options.process].log)
-        sys.stdout.write(path.read_text(errors="replace"))
+        with Path(state.processes[options.process].log).open(errors="replace") as log:
+            stream(log.read, sys.stdout.write, secrets_of(state.endpoints))
     return 0
 
 
@@ -275,6 +276,8 @@ def main() -> int:
     """Run one command; 0 done, 2 bad input or a lab that would not come up, 130 interrupted."""
     options = _parser().parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(RedactingFormatter(handler.formatter))
     try:
         code: int = options.work(options)
         return code

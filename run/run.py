@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 from chaos.base import Injection
 from chaos.holds import installer as statement
+from common.documents import redact_document
 from common.errors import UserError
-from common.redaction import redact
+from common.redaction import redact, remember
 from common.waiting import Deadline
 from lab.base import Lab
 from oracle.events import (
@@ -121,6 +122,7 @@ class Run:
         self.aftermath = Aftermath()
         self.faults: dict[Injection[Any], bool] = {}
         self.secrets = known_secrets(lab)
+        remember(self.secrets)
         self._tails = LogTails(lab.logs(), self.secrets)
         self._keeper: Keeper | None = None
         self._recorder: Recorder | None = None
@@ -229,7 +231,7 @@ class Run:
         """State whether something that the verdict rests on happened."""
         now = self.recorder.now()
         seen = redact(str(value), self.secrets)
-        self.recorder.note(AssumptionEvent(now, name, met, seen, str(wanted)))
+        self.recorder.note(AssumptionEvent(now, name, met, seen, redact(str(wanted))))
 
     def wait(self, predicate: Callable[[Event], bool], timeout: float, what: str) -> Event:
         """Return the first event that fits, AssumptionFailed after `timeout` seconds."""
@@ -281,7 +283,7 @@ class Run:
             self._tails.keep_text(self.folder / "pods", f"{pod}.log", self.lab.pod_log(pod))
         values = self.lab.directory / "values.yaml"
         if values.exists():
-            self._tails.keep_text(self.folder, values.name, values.read_text())
+            self._tails.keep_text(self.folder, values.name, redact_document(values.read_text()))
 
     def _assume_health(self, name: str, problems: Sequence[str]) -> None:
         self.assume(name, not problems, "; ".join(problems) or "healthy", "healthy")

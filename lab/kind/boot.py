@@ -18,6 +18,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
+from common.files import write_whole
 from common.redaction import first_line
 from common.waiting import Deadline
 from lab.kind import namespace
@@ -125,7 +126,7 @@ class KindBoot(ReleaseBoot):
         require_components(render(find("helm"), chart, values, self.namespace), values)
         yield
         path = self.directory / "values.yaml"
-        path.write_text(yaml.safe_dump(values, sort_keys=False))
+        write_whole(path, yaml.safe_dump(values, sort_keys=False), mode=0o600)  # somebody's secrets
         self._install = Install(
             self.deployment.chart, self.namespace, path, self.kubeconfig, self.directory / "logs"
         )
