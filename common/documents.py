@@ -57,10 +57,12 @@ def redact_document(text: str) -> str:
     documents = _parsed(text)
     if documents is None:
         return redact(text)
-    hidden = [hide(each) for each in documents]
-    if hidden == documents:
+    try:
+        hidden = [hide(each) for each in documents]
+        unchanged = hidden == documents
+    except RecursionError:  # a document that holds itself
         return redact(text)
-    return redact(_dumped(hidden))
+    return redact(text if unchanged else _dumped(hidden))
 
 
 def hide(data: Any, path: Path = ()) -> Any:

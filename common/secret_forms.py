@@ -187,7 +187,7 @@ def _hide_secrets(text: str) -> str:
     """Mask what the Secrets of Kubernetes hold."""
     if not _IS_SECRET.search(text):
         return text
-    text = _SECRETS_YAML.sub(rf"\1\2  {MASK}: {MASK}\n", text)
+    text = _SECRETS_YAML.sub(rf'\1\2  "{MASK}": "{MASK}"\n', text)
     return _SECRETS_JSON.sub(lambda f: f"{f[1]}{{{f[2]}{MASK}{f[2]}: {f[2]}{MASK}{f[2]}}}", text)
 
 
