@@ -10,10 +10,11 @@ import logging
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
-from common.secret_forms import LONGEST, hide_forms
+from common.secret_forms import LONGEST, hide_forms, hide_private_keys
 from common.secret_urls import MASK
 
 CUT = 300
@@ -27,6 +28,12 @@ _TRIES = 64
 
 _A_WORD = re.compile(r"[a-z]{0,11}|.{0,5}|/.*|\d+")
 """A known value of this form is not hunted for: a password `airflow` is in every line of a log."""
+
+_BROKEN = re.compile(r"""(["'])\)?,?\n[ \t]*[-+?]?[ \t]*\1""")
+
+_SHORT = 500
+_of_short = lru_cache(maxsize=8192)(hide_forms)
+"""For the same names and lines are written again and again."""
 
 _remembered: dict[str, None] = {}
 
@@ -45,7 +52,26 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
     for value in _literally((*known, *_remembered)):
         if value in text:
             text = text.replace(value, MASK)
-    return hide_forms(text)
+    return _of_short(text) if len(text) < _SHORT else hide_forms(text)
+
+
+def redact_failure(text: str) -> str:
+    """Redact what pytest shows of a failure, which hides what a secret belongs to.
+
+    It puts an E before each line of a message, and breaks long strings at blanks.
+    """
+    shown = []
+    for marked, group in groupby(hide_private_keys(text).split("\n"), key=_is_marked):
+        whole = "\n".join(line[4:] if marked else line for line in group)
+        joined = _BROKEN.sub("", whole)
+        safe = redact(joined)
+        lines = (redact(whole) if safe == joined else safe).split("\n")
+        shown += [f"E   {line}" if marked else line for line in lines]
+    return "\n".join(shown)
+
+
+def _is_marked(line: str) -> bool:
+    return line.startswith("E   ")
 
 
 def redact_within(data: Any) -> Any:

@@ -43,6 +43,24 @@ class Form:
 
 def hide_forms(text: str) -> str:
     """Mask everything that is secret by its form, or by what it is called."""
+    if "\\n" in text:
+        text = _ESCAPED.sub(lambda found: _hide_escaped(found[0]), text)
+    return _hide(text)
+
+
+_ESCAPED = re.compile(r"[^\n]*\\n[^\n]*")
+_LINE_END = re.compile(r"\\{1,8}n")
+
+
+def _hide_escaped(line: str) -> str:
+    """Mask secrets in a line that holds lines, as a repr of a text and JSON do."""
+    found = _LINE_END.search(line)
+    assert found is not None
+    lines = _LINE_END.sub("\n", line)
+    return line if (new := _hide(lines)) == lines else new.replace("\n", found[0])
+
+
+def _hide(text: str) -> str:
     lower = lower_case(text)
     for form in FORMS:
         if form.reach == WHOLE:
@@ -115,7 +133,7 @@ _BODY = re.compile(r"(?:\\[nr])?[A-Za-z0-9+/=_]{16,}(?:\\[nr][A-Za-z0-9+/=_]{0,8
 _MOST_LINES = 400
 
 
-def _hide_private_keys(text: str) -> str:
+def hide_private_keys(text: str) -> str:
     """Mask private keys in PEM, on lines of their own, after a log's prefix, or escaped."""
     parts, end = [], 0
     while found := _BEGIN.search(text, end):
@@ -192,11 +210,11 @@ def _hide_secrets(text: str) -> str:
 
 
 FORMS = (
-    Form(("-----begin",), _hide_private_keys, LONGEST),
+    Form(("-----begin",), hide_private_keys, LONGEST),
     Form(("secret",), _hide_secrets, WHOLE),
     # A JWT; the header of any begins with {" in base64.
     Form(("eyj",), _by(r"eyJ[\w+/-]{8,}={0,2}(?:\.[\w-]+)*")),
-    Form(("://", ":\\/\\/"), hide_urls),
+    Form(("://", ":\\"), hide_urls),
     Form(("%3a%2f%2f",), _by(r"(?i)(%3a%2f%2f)[^\s&]{1,2000}(%40)", rf"\1{MASK}\2")),
     Form(("oi8v", "ovl", "6ly", "ls0tls1c"), _hide_base64),
     Form(("conn_type",), hide_extra),
@@ -214,7 +232,11 @@ FORMS = (
     # libpq's password file; the ports of PostgreSQL and of poolers.
     Form(
         (":*:", ":54", ":64", ":65"),
-        _by(r"(?m)((?:^|[\s(])(?=[\d:]*[a-z.*])(?:[\w.*-]|\\:){1,253}:(?:\d{2,5}|\*):[\w*-]{1,63}:[\w*-]{1,63}:)\S+(?=\s|$)", rf"\1{MASK}"),
+        _by(
+            r"""(?m)((?:^|[\s(="'])(?=[\d:]*[a-z.*])(?:[\w.*-]|\\:){1,253}:(?:\d{2,5}|\*)"""
+            r""":[\w*-]{1,63}:[\w*-]{1,63}:)\S+(?=\s|$)""",
+            rf"\1{MASK}",
+        ),
     ),
     # A log-in of Docker's; SAS.
     Form(("auth",), _by(r"(\bauth\\*[\"']\s*:\s*\\*[\"'])[A-Za-z0-9+/]{8,}={0,2}", rf"\1{MASK}")),

@@ -30,8 +30,15 @@ _PLAIN = re.compile(
     r"""|\{\s*["']?(?:secretName|name|key|secretKeyRef|valueFrom)\b""",
     re.IGNORECASE,
 )
+_PROSE = re.compile(
+    # The password: not accepted. What has a line of its own is taken at its word.
+    r"(?:the|is|are|was|were|has|must|not|no|missing|required|invalid|unknown|empty|expired)"
+    r"(?=[\s.,;]|$)"
+)
 _QUOTED = re.compile(
-    r"""[bBrRuUfF]{0,2}(?:(\\+["'])(?:(?!\1)[^\n]){1,4096}\1"""
+    # JSON within JSON, however often it is escaped; then text in quotes that are escaped, or not.
+    r"""[bBrRuUfF]{0,2}(?:"[{\[]\s{0,9}\\{1,8}["'][^\n]{0,4096}?[}\]]"(?=[\s,}\]'")]|$)"""
+    r"""|(\\{1,8}["'])(?:(?!\1)[^\n]){1,4096}\1"""
     r"""|'(?:[^'\\\n]|\\.|''){1,8192}'(?!\w)|"(?:[^"\\\n]|\\.){1,8192}")"""
 )
 _GROUP = re.compile(r"\{[^{}\n]{1,4096}\}|\[[^\[\]\n]{1,4096}\]")
@@ -42,7 +49,7 @@ _BARE = re.compile(
     r"""|[,&](?!\s|$|["']|[\w.$-]{1,60}[=:])"""
     rf"""|["'](?!{CLOSES})"""
     r"""|[)\]}>](?!["'\s,;:.)\]}>]|$)|[(\[{<]"""
-    r"""|\\(?:[^nrt"'\s]|["'](?![\s,;:)\]}]|$)|[ ]))+"""
+    r"""|\\{1,8}[ ]|\\(?:[^nrt"'\s]|["'](?![\s,;:)\]}]|$)|[ ]))+"""
 )
 _NAMES = (
     *("pass", "pwd", "token", "secret", "cookie", "credential", "authorization", "key", "dsn"),
@@ -59,13 +66,15 @@ _TO_QUOTE = re.compile(r"""[^\n"']+""")
 _BLOCK = re.compile(r"[|>][-+0-9]{0,2}[ \t]*\n")
 
 
-def _value_end(text: str, at: int, name: str, *, begins: bool) -> int:
+def _value_end(text: str, at: int, name: str, *, begins: bool, quote: str = "") -> int:
     """Return where the value that begins `at` ends; `at` where there is none to hide.
 
     `begins`: the line begins with the name, as in YAML, INI files and dotenv, where a value has
-    the rest of its line.
+    the rest of its line; or the text in the `quote` that stands before the name.
     """
     if at >= len(text) or text[at] == "\n" or _PLAIN.match(text, at):
+        return at
+    if not begins and _PROSE.match(text, at):
         return at
     if found := _QUOTED.match(text, at) or _UNCLOSED.match(text, at) or _GROUP.match(text, at):
         return found.end()
@@ -73,7 +82,7 @@ def _value_end(text: str, at: int, name: str, *, begins: bool) -> int:
         return found.end()
     if begins:
         line = text.find("\n", at)
-        rest = text[at : len(text) if line < 0 else line]
+        rest = text[at : len(text) if line < 0 else line].partition(quote or "\n")[0]
         if not _MORE.search(rest):
             return at + len(rest.rstrip())
     found = _BARE.match(text, at)
@@ -104,8 +113,9 @@ def hide_settings(text: str) -> str:
             found = pattern.match(text, start)
             if not found or start < end or not is_secret(found[1]):
                 continue
-            begins = pattern is _SETTING and _begins_line(text, start)
-            stop = _value_end(text, found.end(), found[1], begins=begins)
+            quote = _text_begins(text, start, found.end(1))
+            begins = pattern is _SETTING and bool(quote or _begins_line(text, start))
+            stop = _value_end(text, found.end(), found[1], begins=begins, quote=quote)
             if stop > found.end() and not _innocent(found[1], text[found.end() : stop]):
                 parts += [text[end : found.end()], _masked(text, found.end(), stop)]
                 end = stop
@@ -149,6 +159,12 @@ def _begins_line(text: str, at: int) -> bool:
     far = max(0, at - _LONGEST_NAME)
     line = text.rfind("\n", far, at) + 1
     return (line > 0 or far == 0) and _LINE_BEGINS.fullmatch(text, line, at) is not None
+
+
+def _text_begins(text: str, start: int, end: int) -> str:
+    """Return the quote that a name begins a text in, as in 'password: x y'; empty for none."""
+    before, after = text[start - 1 : start], text[end : end + 1]
+    return before if before and before in "\"'" and after not in ("", before, "\\") else ""
 
 
 _SCALAR = re.compile(

@@ -8,7 +8,7 @@ CLOSES = r"""[\s,;:)\]}>\\]|$"""
 """What follows a quote that ends something; another one is a part of it."""
 
 _LONGEST = 4096
-_SCHEME = re.compile(r"([A-Za-z][\w+.-]{0,40}):\\?/\\?/")
+_SCHEME = re.compile(r"([A-Za-z][\w+.-]{0,40}):\\{0,8}/\\{0,8}/")
 _TOKEN = re.compile(rf"""(?:[^\s"'<>`]{{1,4000}}+|["'](?!{CLOSES})){{0,400}}+""")
 _PLACE = re.compile(
     r"(?:[\w.*-]*|\[[0-9A-Fa-f:.%]*\])(?::(?:\d{0,5}|port|PORT|[%{$<*].*))?(?:,[\w.-]+(?::\d{0,5})?)*[.,;:)\]}|]*"

@@ -20,20 +20,20 @@ import allure_pytest.plugin
 import pytest
 from allure_commons.logger import AllureFileLogger
 
-from common.redaction import RedactingFormatter, redact, remember, stream
+from common.redaction import RedactingFormatter, redact, redact_failure, remember, stream
 from common.secret_names import secrets_of
 from reports.allure.staging import is_text
 
 _DEPTH = 30
 _HANDLERS = ("log_cli_handler", "log_file_handler", "caplog_handler", "report_handler")
 _OWNERS = ("_pytest.", "allure_commons.")
-_OF_A_REPORT = ("longrepr", "sections", "user_properties")
+_OF_A_REPORT = ("longrepr", "sections", "user_properties", "wasxfail")
 
 
 def hide(thing: Any, depth: int = _DEPTH) -> Any:
     """Redact every string that a thing holds, in its place; return the thing, or the new string."""
     if isinstance(thing, str):
-        return redact(thing)
+        return redact_failure(thing)
     if depth == 0 or isinstance(thing, Enum):
         return thing
     if isinstance(thing, tuple) and type(thing) is tuple:
@@ -54,8 +54,8 @@ def hide(thing: Any, depth: int = _DEPTH) -> Any:
 def _lines(lines: Any) -> list[str]:
     """Redact lines as one text, for a private key has many."""
     if any(line.endswith("\n") for line in lines):
-        return [redact("".join(lines))]
-    return redact("\n".join(lines)).split("\n") if lines else []
+        return [redact_failure("".join(lines))]
+    return redact_failure("\n".join(lines)).split("\n") if lines else []
 
 
 def _hide_report(report: Any) -> Any:

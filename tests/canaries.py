@@ -202,18 +202,43 @@ _BY_FORM: dict[str, Callable[[str], str]] = {
 }
 
 
+# Of what begins alike for all, the part that does not.
+_UNLIKE: dict[str, Callable[[str], str]] = {
+    "url in base64": lambda text: text[30:44],
+    "private key in base64": lambda text: text[44:60],
+}
+
+
 def canary(kind: str, seed: str) -> Canary:
     """Return a canary of a kind, with a secret that only this seed has."""
     value = secret(f"{kind}/{seed}")
     by_form = _BY_FORM.get(kind)
     if kind not in KINDS:
         assert by_form is not None
-        return Canary(f"x {by_form(value)} y", (by_form(value)[:16],))
+        found = by_form(value)
+        return Canary(f"x {found} y", (_UNLIKE.get(kind, lambda text: text)(found),))
     looked_for = by_form or _LOOKED_FOR.get(kind, str)
     return Canary(KINDS[kind](value), (looked_for(value),))
 
 
 ALL = tuple({**KINDS, **_BY_FORM})
+
+
+def planted(place: str) -> dict[str, Canary]:
+    """Return a canary of each kind, with secrets that are in this place alone."""
+    return {kind: canary(kind, place) for kind in ALL}
+
+
+WITHOUT_REDACTION = """
+
+def redact(text, known=()):
+    return text
+
+
+def redact_failure(text):
+    return text
+"""
+"""At the end of common/redaction.py, it lets every secret through that nothing else holds back."""
 
 
 def left(texts: Iterable[str], canaries: Iterable[Canary]) -> list[str]:

@@ -54,6 +54,8 @@ INNOCENT = [
     "pass: 3 fail: 1; compass: north; a keyboard: qwerty; monkey=7; max_tokens=100",
     "token_type: bearer\nexpires_in: 3600",
     "next_page_token=abc",
+    "--set database.sql_alchemy_conn: the lab itself decides that.",
+    "the token: expired; its password: not accepted.",
     "docker run -u 1000:1000 -p 8080:8080 airflow",
     "basic authentication is off, Basic auth too",
     'failed calling webhook "x": Post "https://my-webhook.ns.svc:443/mutate?timeout=10s"',
