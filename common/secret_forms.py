@@ -130,28 +130,42 @@ def _hide_commands(text: str) -> str:
 _BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
 _WHOLE = re.compile(r"[^-]{0,32000}-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
 _BODY = re.compile(r"(?:\\[nr])?[A-Za-z0-9+/=_]{16,}(?:\\[nr][A-Za-z0-9+/=_]{0,80})*")
+_ALIVE = re.compile(r"[A-Za-z0-9+/]{40}")
 _MOST_LINES = 400
+_WITHOUT = 3
 
 
 def hide_private_keys(text: str) -> str:
-    """Mask private keys in PEM, on lines of their own, after a log's prefix, or escaped."""
+    """Mask private keys in PEM: on lines of their own, after a log's prefix, escaped, broken up."""
     parts, end = [], 0
     while found := _BEGIN.search(text, end):
         parts += [text[end : found.start()], f"-----{MASK}-----"]
         if whole := _WHOLE.match(text, found.end()):
             end = whole.end()
-            continue
-        end = found.end()
-        for number in range(_MOST_LINES):
-            stop = text.find("\n", end) + 1 or len(text)
-            line = text[end:stop]
-            if not line or (number and "-----END" not in line and not _BODY.search(line)):
-                break
-            parts.append(_BODY.sub(MASK, line))
-            end = stop
-            if "-----END" in line:
-                break
+        else:
+            end = _body_ends(text, found.end())
+            parts.append(_BODY.sub(MASK, text[found.end() : end]))
     return "".join([*parts, text[end:]])
+
+
+def _body_ends(text: str, at: int) -> int:
+    """Return where the lines of a key end; a few without a part of it are in between."""
+    end, without = at, 0
+    for _ in range(_MOST_LINES):
+        at, line = _next_line(text, at)
+        if "-----END" in line:
+            return at
+        without = 0 if _ALIVE.search(line) else without + 1
+        if not line or without > _WITHOUT:
+            break
+        end = end if without else at
+    return end
+
+
+def _next_line(text: str, at: int) -> tuple[int, str]:
+    """Return where the line that begins `at` ends, and the line."""
+    stop = text.find("\n", at) + 1 or len(text)
+    return stop, text[at:stop]
 
 
 _BASE64 = re.compile(r"(?<![\w+/-])[A-Za-z0-9+/_-]{12,8000}={0,2}(?![\w+/])")

@@ -40,6 +40,10 @@ def _pem(value: str, what: str) -> str:
     return f"{_marker('BEGIN', what)}\n{body}\n{_marker('END', what)}"
 
 
+def _before_lines(prefix: str, text: str) -> str:
+    return "\n".join(prefix + line for line in text.split("\n"))
+
+
 def _pgp(value: str) -> str:
     begin, end = (_marker(kind, "PGP").replace("KEY", "KEY BLOCK") for kind in ("BEGIN", "END"))
     return f"{begin}\nVersion: 1\n\n{value}{'B' * 40}\n=aBcD\n{end}"
@@ -175,8 +179,8 @@ OTHERS: dict[str, Made] = {
     "private key, of OpenSSH": lambda v: f"key: |\n{_pem(v, 'OPENSSH')}\nrest: kept",
     "private key, escaped": lambda v: json.dumps({"key": _pem(v, "")}),
     "private key, cut off": lambda v: _pem(v, "EC").rpartition("\n")[0],
-    "private key, in a failure": lambda v: "\n".join(f"E   {x}" for x in _pem(v, "").split("\n")),
-    "private key, in a log": lambda v: "\n".join(f"2026-11-22 12:05 x {y}" for y in _pem(v, "").split("\n")),
+    "private key, in a failure": lambda v: _before_lines("E   ", _pem(v, "")),
+    "private key, in a log": lambda v: _before_lines("2026-11-22 x ", _pem(v, "")),
     "private key, of PGP": _pgp,
     "google's account": lambda v: json.dumps({"private_key": _pem(v, ""), "client_email": "x@y"}),
     "aws, a key": lambda v: f"aws_secret_access_key = {v}",

@@ -1,4 +1,4 @@
-"""Nothing that pytest and its plugins write of a test holds a secret, whatever it is and goes through.
+"""Nothing that pytest and its plugins write of a test holds a secret, whichever way it went.
 
 The same sessions are run without redaction: there every secret is found, in every output.
 """

@@ -1,4 +1,4 @@
-"""Values and manifests are hidden by where a value stands, and what says what was deployed stays."""
+"""Values and manifests are hidden by where a value stands; what was deployed stays readable."""
 
 import json
 from typing import Any
