@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from common.secret_prints import hide_printed
 from common.secret_settings import (
     hide_blocks,
     hide_extra,
@@ -18,7 +19,7 @@ from common.secret_settings import (
     hide_variables,
     lower_case,
 )
-from common.secret_urls import MASK, hide_urls
+from common.secret_urls import CLOSES, MASK, hide_urls
 
 LONGEST = 1 << 15
 """Characters; no secret that is found by its form is longer, with what marks it."""
@@ -43,6 +44,7 @@ class Form:
 
 def hide_forms(text: str) -> str:
     """Mask everything that is secret by its form, or by what it is called."""
+    text = hide_printed(text, hide_forms)
     if "\\n" in text:
         text = _ESCAPED.sub(lambda found: _hide_escaped(found[0]), text)
     return _hide(text)
@@ -197,9 +199,10 @@ def _by(pattern: str, instead: str = MASK) -> Callable[[str], str]:
 
 # --- documents within text
 
+_WORD = rf"""(?:[^\s"'\\]|\\(?!["'])|["'](?!{CLOSES}))+"""
 _IN_SQL = re.compile(r"([pP](?i:assword)\s+)'(?:[^'\n]|'')+'")
 _SHOWN = re.compile(r"([pP]assword for [^:\n]{1,80}:\s*)[^\s'\"]+")
-_NETRC = re.compile(r"(\blogin\s+\S+\s+(?:account\s+\S+\s+)?password\s+)\S+")
+_NETRC = re.compile(r"(\blogin\s+\S+\s+(?:account\s+\S+\s+)?password\s+)" + _WORD)
 
 
 def _hide_passwords(text: str) -> str:
@@ -248,7 +251,7 @@ FORMS = (
         (":*:", ":54", ":64", ":65"),
         _by(
             r"""(?m)((?:^|[\s(="'])(?=[\d:]*[a-z.*])(?:[\w.*-]|\\:){1,253}:(?:\d{2,5}|\*)"""
-            r""":[\w*-]{1,63}:[\w*-]{1,63}:)\S+(?=\s|$)""",
+            r""":[\w*-]{1,63}:[\w*-]{1,63}:)""" + _WORD,
             rf"\1{MASK}",
         ),
     ),

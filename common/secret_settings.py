@@ -26,7 +26,7 @@ _PLAIN = re.compile(
     # What is no secret, or names one without holding it.
     r"""(?:None|null|true|false|~|["']{2}|\\"\\"|\*\*\*|\{\}|\[\]|\d{1,2}s)(?![\w*-])"""
     r"""|["']?(?:\$\{\w+\}|\$\(\w+\)|\{\{-?\s*[\w.$]+\s*-?\}\}|%\(\w+\)s|<[\w -]+>)["']?(?![\w@])"""
-    r"""|[|>][-+0-9]{0,2}[ \t]*(?=\n|\Z)"""
+    r"""|[|>][-+0-9]{0,2}[ \t]*(?=\n|\Z)|\\{0,8}["']\*\*\*\\{0,8}["']"""
     r"""|\{\s*["']?(?:secretName|name|key|secretKeyRef|valueFrom)\b""",
     re.IGNORECASE,
 )
@@ -117,6 +117,8 @@ def hide_settings(text: str) -> str:
             quote = _text_begins(text, start, found.end(1))
             begins = pattern is _SETTING and bool(quote or _begins_line(text, start))
             stop = _value_end(text, found.end(), found[1], begins=begins, quote=quote)
+            if pattern is _ARGUMENT and text[stop : stop + 1] == ":":
+                continue  # {"event": "--password", "logger": ..}
             if stop > found.end() and not _innocent(found[1], text[found.end() : stop]):
                 parts += [text[end : found.end()], _masked(text, found.end(), stop)]
                 end = stop
@@ -231,7 +233,7 @@ def hide_variables(text: str) -> str:
 
 
 _EXTRA = re.compile(
-    rf"""({_QUOTE}extra(?:_dejson)?{_QUOTE}\s*:\s*)(\{{(?:[^{{}}]|\{{[^{{}}]{{0,4000}}\}}){{0,4000}}+\}})?"""
+    rf"""(({_QUOTE})extra(?:_dejson)?{_QUOTE}\s*:\s*)(\{{(?:[^{{}}]|\{{[^{{}}]{{0,4000}}\}}){{0,4000}}+\}})?"""
 )
 
 
@@ -239,8 +241,8 @@ def hide_extra(text: str) -> str:
     """Mask the extra of Airflow's connections in JSON: its keys are any provider's own."""
     parts, end = [], 0
     for found in _EXTRA.finditer(text):
-        stop = found.end() if found[2] else _value_end(text, found.end(), "extra", begins=False)
+        stop = found.end() if found[3] else _value_end(text, found.end(), "extra", begins=False)
         if stop > found.end(1):
-            parts += [text[end : found.end(1)], f'"{MASK}"']
+            parts += [text[end : found.end(1)], f"{found[2]}{MASK}{found[2]}"]
             end = stop
     return "".join([*parts, text[end:]])

@@ -220,7 +220,7 @@ def canary(kind: str, seed: str) -> Canary:
     if kind not in KINDS:
         assert by_form is not None
         found = by_form(value)
-        return Canary(f"x {found} y", (_UNLIKE.get(kind, lambda text: text)(found),))
+        return Canary(f"x {found} y", (_UNLIKE.get(kind, str)(found),))
     looked_for = by_form or _LOOKED_FOR.get(kind, str)
     return Canary(KINDS[kind](value), (looked_for(value),))
 

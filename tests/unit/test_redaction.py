@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import logging
 import random
 import time
@@ -10,7 +11,6 @@ import pytest
 
 from common import redaction
 from common.redaction import (
-    LONGEST,
     MOST,
     RedactingFormatter,
     redact,
@@ -18,6 +18,7 @@ from common.redaction import (
     redact_within,
     stream,
 )
+from common.secret_forms import LONGEST
 from common.secret_names import is_harmless_variable, is_secret, secrets_of
 from tests.canaries import ALL, canary, left
 
@@ -90,6 +91,24 @@ def test_a_secret_of_any_kind_is_masked(kind: str, seed: str) -> None:
 def test_masking_twice_is_masking_once(kind: str) -> None:
     once = redact(canary(kind, "one").text)
     assert redact(once) == once
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_what_a_task_printed_is_masked_in_the_worker_s_log(kind: str) -> None:
+    """Airflow logs each line of it as an object of its own, after and before others."""
+    made = canary(kind, "printed")
+    lines = ["first", *made.text.split("\n"), "", "last: words"]
+    text = "\n".join(
+        json.dumps({"timestamp": "2026", "level": "info", "event": line, "logger": "task.stdout"})
+        for line in lines
+    )
+    log = f'{{"event": "a"}}\n{text}\nplain'
+    masked = redact(log)
+    assert left([masked], [made]) == []
+    kept = [json.loads(line) for line in masked.split("\n")[1:-1]]
+    assert len(kept) == len(lines)
+    assert [each["logger"] for each in kept] == ["task.stdout"] * len(lines)
+    assert [kept[0]["event"], kept[-1]["event"]] == ["first", "last: words"]
 
 
 def test_what_follows_a_private_key_stays() -> None:
