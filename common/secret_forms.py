@@ -131,8 +131,10 @@ def _hide_commands(text: str) -> str:
 
 _BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
 _WHOLE = re.compile(r"[^-]{0,32000}-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----")
-_BODY = re.compile(r"(?:\\[nr])?[A-Za-z0-9+/=_]{16,}(?:\\[nr][A-Za-z0-9+/=_]{0,80})*")
-_ALIVE = re.compile(r"[A-Za-z0-9+/]{40}")
+_BODY = re.compile(
+    r"(?:\\[nr])?(?:[A-Za-z0-9+/=_]{16,}|[A-Za-z0-9+/]{8,}\Z)(?:\\[nr][A-Za-z0-9+/=_]{0,80})*"
+)
+_ALIVE = re.compile(r"[A-Za-z0-9+/]{40}|[A-Za-z0-9+/]{8,}\Z")
 _MOST_LINES = 400
 _WITHOUT = 3
 

@@ -55,7 +55,7 @@ _BARE = re.compile(
 _NAMES = (
     *("pass", "pwd", "token", "secret", "cookie", "credential", "authorization", "key", "dsn"),
     *("webhook", "flow_conn_", "flow_var_", "_kwargs", "broker_url", "result_backend", "_auth"),
-    *("sql_alchemy_conn", "nectionstr", "nection_str", "auth_h", "bearer", "sharedacc", "x-amz-"),
+    *("sql_alchemy_conn", "nectionstr", "nection_str", "auth_h", "bearer"),
 )
 _LONGEST_NAME = 80
 _NAME_SO_FAR = re.compile(r"[\w.$-]*\Z")
