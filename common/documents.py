@@ -65,6 +65,16 @@ def redact_document(text: str) -> str:
     return redact(text if unchanged else _dumped(hidden))
 
 
+def yaml_problem(error: Exception) -> str:
+    """Say what is wrong with a text that is not YAML, and where; not what stands there.
+
+    An error's own text shows the line, which may hold a secret.
+    """
+    mark = getattr(error, "problem_mark", None)
+    problem = str(getattr(error, "problem", None) or type(error).__name__)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else problem
+
+
 def hide(data: Any, path: Path = ()) -> Any:
     """Return a parsed document with its secrets hidden; `path` is where it stands in a greater."""
     if isinstance(data, Mapping):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.canaries import ALL, WITHOUT_REDACTION, planted
+from tests.canaries import ALL, WITHOUT_REDACTION, planted, unpacked
 from tests.system.projects import make_project, run_project
 
 pytestmark = pytest.mark.xdist_group("labs-1")
@@ -114,6 +114,10 @@ for _text in _json.loads(_Path(_os.environ["HA_CHAOS_PLANTED"]).read_text())["ta
 """
 
 
+def _text(path: Path) -> str:
+    return b"\n".join(unpacked(path.read_bytes())).decode(errors="replace")
+
+
 class Kept:
     """What a session left: its files, what it printed, and what it alone knew."""
 
@@ -143,7 +147,7 @@ class Kept:
         self.commands: list[str] = json.loads(told["COMMANDS"].read_text())
         runs = project / "reports" / "runs"
         self.texts = {
-            str(path.relative_to(runs)): path.read_text(errors="replace")
+            str(path.relative_to(runs)): _text(path)
             for path in runs.rglob("*")
             if path.is_file() and not path.is_symlink()
         }
@@ -184,6 +188,9 @@ SEEN = {
 }
 """Where a canary of each place is when nothing is redacted."""
 
+# Airflow itself hides these from what a task prints.
+HIDDEN = {("task", "jwt")}
+
 # These are of several lines, and session.json has the first alone.
 LINES = {"session.json"}
 
@@ -194,7 +201,7 @@ def test_without_redaction_each_canary_is_found_where_it_was_planted(
 ) -> None:
     for where in SEEN[place]:
         found = {kind for each, kind in bare.found(where=where) if each == place}
-        missing = set(ALL) - found
+        missing = {kind for kind in set(ALL) - found if (place, kind) not in HIDDEN}
         allowed = len(ALL) / 3 if where in LINES else 0
         assert len(missing) <= allowed, (where, sorted(missing)[:20])
 

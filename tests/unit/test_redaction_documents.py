@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from common.documents import hide, redact_document
+from common.documents import hide, redact_document, yaml_problem
 from tests.canaries import ALL, canary, left, secret
 
 Made = tuple[Any, list[str]]
@@ -257,3 +257,11 @@ def test_a_random_word_is_a_token_wherever_it_stands() -> None:
         "image": token,
         "x": "KubernetesExecutor",
     }
+
+
+@pytest.mark.parametrize("text", ["a: b\nthing: hunter2: x", "- hunter2\nx: 1", "a: [hunter2"])
+def test_what_is_no_yaml_is_said_without_its_text(text: str) -> None:
+    with pytest.raises(yaml.YAMLError) as raised:
+        yaml.safe_load(text)
+    assert "hunter2" not in yaml_problem(raised.value)
+    assert yaml_problem(raised.value).startswith("line ")

@@ -20,6 +20,7 @@ import yaml
 from docker.utils import parse_repository_tag
 from packaging.version import InvalidVersion, Version
 
+from common.documents import yaml_problem
 from common.errors import UserError
 from common.paths import PROJECT
 from lab.environments.pins import newest
@@ -133,8 +134,7 @@ def read(path: Path) -> Values:
     except OSError as error:
         raise UserError(f"The values file {path} cannot be read: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = " ".join(str(error).split())
-        raise UserError(f"The values file {path} is not YAML: {line}") from None
+        raise UserError(f"The values file {path} is not YAML: {yaml_problem(error)}.") from None
     if values is None:
         return {}
     if not isinstance(values, dict):

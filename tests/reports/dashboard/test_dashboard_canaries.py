@@ -3,23 +3,20 @@
 import base64
 import json
 import os
-import re
 import sys
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from reports.allure import node
 from tests import forked
-from tests.canaries import ALL, WITHOUT_REDACTION, planted
+from tests.canaries import ALL, WITHOUT_REDACTION, planted, unpacked
 from tests.reports.dashboard.folders import CLEAN, RACE, make_run
 from tests.system.projects import make_project
 
 PLACES = ("reason", "unknown", "witness", "note")
 CANARIES = {place: planted(place) for place in PLACES}
-_BASE64 = re.compile(rb"[A-Za-z0-9+/]{200,}={0,2}")
 
 
 def plant(run: Path) -> None:
@@ -44,28 +41,12 @@ def plant(run: Path) -> None:
         path.write_text("\n".join([*events, end]) + "\n")
 
 
-def contents(data: bytes) -> Iterator[bytes]:
-    """Give a file's bytes, and what is packed into it."""
-    yield data
-    for packed in _BASE64.findall(data):
-        try:
-            plain = base64.b64decode(packed + b"=" * (-len(packed) % 4))
-        except ValueError:
-            continue
-        yield plain
-        for window in (zlib.MAX_WBITS, -zlib.MAX_WBITS, zlib.MAX_WBITS | 16):
-            try:
-                yield zlib.decompress(plain, window)
-            except zlib.error:
-                continue
-
-
 def found(out: Path) -> dict[tuple[str, str], str]:
     """Return the secrets that are in a report, by place and kind, and a file that has each."""
     seen = {}
     for path in out.rglob("*"):
         if path.is_file():
-            whole = b"\n".join(contents(path.read_bytes()))
+            whole = b"\n".join(unpacked(path.read_bytes()))
             for place, canaries in CANARIES.items():
                 for kind, made in canaries.items():
                     if any(part.encode() in whole for part in made.parts):
