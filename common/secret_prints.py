@@ -27,6 +27,8 @@ def hide_printed(text: str, hide: Callable[[str], str]) -> str:
         return text
     parts, end = [], 0
     for lines in _groups(text):
+        if len(lines) == 1 and "\\" not in lines[0][2]:
+            continue  # alone it is like any other line
         old = [_text(line[2]) for line in lines]
         new = hide("\n".join(old)).split("\n")
         for line, was, masked in zip(lines, old, _aligned(old, new), strict=True):

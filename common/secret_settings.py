@@ -58,7 +58,7 @@ _NAMES = (
     *("sql_alchemy_conn", "nectionstr", "nection_str", "auth_h", "bearer"),
 )
 _LONGEST_NAME = 80
-_NAME_SO_FAR = re.compile(r"[\w.$-]*\Z")
+_OF_A_NAME = re.compile(r"[\w.$-]*")
 _FIRST_WORD = re.compile(r"[A-Za-z]+ \Z")
 _LINE_BEGINS = re.compile(r"[ \t]*(?:-[ \t]+|export[ \t]+|set[ \t]+)?")
 _MORE = re.compile(r"""\s[\w.$-]{1,60}(?:=|:(?=\s|$))""")
@@ -139,9 +139,9 @@ def _hits(lower: str) -> list[int]:
 
 def _name_begins(text: str, hit: int) -> int:
     """Return where the name begins that has a word of its own at `hit`: `the fernet key`, too."""
-    before = _NAME_SO_FAR.search(text, max(0, hit - _LONGEST_NAME), hit)
+    before = _OF_A_NAME.match(text[max(0, hit - _LONGEST_NAME) : hit][::-1])
     assert before is not None
-    start = before.start()
+    start = hit - before.end()
     if (
         start == hit
         and text[hit : hit + 3].lower() == "key"
