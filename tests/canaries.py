@@ -11,6 +11,7 @@ import string
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 _BOTH = string.ascii_letters + string.digits
 
@@ -153,6 +154,15 @@ SETTINGS: dict[str, Made] = {
     ),
 }
 
+NAMED: dict[str, Made] = {
+    f"named {name}": partial("x: 1, {0}={1} y".format, name)
+    for name in (
+        *("gcp_credentials", "authorization", "report_dsn", "alert_webhook_url", "broker_url"),
+        *("result_backend", "sql_alchemy_conn", "connectionString", "connection_string"),
+        *("auth_header", "bearer", "x-vault-token", "db_pwd", "session_cookie", "basic_auth"),
+    )
+}
+
 OTHERS: dict[str, Made] = {
     "header": lambda v: f"Authorization: Bearer {v}1, more",
     "header, basic": lambda v: f"Proxy-Authorization: Basic {_encoded('me:' + v)}",
@@ -188,7 +198,7 @@ OTHERS: dict[str, Made] = {
     "aws, a key": lambda v: f"aws_secret_access_key = {v}",
 }  # fmt: skip
 
-KINDS = URLS | SETTINGS | OTHERS
+KINDS = URLS | SETTINGS | NAMED | OTHERS
 
 # What is found in another writing than the text has it.
 _LOOKED_FOR: dict[str, Made] = {

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from common import redaction
+from common import redaction, secret_forms, secret_settings
 from common.redaction import (
     MOST,
     RedactingFormatter,
@@ -18,7 +18,7 @@ from common.redaction import (
     redact_within,
     stream,
 )
-from common.secret_forms import LONGEST
+from common.secret_forms import LONGEST, hide_forms
 from common.secret_names import is_harmless_variable, is_secret, secrets_of
 from tests.canaries import ALL, canary, left
 
@@ -85,6 +85,29 @@ def test_a_secret_of_any_kind_is_masked(kind: str, seed: str) -> None:
         masked = redact(text)
         assert left([masked], [made]) == []
         assert "***" in masked
+
+
+def leaking() -> list[str]:
+    made = {kind: canary(kind, "leaking") for kind in ALL}
+    return [kind for kind, each in made.items() if left([hide_forms(each.text)], [each])]
+
+
+@pytest.mark.parametrize("number", range(len(secret_forms.FORMS)))
+def test_without_any_form_some_secret_gets_through(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [form for place, form in enumerate(secret_forms.FORMS) if place != number]
+    monkeypatch.setattr(secret_forms, "FORMS", tuple(others))
+    assert leaking() != []
+
+
+@pytest.mark.parametrize("word", secret_settings._NAMES)
+def test_without_any_word_some_secret_gets_through(
+    word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = tuple(each for each in secret_settings._NAMES if each != word)
+    monkeypatch.setattr(secret_settings, "_NAMES", others)
+    assert leaking() != []
 
 
 @pytest.mark.parametrize("kind", ALL)
