@@ -219,7 +219,7 @@ def test_what_a_reader_needs_is_still_there(kept: Kept) -> None:
     assert "name: SOME_VARIABLE_0\n" in values
     assert any("***" in text for name, text in kept.texts.items() if "logs/" in name)
     witness = next(text for name, text in kept.texts.items() if name.endswith("witness.txt"))
-    assert "scheduler-1" in witness
+    assert "try_number 1 -> 2" in witness
 
 
 def test_no_command_line_holds_a_password(kept: Kept) -> None:
