@@ -49,6 +49,19 @@ def write_whole(path: Path, content: str | bytes, mode: int = 0o644) -> Path:
 
 
 @contextmanager
+def short(path: Path) -> Iterator[str]:
+    """Lend a name of `path` that fits into a socket's address, 107 bytes, wherever its folder is.
+
+    By way of the descriptors of this process, whose folder Linux shows under /proc.
+    """
+    descriptor = os.open(path.parent, os.O_PATH)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{path.name}"
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def alone(lock: Path, doing: str, limit: float = _HOUR) -> Iterator[None]:
     """Be the only process that is `doing` something ("making 3.0.6"); others wait, and log that.
 

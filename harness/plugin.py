@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from common.environment import forget_libpq
 from harness import judging, preflight, summary
 from harness.faults import Faults
 from harness.flood import Floods
@@ -63,10 +64,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if not is_suite_session(config) or config.option.help:
         return
     use_present_names(config)
+    forget_libpq(credentials=config.getoption("lab") == "cluster")
     session = Session.of(config)
     config.stash[SESSION] = session
     config.option.attach_capture = False
     given = getattr(config.option, "allure_report_dir", None)
+    if preflight.runs_tests(config):
+        preflight.require_folders()
     if given is None and not preflight.looks_only(config):
         config.option.allure_report_dir = str(session.results)
     config.pluginmanager.register(judging, "ha_chaos_judging")

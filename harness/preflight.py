@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
+from common.paths import cache_dir, writable
 from harness.labs import wanted_lab
 from harness.options import Options
 from harness.options_cluster import require_room
-from harness.session import Session
+from harness.session import RUNS, Session
+from lab.embedded import postgres
 from lab.environments.request import describe
 from lab.kind.helm.values import layers_for
 
@@ -42,6 +44,8 @@ def prepare(config: pytest.Config, session: Session) -> None:
     made its folder before.
     """
     try:
+        if session.options.lab == "embedded":
+            postgres.binaries()
         if session.options.cluster is None:
             _make(config, session.options)
         else:
@@ -51,6 +55,19 @@ def prepare(config: pytest.Config, session: Session) -> None:
         if isinstance(error, UserError):
             raise pytest.UsageError(str(error)) from error
         raise
+
+
+def require_folders() -> None:
+    """See that runs and labs can be kept; pytest.UsageError with one line where they cannot."""
+    try:
+        cache_dir()
+        made = [each for each in (RUNS, *RUNS.parents) if not each.exists()]
+        writable(RUNS, "Runs")
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from error
+    with suppress(OSError):
+        for folder in made:
+            folder.rmdir()
 
 
 def leave_nothing(session: Session) -> None:

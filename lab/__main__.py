@@ -12,8 +12,9 @@ from pathlib import Path
 from psycopg.conninfo import conninfo_to_dict
 
 from common import pipe
+from common.environment import forget_libpq
 from common.errors import UserError
-from common.paths import PROJECT
+from common.paths import FOLDERS, PROJECT
 from common.redaction import redact
 from lab.base import ProcessEnd
 from lab.ending import reap, running, take_down
@@ -27,7 +28,7 @@ from lab.spec import COLD, KUBELET_MODES, LabSpec, read_checkout, read_owner
 from lab.state import LabState
 from lab.supervised import SupervisedLab
 
-_ABOUT = """\
+_ABOUT = f"""\
 Keep an embedded lab up: real Airflow daemons with several schedulers, real Postgres, the real
 KubernetesExecutor over HTTP against a small Kubernetes API, all on this machine.
 
@@ -42,6 +43,8 @@ Several checkouts share the labs' folder: `status` gives each lab's name, `logs 
 For labs on a cluster (pytest suites/ --lab kind):
   python -m lab tools                     fetch kind and helm
   python -m lab values --airflow 3.0.6    the Helm values of a lab
+
+{FOLDERS}
 """
 
 
@@ -274,6 +277,7 @@ def _logs(options: argparse.Namespace) -> int:
 def main() -> int:
     """Run one command; 0 done, 2 bad input or a lab that would not come up, 130 interrupted."""
     options = _parser().parse_args()
+    forget_libpq(credentials=False)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     try:
         code: int = options.work(options)

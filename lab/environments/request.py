@@ -10,6 +10,7 @@ from typing import Literal
 from packaging.version import InvalidVersion, Version
 
 from common.errors import UserError
+from common.paths import path_of
 from lab.environments import interpreter, pins
 from lab.environments.checkout import checkout_version, is_checkout
 from lab.environments.recipe import Wheel, airflow_wheels
@@ -41,7 +42,7 @@ def describe(spec: str) -> Request:
     try:
         version = str(Version(spec))
     except InvalidVersion:
-        path = Path(spec).expanduser()
+        path = path_of(spec)
         if spec and path.exists():
             return _describe_path(path.absolute())
         raise _unknown(spec) from None

@@ -20,6 +20,7 @@ import kubernetes
 import yaml
 
 from common.errors import UserError
+from common.paths import path_of
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
 
 def default_kubeconfig() -> str:
     """Return where kubectl would look: KUBECONFIG (a list of paths), else ~/.kube/config."""
-    return os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    return os.environ.get("KUBECONFIG") or str(path_of("~/.kube/config"))
 
 
 def single_context(kubeconfig: str, context: str | None) -> Kubeconfig:
@@ -41,7 +42,7 @@ def single_context(kubeconfig: str, context: str | None) -> Kubeconfig:
     `kubeconfig` may be a list of paths, as KUBECONFIG is; the first that names a thing counts.
     Paths inside are made absolute. Raises UserError when a part is missing.
     """
-    files = [Path(each).expanduser() for each in kubeconfig.split(os.pathsep) if each]
+    files = [path_of(each) for each in kubeconfig.split(os.pathsep) if each]
     read = [(path, _read(path)) for path in files if path.exists()]
     if not read:
         raise UserError(

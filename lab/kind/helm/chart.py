@@ -10,7 +10,7 @@ import yaml
 from packaging.version import InvalidVersion, Version
 
 from common.errors import UserError
-from common.paths import cache_dir
+from common.paths import cache_dir, path_of
 from lab.kind.tools import ProgramError, run
 
 DEFAULT_CHART = "apache-airflow/airflow"
@@ -40,7 +40,7 @@ def resolve(spec: str, version: str | None, helm: Path | str) -> Chart:
     no chart, not Airflow's, older than 1.16.0 (the first that starts Airflow 3's API server), or
     cannot be pulled.
     """
-    path = Path(spec).expanduser()
+    path = path_of(spec)
     if path.exists():
         chart = inspect(path)
         if version and chart.version != version:
@@ -58,7 +58,7 @@ def resolve(spec: str, version: str | None, helm: Path | str) -> Chart:
 
 def named(spec: str, version: str | None) -> str:
     """Return `--chart` with the version that it means: a directory's or a .tgz's is its own."""
-    path = Path(spec).expanduser()
+    path = path_of(spec)
     return f"{spec} {inspect(path).version if path.exists() else version or DEFAULT_VERSION}"
 
 

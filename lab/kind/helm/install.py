@@ -1,6 +1,5 @@
 """What helm makes of a chart and some values: manifests, or a release in a namespace."""
 
-import os
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from common.environment import inherited
 from common.errors import UserError
 from common.files import last_line
 from common.spawn import end_all, spawn
@@ -76,7 +76,7 @@ class Install:
 
     def start(self) -> None:
         """Start Helm and return at once."""
-        self._child = spawn(self._argv, env=dict(os.environ), cwd=Path.cwd(), log=self._log)
+        self._child = spawn(self._argv, env=inherited(), cwd=Path.cwd(), log=self._log)
 
     def done(self) -> bool:
         """Tell whether Helm has ended well; UserError with its last words when it ended badly."""
