@@ -54,6 +54,11 @@ def cache_dir() -> Path:
     return writable(path, "Environments and labs")
 
 
+def cache_folder(name: str) -> Path:
+    """Return a folder of the cache, made if missing; UserError where it is somebody else's."""
+    return writable(cache_dir() / name, "Environments and labs")
+
+
 def runs_dir() -> Path:
     """Return the folder of runs, which may not be there yet; `HA_CHAOS_RUNS` overrides it."""
     chosen = os.environ.get(RUNS_VARIABLE)
@@ -85,11 +90,9 @@ def make_folder(path: Path) -> None:
 
 def session_dir(pid: int, born: float) -> Path:
     """Return the folder of the test session of a process: its slots and their locks."""
-    return cache_dir() / "sessions" / f"{pid}-{int(born)}"
+    return cache_folder("sessions") / f"{pid}-{int(born)}"
 
 
 def labs_dir() -> Path:
     """Return the directory under which every running lab has a folder of its own."""
-    path = cache_dir() / "labs"
-    make_folder(path)
-    return path
+    return cache_folder("labs")

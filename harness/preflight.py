@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
-from common.paths import cache_dir, writable
+from common.paths import cache_folder, writable
 from harness.labs import wanted_lab
 from harness.options import Options
 from harness.options_cluster import require_room
@@ -52,7 +52,7 @@ def prepare(config: pytest.Config, session: Session) -> None:
             require_room(session.options.cluster.attachment)
     except BaseException as error:
         leave_nothing(session)
-        if isinstance(error, UserError):
+        if isinstance(error, UserError | OSError):
             raise pytest.UsageError(str(error)) from error
         raise
 
@@ -60,7 +60,8 @@ def prepare(config: pytest.Config, session: Session) -> None:
 def require_folders() -> None:
     """See that runs and labs can be kept; pytest.UsageError with one line where they cannot."""
     try:
-        cache_dir()
+        for name in ("environments", "labs", "sessions", "templates"):
+            cache_folder(name)
         made = [each for each in (RUNS, *RUNS.parents) if not each.exists()]
         writable(RUNS, "Runs")
     except UserError as error:

@@ -24,7 +24,7 @@ from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
 from common.files import last_line, made_once
-from common.paths import cache_dir, make_folder
+from common.paths import cache_dir, cache_folder
 from common.spawn import User, spawn, wait_exit
 from common.waiting import until
 from lab.base import Airflow
@@ -304,8 +304,7 @@ def template_for(airflow: Airflow) -> Path:
     Raises UserError with the last line that `airflow db migrate` wrote when it fails.
     """
     name = hashlib.sha256(f"{airflow.key}/{release()}".encode()).hexdigest()[:12]
-    target = cache_dir() / "templates" / f"{airflow.version}-{name}"
-    make_folder(target.parent)
+    target = cache_folder("templates") / f"{airflow.version}-{name}"
     return made_once(target, lambda building: _migrate(airflow, building))
 
 

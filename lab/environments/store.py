@@ -18,7 +18,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.files import alone
-from common.paths import cache_dir, make_folder
+from common.paths import cache_folder
 from lab.environments import seal
 
 log = logging.getLogger(__name__)
@@ -38,9 +38,7 @@ LOCK_LIMIT = 3600.0
 
 def environments_dir() -> Path:
     """Return the folder that holds the environments, one folder a key."""
-    path = cache_dir() / "environments"
-    make_folder(path)
-    return path
+    return cache_folder("environments")
 
 
 def made(key: str, build: Callable[[Path], None]) -> Path:
