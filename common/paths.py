@@ -67,6 +67,11 @@ def runs_dir() -> Path:
 
 def writable(path: Path, what: str) -> Path:
     """Return a folder that can be written, made if missing; UserError for `what` cannot be kept."""
+    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+        raise UserError(
+            f"{what} cannot be kept in {path}: this Python does not read its name as UTF-8.",
+            "Set LC_ALL=C.UTF-8, and unset PYTHONUTF8.",
+        )
     try:
         make_folder(path)
         if not os.access(path, os.W_OK | os.X_OK):

@@ -2,16 +2,20 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 
 from common.errors import UserError
-from common.paths import session_dir
+from common.paths import PROJECT, cache_dir, session_dir
 from lab.base import Airflow
 from lab.embedded import postgres
 from lab.ending import reap
+from lab.environments.store import environments_dir
+from lab.kube.client import default_kubeconfig
 from lab.life import start
 from lab.pool import Owner
 from lab.spec import LabSpec
@@ -62,6 +66,120 @@ def test_a_cache_that_postgres_cannot_reach_is_told(
     with pytest.raises(UserError, match="cannot pass") as caught:
         postgres.binaries()
     assert "HA_CHAOS_CACHE" in caught.value.hint
+
+
+def test_root_without_its_powers_is_told_which_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(postgres, "_missing_capabilities", lambda: ["CAP_CHOWN", "CAP_SETUID"])
+    with pytest.raises(UserError, match="this root lacks CAP_CHOWN, CAP_SETUID") as caught:
+        postgres.server_user()
+    assert caught.value.hint == "Run as a plain user."
+
+
+WHO = """
+from common.errors import UserError
+from lab.embedded.postgres import server_user
+try:
+    print(server_user())
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it takes root to give up root's powers")
+@pytest.mark.parametrize(
+    ("without", "lacks"),
+    [
+        (("setpriv", "--bounding-set=-chown,-setuid"), "this root lacks CAP_CHOWN, CAP_SETUID"),
+        (("unshare", "-U", "-r"), "this user namespace has no `nobody`"),
+        (("env",), "User(uid=65534, gid=65534)"),
+    ],
+    ids=["capabilities", "namespace", "neither"],
+)
+def test_root_who_cannot_become_nobody_is_told_why(without: tuple[str, ...], lacks: str) -> None:
+    if shutil.which(without[0]) is None:
+        pytest.skip(f"{without[0]} is not there")
+    command = [*without, sys.executable, "-c", WHO]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    if "unshare failed" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert lacks in done.stdout, done.stderr
+
+
+def test_a_user_without_a_name_is_told_what_initdb_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000_000)
+    with pytest.raises(UserError, match="4000000000 has none in /etc/passwd") as caught:
+        postgres.server_user()
+    assert "lab:x:4000000000:0::/tmp:/bin/sh" in caught.value.hint
+
+
+def test_a_user_without_a_home_is_told_which_folders_to_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME", "HA_CHAOS_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000_000)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    with pytest.raises(UserError, match="no home directory") as caught:
+        cache_dir()
+    assert "HA_CHAOS_CACHE" in caught.value.hint
+    assert "HA_CHAOS_RUNS" in caught.value.hint
+    assert default_kubeconfig() == "~/.kube/config"
+
+
+@pytest.mark.parametrize("what", ["home", "cache", "environments"])
+def test_a_folder_of_somebody_elses_is_told(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may write everywhere, so the system's answer is another's here."""
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path / "home" / "cache"))
+    wrong = {"home": "home", "cache": "home/cache", "environments": "home/cache/environments"}[what]
+    theirs = tmp_path / wrong
+    real, theirs_is = os.access, {theirs}
+    if what == "home":
+        theirs.touch()
+    else:
+        theirs.mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: path not in theirs_is and real(path, mode))
+    with pytest.raises(UserError, match="Environments and labs cannot be kept in ") as caught:
+        environments_dir()
+    assert str(theirs) in caught.value.message
+    assert "HA_CHAOS_CACHE" in caught.value.hint
+
+
+def test_a_cache_that_no_search_path_can_name_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path / "a:b"))
+    with pytest.raises(UserError, match="no search path can have a folder with a ':' in it"):
+        cache_dir()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_whose_name_this_python_cannot_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a name with an umlaut is to a Python that is told to read ASCII: as surrogates."""
+    name = "ä".encode().decode("ascii", "surrogateescape")
+    monkeypatch.setenv("HA_CHAOS_CACHE", f"{tmp_path}/{name}")
+    with pytest.raises(UserError, match="does not read its name as UTF-8") as caught:
+        cache_dir()
+    assert "LC_ALL=C.UTF-8" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o077])
+def test_whatever_the_mask_nobody_writes_into_the_cache_and_postgres_user_passes(
+    mask: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path / "a" / "cache"))
+    before = os.umask(mask)
+    try:
+        made = environments_dir()
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode & 0o777 for path in (made, made.parent, made.parent.parent)}
+    assert modes == {0o755 if os.geteuid() == 0 else 0o755 & ~mask}
 
 
 def test_the_folder_of_a_killed_session_goes_and_that_of_a_live_one_stays(
