@@ -51,7 +51,13 @@ def cache_dir() -> Path:
             f"{os.pathsep!r} in it.",
             f"Set {CACHE_VARIABLE} to another.",
         )
-    return writable(path, "Environments and labs")
+    writable(path, "Environments and labs")
+    if os.statvfs(path).f_flag & os.ST_NOEXEC:
+        raise UserError(
+            f"No program can be run from {path}: its file system is mounted noexec.",
+            f"Set {CACHE_VARIABLE} to a folder on another.",
+        )
+    return path
 
 
 def cache_folder(name: str) -> Path:

@@ -125,6 +125,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         deselect(config, items, cluster is not None and cluster.observe is not None)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtestloop() -> Iterator[object]:
+    """End where nothing can be written down any more, whoever's plugin finds that out."""
+    with preflight.room_on_disk():
+        return (yield)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Write down for the controller what a worker collected; under xdist only workers collect."""

@@ -16,7 +16,7 @@ import pytest
 from common.redaction import excerpt
 from harness.markers import scenario_of
 from harness.options import Options
-from harness.preflight import looks_only
+from harness.preflight import looks_only, room_on_disk
 from harness.session import RUNS, Session
 from lab.kind.helm.chart import named
 from reports.allure.results import complete
@@ -155,8 +155,9 @@ class Register:
             log.exception("Allure's results in %s are not complete", self._results)
 
     def _save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / FILE, self.sessions[folder])
+        with room_on_disk():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / FILE, self.sessions[folder])
 
 
 def _refuse_too_few_schedulers(tests: Iterable[Collected], options: Options) -> None:

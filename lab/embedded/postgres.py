@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -46,6 +47,11 @@ _CAPABILITIES = {
     "CAP_SETGID": 6,
     "CAP_SETUID": 7,
 }
+
+_FATAL = re.compile(r"\b(FATAL|PANIC|error):")
+
+# What a server's dynamic shared memory may take, parallel queries included.
+_SHARED_BYTES = 32 * 1024**2
 
 # PostgreSQL's signals ("Shutting Down the Server"): the sessions are told; as in a crash.
 _SHUTDOWNS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
@@ -225,6 +231,7 @@ class Postgres:
             [
                 *(binaries() / "initdb", "-D", self.data, "-U", SUPERUSER, "-E", "UTF8"),
                 *("--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync"),
+                *_shared_memory(),
             ],
             user=self._user.uid if self._user else None,
             group=self._user.gid if self._user else None,
@@ -235,8 +242,7 @@ class Postgres:
             check=False,
         )
         if done.returncode:
-            reason = last_line(done.stderr)
-            raise UserError(f"PostgreSQL could not be initialised: {reason}", f"See {self.data}.")
+            raise UserError(f"PostgreSQL could not be initialised: {_reason(done.stderr)}")
 
     def _own(self, path: Path) -> None:
         if self._user:
@@ -254,7 +260,7 @@ class Postgres:
         """Start the server and return when it takes connections; UserError with its last words."""
         output = self.directory / "postgres.log"
         self.process = spawn(
-            [binaries() / "postgres", "-D", self.data, "-p", str(self.port)],
+            [binaries() / "postgres", "-D", self.data, "-p", str(self.port), *_shared_memory()],
             env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
             cwd=self.data,
             log=output,
@@ -263,7 +269,7 @@ class Postgres:
         until(lambda: self._ended() or self._answers(), timeout, interval=0.05)
         if self._ended() or not self._answers():
             self.stop()
-            last = last_line(output.read_text(errors="replace"))
+            last = _reason(output.read_text(errors="replace"))
             raise UserError(
                 f"PostgreSQL did not start on port {self.port}: {last}", f"Its log: {output}"
             )
@@ -293,6 +299,22 @@ class Postgres:
                 self.process.kill()
                 self.process.wait()
         self.process = None
+
+
+def _shared_memory() -> list[str]:
+    """Return how shared memory is had where /dev/shm is small, read-only or missing."""
+    try:
+        room = os.statvfs("/dev/shm")
+        usable = os.access("/dev/shm", os.W_OK) and room.f_bavail * room.f_frsize >= _SHARED_BYTES
+    except OSError:
+        usable = False
+    return [] if usable else ["-c", "dynamic_shared_memory_type=mmap"]
+
+
+def _reason(log: str) -> str:
+    """Return why PostgreSQL did not start: what it calls fatal, which is not its last line."""
+    fatal = [line for line in log.splitlines() if _FATAL.search(line)]
+    return last_line(fatal[-1] if fatal else log)
 
 
 def template_for(airflow: Airflow) -> Path:

@@ -48,7 +48,7 @@ def checkout_version(path: Path) -> str:
     try:
         text = (path / SOURCES[0] / "airflow/__init__.py").read_text()
         found = re.search(r'^__version__ = "([^"]+)"', text, re.MULTILINE)
-    except (OSError, UnicodeDecodeError):
+    except (FileNotFoundError, UnicodeDecodeError):
         found = None
     if found is None:
         raise UserError(

@@ -1,5 +1,6 @@
 """The ground floor: files made once and written whole, waits that end, errors in one line."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -49,6 +50,22 @@ def test_what_a_maker_left_half_done_is_made_again(tmp_path: Path) -> None:
         made_once(tmp_path / "thing", fail)
     assert {path.name for path in tmp_path.iterdir()} <= {"thing.lock"}
     assert made_once(tmp_path / "thing", Path.mkdir).is_dir()
+
+
+def test_a_disk_without_room_for_it_is_told_and_nothing_is_left(tmp_path: Path) -> None:
+    def make(building: Path) -> None:
+        shutil.copytree(tmp_path / "source", building, copy_function=_no_room)
+
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "file").touch()
+    with pytest.raises(UserError, match=r"thing could not be made in .*: No space left") as caught:
+        made_once(tmp_path / "thing", make)
+    assert "disk" in caught.value.hint
+    assert {path.name for path in tmp_path.iterdir()} == {"source", "thing.lock"}
+
+
+def _no_room(*_: object) -> None:
+    raise OSError("No space left on device")
 
 
 def test_who_waits_too_long_for_another_is_told_what_it_does(tmp_path: Path) -> None:

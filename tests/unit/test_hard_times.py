@@ -1,16 +1,20 @@
 """What the machine lacks is told in one line that says what to do."""
 
+import errno
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 
 from common.errors import UserError
-from common.paths import PROJECT, cache_dir, session_dir
+from common.paths import PROJECT, cache_dir, session_dir, writable
+from harness.preflight import room_on_disk
 from lab.base import Airflow
 from lab.embedded import postgres
 from lab.ending import reap
@@ -74,6 +78,53 @@ def test_root_without_its_powers_is_told_which_it_lacks(monkeypatch: pytest.Monk
     with pytest.raises(UserError, match="this root lacks CAP_CHOWN, CAP_SETUID") as caught:
         postgres.server_user()
     assert caught.value.hint == "Run as a plain user."
+
+
+TINY = "mount -t tmpfs -o size=64k none /dev/shm && exec "
+BOOTS = """
+import sys
+from pathlib import Path
+from lab.embedded.postgres import Postgres
+server = Postgres(Path(sys.argv[1]))
+server.initialise()
+server.start()
+server.stop()
+print("booted")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it takes root to mount")
+def test_postgres_boots_where_shared_memory_has_no_room() -> None:
+    """As in a container whose /dev/shm is small: its own shared memory is in files then."""
+    folder = Path(tempfile.mkdtemp(prefix="ha-chaos-test-"))
+    folder.chmod(0o755)
+    words = [sys.executable, "-c", BOOTS, str(folder / "pg")]
+    command = ["unshare", "-m", "sh", "-c", TINY + shlex.join(words)]
+    try:
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    finally:
+        shutil.rmtree(folder)
+    if "unshare failed" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.stdout == "booted\n", done.stderr
+
+
+def test_a_server_that_does_not_start_says_what_it_calls_fatal() -> None:
+    log = (
+        "2026-11-29 12:09:36 UTC [1]  LOG:  starting PostgreSQL\n"
+        "2026-11-29 12:09:36 UTC [1]  FATAL:  could not resize shared memory: No space left\n"
+        "2026-11-29 12:09:36 UTC [1]  LOG:  database system is shut down\n"
+    )
+    assert postgres._reason(log).endswith("FATAL:  could not resize shared memory: No space left")
+    assert postgres._reason("no such file\n") == "no such file"
+
+
+def test_a_session_whose_runs_have_no_room_ends_with_one_line() -> None:
+    told = pytest.raises(pytest.exit.Exception, match=r"is full\. Free some, or set HA_CHAOS_RUNS")
+    with told, room_on_disk():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(PermissionError), room_on_disk():
+        raise PermissionError(errno.EACCES, "not yours")
 
 
 WHO = """
@@ -156,14 +207,11 @@ def test_a_cache_that_no_search_path_can_name_is_told(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_cache_whose_name_this_python_cannot_read_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_whose_name_this_python_cannot_read_is_told(tmp_path: Path) -> None:
     """As a name with an umlaut is to a Python that is told to read ASCII: as surrogates."""
     name = "ä".encode().decode("ascii", "surrogateescape")
-    monkeypatch.setenv("HA_CHAOS_CACHE", f"{tmp_path}/{name}")
     with pytest.raises(UserError, match="does not read its name as UTF-8") as caught:
-        cache_dir()
+        writable(tmp_path / name, "Runs")
     assert "LC_ALL=C.UTF-8" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
 
