@@ -12,13 +12,14 @@ forget_libpq   for this process itself, whose connections libpq would lead elsew
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR")
 
 # Of Python those that the interpreter reads: PYTHON_KEYRING_BACKEND is uv's way to a password.
-_ANOTHER_PROGRAM = re.compile(r"PYTHON[A-Z]|__PYVENV_|VIRTUAL_ENV$|_{0,2}AIRFLOW_|LOCUST_|PSYCOPG_")
+_ANOTHER_PROGRAM = re.compile(
+    r"PYTHON[A-Z]|__PYVENV_|VIRTUAL_ENV$|_{0,2}AIRFLOW_|LOCUST_|PSYCOPG_|NODE_OPTIONS$"
+)
 
 LOCALE = "C.UTF-8"
 """What the processes of a lab speak and write, whatever the shell does."""
@@ -45,13 +46,14 @@ def bare(home: Path) -> dict[str, str]:
     return {"PATH": os.defpath, **kept, "HOME": str(home), "LC_ALL": LOCALE, **nowhere}
 
 
-def inherited(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the caller's environment without what is meant for another Python, Airflow or Locust.
+def inherited() -> dict[str, str]:
+    """Return the caller's environment without what is for other programs than ours.
 
-    Files are read and written as UTF-8, whatever the locale.
+    That is: for another Python, Airflow, Locust or Node.js. Files are read and written as UTF-8,
+    whatever the locale.
     """
-    given = os.environ if environ is None else environ
-    kept = {name: value for name, value in given.items() if not _ANOTHER_PROGRAM.match(name)}
+    given = os.environ.items()
+    kept = {name: value for name, value in given if not _ANOTHER_PROGRAM.match(name)}
     return {**kept, "PYTHONUTF8": "1"}
 
 

@@ -67,7 +67,7 @@ def prepare(config: pytest.Config, session: Session) -> None:
 def require_folders() -> None:
     """See that runs and labs can be kept; pytest.UsageError with one line where they cannot."""
     try:
-        for name in ("environments", "labs", "sessions", "templates"):
+        for name in ("environments", "labs", "leftovers", "sessions", "templates"):
             cache_folder(name)
         made = [each for each in (RUNS, *RUNS.parents) if not each.exists()]
         free = shutil.disk_usage(writable(RUNS, "Runs")).free

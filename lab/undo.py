@@ -14,7 +14,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.paths import cache_dir
+from common.environment import inherited
+from common.errors import UserError
+from common.paths import cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,9 @@ class Undo:
     def _run(self, argv: list[str]) -> None:
         log.info("Undoing: %s", " ".join(argv))
         try:
-            done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT)
+            done = subprocess.run(
+                argv, env=inherited(), capture_output=True, text=True, timeout=_TIMEOUT
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             log.warning("It did not run: %s", error)
             return
@@ -117,12 +121,10 @@ def leftovers() -> list[str]:
     """
     try:
         texts = [path.read_text() for path in sorted(_leftovers().iterdir())]
-    except (OSError, RuntimeError):
+    except (OSError, UserError):
         return []
     return [line for text in texts for line in text.splitlines()]
 
 
 def _leftovers() -> Path:
-    folder = cache_dir() / "leftovers"
-    folder.mkdir(exist_ok=True)
-    return folder
+    return cache_folder("leftovers")
