@@ -3,7 +3,7 @@
 import functools
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtestloop() -> Iterator[object]:
+def pytest_runtestloop() -> Generator[None, object, object]:
     """End where nothing can be written down any more, whoever's plugin finds that out."""
     with preflight.room_on_disk():
         return (yield)

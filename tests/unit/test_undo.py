@@ -49,8 +49,7 @@ def test_an_undo_list_of_an_older_version_runs(
     module = tmp_path / "lab" / "cluster" / "undo.py"
     module.parent.mkdir(parents=True)
     module.write_text("import pathlib, sys; pathlib.Path(sys.argv[1], 'ran').touch()\n")
-    monkeypatch.setenv("PYTHONSAFEPATH", "1")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     command = [sys.executable, "-m", "lab.attach.undo", str(tmp_path), "clear"]
     (tmp_path / "undo.json").write_text(json.dumps([command]))
 
