@@ -141,11 +141,15 @@ except UserError as error:
 @pytest.mark.parametrize(
     ("without", "lacks"),
     [
-        (("setpriv", "--bounding-set=-chown,-setuid"), "this root lacks CAP_CHOWN, CAP_SETUID"),
+        (("setpriv", "--bounding-set=-kill,-setuid"), "this root lacks CAP_KILL, CAP_SETUID."),
+        (
+            ("setpriv", "--bounding-set=-chown,-dac_override,-setgid"),
+            "this root lacks CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_SETGID.",
+        ),
         (("unshare", "-U", "-r"), "this user namespace has no `nobody`"),
         (("env",), "User(uid=65534, gid=65534)"),
     ],
-    ids=["capabilities", "namespace", "neither"],
+    ids=["to-end-it", "to-own-files", "namespace", "neither"],
 )
 def test_root_who_cannot_become_nobody_is_told_why(without: tuple[str, ...], lacks: str) -> None:
     if shutil.which(without[0]) is None:
