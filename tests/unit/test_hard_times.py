@@ -211,6 +211,22 @@ def test_a_cache_that_no_search_path_can_name_is_told(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="it takes root to mount")
+def test_a_cache_that_runs_no_program_is_told(tmp_path: Path) -> None:
+    """Before an environment is made there, of which Airflow would find none of its libraries."""
+    code = "from common.paths import cache_dir\ntry: cache_dir()\nexcept Exception as e: print(e)"
+    mounting = f"mount -t tmpfs -o noexec none {tmp_path} && exec "
+    command = ["unshare", "-m", "sh", "-c", mounting + shlex.join([sys.executable, "-c", code])]
+    env = {**os.environ, "HA_CHAOS_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        command, cwd=PROJECT, env=env, capture_output=True, text=True, check=False
+    )
+    if "unshare failed" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.stdout.startswith(f"No program can be run from {tmp_path}: "), done.stderr
+    assert "Set HA_CHAOS_CACHE" in done.stdout
+
+
 def test_a_folder_whose_name_this_python_cannot_read_is_told(tmp_path: Path) -> None:
     """As a name with an umlaut is to a Python that is told to read ASCII: as surrogates."""
     name = "ä".encode().decode("ascii", "surrogateescape")
