@@ -10,6 +10,8 @@ RUNS ?= reports/runs
 
 # Each of the many Pythons that are started here would compile the project and .venv anew.
 unexport PYTHONDONTWRITEBYTECODE
+# Packages go into .venv, wherever else pip and uv are told to put them.
+unexport PIP_USER PIP_TARGET PIP_PREFIX UV_SYSTEM_PYTHON UV_EXCLUDE_NEWER
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools reproduce test pytest lint types suite report clean

@@ -24,6 +24,13 @@ _LINE_LENGTH = 300
 _EXCEPTION = re.compile(r"(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Timeout)\b")
 
 
+def reason(error: OSError) -> str:
+    """Return why an OSError was raised, of a failed `copytree` the first of its many reasons."""
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        return str(error.args[0][0][-1])
+    return str(error)
+
+
 @contextmanager
 def whole(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """Lend an empty file beside `path`; it takes the place of `path` at the end, or vanishes.
@@ -46,6 +53,19 @@ def write_whole(path: Path, content: str | bytes, mode: int = 0o644) -> Path:
     with whole(path, mode) as building:
         building.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
+
+
+@contextmanager
+def short(path: Path) -> Iterator[str]:
+    """Lend a name of `path` that fits into a socket's address, 107 bytes, wherever its folder is.
+
+    By way of the descriptors of this process, whose folder Linux shows under /proc.
+    """
+    descriptor = os.open(path.parent, os.O_PATH)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{path.name}"
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -76,7 +96,7 @@ def made_once(target: Path, make: Callable[[Path], None]) -> Path:
     """Return the folder `target`; where it is not there, `make` fills one that becomes it.
 
     Several processes may ask at once: one makes it, the others wait. What a killed or failed
-    maker leaves is swept up by the next.
+    maker leaves is swept up by the next. Raises UserError where files cannot be made there.
     """
     with alone(target.with_name(f"{target.name}.lock"), f"making {target.name}"):
         if not target.exists():
@@ -85,6 +105,11 @@ def made_once(target: Path, make: Callable[[Path], None]) -> Path:
             try:
                 make(building)
                 building.rename(target)
+            except OSError as error:
+                raise UserError(
+                    f"{target.name} could not be made in {target.parent}: {reason(error)}",
+                    "See that its disk has room, and that you can write there.",
+                ) from error
             finally:
                 shutil.rmtree(building, ignore_errors=True)
     return target

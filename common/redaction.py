@@ -1,101 +1,102 @@
-"""Hides secrets in whatever is written down: histories, witnesses, kept logs, settings.
+"""Hides secrets in whatever is written down: histories, witnesses, kept logs, messages.
 
-What a secret looks like is guessed from what it is called and from its own form; values that are
-known to be secret, as a lab knows those that it made, are hidden wherever they stand.
+What a secret looks like is guessed from what it is called and from its own form (`secret_names`,
+`secret_forms`); values that are known to be secret, as a lab knows those that it made, are hidden
+wherever they stand. Where there is a document, as Helm values are, `documents` hides by structure.
 """
 
 import base64
+import logging
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from itertools import groupby
+from typing import Any
 from urllib.parse import quote
+
+from common.secret_forms import LONGEST, hide_forms, hide_private_keys
+from common.secret_urls import MASK
 
 CUT = 300
 """Characters; a log's text goes no longer than this into a history."""
 
-LONGEST = 1 << 16
-"""Characters; no secret that is found by its form is longer, with what marks it."""
+MOST = 64
+"""Values that are remembered, the latest; a long session meets many labs."""
 
-MASK = "***"
+_PIECE = 1 << 20
+_TRIES = 64
 
-_A_WORD = re.compile(r"[a-z]{0,11}|.{0,5}")
+_A_WORD = re.compile(r"[a-z]{0,11}|.{0,5}|/.*|\d+")
 """A known value of this form is not hunted for: a password `airflow` is in every line of a log."""
 
-# A key counts by how it ends: `jwt_secret` is one, `secret_name` says where one is kept. Its first
-# letter stands apart, for a search that knows how a match begins is ten times as fast.
-_KEY = (
-    r"[pPaAtTsScCfFeE](?i:assword|asswd|assphrase|uthorization|oken|ecret|ookie|irflow_conn_\w+"
-    r"|lient-key-data|(?:pi|ccess|ecret|rivate|ernet|igning|ncryption)[_\s-]?(?:access[_-]?)?key"
-    r"(?:[_-]?id)?)"
-)
-_QUOTE = r"""\\*["']"""
-_SCHEME = r"(?i:(?:bearer|basic|digest|token)\s+)?"
-_NOTHING = r"""(?!(?:None|null|true|false|\*\*\*)(?![\w-]))"""
-_VALUE = (
-    r"""(?:\\+["'](?:(?!\\+["'])[^\n])+\\+["']|'[^'\n]+'|"(?:[^"\\\n]|\\.)+["]"""
-    rf"""|{_NOTHING}{_SCHEME}[^\s,;'"\\)\]}}&]+)"""
-)
+_BROKEN = re.compile(r"""(["'])\)?,?\n[ \t]*[-+?]?[ \t]*\1""")
 
-_FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
-    # A private key in PEM, on lines of its own or with its line ends escaped.
-    (
-        re.compile(
-            r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----(?:(?:[\s>|]|\\[nr])*[\w+/=]{20,80})*"
-            r"(?:(?:\s|\\[nr])*[\w+/=]{0,76}(?:\s|\\[nr])*-----END [A-Z ]{0,20}PRIVATE KEY-----)?"
-        ),
-        f"-----{MASK}-----",
-    ),
-    # A JWT; the header of any begins with {" in base64.
-    (re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]+)*"), MASK),
-    # Whom a URL logs in: scheme://user:password@host.
-    (re.compile(r"://[^\s/@]+@"), f"://{MASK}@"),
-    # A setting: password=x, "token": "x", 'secret': 'x', Authorization: Bearer x.
-    (re.compile(rf"""({_KEY})((?:{_QUOTE})?\s*(?:=>|[=:])\s*){_VALUE}"""), rf"\1\2{MASK}"),
-    # An argument: --password x, ['--token', 'x'].
-    (
-        re.compile(rf"""(--(?:[\w-]*-)?{_KEY})((?:{_QUOTE},)?\s+){_VALUE}"""),
-        rf"\1\2{MASK}",
-    ),
-    # An environment variable of a pod: name: DB_PASSWORD, value: x.
-    (
-        re.compile(
-            rf"""([nN](?i:ame)(?:{_QUOTE})?\s*[:=]\s*(?:{_QUOTE})?\w*{_KEY}(?:{_QUOTE})?,?\s+"""
-            rf"""(?:{_QUOTE})?[vV](?i:alue)(?:{_QUOTE})?\s*[:=]\s*){_VALUE}"""
-        ),
-        rf"\1{MASK}",
-    ),
-    (re.compile(r"([bB](?i:earer))\s+(?=[^\s\"']*\d)[\w.~+/=-]{6,}"), rf"\1 {MASK}"),
-    # SQL, Airflow's simple auth manager, and libpq's password file.
-    (re.compile(r"([pP](?i:assword)\s+)'[^'\n]+'"), rf"\1{MASK}"),
-    (re.compile(r"([pP](?i:assword for) [^:\n]{1,80}:\s*)[^\s'\"]+"), rf"\1{MASK}"),
-    (re.compile(r"(?m)^([\w.*-]+:(?:\d{2,5}|\*):[\w*-]+:[\w*-]+:)\S+$"), rf"\1{MASK}"),
-    # Keys that their makers gave a form of their own: AWS, GitHub, GitLab, Slack, Google.
-    (
-        re.compile(
-            r"(?:A(?:KI|SI)A[0-9A-Z]{16}|gh[pousr]_\w{36,}|github_pat_\w{22,}|glpat-[\w-]{20,}"
-            r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{35})"
-        ),
-        MASK,
-    ),
-)
+_SHORT = 500
+_of_short = lru_cache(maxsize=8192)(hide_forms)
+"""For the same names and lines are written again and again."""
 
-_IS_SECRET = re.compile(r"""kind["']?:\s*["']?Secret\b""")
-_SECRETS_DATA = (
-    re.compile(r"""(?m)(^([ \t]*)(?:data|stringData):[ \t]*\n)(?:\2[ \t]+\S.*(?:\n|\Z))+"""),
-    re.compile(r"""(["'](?:data|stringData)["']\s*:\s*)\{[^{}]*\}"""),
-)
+_remembered: dict[str, None] = {}
+
+
+def remember(values: Iterable[str]) -> None:
+    """Hide these values from now on wherever this process writes something down."""
+    for value in values:
+        _remembered.pop(value, None)
+        _remembered[value] = None
+    while len(_remembered) > MOST:
+        del _remembered[next(iter(_remembered))]
 
 
 def redact(text: str, known: Iterable[str] = ()) -> str:
     """Hide tokens, passwords, keys and URLs' credentials in `text`, and all `known` values."""
-    if values := _literally(tuple(known)):
-        text = values.sub(MASK, text)
-    if _IS_SECRET.search(text):
-        text = _SECRETS_DATA[0].sub(rf"\1\2  {MASK}: {MASK}\n", text)
-        text = _SECRETS_DATA[1].sub(rf'\1{{"{MASK}": "{MASK}"}}', text)
-    for pattern, instead in _FORMS:
-        text = pattern.sub(instead, text)
-    return text
+    for value in _literally((*known, *_remembered)):
+        if value in text:
+            text = text.replace(value, MASK)
+    return _of_short(text) if len(text) < _SHORT else hide_forms(text)
+
+
+def redact_failure(text: str) -> str:
+    """Redact what pytest shows of a failure, which hides what a secret belongs to.
+
+    It puts an E before each line of a message, and breaks long strings at blanks.
+    """
+    shown = []
+    for marked, group in groupby(hide_private_keys(text).split("\n"), key=_is_marked):
+        whole = "\n".join(line[4:] if marked else line for line in group)
+        joined = _BROKEN.sub("", whole)
+        safe = redact(joined)
+        lines = (redact(whole) if safe == joined else safe).split("\n")
+        shown += [f"E   {line}" if marked else line for line in lines]
+    return "\n".join(shown)
+
+
+def _is_marked(line: str) -> bool:
+    return line.startswith("E   ")
+
+
+def redact_within(data: Any) -> Any:
+    """Return plain data (of JSON, say) with every string in it redacted."""
+    if isinstance(data, str):
+        return redact(data)
+    if isinstance(data, dict):
+        return {redact_within(key): redact_within(value) for key, value in data.items()}
+    return [redact_within(each) for each in data] if isinstance(data, list | tuple) else data
+
+
+class RedactingFormatter(logging.Formatter):
+    """Formats a record as another formatter does, and hides the secrets in what comes of it."""
+
+    def __init__(self, formatter: logging.Formatter | None) -> None:
+        super().__init__()
+        self._formatter = formatter or logging.Formatter()
+
+    def __getattr__(self, name: str) -> Any:
+        """Be the other formatter in everything else."""
+        return getattr(self.__dict__["_formatter"], name)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's text, with its traceback, redacted."""
+        return redact(self._formatter.format(record))
 
 
 def first_line(error: Exception) -> str:
@@ -112,13 +113,13 @@ def excerpt(text: str, limit: int = CUT) -> str:
 def stream(
     read: Callable[[int], str], write: Callable[[str], object], known: Iterable[str] = ()
 ) -> None:
-    """Copy a text of any length, redacted; in memory is never more than about a megabyte of it.
+    """Copy a text of any length, redacted; in memory is never more than some megabytes of it.
 
     It is cut only where no secret is: each piece is looked at with what follows it.
     """
     values = tuple(known)
     held = ""
-    while piece := read(1 << 20):
+    while piece := read(_PIECE):
         held += piece
         cut = _cut(held, len(held) - LONGEST, values)
         write(redact(held[:cut], values))
@@ -127,32 +128,37 @@ def stream(
 
 
 def _cut(text: str, limit: int, known: tuple[str, ...]) -> int:
-    """Return where to cut, at most at `limit`: at a line's end, or at least not in a secret."""
-    if limit <= 0:
-        return 0
-    line = text.rfind("\n", max(0, limit - LONGEST), limit) + 1
-    cut = line or limit
-    begin = max(0, cut - LONGEST)
-    around = text[begin : cut + LONGEST]
-    patterns = [pattern for pattern, _ in _FORMS]
-    if values := _literally(known):
-        patterns.append(values)
-    spans = [found.span() for pattern in patterns for found in pattern.finditer(around)]
-    for start, end in sorted(spans, reverse=True):
-        if begin + start < cut < begin + end:
-            cut = begin + start
-    return cut if cut or limit <= LONGEST else limit
+    """Return where to cut, at most at `limit`: where the two parts read alone as they do together.
+
+    At a line's end if possible, else between words.
+    """
+    cut = limit
+    for _ in range(_TRIES if limit > 0 else 0):
+        cut = max(text.rfind("\n", 0, cut), 0) or max(text.rfind(" ", 0, cut), 0)
+        if cut <= 0:
+            break
+        begin = max(0, cut - LONGEST)
+        before, after = text[begin : cut + 1], text[cut + 1 : cut + LONGEST]
+        if redact(before, known) + redact(after, known) == redact(before + after, known):
+            return cut + 1
+    return limit if limit > 8 * _PIECE else 0
 
 
 @lru_cache(maxsize=16)
-def _literally(known: tuple[str, ...]) -> re.Pattern[str] | None:
-    """Return what finds the values, plain, as a part of a URL, and in base64."""
+def _literally(known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what to look for: the values plain, as a part of a URL, and in base64, longest first.
+
+    In base64 a value within something longer looks in three ways, by where it begins.
+    """
     found = set()
     for value in known:
-        if not _A_WORD.fullmatch(value):
-            encoded = base64.b64encode(value.encode()).decode()
-            found |= {value, quote(value, safe=""), encoded.rstrip("=")}
-    if not found:
-        return None
-    longest_first = sorted(found, key=len, reverse=True)
-    return re.compile(f"(?:{'|'.join(map(re.escape, longest_first))})={{0,2}}")
+        if _A_WORD.fullmatch(value):
+            continue
+        found |= {value, quote(value, safe=""), repr(value)[1:-1]}
+        whole = base64.b64encode(value.encode()).decode()
+        found |= {whole, whole.rstrip("=")}
+        for before in range(3):
+            inner = base64.b64encode(b" " * before + value.encode()).decode().rstrip("=")
+            inner = inner[2 * (before > 0) + (before == 2) : -1]
+            found |= {inner} if len(inner) >= 10 else set()
+    return tuple(sorted(found, key=len, reverse=True))

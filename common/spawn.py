@@ -7,6 +7,7 @@ PR_SET_PDEATHSIG): a SIGKILL of the supervisor takes its children along.
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,10 +18,12 @@ from typing import Protocol
 
 import psutil
 
+from common.environment import UMASK
 from common.waiting import until
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_FILES = 16_384
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -32,6 +35,17 @@ def die_with_parent() -> None:
 def adopt_orphans() -> None:
     """Make this process the parent of its descendants' orphans, so that none is lost to init."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def raise_file_limit() -> None:
+    """Allow this process, and what it starts, as many open files as it may allow itself.
+
+    A shell's usual 1024, or 256, are for programs that select(2); a proxy has two for each link.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,7 @@ def spawn(
             user=user.uid if user else None,
             group=user.gid if user else None,
             extra_groups=[] if user else None,
+            umask=UMASK,
             pass_fds=pass_fds,
         )
 

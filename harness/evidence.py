@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 MOST = 2_000_000
 """Bytes; a report with hundreds of tests must still open."""
 
+MOST_DRAWN = 1_000_000
+"""Events; a survey of more, as of an observation of days, takes memory by the gigabyte."""
+
 PODS = 12
 """Logs of pods; those that nothing happened to are alike."""
 
@@ -55,14 +58,21 @@ class EvidenceReader:
         self._run = run
         self._epoch = header.epoch
         self._gauge = Gauge(header)
-        self._surveyor = Surveyor(header)
-        self.readers: list[Reader] = [self, self._gauge, *([self._surveyor] if drawn else [])]
+        self._surveyor: Surveyor | None = Surveyor(header) if drawn else None
+        self._count = 0
+        self.readers: list[Reader] = [self, self._gauge]
+        if self._surveyor is not None:
+            self.readers.append(self._surveyor)
         self._happened: list[Event] = []
         self._pods: dict[str, None] = {}
         self._failed: dict[str, None] = {}
 
     def feed(self, event: Event, violations: Sequence[Violation] = ()) -> None:  # noqa: ARG002
         """Keep what was done to the lab, and which pods there were, which of them failed."""
+        self._count += 1
+        if self._count > MOST_DRAWN and self._surveyor in self.readers:
+            self.readers.remove(self._surveyor)
+            self._surveyor = None
         if isinstance(event, FaultEvent | HoldEvent | NoteEvent | ProcessEvent | End):
             self._happened.append(event)
         elif isinstance(event, WorkerEvent) and (event.refused or event.exit_code):
@@ -130,7 +140,7 @@ class EvidenceReader:
 
     def _draw(self) -> None:
         """Draw the run, for Allure and for later; a picture that fails costs no verdict."""
-        if self._surveyor not in self.readers:
+        if self._surveyor is None or self._surveyor not in self.readers:
             return
         try:
             survey = self._surveyor.conclude(self._judgement, self.record)

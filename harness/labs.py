@@ -43,7 +43,8 @@ def wanted_lab(
 
     request, wanted = describe(airflow), options.kind
     image = wanted.airflow_image.replace("{version}", request.version)
-    place = deployment(replace(wanted, layers=(*wanted.layers, *layers)), image)
+    layered = replace(wanted, layers=(*wanted.layers, *layers))
+    place = deployment(layered, request.version, image, options.schedulers)
     build = build_of(place.cluster, image)
     return LabSpec(
         Airflow(request.label, request.version, image=image, build=build),

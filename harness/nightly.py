@@ -25,14 +25,14 @@ from common.pipe import reporting
 from harness.markers import scenarios
 from lab.environments import pins
 from lab.environments.releases import candidates, newest_patches
-from lab.kind.helm.chart import DEFAULT_VERSION, REPOSITORY
+from lab.kind.helm.chart import BY_LINE, NEWEST, REPOSITORY
 from scenarios.scenario import Scenario
 
 MOST_JOBS = 256
 """GitHub's limit on the jobs of one matrix."""
 
 CHART_TIMEOUT = 30.0
-CHART_FALLBACK = "1.22.0"
+CHART_FALLBACK = NEWEST
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--chart-version",
         nargs="*",
-        default=[DEFAULT_VERSION],
+        default=[min(BY_LINE.values(), key=Version)],
         metavar="V",
         help="beside the newest (default: %(default)s)",
     )

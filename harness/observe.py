@@ -84,6 +84,7 @@ class Observation:
         self._seconds = seconds
         self._say = say
         self._over = threading.Event()
+        self._said = 0
 
     def watch(self) -> None:
         """Return when the time is up, or at the first Ctrl-C; a second one aborts the session."""
@@ -95,6 +96,7 @@ class Observation:
             begun, minute = time.monotonic(), Every(_PROGRESS)
             until = Deadline(self._seconds or float("inf"))
             while not self._over.wait(_STEP) and not until.passed:
+                self._say_gaps()
                 if minute.due():
                     self._say(self._progress(time.monotonic() - begun))
             self._say(self._progress(time.monotonic() - begun))
@@ -102,12 +104,23 @@ class Observation:
         reason = self._history.lab.unidentified
         self._history.assume("schedulers-told-apart", not reason, reason or "yes", "yes")
 
+    def _say_gaps(self) -> None:
+        """Say what may be missing as soon as that is known: the verdict will be unknown for it.
+
+        Who watches may end it there, or go on: a violation that is seen stays one.
+        """
+        gaps = self._history.recorder.gaps
+        for gap in gaps[self._said :]:
+            self._say(f"Gap: {gap}")
+        self._said = len(gaps)
+
     def _progress(self, seconds: float) -> str:
         seen = ", ".join(
             f"{number} {what.replace('_', ' ')}" for what, number in self._history.so_far().items()
         )
-        gaps = self._history.recorder.gaps
-        return f"{seconds / 60:.1f} min: {seen}" + (f"; {len(gaps)} gaps" if gaps else "")
+        recorder = self._history.recorder
+        gaps = f"{len(recorder.gaps)} gaps" if recorder.gaps else ""
+        return f"{seconds / 60:.1f} min: " + "; ".join(filter(None, (seen, gaps, recorder.trouble)))
 
     @contextmanager
     def _ended_by_interrupt(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from common.paths import PROJECT
+from common.paths import FOLDERS, PROJECT
 from common.pipe import count
 from harness.options_cluster import ClusterOptions, add_cluster_options, read_cluster_options
 from harness.options_kind import add_kind_options, read_kind_options
@@ -58,7 +58,8 @@ class Options:
 
 def add_options(parser: pytest.Parser) -> None:
     """Declare the options."""
-    group = parser.getgroup("airflow-ha-chaos", "airflow-ha-chaos")
+    folders = FOLDERS.replace("\n", "\n  ")
+    group = parser.getgroup("airflow-ha-chaos", f"airflow-ha-chaos, with\n  {folders}")
     for name, choices, text in (
         ("--lab", ("embedded", "kind", "cluster"), "embedded: plain processes on this machine; "
          "kind: the official Helm chart, on kind; cluster: a release of the chart that is already "

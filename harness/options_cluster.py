@@ -11,7 +11,10 @@ from lab.api import AirflowAPI
 from lab.cluster.database import find_database, reached
 from lab.cluster.discovery import discover
 from lab.cluster.plan import plan, reported_version
-from lab.kube.client import api_client, default_kubeconfig, single_context
+from lab.cluster.rights import with_rights
+from lab.kube.client import api_client
+from lab.kube.failures import in_words
+from lab.kube.kubeconfig import default_kubeconfig, read_context, single_context
 from lab.spec import Attachment
 from run.keeper import try_installing
 
@@ -40,7 +43,7 @@ def add_cluster_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("airflow-ha-chaos-cluster", "airflow-ha-chaos, with --lab cluster")
     for name, metavar, text in (
         ("--context", "C", "context in the kubeconfig (default: the current one)"),
-        ("--namespace", "N", "where the release of the official chart runs"),
+        ("--namespace", "N", "where the release of the chart runs (default: the context's)"),
         ("--release", "R", "release to test, if the namespace has several"),
         ("--database-url", "URL", "of the metadata database, where the release's Secret will not "
          "do; better in HA_CHAOS_DATABASE_URL, since it holds a password"),
@@ -71,8 +74,6 @@ def read_cluster_options(config: pytest.Config) -> ClusterOptions | None:
             if given is not None and given is not False:
                 raise pytest.UsageError(f"--{option.replace('_', '-')} is for {_NEEDED}.")
         return None
-    if not config.getoption("namespace"):
-        raise pytest.UsageError(f"{_NEEDED} needs --namespace: where the release runs.")
     if config.getoption("airflow"):
         raise pytest.UsageError(f"{_NEEDED} tests the Airflow that is there: leave out --airflow.")
     if observe is not None and observe < 0:
@@ -80,7 +81,8 @@ def read_cluster_options(config: pytest.Config) -> ClusterOptions | None:
     if url := config.getoption("database_url"):
         os.environ["HA_CHAOS_DATABASE_URL"] = url
     try:
-        return _found(config, observe)
+        with in_words("The deployment cannot be looked at"):
+            return _found(config, observe)
     except UserError as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -88,8 +90,15 @@ def read_cluster_options(config: pytest.Config) -> ClusterOptions | None:
 def _found(config: pytest.Config, observe: float | None) -> ClusterOptions:
     kubeconfig = default_kubeconfig()
     data = single_context(kubeconfig, config.getoption("context"))
+    namespace = config.getoption("namespace") or read_context(data).namespace
+    if not namespace:
+        raise UserError(
+            f"{_NEEDED} needs --namespace: where the release runs.",
+            f"Context {data['current-context']} names none.",
+        )
     client = api_client(data)
-    release = discover(client, config.getoption("namespace"), config.getoption("release") or "")
+    release = discover(client, namespace, config.getoption("release") or "")
+    release = with_rights(client, release)
     api_url = config.getoption("api_url") or ""
     allowed = bool(config.getoption("allow_faults"))
     return ClusterOptions(
@@ -118,9 +127,9 @@ def require_room(attachment: Attachment) -> None:
     kubeconfig = single_context(attachment.kubeconfig, attachment.context)
     client = api_client(kubeconfig)
     release = discover(client, attachment.namespace, attachment.release)
-    database, route = find_database(client, release)
-    with reached(kubeconfig, database, route) as conninfo:
-        try_installing(conninfo, f"{database.name} at {database.host}")
+    database, routes = find_database(client, release)
+    with reached(kubeconfig, database, routes) as conninfo:
+        try_installing(conninfo, f"{database.name} at {database.place}")
 
 
 def _version(api_url: str) -> str:

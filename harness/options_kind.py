@@ -1,10 +1,14 @@
 """The options of `--lab kind`: where the cluster, the chart and the images come from."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from common.errors import UserError
+from common.paths import path_of
 from common.pipe import count
+from lab.kind.helm.chart import named
 from lab.kind.provision import Provision
 
 AIRFLOW_IMAGE = "apache/airflow:{version}"
@@ -28,7 +32,8 @@ def add_kind_options(parser: pytest.Parser) -> None:
             "--chart-version",
             None,
             "V",
-            "version of a chart that is given by name (default: 1.18.0)",
+            "version of a chart that is given by name (default: the newest one for the line of "
+            "--airflow)",
         ),
         (
             "--airflow-image",
@@ -58,6 +63,16 @@ def add_kind_options(parser: pytest.Parser) -> None:
         ("--values", "FILE", "your own Helm values, applied last; repeatable"),
     ):
         group.addoption(name, action="append", default=[], metavar=metavar, help=text)
+
+
+def chart_line(kind: Provision, versions: Iterable[str]) -> str:
+    """Say which chart each version of Airflow gets; pytest.UsageError where --chart is none."""
+    try:
+        charts = [f"{named(kind.chart, kind.chart_version, each)} for {each}" for each in versions]
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from error
+    chosen = kind.chart_version is None and not path_of(kind.chart).exists()
+    return f"chart: {', '.join(charts)}{' (--chart-version takes another)' if chosen else ''}"
 
 
 def read_kind_options(config: pytest.Config) -> Provision:

@@ -3,14 +3,15 @@
 import functools
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import judging, preflight, summary
+from common.environment import forget_libpq
+from harness import judging, preflight, redacting, summary
 from harness.faults import Faults
 from harness.flood import Floods
 from harness.judging import FAILED, RUN
@@ -27,11 +28,13 @@ from harness.markers import (
 from harness.observe import Observation, missing_for, printer, why_left_alone
 from harness.options import add_options, is_suite_session, use_present_names
 from harness.options_cluster import deselect
+from harness.options_kind import chart_line
 from harness.register import Register, hand_over
 from harness.results import Results
 from harness.session import SESSION, Session, slug
 from lab import kinds
 from lab.base import Lab
+from lab.environments.request import describe
 from lab.kind.cluster import Cluster
 from run.folder import attempt_folder
 from run.run import Run, rehearse
@@ -63,10 +66,15 @@ def pytest_configure(config: pytest.Config) -> None:
     if not is_suite_session(config) or config.option.help:
         return
     use_present_names(config)
+    forget_libpq(credentials=config.getoption("lab") == "cluster")
+    redacting.begin()
+    config.pluginmanager.register(redacting.Redacting(), "ha_chaos_redacting")
     session = Session.of(config)
     config.stash[SESSION] = session
     config.option.attach_capture = False
     given = getattr(config.option, "allure_report_dir", None)
+    if preflight.runs_tests(config):
+        preflight.require_folders()
     if given is None and not preflight.looks_only(config):
         config.option.allure_report_dir = str(session.results)
     config.pluginmanager.register(judging, "ha_chaos_judging")
@@ -90,7 +98,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if session is None:
         return []
     options = session.options
-    plan = options.cluster.plan if options.cluster else ()
+    plan = list(options.cluster.plan) if options.cluster else []
+    if options.lab == "kind":
+        plan = [chart_line(options.kind, (describe(each).version for each in options.airflow))]
     return [
         f"airflow: {', '.join(options.airflow)}; lab: {options.lab}, "
         f"{options.schedulers} schedulers; seed: {options.seed}",
@@ -119,6 +129,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if session := config.stash.get(SESSION, None):
         cluster = session.options.cluster
         deselect(config, items, cluster is not None and cluster.observe is not None)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtestloop() -> Generator[None, object, object]:
+    """End where nothing can be written down any more, whoever's plugin finds that out."""
+    with preflight.room_on_disk():
+        return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -4,7 +4,9 @@ What is missing then would be missing in each test: it is reported once, as a us
 process that speaks for the session, before pytest-xdist starts a worker.
 """
 
+import errno
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -12,15 +14,21 @@ from typing import Any
 import pytest
 
 from common.errors import UserError
+from common.paths import RUNS_VARIABLE, cache_folder, writable
 from harness.labs import wanted_lab
 from harness.options import Options
 from harness.options_cluster import require_room
-from harness.session import Session
+from harness.session import RUNS, Session
+from lab.embedded import postgres
 from lab.environments.request import describe
 from lab.kind.helm.values import layers_for
+from lab.life import require_disk
 
 _LOOKS_ONLY = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
 """Options of pytest's with which no test is run."""
+
+_NEEDED_BYTES = 100_000_000
+"""What is to be free for runs; one of a flood is 5 to 20 MB."""
 
 
 def looks_only(config: pytest.Config) -> bool:
@@ -42,15 +50,52 @@ def prepare(config: pytest.Config, session: Session) -> None:
     made its folder before.
     """
     try:
+        if session.options.lab == "embedded":
+            require_disk()
+            postgres.binaries()
         if session.options.cluster is None:
             _make(config, session.options)
         else:
             require_room(session.options.cluster.attachment)
     except BaseException as error:
         leave_nothing(session)
-        if isinstance(error, UserError):
+        if isinstance(error, UserError | OSError):
             raise pytest.UsageError(str(error)) from error
         raise
+
+
+def require_folders() -> None:
+    """See that runs and labs can be kept; pytest.UsageError with one line where they cannot."""
+    try:
+        for name in ("environments", "labs", "leftovers", "sessions", "templates"):
+            cache_folder(name)
+        made = [each for each in (RUNS, *RUNS.parents) if not each.exists()]
+        free = shutil.disk_usage(writable(RUNS, "Runs")).free
+        if free < _NEEDED_BYTES:
+            raise UserError(
+                f"Runs cannot be kept in {RUNS}: its disk has {free / 1e6:.1f} MB free.",
+                f"Free some, or set {RUNS_VARIABLE} to a folder on a larger disk.",
+            )
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from error
+    with suppress(OSError):
+        for folder in made:
+            folder.rmdir()
+
+
+@contextmanager
+def room_on_disk() -> Iterator[None]:
+    """End the session, with one line, when the disk of its runs is full: nothing more is shown."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        pytest.exit(
+            f"The disk of {RUNS} is full. Free some, or set {RUNS_VARIABLE} to a folder on a "
+            "larger one.",
+            returncode=pytest.ExitCode.USAGE_ERROR,
+        )
 
 
 def leave_nothing(session: Session) -> None:

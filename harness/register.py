@@ -13,12 +13,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.files import write_whole
 from common.redaction import excerpt
 from harness.markers import scenario_of
 from harness.options import Options
-from harness.preflight import looks_only
+from harness.preflight import looks_only, room_on_disk
 from harness.session import RUNS, Session
+from lab.environments.request import describe
 from lab.kind.helm.chart import named
+from lab.kind.provision import told
 from reports.allure.results import complete
 from reports.grouping import grouped
 from reports.records import SCHEMA, Ended, SessionRecord, worst_end
@@ -54,7 +57,8 @@ def collected(items: Iterable[pytest.Item]) -> list[Collected]:
 
 def hand_over(session: Session, worker: str, items: Iterable[pytest.Item]) -> None:
     """Write down for the controller what an xdist worker collected: only workers collect there."""
-    write_json(_handed_over(session, worker), collected(items))
+    content = msgspec.json.encode(collected(items))
+    write_whole(_handed_over(session, worker), content)  # by these exact names the controller asks
 
 
 def _handed_over(session: Session, worker: str) -> Path:
@@ -103,17 +107,21 @@ class Register:
     def _record(self, group: list[Collected]) -> SessionRecord:
         session, options = self._session, self._session.options
         kind = options.kind
-        chart = named(kind.chart, kind.chart_version) if options.lab == "kind" else ""
+        airflow = group[0].airflow or options.airflow[0]
+        chart = ""
+        if options.lab == "kind":
+            chart = named(kind.chart, kind.chart_version, describe(airflow).version)
         return SessionRecord(
             schema=SCHEMA,
             session=session.started,
-            airflow=session.label(group[0].airflow or options.airflow[0]),
+            airflow=session.label(airflow),
             lab=options.lab,
             schedulers=options.schedulers,
             seed=options.seed,
             started=_now(),
             expect_known=options.expect_known,
             chart=chart,
+            notes=told(),
             collected=[each.test for each in group],
         )
 
@@ -155,8 +163,9 @@ class Register:
             log.exception("Allure's results in %s are not complete", self._results)
 
     def _save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / FILE, self.sessions[folder])
+        with room_on_disk():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / FILE, self.sessions[folder])
 
 
 def _refuse_too_few_schedulers(tests: Iterable[Collected], options: Options) -> None:

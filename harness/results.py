@@ -13,7 +13,7 @@ import pytest
 from allure_commons.model2 import Label, Link, Parameter, Status, StatusDetails, TestResult
 from allure_pytest.utils import allure_labels
 
-from common.redaction import redact
+from common.redaction import redact, redact_failure
 from harness import evidence
 from harness.evidence import CONCLUDED
 from harness.markers import declared_faults, known_race
@@ -131,5 +131,5 @@ def _state_end(result: TestResult, end: Ended) -> None:
         return
     details = result.statusDetails or StatusDetails()
     details.message = redact(end.reason)
-    details.trace = redact(details.trace) if details.trace else None
+    details.trace = redact_failure(details.trace) if details.trace else None
     result.statusDetails = details

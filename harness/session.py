@@ -5,7 +5,6 @@ folders and lease from the same pool; the labs die with the controller.
 """
 
 import functools
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +13,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from common.paths import PROJECT, session_dir
+from common.paths import runs_dir, session_dir
 from harness.options import Options, read_options
 from lab.environments.request import describe
 from lab.pool import Owner, Pool
-from reports.campaigns.sessions import RUNS_VARIABLE
 
 SESSION: "pytest.StashKey[Session]" = pytest.StashKey()
 """Where a configuration keeps its session; not there when only the project's own tests run."""
 
-RUNS = Path(os.environ.get(RUNS_VARIABLE) or PROJECT / "reports" / "runs")
+RUNS = runs_dir()
 
 
 @dataclass(frozen=True)

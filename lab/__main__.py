@@ -12,22 +12,25 @@ from pathlib import Path
 from psycopg.conninfo import conninfo_to_dict
 
 from common import pipe
+from common.environment import forget_libpq
 from common.errors import UserError
-from common.paths import PROJECT
-from common.redaction import redact
+from common.paths import FOLDERS, PROJECT
+from common.redaction import RedactingFormatter, redact, stream
+from common.secret_names import secrets_of
 from lab.base import ProcessEnd
 from lab.ending import reap, running, take_down
 from lab.environments.pins import newest
 from lab.environments.preparation import prepare
 from lab.environments.settings import ignored, variables
 from lab.kind import tools
-from lab.kind.helm import values
+from lab.kind.helm import command as values
+from lab.kind.helm.values import dag_variables
 from lab.life import open_lab, start
 from lab.spec import COLD, KUBELET_MODES, LabSpec, read_checkout, read_owner
 from lab.state import LabState
 from lab.supervised import SupervisedLab
 
-_ABOUT = """\
+_ABOUT = f"""\
 Keep an embedded lab up: real Airflow daemons with several schedulers, real Postgres, the real
 KubernetesExecutor over HTTP against a small Kubernetes API, all on this machine.
 
@@ -42,6 +45,8 @@ Several checkouts share the labs' folder: `status` gives each lab's name, `logs 
 For labs on a cluster (pytest suites/ --lab kind):
   python -m lab tools                     fetch kind and helm
   python -m lab values --airflow 3.0.6    the Helm values of a lab
+
+{FOLDERS}
 """
 
 
@@ -186,7 +191,7 @@ def _up(options: argparse.Namespace) -> int:
         kubelet=options.kubelet,
         port=options.port,
         cold=options.cold,
-        env=values.dag_variables(os.environ) | settings,
+        env=dag_variables(os.environ) | settings,
     )
     lab = start(spec, owner=None)
     _describe(lab)
@@ -265,8 +270,8 @@ def _logs(options: argparse.Namespace) -> int:
         known = ", ".join(state.processes)
         raise UserError(f"There is no process {options.process!r}.", f"There are: {known}.")
     else:
-        path = Path(state.processes[options.process].log)
-        sys.stdout.write(path.read_text(errors="replace"))
+        with Path(state.processes[options.process].log).open(errors="replace") as log:
+            stream(log.read, sys.stdout.write, secrets_of(state.endpoints))
     return 0
 
 
@@ -274,7 +279,10 @@ def _logs(options: argparse.Namespace) -> int:
 def main() -> int:
     """Run one command; 0 done, 2 bad input or a lab that would not come up, 130 interrupted."""
     options = _parser().parse_args()
+    forget_libpq(credentials=False)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(RedactingFormatter(handler.formatter))
     try:
         code: int = options.work(options)
         return code

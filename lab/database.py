@@ -14,14 +14,14 @@ _UNBOUND = """
 SELECT CASE
     WHEN r.rolsuper OR r.rolbypassrls THEN 'the database role ' || r.rolname
         || ' is exempt from row-level security (superuser or BYPASSRLS)'
-    WHEN c.oid IS NULL THEN 'the database has no table public.dag'
+    WHEN c.oid IS NULL THEN 'the database has no table dag'
     WHEN NOT pg_has_role(c.relowner, 'USAGE') THEN 'the database role ' || r.rolname
-        || ' does not own the table public.dag'
+        || ' does not own the table dag'
     WHEN c.relrowsecurity AND NOT EXISTS (
         SELECT FROM pg_policy WHERE polrelid = c.oid AND polname = 'chaos_pass'
-    ) THEN 'the table public.dag has row-level security of its own'
+    ) THEN 'the table dag has row-level security of its own'
 END
-FROM pg_roles AS r LEFT JOIN pg_class AS c ON c.oid = to_regclass('public.dag')
+FROM pg_roles AS r LEFT JOIN pg_class AS c ON c.oid = to_regclass('dag')
 WHERE r.rolname = current_user
 """
 

@@ -19,15 +19,19 @@ from typing import Any
 import psutil
 
 from common.errors import UserError
+from common.files import short
 from common.paths import labs_dir, session_dir
 from common.spawn import is_same_process, session_members, signal_all
 from common.waiting import until
 from lab.kinds import boot_of
-from lab.spec import read_spec
+from lab.spec import read_owner, read_spec
 from lab.state import LabState
 from lab.undo import Undo
 
 log = logging.getLogger(__name__)
+
+_BEGINNING = 600.0
+"""Seconds; longer than it takes to write down whose a lab is once its folder is made."""
 
 
 def ask(directory: Path, timeout: float = 30.0, **request: Any) -> None:
@@ -36,9 +40,9 @@ def ask(directory: Path, timeout: float = 30.0, **request: Any) -> None:
     Raises UserError when no supervisor answers, or when it refuses the request.
     """
     try:
-        with socket.socket(socket.AF_UNIX) as link:
+        with socket.socket(socket.AF_UNIX) as link, short(directory / "control.sock") as name:
             link.settimeout(timeout)
-            link.connect(str(directory / "control.sock"))
+            link.connect(name)
             link.sendall(json.dumps(request).encode() + b"\n")
             line = link.makefile().readline()
     except OSError as error:
@@ -93,6 +97,8 @@ def reap(known: Path | None = None) -> int:
     """
     count = 0
     _forget_sessions()
+    for directory in _never_begun():
+        shutil.rmtree(directory, ignore_errors=True)
     for directory, state in _folders(supervised=False):
         Undo(directory).run()
         signal_all(_survivors(state), signal.SIGKILL)
@@ -103,6 +109,20 @@ def reap(known: Path | None = None) -> int:
             log.info("Removed the remains of the lab %s", directory.name)
         count += 1
     return count
+
+
+def _never_begun() -> Iterator[Path]:
+    """Go through the labs whose owner was killed before their supervisor had done anything."""
+    for directory in sorted(labs_dir().iterdir()):
+        if LabState.load(directory) is None:
+            try:
+                owner = read_owner(directory)
+            except (OSError, ValueError, LookupError):
+                gone = time.time() - directory.stat().st_mtime > _BEGINNING
+            else:
+                gone = owner is not None and not is_same_process(*owner)
+            if gone:
+                yield directory
 
 
 def _forget_sessions() -> None:

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from common.environment import UMASK, inherited
 from common.errors import UserError
 from common.files import last_line
-from common.paths import PROJECT, cache_dir, labs_dir
+from common.paths import CACHE_VARIABLE, PROJECT, cache_dir, labs_dir
 from common.spawn import is_same_process
 from lab.ending import ask, reap, take_down
 from lab.kinds import lab_of
@@ -36,24 +37,32 @@ def start(spec: LabSpec, *, owner: tuple[int, float] | None) -> SupervisedLab:
     Raises UserError with the supervisor's reason when it does not come up, and leaves nothing.
     """
     reap()
-    if shutil.disk_usage(labs_dir()).free < _NEEDED_BYTES:
-        raise UserError(
-            f"There is less than {_NEEDED_BYTES // 1_000_000} MB free under {labs_dir()}.",
-            "Free some, or set HA_CHAOS_CACHE to a folder on a larger disk.",
-        )
+    require_disk()
     directory = labs_dir() / f"{spec.airflow.version}-{secrets.token_hex(4)}"
-    directory.mkdir(mode=0o711)
+    directory.mkdir()
+    directory.chmod(0o711)
     write_request(directory, spec, owner)
     with (directory / "supervisor.log").open("ab") as sink:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "lab.supervisor", str(directory)],
             cwd=PROJECT,
+            env=inherited(),
+            umask=UMASK,
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
             start_new_session=True,
         )
     return _ready(directory, lambda: supervisor.poll() is not None)
+
+
+def require_disk() -> None:
+    """Raise UserError unless there is room for one more lab on the disk of the cache."""
+    if shutil.disk_usage(labs_dir()).free < _NEEDED_BYTES:
+        raise UserError(
+            f"There is less than {_NEEDED_BYTES // 1_000_000} MB free under {labs_dir()}.",
+            f"Free some, or set {CACHE_VARIABLE} to a folder on a larger disk.",
+        )
 
 
 def reboot(directory: Path, spec: LabSpec, *, owner: tuple[int, float] | None) -> SupervisedLab:

@@ -18,8 +18,10 @@ from typing import Any
 
 import psutil
 
+from common.environment import forget_libpq
 from common.errors import UserError
-from common.spawn import adopt_orphans, is_same_process
+from common.files import short
+from common.spawn import adopt_orphans, is_same_process, raise_file_limit
 from lab.kinds import boot_of
 from lab.spec import LabSpec, read_owner, read_spec
 from lab.state import LabState
@@ -42,7 +44,8 @@ class ControlServer(socketserver.UnixStreamServer):
     def __init__(self, directory: Path, handler: Callable[[dict[str, Any]], None]) -> None:
         path = directory / "control.sock"
         path.unlink(missing_ok=True)
-        super().__init__(str(path), _AskedByLine)
+        with short(path) as name:
+            super().__init__(name, _AskedByLine)
         path.chmod(0o600)
         self.handler = handler
 
@@ -130,7 +133,10 @@ def main(arguments: list[str]) -> int:
     directory = Path(arguments[0])
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     adopt_orphans()
-    supervisor = Supervisor(directory, read_spec(directory), read_owner(directory))
+    raise_file_limit()
+    spec = read_spec(directory)
+    forget_libpq(credentials=spec.kind == "cluster")
+    supervisor = Supervisor(directory, spec, read_owner(directory))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, supervisor.end)
     supervisor.run()

@@ -14,7 +14,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.paths import cache_dir
+from common.environment import inherited
+from common.errors import UserError
+from common.files import write_whole
+from common.paths import cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +61,9 @@ class Undo:
     def _run(self, argv: list[str]) -> None:
         log.info("Undoing: %s", " ".join(argv))
         try:
-            done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT)
+            done = subprocess.run(
+                argv, env=inherited(), capture_output=True, text=True, timeout=_TIMEOUT
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             log.warning("It did not run: %s", error)
             return
@@ -67,17 +72,27 @@ class Undo:
 
     @contextmanager
     def _held(self) -> Iterator[list[list[str]]]:
-        """Lend the list, under a lock; written back even if the holder fails half-way."""
-        with self._path.open("a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            commands: list[list[str]] = json.loads(file.read() or "[]")
+        """Lend the list, under a lock; written back even if the holder fails half-way.
+
+        It is whole at any moment: whoever is killed here leaves the list of before, or the new one.
+        """
+        with self._path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            commands = self._read()
             try:
                 yield commands
             finally:
-                file.seek(0)
-                file.truncate()
-                json.dump(commands, file)
+                write_whole(self._path, json.dumps(commands))
+
+    def _read(self) -> list[list[str]]:
+        try:
+            commands: list[list[str]] = json.loads(self._path.read_text() or "[]")
+        except FileNotFoundError:
+            return []
+        except json.JSONDecodeError:  # of an older version that was killed while it wrote
+            log.warning("The undo list %s cannot be read", self._path)
+            return []
+        return commands
 
 
 def present(argv: Sequence[str]) -> list[str]:
@@ -99,9 +114,10 @@ def write_leftover(lab: str, where: str, dsn: str, modules: Sequence[str]) -> No
     path = _leftovers() / lab
     removals = [f".venv/bin/python -m {each}" for each in modules]
     commands = " && ".join([*removals, f"rm {shlex.quote(str(path))}"])
-    path.write_text(
+    write_whole(
+        path,
         f"left in the database {where}: take it out with (PGPASSWORD=... is its password)\n"
-        f"  export HA_CHAOS_DSN={shlex.quote(dsn)}; {commands}\n"
+        f"  export HA_CHAOS_DSN={shlex.quote(dsn)}; {commands}\n",
     )
 
 
@@ -116,13 +132,11 @@ def leftovers() -> list[str]:
     Where no cache can be had, nothing of ours was written, nor put into a database.
     """
     try:
-        texts = [path.read_text() for path in sorted(_leftovers().iterdir())]
-    except (OSError, RuntimeError):
+        texts = [path.read_text() for path in sorted(_leftovers().glob("[!.]*"))]
+    except (OSError, UserError):
         return []
     return [line for text in texts for line in text.splitlines()]
 
 
 def _leftovers() -> Path:
-    folder = cache_dir() / "leftovers"
-    folder.mkdir(exist_ok=True)
-    return folder
+    return cache_folder("leftovers")

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import socket
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from common.environment import bare
 from common.errors import UserError
 from common.spawn import spawn, wait_exit
 from load.plan import Asked
@@ -70,9 +70,8 @@ class Flood(AbstractContextManager["Flood"]):
         self.report_path.parent.mkdir(parents=True, exist_ok=True)
         for stale in (self.report_path, self.runs_path, self.log_path):
             stale.unlink(missing_ok=True)
-        env = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
-        env["PYTHONPATH"] = str(ROOT)
         directory = self.report_path.parent
+        env = {**bare(directory), "PYTHONPATH": str(ROOT)}
         self._process = spawn(self._command(), env=env, cwd=directory, log=self.log_path)
         runs, dags, rate = self.asked.runs, len(self.asked.dag_ids), self.asked.rate
         log.info("Flood: %d runs of %d DAGs at %g a second", runs, dags, rate)

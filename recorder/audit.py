@@ -6,18 +6,14 @@ at, and the functions are proven; what is refused leaves nothing behind.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
-import tenacity
 from psycopg import sql
 
-from common.redaction import first_line
 from oracle.events import RowModel
-from recorder import tables
-from recorder.connection import Connection, connect, shared_sessions
+from recorder import lease, tables
+from recorder.connection import Connection, connect, read_only, shared_sessions
+from recorder.locks import in_a_line, lock, patiently
 from recorder.tables import WATCHED
 from recorder.tables import AuditError as AuditError
 
@@ -31,34 +27,35 @@ _TRIGGERS = """
     CREATE TRIGGER oracle_emptied AFTER TRUNCATE ON {table}
     FOR EACH STATEMENT EXECUTE FUNCTION oracle.record_emptied();
 """
+# Also in a session whose session_replication_role is `replica`, as that of a tool which loads data
+# may be. What such a tool switches off and on again is then no longer as it was. The owner may.
+_ALWAYS = """
+    ALTER TABLE {table} ENABLE ALWAYS TRIGGER oracle_changed, ENABLE ALWAYS TRIGGER oracle_emptied;
+"""
+_OWNS = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class WHERE oid = to_regclass(%s)"
 _KINDS = {"dag_run": "run", "task_instance": "ti"}
 
-_LOCK_TIMEOUT = "500ms"
-"""Less than PostgreSQL's default deadlock_timeout (1 s): whoever has to give way, it is us."""
+_UNLOGGED_SEQUENCES = 150000
+"""The version of PostgreSQL that has them; where it has not, no stream of changes tells of one."""
 
-# What is UNLOGGED is in no publication and in nobody's stream of changes; a crash empties it. So it
-# is that only where somebody would be sent it: all tables published, or a slot that decodes all.
-_REPLICATED = """
-    SELECT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE puballtables) OR EXISTS (
-        SELECT FROM pg_catalog.pg_replication_slots
-        WHERE slot_type = 'logical' AND database = current_database())
-"""
 _COMMENT = """
     SELECT pg_catalog.obj_description(oid, 'pg_namespace') FROM pg_catalog.pg_namespace
     WHERE nspname = 'oracle'
 """
 _ENABLED = """
     SELECT count(*) FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
-    WHERE p.pronamespace = to_regnamespace('oracle') AND t.tgenabled = 'O'
+        JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+    WHERE p.pronamespace = to_regnamespace('oracle')
+        AND t.tgenabled::text = CASE WHEN pg_has_role(c.relowner, 'USAGE') THEN 'A' ELSE 'O' END
         AND t.tgrelid IN (to_regclass('dag_run'), to_regclass('task_instance'))
 """
 _WHOLE = """
     SELECT count(*) FROM pg_catalog.pg_class
     WHERE oid IN (to_regclass('oracle.audit'), to_regclass('oracle.epoch'),
-        to_regclass('oracle.lost'))
+        to_regclass('oracle.lost'), to_regclass('oracle.lease'), to_regclass('oracle.taken'))
 """
 _FAULTS = (
-    (_WHOLE, 3, "a table of the audit is gone"),
+    (_WHOLE, 5, "a table of the audit is gone"),
     (_ENABLED, 2 * len(WATCHED), "a trigger of the audit is gone, or switched off"),
     (
         "SELECT count(*) FROM oracle.epoch",
@@ -68,7 +65,8 @@ _FAULTS = (
     (
         "SELECT is_called FROM oracle.lost",
         False,
-        "changes went by that the audit could not write down",
+        "changes went by unwritten: they could not be written, no reader was there for "
+        f"{lease.LEASE} s, or too much was unread",
     ),
 )
 
@@ -98,27 +96,34 @@ _WRITTEN = """
 _STATES = [("insert", None, "queued"), ("update", "queued", "running"), ("delete", "running", None)]
 
 
-def install(dsn: str, timeout: float = 30.0) -> None:
+def install(dsn: str, timeout: float = 30.0, *, survives: bool = False) -> None:
     """Install the audit, or leave it alone where this very audit is installed already.
 
     Another edition of it is replaced, rows and all. Waits up to `timeout` seconds for Airflow's
-    transactions to let go of the tables. Raises AuditError, with nothing left behind, also where
-    the tables are of no model that is known, and behind a pooler that shares sessions.
+    transactions to let go of the tables. With `survives` what was not read yet survives a crash of
+    the server; but its rows are in the WAL then, and with that in what subscribers are sent, so it
+    is for a database of our own. Raises AuditError, with nothing left behind, also where the tables
+    are of no model that is known, behind a pooler that shares sessions, on a standby, and where
+    somebody else's recorder is at work.
     """
 
     def work(connection: Connection) -> None:
+        _lock_audit(connection)
         if _there(connection):
-            if fault(connection) is None:
+            if fault(connection) is None and _survives(connection) is survives:
+                lease.renew(connection)
                 return
-            _lock(connection, "ACCESS EXCLUSIVE")
+            lock(connection, "ACCESS EXCLUSIVE")
             connection.execute("DROP SCHEMA oracle CASCADE")
-        _create(connection)
-        _lock(connection, "SHARE ROW EXCLUSIVE")
+        _create(connection, survives=survives)
+        lock(connection, "SHARE ROW EXCLUSIVE")
         for table, kind in _KINDS.items():
             connection.execute(_TRIGGERS.format(table=table, kind=kind).encode())
+            if connection.execute(_OWNS, (table,)).fetchone() == (True,):
+                connection.execute(_ALWAYS.format(table=table).encode())
 
-    _refuse_pooler(dsn)
-    _patiently(dsn, timeout, work)
+    _refuse(dsn)
+    patiently(dsn, timeout, work)
 
 
 def rehearse(dsn: str, timeout: float = 5.0) -> None:
@@ -130,10 +135,10 @@ def rehearse(dsn: str, timeout: float = 5.0) -> None:
     def work(connection: Connection) -> None:
         with connection.transaction(force_rollback=True):
             if not _there(connection):
-                _create(connection)
+                _create(connection, survives=False)
 
-    _refuse_pooler(dsn)
-    _patiently(dsn, timeout, work)
+    _refuse(dsn)
+    patiently(dsn, timeout, work)
 
 
 def remove(where: str | Connection, timeout: float = 30.0) -> None:
@@ -142,7 +147,7 @@ def remove(where: str | Connection, timeout: float = 30.0) -> None:
     `where` is a dsn or, for when no connection can be had any more, one that is open, in autocommit
     mode.
     """
-    _patiently(where, timeout, _drop)
+    patiently(where, timeout, _drop)
 
 
 def fault(connection: Connection) -> str | None:
@@ -168,7 +173,7 @@ def _mark(connection: Connection, known: RowModel) -> str:
     A session that has called the functions keeps their plans, and those fail (as gaps) when a
     column's type has changed; functions that are made anew do not.
     """
-    made_of = f"{tables.script(_SCRIPT, known)}\n{tables.columns(connection)}"
+    made_of = f"{tables.script(_SCRIPT, known)}\n{_TRIGGERS}\n{tables.columns(connection)}"
     return _OURS + hashlib.sha256(made_of.encode()).hexdigest()[:16]
 
 
@@ -182,15 +187,30 @@ def _there(connection: Connection) -> bool:
     return found is not None
 
 
-def _create(connection: Connection) -> None:
-    """Make the schema and all that is in it, and prove it; AuditError when it does not record."""
+def _create(connection: Connection, *, survives: bool) -> None:
+    """Make the schema and all that is in it, and prove it; AuditError when it does not record.
+
+    That it can be taken out again is tried as well: an event trigger may forbid that alone.
+    """
     known = tables.model(connection)
     script = tables.script(_SCRIPT, known)
-    if connection.execute(_REPLICATED).fetchone() == (True,):
+    if not survives:
         script = script.replace("\nCREATE TABLE ", "\nCREATE UNLOGGED TABLE ")
+        if connection.info.server_version >= _UNLOGGED_SEQUENCES:
+            script = script.replace("\nCREATE SEQUENCE ", "\nCREATE UNLOGGED SEQUENCE ")
     connection.execute(script.encode())
     connection.execute(sql.SQL("COMMENT ON SCHEMA oracle IS {}").format(_mark(connection, known)))
+    lease.renew(connection)
     _prove(connection)
+    with connection.transaction(force_rollback=True):
+        connection.execute("DROP SCHEMA oracle CASCADE")
+
+
+def _survives(connection: Connection) -> bool:
+    found = connection.execute(
+        "SELECT relpersistence = 'p' FROM pg_catalog.pg_class WHERE oid = 'oracle.audit'::regclass"
+    ).fetchone()
+    return found == (True,)
 
 
 def _prove(connection: Connection) -> None:
@@ -214,65 +234,25 @@ def _prove(connection: Connection) -> None:
 
 
 def _drop(connection: Connection) -> None:
+    _lock_audit(connection)
     if _there(connection):
-        _lock(connection, "ACCESS EXCLUSIVE")
+        lock(connection, "ACCESS EXCLUSIVE")
         connection.execute("DROP SCHEMA oracle CASCADE")
 
 
-def _lock(connection: Connection, mode: str) -> None:
-    for table in WATCHED:
-        if connection.execute("SELECT to_regclass(%s)", (table,)).fetchone() != (None,):
-            connection.execute(f"LOCK TABLE {table} IN {mode} MODE".encode())
+def _lock_audit(connection: Connection) -> None:
+    """Install and remove one after the other.
+
+    Who removes what somebody left that was killed waits for the end of what that one's session is
+    still about to commit.
+    """
+    connection.execute(f"SELECT pg_catalog.pg_advisory_xact_lock({lease.LOCK_CLASS}, 1)".encode())
 
 
-def _refuse_pooler(dsn: str) -> None:
-    with _in_a_line():
-        reason = shared_sessions(dsn)
-    if reason:
-        raise AuditError(f"the recorder works through no such connection: {reason}")
-
-
-@contextmanager
-def _in_a_line() -> Iterator[None]:
-    """Say in a line, without secrets, what the database has against it."""
-    try:
-        yield
-    except psycopg.Error as error:
-        raise AuditError(
-            f"the audit cannot be installed or removed: {first_line(error)}"
-        ) from error
-
-
-@contextmanager
-def _transaction(where: str | Connection) -> Iterator[Connection]:
-    """Lend a transaction on a connection of its own, where `where` is a dsn, or on that one."""
-    if isinstance(where, str):
-        with connect(where, timeout=10) as connection:
-            yield connection
-    else:
-        with where.transaction():
-            yield where
-
-
-def _patiently(where: str | Connection, timeout: float, work: Callable[[Connection], None]) -> None:
-    """Do `work` in one transaction; again, while others hold the tables, for `timeout` seconds."""
-
-    def once() -> None:
-        with _transaction(where) as connection:
-            connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-            connection.execute("SET LOCAL client_min_messages = warning")
-            work(connection)
-
-    trying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(psycopg.errors.LockNotAvailable),
-        wait=tenacity.wait_fixed(0.1),
-        stop=tenacity.stop_after_delay(timeout),
-        reraise=True,
-    )
-    with _in_a_line():
-        try:
-            trying(once)
-        except psycopg.errors.LockNotAvailable as error:
-            raise AuditError(
-                f"Airflow's tables stayed locked for {timeout:.0f} s; is a process being held?"
-            ) from error
+def _refuse(dsn: str) -> None:
+    """Raise AuditError where nothing can be installed, and where somebody else's recorder is."""
+    with in_a_line():
+        with connect(dsn, autocommit=True, timeout=10) as connection:
+            reason = read_only(connection) or lease.other_reader(connection)
+        if reason := reason or shared_sessions(dsn):
+            raise AuditError(reason)

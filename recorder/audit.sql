@@ -5,8 +5,8 @@
 -- a `--)` are kept for the model that is named there only (recorder/tables.py).
 --
 -- No harm, in this order of weight:
---   * An error in here never fails a statement of Airflow's. What was not recorded is told: by a
---     row of kind `gap`, or where no row can be written, by the sequence `lost`, which counts.
+--   * An error in here never fails a statement of Airflow's. That something was not recorded is told
+--     by the sequence `lost`, and where a row can be written, why, by the first row of kind `gap`.
 --   * No trigger names a column, in WHEN or UPDATE OF: PostgreSQL would refuse to alter its type,
 --     and with it `airflow db migrate`. The functions look at the columns when they run, and what
 --     is not there any more is a gap. A heartbeat returns from the first comparison.
@@ -14,6 +14,11 @@
 --     that writes does, and more than 64 in a transaction slow down everybody's snapshots: so only
 --     a transaction's first row is written in one. From then on the transaction holds a lock on
 --     the audit, so that nobody can take it away from under the rows that follow.
+--   * It stops by itself. A reader says every few seconds how far it has read, and how long that is
+--     to be believed (`taken`, `lease`). Once that is over, or more is unread than a reader would
+--     leave, nothing more is written: a laptop that is closed for good fills nobody's disk. What is
+--     let go by then counts as lost. Sequences tell it: they are read without a query, they say the
+--     same whatever a transaction's snapshot is, and none is in anybody's stream of changes.
 --   * Other roles that may write Airflow's tables go on writing (SECURITY DEFINER, with a pinned
 --     search_path); the application_name, by which a process is known, stays the session's own. A
 --     process that has none is told by the address it connects from.
@@ -41,16 +46,34 @@ INSERT INTO oracle.epoch VALUES (pg_catalog.clock_timestamp());
 
 CREATE SEQUENCE oracle.lost;
 
+-- Until when the reader is believed to be there, in unix seconds; and the last row there was when
+-- all was read. Whoever installs this is the first to set them.
+CREATE SEQUENCE oracle.lease;
+CREATE SEQUENCE oracle.taken;
+
+CREATE FUNCTION oracle.count_lost() RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT (SELECT is_called FROM oracle.lost) THEN
+        PERFORM nextval('oracle.lost');
+    END IF;
+EXCEPTION WHEN OTHERS THEN
+    NULL;  -- somebody took the schema apart, which a reader sees by itself
+END $$;
+
 CREATE FUNCTION oracle.write_first(what text, told jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
+    -- One gap is enough for any verdict: whoever changes millions of rows meets it at each of them.
+    IF what = 'gap' THEN
+        IF (SELECT is_called FROM oracle.lost) THEN
+            RETURN;
+        END IF;
+        PERFORM nextval('oracle.lost');
+    END IF;
     INSERT INTO oracle.audit (kind, body) VALUES (what, told);
 EXCEPTION WHEN OTHERS THEN
-    BEGIN
-        PERFORM nextval('oracle.lost');
-    EXCEPTION WHEN OTHERS THEN
-        NULL;  -- somebody took the schema apart, which a reader sees by itself
-    END;
+    PERFORM oracle.count_lost();
 END $$;
 
 CREATE FUNCTION oracle.record_ti() RETURNS trigger
@@ -73,6 +96,13 @@ BEGIN
             AND OLD.archived_reason IS NOT DISTINCT FROM NEW.archived_reason
             --)
         THEN
+            RETURN NULL;
+        END IF;
+        IF coalesce(pg_sequence_last_value('oracle.lease'), 0) < extract(epoch FROM clock_timestamp())
+            OR pg_sequence_last_value('oracle.audit_seq_seq')
+                - pg_sequence_last_value('oracle.taken') > 500000
+        THEN
+            PERFORM oracle.count_lost();
             RETURN NULL;
         END IF;
         told := jsonb_build_object(
@@ -139,6 +169,13 @@ DECLARE
 BEGIN
     BEGIN
         IF TG_OP = 'UPDATE' AND OLD.state IS NOT DISTINCT FROM NEW.state THEN
+            RETURN NULL;
+        END IF;
+        IF coalesce(pg_sequence_last_value('oracle.lease'), 0) < extract(epoch FROM clock_timestamp())
+            OR pg_sequence_last_value('oracle.audit_seq_seq')
+                - pg_sequence_last_value('oracle.taken') > 500000
+        THEN
+            PERFORM oracle.count_lost();
             RETURN NULL;
         END IF;
         told := jsonb_build_object(

@@ -7,33 +7,40 @@ writers, and a lost connection loses nothing: the next poll takes up where the l
 """
 
 import threading
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import psycopg
 import tenacity
 
+from common.redaction import first_line
 from common.waiting import Every
-from oracle.events import (
-    DagRunEvent,
-    Event,
-    LedgerEvent,
-    Row,
-    RowModel,
-    TaskInstanceEvent,
-    TaskInstanceKey,
-)
-from recorder import audit, tables
-from recorder.connection import LOST, Connection, connect, while_lost
+from oracle.events import Event, RowModel
+from recorder import audit, lease, tables
+from recorder.connection import LOST, Connection, Dsn, connect, transaction, while_lost
+from recorder.link import Link
+from recorder.rows import Gap, decode
 from recorder.stream import DatabaseClock, Stream
 
 PERIOD = 0.1
 """Seconds between two polls; after a poll of `MANY` rows or more the next follows at once."""
 
 MANY = 500
+AT_ONCE = 5_000
+"""Rows that a poll has in memory at most; of more it reads one portion after the other."""
+
 TRIM_EVERY = 60.0
 """Seconds between two deletions of what was read, where the audit is trimmed."""
+
+EMPTY_ABOVE = 64_000_000
+"""Bytes; a trimmed audit of this size is emptied, where nobody is writing into it just then.
+
+Deleted rows alone do not make it smaller while somebody's old transaction keeps vacuum from them.
+"""
+
+MOST_BYTES = 1_000_000_000
+"""Bytes; a trimmed audit that has grown so far all the same is written into no more."""
 
 _MEASURE_EVERY = 30.0
 
@@ -49,76 +56,19 @@ _POLL = """
     FROM (SELECT pg_current_snapshot() AS now) AS s LEFT JOIN oracle.audit AS a
         ON a.xid >= pg_snapshot_xmin(%(seen)s::pg_snapshot)
         AND NOT pg_visible_in_snapshot(a.xid, %(seen)s::pg_snapshot)
-    ORDER BY t, a.xid, a.seq
+    ORDER BY t, a.xid, a.seq {limit}
 """
 
 # Until its first ANALYZE the planner takes what is new for a third of the table. For a transaction
 # only: a session is not ours alone where a pooler hands it on. Sent together with the poll, in one
 # round trip, the statements are one transaction to the server.
 _BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;"
+_UNBOUND = "SET LOCAL statement_timeout = 0;"
 
+_SIZE = "SELECT pg_catalog.pg_table_size('oracle.audit')"
 _TRIM = "DELETE FROM oracle.audit WHERE xid < pg_snapshot_xmin(%(seen)s::pg_snapshot)"
 
 Names = Callable[[str], str]
-
-
-# What the audit's rows hold: as the triggers, and the user's code, write them.
-
-
-class _Named(msgspec.Struct, kw_only=True):
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int = -1
-    region: str = ""
-
-    @property
-    def ti(self) -> TaskInstanceKey:
-        return TaskInstanceKey(self.dag_id, self.run_id, self.task_id, self.map_index, self.region)
-
-
-class _TaskInstanceBody(_Named, kw_only=True):
-    op: Literal["insert", "update", "delete"]
-    old: Row | None
-    new: Row | None
-
-    def event(self, t: float, process: str, xid: int) -> Event:
-        return TaskInstanceEvent(t, self.op, self.ti, self.old, self.new, process, xid)
-
-
-class _LedgerBody(_Named, kw_only=True):
-    op: Literal["start", "end", "fail"]
-    try_number: int
-    pod: str = ""
-    pid: int = 0
-
-    def event(self, t: float, _process: str, _xid: int) -> Event:
-        return LedgerEvent(t, self.op, self.ti, self.try_number, self.pod, self.pid)
-
-
-class _RunBody(msgspec.Struct):
-    op: Literal["insert", "update", "delete"]
-    dag_id: str
-    run_id: str
-    old: dict[str, str | None] | None
-    new: dict[str, str | None] | None
-
-    def event(self, t: float, process: str, xid: int) -> Event:
-        old, new = ((state or {}).get("state") for state in (self.old, self.new))
-        return DagRunEvent(t, self.op, self.dag_id, self.run_id, old, new, process, xid)
-
-
-class _GapBody(msgspec.Struct):
-    table: str
-    reason: str
-
-
-_BODIES: dict[str, Callable[[str], _TaskInstanceBody | _LedgerBody | _RunBody | _GapBody]] = {
-    "ti": msgspec.json.Decoder(_TaskInstanceBody).decode,
-    "run": msgspec.json.Decoder(_RunBody).decode,
-    "ledger": msgspec.json.Decoder(_LedgerBody).decode,
-    "gap": msgspec.json.Decoder(_GapBody).decode,
-}
 
 
 class DatabaseReader:
@@ -126,13 +76,13 @@ class DatabaseReader:
 
     `open` draws the line: what was committed before it belongs to no history. `names` turns what
     the audit calls a process, by its address maybe, into the process' name. With `trims`, what was
-    read is deleted from the audit, lest it grow for hours; there must be no other reader then.
-    `model` is what a row of the tables is, once it is open.
+    read is deleted from the audit, lest it grow for hours. `model` is what a row of the tables is,
+    once it is open.
     """
 
     def __init__(
         self,
-        dsn: str,
+        dsn: Dsn,
         clock: DatabaseClock,
         stream: Stream,
         names: Names = str,
@@ -144,27 +94,31 @@ class DatabaseReader:
         self._stream = stream
         self._names = names
         self._trims = trims
-        self._connection: Connection | None = None
-        self._poll_statement = ""
+        self._link = Link(dsn, clock, stream)
         self._seen = ""
         self._polled = 0.0
         self._trim = Every(TRIM_EVERY)
         self._measure = Every(_MEASURE_EVERY)
-        self._gaps: set[str] = set()
+        self._renew = Every(lease.RENEW_EVERY)
+        self._full = False
         self.model: RowModel = "row-per-task"
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no session just now, and for how long; empty while there is one."""
+        return self._link.trouble
 
     def open(self) -> None:
         """Connect and begin. Raises AuditError where there is no audit or no database."""
         try:
-            connection = self._connect()
+            connection = self._link.open()
             if reason := audit.fault(connection):
                 raise audit.AuditError(reason)
             self.model = tables.model(connection)
-            row = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
+            self._begin_at_now(connection)
+            self._say_so(connection)
         except psycopg.Error as error:
-            raise audit.AuditError(f"the database cannot be read: {error}") from error
-        assert row is not None
-        self._seen = row[0]
+            raise audit.AuditError(f"the database cannot be read: {first_line(error)}") from error
 
     def run(self, stop: threading.Event) -> None:
         """Poll until `stop`, through any number of lost connections."""
@@ -172,55 +126,134 @@ class DatabaseReader:
             try:
                 many = self.poll() >= MANY
             except LOST:
-                self._reconnect(stop)
-            else:
-                stop.wait(0 if many else PERIOD)
+                many = False
+                if not stop.is_set():
+                    self._link.reopen(stop)
+            stop.wait(0 if many else PERIOD)
+
+    def interrupt(self) -> None:
+        """Wake `run` from waiting for a server that does not answer, once its `stop` is set."""
+        self._link.cut()
 
     def poll(self) -> int:
         """Emit what was committed since the last poll; return how many rows that was."""
-        connection = self._connection
-        if connection is None or connection.closed:
-            connection = self._connect()
+        connection = self._connected()
         if self._measure.due():
             self._clock.measure(connection)
+            self._link.check()
+        count = self._read(connection)
+        if self._renew.due():
+            self._say_so(connection)
+        if self._trims and self._trim.due():
+            self._make_room(connection)
+        return count
+
+    def _connected(self) -> Connection:
+        """Return the session that there is, or a new one; the reader goes on where it was.
+
+        At a server that has taken another one's place it begins anew: what a number of a
+        transaction meant there, it may not mean here.
+        """
+        connection = self._link.connection
+        if connection is None or connection.closed:
+            connection = self._link.open()
+        if self._link.moved:
+            self._begin_at_now(connection)
+            self._link.moved = False
+        return connection
+
+    def _begin_at_now(self, connection: Connection) -> None:
+        self._seen = str(_one(connection, "SELECT pg_catalog.pg_current_snapshot()::text"))
+
+    def _read(self, connection: Connection) -> int:
         started = self._clock.now()
         with psycopg.ClientCursor(connection) as cursor:
-            cursor.execute(self._poll_statement, {"seen": self._seen})
+            statement = _BY_INDEX + _UNBOUND + self._poll(f"LIMIT {AT_ONCE}")
+            cursor.execute(statement, {"seen": self._seen})
             while cursor.nextset():
                 pass
             rows = cursor.fetchall()
+        if len(rows) < AT_ONCE:
+            count = self._emit(rows)
+            self._seen = rows[0][0]
+        else:
+            count = self._read_in_portions(connection)
+        self._polled = started
+        return count
+
+    def _poll(self, limit: str = "") -> str:
+        return _POLL.format(committed=_COMMITTED[self._link.tracked], limit=limit)
+
+    def _read_in_portions(self, connection: Connection) -> int:
+        """Read what has piled up while nobody could, without having all of it in memory."""
+        count, seen = 0, self._seen
+        with transaction(connection):
+            connection.execute(_BY_INDEX.encode())
+            with psycopg.ServerCursor(connection, "audit") as cursor:
+                cursor.execute(self._poll(), {"seen": self._seen})
+                while rows := cursor.fetchmany(AT_ONCE):
+                    seen = rows[0][0]
+                    count += self._emit(rows)
+                    self._stream.relieve()
+        self._seen = seen
+        return count
+
+    def _emit(self, rows: Sequence[tuple[Any, ...]]) -> int:
         events = [event for row in rows if row[1] is not None and (event := self._event(row))]
         self._stream.emit(events)
-        self._seen = rows[0][0]
-        self._polled = started
-        if self._trims and self._trim.due():
-            connection.execute(_TRIM, {"seen": self._seen})
         return len(events)
+
+    def _say_so(self, connection: Connection) -> None:
+        if not self._full:
+            with transaction(connection):
+                lease.renew(connection)
+
+    def _make_room(self, connection: Connection) -> None:
+        """Delete what was read; empty a table that has grown all the same."""
+        with transaction(connection):
+            connection.execute(_TRIM, {"seen": self._seen})
+            size = int(_one(connection, _SIZE))
+        if size < EMPTY_ABOVE:
+            return
+        try:
+            with transaction(connection):
+                connection.execute("SET LOCAL lock_timeout = '100ms'")
+                connection.execute("LOCK TABLE oracle.audit IN ACCESS EXCLUSIVE MODE")
+                self._read(connection)
+                connection.execute("TRUNCATE oracle.audit")
+        except psycopg.errors.LockNotAvailable:
+            if size >= MOST_BYTES:
+                self._give_up(connection, size)
+
+    def _give_up(self, connection: Connection, size: int) -> None:
+        self._full = True
+        with transaction(connection):
+            lease.give_up(connection)
+        self._link.gap(
+            f"the audit has grown to {size // 1_000_000} MB, which somebody's long transaction or "
+            "backup keeps it from giving back: nothing more is written down"
+        )
 
     def finish(self, patience: float) -> None:
         """Poll one last time, trying for `patience` seconds; says so if that cannot be done."""
 
         def last() -> None:
             self.poll()
-            assert self._connection is not None
-            if reason := audit.fault(self._connection):
-                self._gap(f"the tables or the audit changed under the recorder: {reason}")
+            self._link.check()
 
         try:
             while_lost(stop=tenacity.stop_after_delay(patience))(last)
         except psycopg.Error as error:
             self._stream.gap(
                 f"the database could not be read to the end; changes since t={self._polled:.1f} s "
-                f"are missing: {error}"
+                f"are missing: {first_line(error)}"
             )
         finally:
             self.close()
 
     def close(self) -> None:
         """Give the connection back."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._link.close()
 
     def state_now(self, task_instance_id: str) -> tuple[bool, str | None]:
         """Tell whether a row of this id is there, and its state; for another thread than `run`'s.
@@ -242,7 +275,7 @@ class DatabaseReader:
             return True
 
     def _row(self, task_instance_id: str, condition: str = "") -> tuple[Any, ...] | None:
-        with connect(self._dsn) as connection:
+        with connect(self._dsn()) as connection:
             return connection.execute(
                 f"SELECT state FROM task_instance WHERE id = %s{condition}", (task_instance_id,)
             ).fetchone()
@@ -250,44 +283,18 @@ class DatabaseReader:
     def _event(self, row: tuple[Any, ...]) -> Event | None:
         _, seq, xid, unix, process, kind, body = row
         try:
-            decoded = _BODIES[kind](body)
-            if isinstance(decoded, _GapBody):
+            decoded = decode(kind, body)
+            if isinstance(decoded, Gap):
                 gap = f"{decoded.table}: {decoded.reason}"
-                self._gap(f"the tables changed under the recorder, {gap}")
+                self._link.gap(f"the tables changed under the recorder, {gap}")
                 return None
             return decoded.event(self._clock.since_epoch(unix), self._names(process), int(xid))
         except (KeyError, msgspec.ValidationError) as error:
             self._stream.gap(f"row {seq} of the audit, kind {kind}, cannot be understood: {error}")
             return None
 
-    def _gap(self, text: str) -> None:
-        """Tell of a gap, once: the audit tells of it at every change."""
-        if text not in self._gaps:
-            self._gaps.add(text)
-            self._stream.gap(text)
 
-    def _connect(self) -> Connection:
-        self.close()
-        connection = connect(self._dsn, autocommit=True)
-        self._clock.measure(connection)
-        tracked = connection.execute("SHOW track_commit_timestamp").fetchone() == ("on",)
-        self._poll_statement = _BY_INDEX + _POLL.format(committed=_COMMITTED[tracked])
-        if not tracked:
-            self._stream.note("commit times are not tracked here; row times stand in for them")
-        self._connection = connection
-        return connection
-
-    def _reconnect(self, stop: threading.Event) -> None:
-        """Try until the database answers again or `stop`; `finish` has the last word then."""
-        lost = self._clock.now()
-        self.close()
-        try:
-            while_lost(
-                stop=tenacity.stop_when_event_set(stop), sleep=tenacity.sleep_using_event(stop)
-            )(self._connect)
-        except LOST:
-            return
-        self._stream.note(
-            f"the recorder was without the database for {self._clock.now() - lost:.1f} s; "
-            "nothing is lost by that, the audit kept it"
-        )
+def _one(connection: Connection, query: str) -> Any:
+    row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return row[0]

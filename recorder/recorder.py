@@ -29,6 +29,7 @@ from oracle.events import (
     NoteEvent,
     ProcessEvent,
 )
+from recorder.connection import Dsn
 from recorder.database import DatabaseReader, Names
 from recorder.pods import PodReader, Sharing
 from recorder.stream import DatabaseClock, Listener, RecorderError, Stream
@@ -55,8 +56,9 @@ class Recorder:
     """Records one run of a lab into a new history at `path`.
 
     `dsn` leads straight to the database (not through what cuts or delays links), where the audit
-    must be installed; `pod_log` returns what a pod wrote, None where nothing is kept. The header's
-    epoch is set by `start`. Each of `listeners` is called with every event in order of time, as far
+    must be installed; it is asked anew for every connection, since a password may change meanwhile.
+    `pod_log` returns what a pod wrote, None where nothing is kept. The header's epoch is set by
+    `start`. Each of `listeners` is called with every event in order of time, as far
     as that is known half a second later, in one thread; the last one it gets is the `End`.
     `names` and `trims` are the database reader's. `release` is the Helm release of the lab, where
     it is one, and `shared` whether another Airflow has its pods in the same namespace.
@@ -66,7 +68,7 @@ class Recorder:
         self,
         path: Path,
         header: Header,
-        dsn: str,
+        dsn: Dsn,
         core_v1: Any,
         namespace: str,
         pod_log: PodLog,
@@ -94,6 +96,11 @@ class Recorder:
     def gaps(self) -> list[str]:
         """Return what may be missing from the history so far, in words; empty is good."""
         return [*self._stream.gaps, *self._workers.unread]
+
+    @property
+    def trouble(self) -> str:
+        """Return why the database cannot be read just now, in words; empty when it can."""
+        return self._database.trouble
 
     def now(self) -> float:
         """Return the time on the history's clock: seconds since its epoch; 0 before `start`."""
@@ -145,7 +152,7 @@ class Recorder:
         self._pods.finish()
         self._end("worker reader")
         self._workers.finish()
-        self._end("database reader")
+        self._end("database reader", self._database.interrupt, _JOIN / 3)
         self._database.finish(_JOIN)
         self._end("writer")
         self._threads.clear()
@@ -179,12 +186,15 @@ class Recorder:
         self._threads[name] = (thread, stop)
         thread.start()
 
-    def _end(self, name: str, wake: Callable[[], None] | None = None) -> None:
+    def _end(
+        self, name: str, wake: Callable[[], None] | None = None, patience: float = 0.0
+    ) -> None:
+        """End a thread; one that has not ended in `patience` seconds is woken from its waiting."""
         thread, stop = self._threads[name]
         stop.set()
-        deadline = Deadline(_JOIN)
+        deadline, waking = Deadline(_JOIN), Deadline(patience)
         while thread.is_alive() and not deadline.passed:
-            if wake:
+            if wake and waking.passed:
                 wake()
             thread.join(0.1)
         if thread.is_alive():

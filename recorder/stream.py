@@ -31,6 +31,9 @@ SETTLE = 0.5
 REMEMBERED = 50_000
 """Events kept for `wait` to look back at; memory stays bounded however long the run is."""
 
+MOST_GAPS = 1_000
+"""Gaps that are kept in words; one is enough for a verdict."""
+
 _TICK = 0.1
 _SAMPLES = 5
 _logger = logging.getLogger(__name__)
@@ -96,6 +99,7 @@ class Stream:
         self._writer: Writer | None = None
         self._last = 0.0
         self._in_order = True
+        self._failed = False
 
     def open(self, path: Path, header: Header) -> None:
         """Begin the file. Raises HistoryError if it exists or cannot be written."""
@@ -107,7 +111,8 @@ class Stream:
             with self._arrival:
                 self._seen.extend(events)
                 self._total += len(events)
-                self._pending.extend(events)
+                if not self._failed:
+                    self._pending.extend(events)
                 self._arrival.notify_all()
 
     def note(self, text: str) -> None:
@@ -118,7 +123,8 @@ class Stream:
         """Tell that something may be missing from here on."""
         text = excerpt(text)
         _logger.warning("the recorder has a gap: %s", text)
-        self.gaps.append(text)
+        if len(self.gaps) < MOST_GAPS:
+            self.gaps.append(text)
         self.emit([NoteEvent(self._now(), f"gap in this history: {text}")])
 
     def wait(self, predicate: Callable[[Event], bool], timeout: float, since: float = 0.0) -> Event:
@@ -148,8 +154,19 @@ class Stream:
             return self._total, list(islice(self._seen, len(self._seen) - fresh, None))
 
     def run(self, stop: threading.Event) -> None:
-        """Write what has settled, until `stop`."""
-        while not stop.wait(_TICK):
+        """Write what has settled, until `stop`; what comes after a failure is let go."""
+        try:
+            while not stop.wait(_TICK):
+                self.settle(self._now() - SETTLE)
+        except BaseException:
+            with self._arrival:
+                self._failed = True
+                self._pending.clear()
+            raise
+
+    def relieve(self) -> None:
+        """Write what has settled now, for a source that has much to tell at once."""
+        if self._writer is not None and not self._failed:
             self.settle(self._now() - SETTLE)
 
     def settle(self, until: float) -> None:

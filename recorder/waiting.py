@@ -22,7 +22,7 @@ from oracle.events import (
     WaitingEvent,
 )
 from oracle.unended import Run, Unended
-from recorder.connection import connect
+from recorder.connection import Dsn, connect
 
 MOST_RUNS = 2_000
 """Runs that are asked about at most; where more are unended, nothing is called lost."""
@@ -138,7 +138,7 @@ _CURRENT: dict[RowModel, str] = {"row-per-task": "", "row-per-attempt": "AND i.w
 class WaitingReader:
     """Follows what is unended, as a listener of the recorder, and asks about it when told to."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: Dsn) -> None:
         self._dsn = dsn
         self._unended = Unended()
         self._attempts: Attempts | None = None
@@ -175,7 +175,7 @@ class WaitingReader:
         return [WaitingEvent(t, **reason) for reason in found]
 
     def _reasons(self, runs: list[Run]) -> Iterator[dict[str, Any]]:
-        with connect(self._dsn) as connection, connection.cursor(row_factory=dict_row) as cursor:
+        with connect(self._dsn()) as connection, connection.cursor(row_factory=dict_row) as cursor:
             connection.read_only = True
             cursor.execute(f"SET LOCAL statement_timeout = {PATIENCE_MS}")
             cursor.execute(f"SET LOCAL lock_timeout = {PATIENCE_MS}")

@@ -22,7 +22,7 @@ import tenacity
 
 from common.redaction import CUT, excerpt
 from oracle.events import PodEvent, Refusal, WorkerEvent
-from recorder.stream import Stream
+from recorder.stream import MOST_GAPS, Stream
 
 PodLog = Callable[[str], str | None]
 StateNow = Callable[[str], tuple[bool, str | None]]
@@ -81,7 +81,8 @@ class WorkerReader:
             self._missing(f"the log of pod {self._ended.get().name} was not read in time")
 
     def _missing(self, text: str) -> None:
-        self.unread.append(excerpt(text))
+        if len(self.unread) < MOST_GAPS:
+            self.unread.append(excerpt(text))
         self._stream.note(text)
 
     def _read(self, pod: PodEvent) -> None:

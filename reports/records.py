@@ -256,7 +256,8 @@ class SessionRecord(Placed, frozen=True, kw_only=True):
 
     `session` is the same in the run folders of all Airflows of one session. `started`, `ended`
     are UTC, ISO 8601; `ended` is None while it runs, or when it was killed. `collected` are the
-    ids of the tests that were to run, `tests` those that ended.
+    ids of the tests that were to run, `tests` those that ended. `notes` say what became of the
+    user's own Helm values.
     """
 
     schema: int
@@ -264,6 +265,7 @@ class SessionRecord(Placed, frozen=True, kw_only=True):
     started: str
     expect_known: bool = False
     chart: str = ""
+    notes: list[str] = []
     ended: str | None = None
     exit_status: int | None = None
     collected: list[str] = []

@@ -26,7 +26,7 @@ Outcomes = Iterable[tuple[Hashable, int, bool]]
 
 Decision = Literal["shown", "clean", "open"]
 
-Statistic = Literal["p50", "p95", "mean"]
+Statistic = Literal["p50", "p95", "p99", "mean"]
 
 RESAMPLES = 1000
 LEAST_RUNS = 2
@@ -319,7 +319,7 @@ def bootstrap_ratio(
     return Interval(estimate / reach, estimate, estimate * reach)
 
 
-_SHARES = {"p50": 0.5, "p95": 0.95}
+_SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 def figure(values: Sequence[float] | _Numbers, statistic: Statistic, **how: Any) -> Any:

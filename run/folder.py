@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 
 from common.files import write_whole
+from common.redaction import redact_within
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write JSON for people to read as well, whole or not at all."""
-    text = msgspec.json.format(msgspec.json.encode(data, enc_hook=str), indent=2)
+    """Write JSON for people to read as well, whole or not at all; every string is redacted."""
+    plain = redact_within(msgspec.to_builtins(data, enc_hook=str))
+    text = msgspec.json.format(msgspec.json.encode(plain), indent=2)
     write_whole(path, text + b"\n")
 
 

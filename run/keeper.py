@@ -7,8 +7,9 @@ a process keeps one connection open whose only work is the removal.
         <--stdout: ok, or why not--
         --stdin closed (killed)--> removes, and ends
 
-`HA_CHAOS_DSN` names the database. A lost connection is made anew while the password still works.
-Where all of that fails, the commands of `REMOVALS` are on the lab's undo list.
+`HA_CHAOS_DSN` names the database. A lost connection is made anew, with the password as the lab's
+supervisor has read it last from where the deployment has it. Where all of that fails, the commands
+of `REMOVALS` are on the lab's undo list.
 """
 
 import logging
@@ -24,13 +25,14 @@ import psycopg
 
 from chaos.holds import installer as statement
 from common.database import DSN_VARIABLE
+from common.environment import inherited
 from common.errors import UserError
 from common.paths import PROJECT
 from common.redaction import first_line
 from lab.base import Lab
 from lab.cluster.database import check
 from lab.cluster.lab import ClusterLab
-from lab.cluster.undo import keep_promise
+from lab.cluster.undo import keep_promise, stored_conninfo
 from lab.database import connect
 from recorder import audit
 
@@ -42,6 +44,10 @@ PING_EVERY = 20.0
 REMOVALS = (("chaos", "remove"), ("recorder", "remove"))
 """What takes holds, delays and the recorder out of a database, as it follows `python -m`."""
 
+_NEVER_IDLE = """
+    SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
+    WHERE name = 'idle_session_timeout'
+"""
 _PATIENCE = 10.0
 _ANSWER = 25.0
 _TRYING = 15.0
@@ -81,7 +87,7 @@ class Keeper:
     def __init__(self, conninfo: str, directory: Path) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "run.keeper", str(directory)],
-            env={**os.environ, DSN_VARIABLE: conninfo},
+            env={**inherited(), DSN_VARIABLE: conninfo},
             cwd=PROJECT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -150,8 +156,10 @@ class _Removal:
         return None
 
     def _open(self) -> psycopg.Connection:
+        """Return the session, or a new one, which no timeout of a company's own ends when idle."""
         if self._connection is None or self._connection.closed:
-            self._connection = connect(self._dsn)
+            self._connection = connect(stored_conninfo(self._directory) or self._dsn)
+            self._connection.execute(_NEVER_IDLE)
         return self._connection
 
 

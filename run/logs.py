@@ -6,12 +6,10 @@ Secrets are values that a lab made or was given, and that its logs may hold.
 import configparser
 import json
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
 
 import yaml
 from psycopg.conninfo import conninfo_to_dict
@@ -19,13 +17,12 @@ from psycopg.conninfo import conninfo_to_dict
 from common.errors import UserError
 from common.files import last_exception
 from common.redaction import redact, stream
+from common.secret_names import secrets_of
 from lab.base import Lab
 
 # As a flood and the API's client say it; anything else is not the server's own failure.
 _ITS_OWN = "answered 5"
 
-_NAME = re.compile(r"(?i)(password|passwd|secret|token|(?:fernet|api|access|private|secret)_key)$")
-_URL = re.compile(r"://[^\s/:@]*:([^\s/@]+)@")
 _SETTINGS = ("fernet_key", "secret_key", "jwt_secret")
 _GENERATED = "simple_auth_manager_passwords.json.generated"
 
@@ -97,24 +94,13 @@ def known_secrets(lab: Lab) -> tuple[str, ...]:
     spec = getattr(lab, "spec", None)
     found = {
         str(conninfo_to_dict(lab.dsn()).get("password") or ""),
-        *_named(getattr(lab, "endpoints", {})),
-        *_named(getattr(spec, "env", {})),
-        *_named(os.environ),
+        *secrets_of(getattr(lab, "endpoints", {})),
+        *secrets_of(getattr(spec, "env", {})),
+        *secrets_of(os.environ),
         *_of_airflow(lab.directory / "airflow"),
         *_of_kubeconfig(lab.kubeconfig),
     }
     return tuple(sorted(value for value in found if value))
-
-
-def _named(settings: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the values whose names say that they are secret, and the passwords in URLs."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _named(value)
-        elif isinstance(value, str):
-            if _NAME.search(name):
-                yield value
-            yield from _URL.findall(value)
 
 
 def _of_airflow(home: Path) -> Iterator[str]:

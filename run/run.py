@@ -10,14 +10,14 @@ from typing import Any, Protocol
 
 from chaos.base import Injection
 from chaos.holds import installer as statement
+from common.documents import redact_document
 from common.errors import UserError
-from common.redaction import redact
+from common.redaction import redact, remember
 from common.waiting import Deadline
 from lab.base import Lab
 from oracle.events import (
     LAB_HEALTHY_AFTER,
     AssumptionEvent,
-    End,
     Event,
     FaultEvent,
     Header,
@@ -38,6 +38,7 @@ from recorder.recorder import Recorder
 from run.ends import Ends, ProcessOp
 from run.keeper import Keeper, keep
 from run.logs import LogTails, known_secrets
+from run.workers import MOST_LOGS, Workers
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,7 @@ class Run:
         self.aftermath = Aftermath()
         self.faults: dict[Injection[Any], bool] = {}
         self.secrets = known_secrets(lab)
+        remember(self.secrets)
         self._tails = LogTails(lab.logs(), self.secrets)
         self._keeper: Keeper | None = None
         self._recorder: Recorder | None = None
@@ -132,10 +134,13 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._keeper = keep(self.lab)
         try:
-            audit.install(self.lab.dsn())
+            self._record()
         except BaseException:
-            self._let_go()
+            self.abandon()
             raise
+
+    def _record(self) -> None:
+        audit.install(self.lab.dsn(), survives=self._keeper is None)
         self._recorder = Recorder(
             self.folder / "history.ndjson",
             Header(
@@ -148,7 +153,7 @@ class Run:
                 epoch=0.0,
                 not_covered=list(self.lab.not_covered),
             ),
-            self.lab.dsn(),
+            self.lab.dsn,
             self.lab.kubernetes(),
             self.lab.namespace,
             self.lab.pod_log,
@@ -160,13 +165,8 @@ class Run:
         )
         self._recorder.start()
         self._judge = Judge(self._recorder.header)
-        try:
-            self._ends.begin()
-            problems = self.lab.problems()
-        except BaseException:
-            self.abandon()
-            raise
-        self._assume_health("lab-healthy-before", problems)
+        self._ends.begin()
+        self._assume_health("lab-healthy-before", self.lab.problems())
 
     @property
     def recorder(self) -> Recorder:
@@ -181,12 +181,7 @@ class Run:
 
     def _listen(self, event: Event) -> None:
         if isinstance(event, TaskInstanceEvent) and event.new and not event.new.archived:
-            if event.new.state == "scheduled":
-                self.scheduled.add(hash(event.ti))
-            elif event.new.state in FINISHED:
-                self.ended.add(hash(event.ti))
-            if event.new.state in ("scheduled", "queued"):
-                self.decisions[event.process] += 1
+            self._count(event.ti, event.new.state, event.process)
         if self._judge is None:
             return
         self.aftermath.feed(event)
@@ -196,6 +191,16 @@ class Run:
             if not self.violated.is_set():
                 log.info("Violation of %s: %s", violation.invariant, violation.ti)
                 self.violated.set()
+
+    def _count(self, ti: TaskInstanceKey, state: str | None, process: str) -> None:
+        """Count what floods ask for; an observation has none, and may go on for days."""
+        if not self._trims:
+            if state == "scheduled":
+                self.scheduled.add(hash(ti))
+            elif state in FINISHED:
+                self.ended.add(hash(ti))
+        if state in ("scheduled", "queued"):
+            self.decisions[process] += 1
 
     def allow_rules(self) -> None:
         """Put the machinery of holds and delays into the database; `end` takes it out again.
@@ -229,7 +234,7 @@ class Run:
         """State whether something that the verdict rests on happened."""
         now = self.recorder.now()
         seen = redact(str(value), self.secrets)
-        self.recorder.note(AssumptionEvent(now, name, met, seen, str(wanted)))
+        self.recorder.note(AssumptionEvent(now, name, met, seen, redact(str(wanted))))
 
     def wait(self, predicate: Callable[[Event], bool], timeout: float, what: str) -> Event:
         """Return the first event that fits, AssumptionFailed after `timeout` seconds."""
@@ -247,8 +252,11 @@ class Run:
     def abandon(self) -> None:
         """Stop looking on at a test that is skipped after all, or stopped; a run's end is one."""
         self._ends.stop()
-        self.recorder.stop()
-        self._let_go()
+        try:
+            if self._recorder is not None:
+                self._recorder.stop()
+        finally:
+            self._let_go()
 
     def _let_go(self) -> None:
         """Let the keeper of a database that is not ours go; what is still there, it takes out."""
@@ -268,20 +276,21 @@ class Run:
         seen_enough = self.violated.is_set() and self.aftermath.complete
         patience = 0.0 if seen_enough else _PATIENCE * self.lab.pace
         self._ends.stop()
-        pods: set[str] = set()
-        judgement = _judge(self.recorder.stop(patience), pods, [] if readers is None else readers)
-        self._keep_logs(pods)
+        history = self.recorder.stop(patience)
         self._tidy()
+        workers = Workers(MOST_LOGS if self._trims else None)
+        judgement = _judge(history, workers, [] if readers is None else readers)
+        self._keep_logs(workers.names())
         return judgement
 
     def _keep_logs(self, pods: Iterable[str]) -> None:
         """Keep what the lab wrote during the run, and the Helm values that it has."""
         self._tails.keep(self.folder / "logs")
-        for pod in sorted(pods):
+        for pod in pods:
             self._tails.keep_text(self.folder / "pods", f"{pod}.log", self.lab.pod_log(pod))
         values = self.lab.directory / "values.yaml"
         if values.exists():
-            self._tails.keep_text(self.folder, values.name, values.read_text())
+            self._tails.keep_text(self.folder, values.name, redact_document(values.read_text()))
 
     def _assume_health(self, name: str, problems: Sequence[str]) -> None:
         self.assume(name, not problems, "; ".join(problems) or "healthy", "healthy")
@@ -304,14 +313,13 @@ class Run:
         self._let_go()
 
 
-def _judge(history: Path, pods: set[str], readers: list[Reader]) -> Judgement:
-    """Judge a stored history, as `python -m oracle check` would; add its pods' names to `pods`."""
+def _judge(history: Path, workers: Workers, readers: list[Reader]) -> Judgement:
+    """Judge a stored history, as `python -m oracle check` would."""
     header, events = read(history)
     judge = Judge(header)
     for event in events:
         violations = judge.feed(event)
-        if not isinstance(event, End) and (pod := getattr(event, "pod", None)):
-            pods.add(str(pod))
+        workers.feed(event, violations)
         for reader in tuple(readers):
             try:
                 reader.feed(event, violations)

@@ -12,6 +12,11 @@ import signal
 
 import pytest
 
+from common.environment import forget_libpq
+
+# The tests' own connections are as a lab's.
+forget_libpq(credentials=False)
+
 # A script's `make test &` has it ignored, and so would the processes that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

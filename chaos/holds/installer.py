@@ -31,6 +31,10 @@ _SQL = Path(__file__).with_name("statement.sql").read_text()
 _OURS = "airflow-ha-chaos "
 _MARK = _OURS + hashlib.sha256(_SQL.encode()).hexdigest()[:12]
 
+_SCHEMA = """
+SELECT quote_literal(quote_ident(n.nspname)) FROM pg_class AS c
+JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('dag')
+"""
 _MARKED = """
 SELECT coalesce(obj_description(oid, 'pg_namespace'), '') FROM pg_namespace WHERE nspname = 'chaos'
 """
@@ -44,7 +48,7 @@ _LOCKERS = """
 SELECT DISTINCT coalesce(nullif(a.application_name, ''), 'unnamed') || ' (pid ' || a.pid || ')'
 FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
 WHERE l.granted AND a.datname = current_database() AND a.pid <> pg_backend_pid()
-  AND l.relation IN (to_regclass('public.dag'), to_regclass('chaos.rule'))
+  AND l.relation IN (to_regclass('dag'), to_regclass('chaos.rule'))
 """
 
 
@@ -112,16 +116,17 @@ def _mark(connection: psycopg.Connection) -> str | None:
 
 def _create(connection: psycopg.Connection) -> None:
     if _mark(connection) is None:
-        connection.execute(_SQL)
+        schema = value(connection, _SCHEMA)
+        connection.execute(_SQL.replace("SCHEMA_OF_DAG", schema).encode())
         connection.execute(f"COMMENT ON SCHEMA chaos IS '{_MARK}'")
 
 
 def _drop(connection: psycopg.Connection) -> None:
     if _mark(connection) is not None:
-        connection.execute("DROP POLICY IF EXISTS chaos_pass ON public.dag")
-        connection.execute("DROP POLICY IF EXISTS chaos_all ON public.dag")
-        connection.execute("ALTER TABLE public.dag NO FORCE ROW LEVEL SECURITY")
-        connection.execute("ALTER TABLE public.dag DISABLE ROW LEVEL SECURITY")
+        connection.execute("DROP POLICY IF EXISTS chaos_pass ON dag")
+        connection.execute("DROP POLICY IF EXISTS chaos_all ON dag")
+        connection.execute("ALTER TABLE dag NO FORCE ROW LEVEL SECURITY")
+        connection.execute("ALTER TABLE dag DISABLE ROW LEVEL SECURITY")
         connection.execute("DROP SCHEMA chaos CASCADE")
 
 
@@ -134,7 +139,7 @@ def _locking_dag(
         try:
             with connection.transaction():
                 connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-                connection.execute("LOCK TABLE public.dag IN ACCESS EXCLUSIVE MODE")
+                connection.execute("LOCK TABLE dag IN ACCESS EXCLUSIVE MODE")
                 change(connection)
             return
         except (errors.LockNotAvailable, errors.DeadlockDetected):

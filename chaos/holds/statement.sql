@@ -17,7 +17,8 @@
 -- A rule is in force while its controller holds the advisory lock (57618, key) exclusively: a
 -- controller that dies loses its locks, and with them its holds and delays are over.
 --
--- Everything stands in schema chaos, but for two policies and two flags on public.dag.
+-- Everything stands in schema chaos, but for two policies and two flags on dag, which the session
+-- that runs this finds by its search_path; SCHEMA_OF_DAG becomes its schema, as a literal.
 
 CREATE SCHEMA chaos;
 -- Every role that may use dag runs the policy's functions, also where a database's default
@@ -79,6 +80,7 @@ BEGIN
 END $$;
 
 -- Every statement that scans dag pays for this one: without a rule for its process, some 3 us.
+-- Where tables have a schema of their own (sql_alchemy_schema), SQLAlchemy writes it before each.
 CREATE FUNCTION chaos.pass() RETURNS boolean
     LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
@@ -88,7 +90,7 @@ BEGIN
     FOR rule IN
         SELECT * FROM chaos.rule AS r
         WHERE current_setting('application_name') LIKE r.process
-          AND current_query() LIKE r.statement
+          AND replace(current_query(), SCHEMA_OF_DAG || '.', '') LIKE r.statement
     LOOP
         IF rule.delay IS NOT NULL THEN
             PERFORM chaos.sleep(rule);
@@ -102,8 +104,8 @@ END $$;
 
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chaos TO PUBLIC;
 
-CREATE POLICY chaos_all ON public.dag USING (true) WITH CHECK (true);
-CREATE POLICY chaos_pass ON public.dag AS RESTRICTIVE FOR SELECT
+CREATE POLICY chaos_all ON dag USING (true) WITH CHECK (true);
+CREATE POLICY chaos_pass ON dag AS RESTRICTIVE FOR SELECT
     USING ((SELECT chaos.pass()) IS NOT NULL);
-ALTER TABLE public.dag ENABLE ROW LEVEL SECURITY;
-ALTER TABLE public.dag FORCE ROW LEVEL SECURITY;
+ALTER TABLE dag ENABLE ROW LEVEL SECURITY;
+ALTER TABLE dag FORCE ROW LEVEL SECURITY;

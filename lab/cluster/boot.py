@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -23,14 +24,18 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from common.errors import UserError
+from common.files import last_line
 from common.waiting import Every
 from lab.api import AirflowAPI
-from lab.cluster.database import Database, check, find_database
+from lab.cluster.database import Unreachable, check, find_database, why_unreached
 from lab.cluster.discovery import Release, discover
 from lab.cluster.identity import told_apart
+from lab.cluster.rights import with_rights
 from lab.cluster.undo import is_promised, undo_argv
+from lab.cluster.url import Database
 from lab.kube.boot import ReleaseBoot
-from lab.kube.client import single_context
+from lab.kube.failures import in_words
+from lab.kube.kubeconfig import single_context
 from lab.kube.pods import DAEMONS, own_workers
 from lab.spec import Attachment, LabSpec
 from lab.state import LabState
@@ -38,8 +43,9 @@ from lab.state import LabState
 log = logging.getLogger(__name__)
 
 _TRIM_EVERY = 10.0
-_RENEW_EVERY = 60.0
+_RENEW_EVERY = 15.0
 _CLEARINGS = 2
+_TRYING = 7 * 86_400.0
 # Bytes: of one log, and of all in a folder. A worker that was refused its start wrote a few KB.
 _LOG_LIMIT = 32_000_000
 _FOLDER_LIMIT = 256_000_000
@@ -63,7 +69,8 @@ class ClusterBoot(ReleaseBoot):
         there = self.attachment
         self._begin(yaml.safe_dump(single_context(there.kubeconfig, there.context)))
         with self._progress.timed("release"):
-            self._release = discover(self._client, there.namespace, there.release)
+            found = discover(self._client, there.namespace, there.release)
+            self._release = with_rights(self._client, found)
         yield
         with self._progress.timed("database"):
             self._reach_database(self._release)
@@ -74,12 +81,18 @@ class ClusterBoot(ReleaseBoot):
         self._follow(own_workers(self._release.name, self._release.neighbours), "pods")
         self._progress.ready()
 
+    @in_words("The deployment's database cannot be looked at")
     def _reach_database(self, release: Release) -> None:
-        database, route = find_database(self._client, release)
-        port = None
-        if route.selector:
-            port = self._forward(route.selector, route.port, route.namespace)
-        role = check(database.conninfo(port), f"{database.name} at {database.host}")
+        database, routes = find_database(self._client, release)
+        database = database.placed(self.directory)
+        port = [
+            self._forward(each.selector, each.port, each.namespace) if each.selector else None
+            for each in routes
+        ]
+        try:
+            role = check(database.conninfo(port), f"{database.name} at {database.place}")
+        except Unreachable as error:
+            raise why_unreached(error, [self._failure()], routes) from error
         core = CoreV1Api(self._client)
         identity, reason = told_apart(core, release, database.conninfo(port))
         log.info("Database role %s; processes are told apart by %s", role, identity or reason)
@@ -87,7 +100,7 @@ class ClusterBoot(ReleaseBoot):
             "namespace": release.namespace,
             "release": release.name,
             "database": asdict(database),
-            "route": asdict(route),
+            "routes": [each.to_json() for each in routes],
             "postgres": port,
             "control": 0,
             "identity": identity,
@@ -107,13 +120,15 @@ class ClusterBoot(ReleaseBoot):
         try:
             version = AirflowAPI(url).version()
         except (requests.RequestException, KeyError, ValueError) as error:
-            raise UserError(f"The API server does not answer at {url}: {error}") from error
+            reason = error if self.attachment.api_url else self._failure() or error
+            raise UserError(f"The API server does not answer at {url}: {reason}") from error
         log.info("Airflow %s", version)
 
     def _take_over_password(self) -> None:
         """Take over a password that was changed where the deployment has it, for who comes next."""
         try:
             database, _ = find_database(self._client, self._release)
+            database = database.placed(self.directory)
         except (UserError, ApiException, HTTPError) as error:
             log.debug("The database's URL cannot be read again: %s", error)
             return
@@ -137,17 +152,33 @@ class ClusterBoot(ReleaseBoot):
         The undo list has run before, but Airflow's tables may have been locked for too long then.
         """
         for _ in range(_CLEARINGS):
-            if is_promised(self.directory):
-                argv = undo_argv(self.directory, "clear")
-                done = subprocess.run(argv, capture_output=True, text=True)
-                if done.returncode:
-                    log.warning("Something is still in the database: %s", done.stderr.strip())
+            if reason := _still_there(self.directory):
+                log.warning("Something is still in the database: %s", reason)
         self._close_tunnels()
         shutil.rmtree(self.directory / "pods", ignore_errors=True)
 
     @staticmethod
-    def clear(directory: Path, spec: LabSpec) -> None:
-        """Do nothing: what is in the deployment is on the undo list."""
+    def clear(directory: Path, spec: LabSpec) -> None:  # noqa: ARG004
+        """See that nothing of ours is in the database; UserError while it may be, for some days.
+
+        The undo list has run before, but the database may not have been there. So the folder is
+        kept, and each session tries again, until the deployment is taken for gone for good.
+        """
+        reason = _still_there(directory)
+        if reason and time.time() - (directory / "spec.json").stat().st_mtime < _TRYING:
+            raise UserError(
+                f"The database of lab {directory.name} cannot be cleared: {reason}",
+                "The next session tries again.",
+            )
+
+
+def _still_there(directory: Path) -> str:
+    """Try to take out what may be in the database; return why it cannot be, else nothing."""
+    if not is_promised(directory):
+        return ""
+    argv = undo_argv(directory, "clear")
+    done = subprocess.run(argv, capture_output=True, text=True)
+    return last_line(done.stderr, "it gave no reason") if done.returncode else ""
 
 
 def trim(folder: Path, limit: int = _LOG_LIMIT, total: int = _FOLDER_LIMIT) -> None:

@@ -1,259 +1,183 @@
-"""The metadata database of somebody else's deployment: its URL, and how to get there from here."""
+"""The metadata database of somebody else's deployment: what it is, and how to get there from here.
 
-import ipaddress
+HA_CHAOS_DATABASE_URL, or what a scheduler's container has (origin)
+    -> its hosts (routes) -> past a PgBouncer, if one is there (pooler) -> its hosts again
+    -> port-forwards (reached) -> may our role do there what it has to? (check)
+"""
+
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import kubernetes
 import psycopg
+import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
-from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
 from common.files import last_line
-from lab.cluster.discovery import Release, database_url, pgbouncer_ini
-from lab.kube.client import Kubeconfig, api_client
-from lab.kube.pods import list_pods
+from common.redaction import redact
+from lab.cluster.approach import approach
+from lab.cluster.discovery import Release, scheduler_container, sidecars_of
+from lab.cluster.grants import require_grants
+from lab.cluster.origin import schema_of, with_files
+from lab.cluster.pooler import Pooler
+from lab.cluster.routes import Route, routes_to
+from lab.cluster.url import Database, parse_url
+from lab.kube.client import api_client
+from lab.kube.failures import explained
+from lab.kube.kubeconfig import Kubeconfig
 from lab.kube.portforward import PortForward
 
 URL_VARIABLE = "HA_CHAOS_DATABASE_URL"
 
-_PORT = 5432
-_KEPT = frozenset(
-    {"sslmode", "sslrootcert", "sslcert", "sslkey", "options", "target_session_attrs", "host"}
-)
-_RIGHTS = """
-    SELECT current_user,
-        has_database_privilege(current_database(), 'CREATE'),
-        to_regclass('task_instance') IS NOT NULL,
-        coalesce((SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class AS c
-            WHERE c.oid = to_regclass('task_instance')), false)
-"""
-
 
 @dataclass(frozen=True)
-class Database:
-    """What a SQLAlchemy URL says, in libpq's words; `more` are further parameters."""
+class Located:
+    """A release's database, with all that was found on the way to it.
 
-    host: str
-    port: int
-    name: str
-    user: str
-    password: str
-    more: tuple[tuple[str, str], ...] = ()
+    `origin` is where its URL is from, `pooler` who is at that URL's host, and `past` whether the
+    recorder goes past it; `schema` is that of Airflow's tables where the release names one, `files`
+    where certificates are from.
+    """
 
-    def conninfo(self, forwarded: int | None = None) -> str:
-        """Return libpq conninfo; through a port here, with the certificate still the host's."""
-        there: dict[str, Any] = {"host": self.host, "port": self.port}
-        if forwarded is not None:
-            there |= {"hostaddr": "127.0.0.1", "port": forwarded}
-        return make_conninfo(
-            dbname=self.name,
-            user=self.user,
-            password=self.password or None,
-            application_name="ha-chaos",
-            **{**dict(self.more), **there},
-        )
-
-    def is_at_place_of(self, other: "Database") -> bool:
-        """Tell whether two are one database, whoever logs in with whatever password."""
-        return (self.host, self.port, self.name) == (other.host, other.port, other.name)
+    database: Database
+    routes: tuple[Route, ...]
+    origin: str
+    schema: str = ""
+    pooler: Pooler | None = None
+    past: bool = False
+    files: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Route:
-    """How to reach a host: itself, or `port` of the pods of `selector`, where it is a Service."""
-
-    host: str
-    port: int
-    namespace: str = ""
-    selector: str = ""
+def find_database(client: object, release: Release) -> tuple[Database, tuple[Route, ...]]:
+    """Return a release's database and the route to each of its hosts; see `locate`."""
+    found = locate(client, release)
+    return found.database, found.routes
 
 
-def parse_url(url: str) -> Database:
-    """Read a SQLAlchemy or libpq URL; what only the driver inside Airflow understands is left out.
+def locate(client: object, release: Release) -> Located:
+    """Find a release's database; HA_CHAOS_DATABASE_URL comes before what its pods have.
 
-    Raises UserError, without the URL: it holds a password.
+    Raises UserError when neither tells, or the way there cannot be seen.
     """
     try:
-        parts = urlsplit(url.strip())
-        port = parts.port or _PORT
-    except ValueError as error:
-        raise UserError(
-            "The database's URL cannot be read: a part of it is not escaped."
-        ) from error
-    scheme = parts.scheme.partition("+")[0]
-    if scheme not in ("postgresql", "postgres"):
-        raise UserError(
-            f"The metadata database is {scheme or 'not a URL'}: the recorder needs PostgreSQL."
-        )
-    query = dict(parse_qsl(parts.query))
-    if "ssl" in query:
-        query.setdefault("sslmode", query["ssl"])
-    more = {key: value for key, value in query.items() if key in _KEPT}
-    host = unquote(parts.hostname or "") or more.pop("host", "")
-    return Database(
-        host=host or "localhost",
-        port=port,
-        name=unquote(parts.path.lstrip("/")) or "airflow",
-        user=unquote(parts.username or ""),
-        password=unquote(parts.password or ""),
-        more=tuple(sorted(more.items())),
-    )
+        return _locate(client, release)
+    except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
+        what = f"The way to the database of release {release.name} cannot be seen"
+        raise explained(error, what) from error
 
 
-def route_to(core: Any, namespace: str, host: str, port: int) -> Route:
-    """Tell whether a host is a Service of the cluster, and if so which pods stand behind it.
-
-    Raises UserError when the cluster does not let us look at a Service that it may be.
-    """
-    service = _service(core, namespace, host)
-    if service is None:
-        return Route(host, port)
-    if service.spec.type == "ExternalName":
-        return Route(service.spec.external_name, port)
-    where = service.metadata.namespace
-    if not service.spec.selector:
-        return _endpoint(core, where, service.metadata.name, port)
-    selector = ",".join(f"{key}={value}" for key, value in service.spec.selector.items())
-    found = [each for each in service.spec.ports if each.port == port] or service.spec.ports
-    target = found[0].target_port
-    if not isinstance(target, int):
-        target = _named_port(core, where, selector, str(target), port)
-    return Route(host, target or port, where, selector)
-
-
-def _service(core: Any, namespace: str, host: str) -> Any | None:
-    if is_address(host):
-        services = core.list_namespaced_service(namespace, _request_timeout=10).items
-        return next((each for each in services if each.spec.cluster_ip == host), None)
-    name, _, rest = host.partition(".")
-    where, _, rest = rest.partition(".")
-    if rest and rest.partition(".")[0] != "svc":
-        return None
-    try:
-        return core.read_namespaced_service(name, where or namespace, _request_timeout=10)
-    except ApiException as error:
-        if error.status == 404 or where:
-            return None
-        raise UserError(
-            f"Whether {host} is a Service cannot be seen: {error.status} {error.reason}.",
-            f"Allow `get services` in {namespace}, or give --database-url.",
-        ) from error
-
-
-def _endpoint(core: Any, namespace: str, name: str, port: int) -> Route:
-    """A Service without selector stands for an address that somebody wrote down."""
-    found = core.read_namespaced_endpoints(name, namespace, _request_timeout=10)
-    for subset in found.subsets or ():
-        if subset.addresses:
-            return Route(subset.addresses[0].ip, subset.ports[0].port if subset.ports else port)
-    raise UserError(f"The Service {name}, the deployment's database, has no address behind it.")
-
-
-def _named_port(core: Any, namespace: str, selector: str, name: str, default: int) -> int:
-    for pod in list_pods(core, namespace, selector):
-        for container in pod.spec.containers:
-            for each in container.ports or ():
-                if each.name == name:
-                    return int(each.container_port)
-    return default
-
-
-def is_address(host: str) -> bool:
-    """Tell whether this is an IP address and not a name."""
-    if not host[:1].isdigit() and ":" not in host:
-        return False
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def behind_pgbouncer(database: Database, ini: str) -> Database:
-    """Return the database that a pgbouncer.ini leads to: the recorder goes past the pooler.
-
-    An entry is `name = host=... port=... dbname=...`; what it leaves out stays as it was.
-    """
-    for line in ini.splitlines():
-        name, equals, rest = line.partition("=")
-        if not equals or name.strip() not in (database.name, "*"):
-            continue
-        words = dict(word.partition("=")[::2] for word in rest.split())
-        if "host" in words:
-            return replace(
-                database,
-                host=words["host"],
-                port=int(words.get("port", _PORT)),
-                name=words.get("dbname", database.name),
-            )
-    return database
-
-
-def find_database(client: object, release: Release) -> tuple[Database, Route]:
-    """Return a release's database and the route to it; HA_CHAOS_DATABASE_URL comes first.
-
-    Raises UserError when neither tells.
-    """
+def _locate(client: object, release: Release) -> Located:
+    core = kubernetes.client.CoreV1Api(client)
+    container = scheduler_container(core, release.namespace, release.name)
+    schema = schema_of(container)
     if url := os.environ.get(URL_VARIABLE):
         database = parse_url(url)
-    else:
-        database = parse_url(database_url(client, release))
-        if release.pool_mode not in ("", "unknown"):
-            database = behind_pgbouncer(database, pgbouncer_ini(client, release))
-    route = route_to(
-        kubernetes.client.CoreV1Api(client), release.namespace, database.host, database.port
+        routes = routes_to(core, release.namespace, database.hosts)
+        return _from_here(Located(database, routes, URL_VARIABLE, schema))
+    own = sidecars_of(release.name)
+    found = approach(core, release.namespace, container, own)
+    database, files = with_files(container, found.database)
+    routes, pooler = found.routes, found.pooler
+    behind = pooler.behind(database) if pooler else database
+    if past := behind != database:
+        assert pooler is not None
+        routes = routes_to(core, pooler.namespace, behind.hosts, routes[0].selector)
+    located = Located(behind, routes, found.origin, schema, pooler, past, tuple(files))
+    return _from_here(located)
+
+
+def _from_here(found: Located) -> Located:
+    """Have the database called as it is reached from here, and its tables found by their names."""
+    database, more = found.database, dict(found.database.more)
+    if found.schema:
+        path = _in_options('"' + found.schema.replace('"', '""') + '"')
+        more["options"] = f"{more.get('options', '')} -c search_path={path}".strip()
+    ports = [
+        port if route.selector else route.port
+        for (_, port), route in zip(database.hosts, found.routes, strict=True)
+    ]
+    addresses = [each.address for each in found.routes]
+    return replace(
+        found,
+        database=replace(
+            database,
+            host=",".join(each.host for each in found.routes),
+            port=ports[0] if len(ports) == 1 else ",".join(map(str, ports)),
+            more=tuple(sorted(more.items())),
+            address=",".join(addresses) if any(addresses) else database.address,
+        ),
     )
-    return database, route
+
+
+def _in_options(text: str) -> str:
+    """Escape a value for libpq's `options`."""
+    return text.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
 @contextmanager
-def reached(kubeconfig: Path | Kubeconfig, database: Database, route: Route) -> Iterator[str]:
-    """Lend conninfo of a database; a port-forward to it lasts as long, where it takes one."""
-    if not route.selector:
-        yield database.conninfo()
-        return
-    client = api_client(kubeconfig)
-    forward = PortForward(client, route.namespace, route.selector, route.port)
-    try:
-        yield database.conninfo(forward.start())
-    finally:
-        forward.stop()
+def reached(
+    kubeconfig: Path | Kubeconfig, database: Database, routes: Sequence[Route]
+) -> Iterator[str]:
+    """Lend conninfo of a database; port-forwards to it last as long, where it takes some.
+
+    Who finds it `Unreachable` meanwhile is told what the port-forwards met.
+    """
+    forwards: list[PortForward | None] = []
+    with ExitStack() as opened:
+        if database.files:
+            database = database.placed(Path(opened.enter_context(TemporaryDirectory())))
+        client: Any = None
+        for route in routes:
+            forward = None
+            if route.selector:
+                client = client or api_client(kubeconfig)
+                forward = PortForward(client, route.namespace, route.selector, route.port)
+                opened.callback(forward.stop)
+            forwards.append(forward)
+        ports = [forward.start() if forward else None for forward in forwards]
+        try:
+            yield database.conninfo(ports)
+        except Unreachable as error:
+            failures = [each.failure for each in forwards if each]
+            raise why_unreached(error, failures, routes) from error
+
+
+def why_unreached(
+    error: "Unreachable", failures: Sequence[str], routes: Sequence[Route]
+) -> UserError:
+    """Return an error that says what its port-forwards met, or what could not be seen before."""
+    reasons = [each for each in failures if each]
+    if reasons:
+        return UserError(f"{error.message} {' '.join(dict.fromkeys(reasons))}")
+    if unseen := [each.unseen for each in routes if each.unseen]:
+        return UserError(error.message, f"Perhaps since {'; '.join(unseen)}. {error.hint}")
+    return error
+
+
+class Unreachable(UserError):
+    """Nobody answers where the database should be."""
 
 
 def check(conninfo: str, where: str) -> str:
-    """Connect and see that it is Airflow's database, in the role that owns it; return that role.
+    """Connect and see that it is Airflow's database, and that our role may do there what it must.
 
-    Raises UserError with what to do: most often, how the database is reached from here.
+    Returns that role. Raises UserError with what to do: most often, how the database is reached
+    from here, or the GRANT that is missing.
     """
     try:
         with psycopg.connect(conninfo, connect_timeout=10) as connection:
-            row = connection.execute(_RIGHTS).fetchone()
+            return require_grants(connection, where)
     except psycopg.Error as error:
-        reason = last_line(str(error), "it gave no reason")
-        raise UserError(
+        reason = redact(last_line(str(error), "it gave no reason"))
+        raise Unreachable(
             f"The metadata database {where} cannot be reached from here: {reason}",
             "Open a way to it (`ssh -L 15432:HOST:5432 BASTION`, or `kubectl port-forward` to a "
             f"pod that relays), and give {URL_VARIABLE}=postgresql://USER:PASSWORD@127.0.0.1:15432"
             "/DATABASE or --database-url.",
         ) from error
-    assert row is not None
-    role, creates, migrated, owns = row
-    if not migrated:
-        raise UserError(
-            f"The database {where} has no table task_instance that {role} can see.",
-            "Is it Airflow's, and migrated?",
-        )
-    if not (creates and owns):
-        missing = "may not create schemas in it" if owns else "does not own Airflow's tables"
-        raise UserError(
-            f"The recorder cannot be installed in {where}: the role {role} {missing}.",
-            "Give the URL of Airflow's own role, in --database-url.",
-        )
-    return str(role)

@@ -1,13 +1,11 @@
 """What a deployment of the official chart is made of, read from its namespace; nothing is changed.
 
 The chart's own labels tell: tier=airflow, component=scheduler|api-server|..., release=NAME. What is
-configured is read where Airflow reads it: the container's environment, then airflow.cfg. What of it
-no recorder of ours sees is said in words: other executors, pods elsewhere.
+configured is read where Airflow reads it (`container`). What of it no recorder of ours sees is said
+in words: other executors, pods elsewhere.
 """
 
-import base64
-import configparser
-import re
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +17,13 @@ from kubernetes.client.exceptions import ApiException
 
 from common.errors import UserError
 from lab.base import image_build
+from lab.cluster.approach import approach
+from lab.cluster.container import Container, Objects
+from lab.cluster.pooler import UNKNOWN
+from lab.kube.failures import explained
 from lab.kube.pods import API_PORT, DAEMONS, list_pods, runs
+
+log = logging.getLogger(__name__)
 
 FOLLOWED = "KubernetesExecutor"
 
@@ -28,9 +32,7 @@ Setting = Callable[[str, str, str], str]
 
 _YES = frozenset({"true", "t", "1"})
 _SECTION = "kubernetes_executor"
-_URL_NAMES = ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__SQL_ALCHEMY_CONN")
 _NAME = "PGAPPNAME"
-_INI = "pgbouncer.ini"
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Release:
     """One release. `named` is how its processes name themselves to the database: by `pod`, all
     `alike`, or not at all (empty).
 
-    `secret` is the name and key of the Secret with the database's URL, empty when there is none;
-    `pool_mode` is PgBouncer's, empty when there is none. The API is at `api_path` of `api_port`.
+    `pool_mode` is that of the pooler at which the pods' own URL ends, empty when there is none. The
+    API is at `api_path` of `api_port`.
     `build` is of the images that schedulers and API server run.
     `neighbours` are other releases in the namespace; `not_covered` is what of this one will not be
     seen, in words.
@@ -52,7 +54,6 @@ class Release:
     components: tuple[str, ...]
     executor: str
     named: str
-    secret: tuple[str, str]
     pool_mode: str
     api_port: int
     api_path: str
@@ -66,32 +67,26 @@ def discover(client: Any, namespace: str, release: str = "") -> Release:
     try:
         return _discover(kubernetes.client.CoreV1Api(client), namespace, release)
     except ApiException as error:
-        raise UserError(
-            f"The cluster does not let us look into namespace {namespace}: "
-            f"{error.status} {error.reason}.",
-            "It takes: get, list and watch pods, pods/log, configmaps and services; get the "
-            "database's secret; create pods/portforward.",
-        ) from error
+        raise explained(error, f"Namespace {namespace} cannot be looked into") from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        reason = str(error.__cause__ or error)[:200]
-        raise UserError(f"The cluster does not answer: {reason}", "Look at --context.") from error
+        raise explained(error, "The cluster does not answer") from error
 
 
-def database_url(client: Any, release: Release) -> str:
-    """Return the database's URL from the release's Secret; UserError when it is not there."""
-    name, key = release.secret
-    if not name:
-        raise UserError(
-            f"Release {release.name} does not take its database's URL from a Secret.",
-            "Give it in HA_CHAOS_DATABASE_URL or --database-url.",
-        )
-    return _secret(kubernetes.client.CoreV1Api(client), release.namespace, name, key)
+def scheduler_container(core: Any, namespace: str, release: str) -> Container:
+    """Return the container of a scheduler as it is now; UserError where none runs."""
+    found = [pod for pod in list_pods(core, namespace, sidecars_of(release)) if runs(pod)]
+    if not found:
+        raise UserError(f"Release {release} has no running scheduler.", "Look at its pods.")
+    return _container(core, namespace, found[0])
 
 
-def pgbouncer_ini(client: Any, release: Release) -> str:
-    """Return the configuration of the chart's PgBouncer. Raises UserError when it is not there."""
-    name = f"{release.name}-pgbouncer-config"
-    return _secret(kubernetes.client.CoreV1Api(client), release.namespace, name, _INI)
+def sidecars_of(release: str) -> str:
+    """Return the selector of the pods beside whose Airflow a sidecar serves."""
+    return f"tier=airflow,component=scheduler,release={release}"
+
+
+def _container(core: Any, namespace: str, pod: Any) -> Container:
+    return Container(Objects(core, namespace), pod, _main(pod))
 
 
 def _discover(core: Any, namespace: str, wanted: str) -> Release:
@@ -106,8 +101,8 @@ def _discover(core: Any, namespace: str, wanted: str) -> Release:
     _check(name, by_component)
     scheduler = by_component["scheduler"][0]
     container = _main(scheduler)
-    settings = _Settings(core, namespace, scheduler, container)
-    executor = settings.get("core", "executor", FOLLOWED).replace(" ", "")
+    has = _container(core, namespace, scheduler)
+    executor = has.setting("core", "executor", FOLLOWED).replace(" ", "")
     if FOLLOWED not in executor:
         raise UserError(
             f"Release {name} runs {executor}: this suite follows KubernetesExecutor's workers.",
@@ -120,11 +115,10 @@ def _discover(core: Any, namespace: str, wanted: str) -> Release:
         schedulers=tuple(sorted(pod.metadata.name for pod in by_component["scheduler"])),
         components=tuple(f"{len(each)} {what}" for what, each in sorted(by_component.items())),
         executor=executor,
-        named=_named(container),
-        secret=_url_secret(container),
-        pool_mode=_pool_mode(core, namespace, name) if "pgbouncer" in by_component else "",
+        named=_named(has),
+        pool_mode=_pool_mode(core, namespace, name, has, pooled="pgbouncer" in by_component),
         api_port=_port(_main(by_component["api-server"][0])),
-        api_path=urlsplit(settings.get("api", "base_url", "")).path.rstrip("/"),
+        api_path=urlsplit(has.setting("api", "base_url", "")).path.rstrip("/"),
         build=image_build(
             each.image_id or ""
             for pod in (*by_component["scheduler"], *by_component["api-server"])
@@ -132,7 +126,7 @@ def _discover(core: Any, namespace: str, wanted: str) -> Release:
             if each.name == _main(pod).name
         ),
         neighbours=tuple(sorted(releases - {name})),
-        not_covered=tuple(not_covered(settings.get, namespace)),
+        not_covered=tuple(not_covered(has.setting, namespace)),
     )
 
 
@@ -188,70 +182,19 @@ def _port(container: Any) -> int:
     return int(ports[0]) if ports else API_PORT
 
 
-def _named(container: Any) -> str:
-    for each in container.env or ():
-        if each.name == _NAME:
-            field = each.value_from and each.value_from.field_ref
-            by_pod = field is not None and field.field_path == "metadata.name"
-            return "pod" if by_pod else "alike"
-    return ""
+def _named(container: Container) -> str:
+    return {True: "pod", False: "alike", None: ""}[container.names_by_pod(_NAME)]
 
 
-def _url_secret(container: Any) -> tuple[str, str]:
-    for each in container.env or ():
-        reference = each.value_from and each.value_from.secret_key_ref
-        if each.name in _URL_NAMES and reference is not None:
-            return str(reference.name), str(reference.key)
-    return "", ""
-
-
-def _pool_mode(core: Any, namespace: str, release: str) -> str:
+def _pool_mode(
+    core: Any, namespace: str, release: str, container: Container, *, pooled: bool
+) -> str:
+    """Return how the pods' sessions are pooled; where their URL cannot be read, by the chart."""
     try:
-        ini = _secret(core, namespace, f"{release}-pgbouncer-config", _INI)
-    except UserError:
-        return "unknown"
-    found = re.search(r"^\s*pool_mode\s*=\s*(\w+)", ini, re.MULTILINE)
-    return found.group(1) if found else "session"
-
-
-def _secret(core: Any, namespace: str, name: str, key: str) -> str:
-    try:
-        data = core.read_namespaced_secret(name, namespace, _request_timeout=10).data or {}
-        return base64.b64decode(data[key]).decode()
-    except ApiException as error:
-        raise UserError(
-            f"Secret {name} in {namespace} cannot be read: {error.status} {error.reason}.",
-            "Allow `get` on it, or give the database's URL in HA_CHAOS_DATABASE_URL.",
-        ) from error
-    except KeyError as error:
-        raise UserError(f"Secret {name} in {namespace} has no key {key}.") from error
-
-
-class _Settings:
-    """Airflow's settings as a pod has them: its environment, then the mounted airflow.cfg."""
-
-    def __init__(self, core: Any, namespace: str, pod: Any, container: Any) -> None:
-        self._env = {each.name: each.value for each in container.env or () if each.value}
-        self._file = configparser.ConfigParser(interpolation=None, strict=False)
-        if text := _config_file(core, namespace, pod, container):
-            self._file.read_string(text)
-
-    def get(self, section: str, key: str, default: str) -> str:
-        """Return a setting, or the default; `team=section` is a section of a team's own."""
-        team, _, section_of = section.rpartition("=")
-        prefix = f"AIRFLOW__{team}___{section_of}" if team else f"AIRFLOW__{section}"
-        from_env = self._env.get(f"{prefix}__{key}".upper())
-        return from_env or self._file.get(section, key, fallback="") or default
-
-
-def _config_file(core: Any, namespace: str, pod: Any, container: Any) -> str:
-    volumes = {v.name: v.config_map.name for v in pod.spec.volumes or () if v.config_map}
-    for mount in container.volume_mounts or ():
-        if mount.sub_path == "airflow.cfg" and mount.name in volumes:
-            name = volumes[mount.name]
-            found = core.read_namespaced_config_map(name, namespace, _request_timeout=10)
-            return str((found.data or {}).get("airflow.cfg", ""))
-    return ""
+        return approach(core, namespace, container, sidecars_of(release)).pool_mode
+    except UserError as error:
+        log.debug("The way to the database of %s is not known yet: %s", release, error)
+        return UNKNOWN if pooled else ""
 
 
 def executors(configured: str, *, teams: bool) -> list[tuple[str, str]]:

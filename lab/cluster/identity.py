@@ -9,8 +9,8 @@ import urllib3.exceptions
 from kubernetes.client.exceptions import ApiException
 
 from common.waiting import Every
-from lab.cluster.database import is_address
 from lab.cluster.discovery import Release
+from lab.cluster.routes import is_address
 from lab.kube.pods import DAEMONS, list_pods
 
 log = logging.getLogger(__name__)

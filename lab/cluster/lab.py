@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from common.errors import UserError
 from lab.api import AirflowAPI, Login
-from lab.cluster.database import Database
 from lab.cluster.identity import Names
 from lab.cluster.undo import promise, undo_argv
+from lab.cluster.url import Database
 from lab.kube import execs
 from lab.kube.client import api_client
 from lab.kube.pods import own_workers

@@ -1,12 +1,13 @@
 """What attaching to a deployment will do, said before anything is done."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import requests
 
 from common.errors import UserError
 from lab.api import AirflowAPI
-from lab.cluster.database import find_database
+from lab.cluster.database import Located, locate
 from lab.cluster.discovery import Release
 from lab.cluster.identity import borrowed_names
 from lab.kube.portforward import PortForward
@@ -21,7 +22,7 @@ def reported_version(client: Any, release: Release) -> str:
     except (requests.RequestException, ValueError, KeyError) as error:
         raise UserError(
             f"The API server of release {release.name} does not answer through a port-forward: "
-            f"{error}",
+            f"{forward.failure or error}",
             "Look at its pod, or give --api-url.",
         ) from error
     finally:
@@ -31,15 +32,13 @@ def reported_version(client: Any, release: Release) -> str:
 def plan(client: Any, context: str, release: Release, *, allow_faults: bool) -> list[str]:
     """Return the plan, a line each: what is read, what is created, who is disturbed.
 
-    Raises UserError when the database's URL is nowhere to be had.
+    Raises UserError when the database's URL is nowhere to be had, or the way there cannot be seen.
     """
-    database, route = find_database(client, release)
-    through = "through a port-forward" if route.selector else "directly from this machine"
+    found = locate(client, release)
     lines = [
         f"deployment: release {release.name} in {release.namespace}, context {context}: "
         f"{', '.join(release.components)}; {release.executor}; image {release.image}",
-        f"database: {database.name} at {database.host}:{database.port}, as {database.user}, "
-        f"{through}",
+        *_database(found, release),
         "reads: pods of the namespace (watch), logs of components and workers, "
         f"{_identity(release)}",
         "creates: schema `oracle` in that database, and triggers on task_instance and dag_run that "
@@ -59,6 +58,24 @@ def plan(client: Any, context: str, release: Release, *, allow_faults: bool) -> 
         lines.append("disturbs: nothing, without --allow-faults")
     lines += [f"not covered: {each}" for each in release.not_covered]
     return lines
+
+
+def _database(found: Located, release: Release) -> Iterator[str]:
+    """Say what the database is, how that is known, and how it is reached."""
+    database = found.database
+    whom = f"as {database.user}" if database.user else "as nobody in particular"
+    yield f"database: {database.name} at {database.place}, {whom} (its URL is from {found.origin})"
+    for route in found.routes:
+        to = f"{route.host}: " if len(found.routes) > 1 else ""
+        yield f"way there: {to}{route.words}"
+    if found.pooler is not None:
+        mode = release.pool_mode or found.pooler.mode
+        how = "which the recorder goes past" if found.past else "through which the recorder goes"
+        yield f"pooler: PgBouncer ({mode} pooling; {found.pooler.source}), {how}"
+    if found.schema:
+        yield f"schema of Airflow's tables: {found.schema}"
+    if found.files:
+        yield f"certificates: {'; '.join(found.files)}; copied to the lab's folder until it ends"
 
 
 def _identity(release: Release) -> str:

@@ -23,18 +23,14 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from common.database import DSN_VARIABLE
+from common.environment import inherited
 from common.errors import UserError
 from common.files import write_whole
 from common.paths import PROJECT
-from lab.cluster.database import (
-    URL_VARIABLE,
-    Database,
-    Route,
-    find_database,
-    parse_url,
-    reached,
-)
+from lab.cluster.database import URL_VARIABLE, find_database, reached
 from lab.cluster.discovery import discover
+from lab.cluster.routes import Route
+from lab.cluster.url import Database, parse_url
 from lab.database import answers
 from lab.kube import execs
 from lab.kube.client import api_client
@@ -78,6 +74,17 @@ def keep_promise(directory: Path) -> None:
     _forget(directory)
 
 
+def stored_conninfo(directory: Path) -> str | None:
+    """Return how the lab's database is reached, as its supervisor has it now; None if it has not.
+
+    The supervisor takes over a password that was changed where the deployment has it.
+    """
+    state = LabState.load(directory)
+    if state is None or "database" not in state.endpoints:
+        return None
+    return Database(**state.endpoints["database"]).conninfo(state.endpoints.get("postgres"))
+
+
 def _forget(directory: Path) -> None:
     (directory / _REMOVALS).unlink(missing_ok=True)
     forget_leftover(directory.name)
@@ -104,21 +111,23 @@ def clear(directory: Path) -> int:
 
 
 def _run(removal: Sequence[str], conninfo: str) -> int:
-    env = {**os.environ, DSN_VARIABLE: conninfo}
+    env = {**inherited(), DSN_VARIABLE: conninfo}
     return subprocess.run([sys.executable, "-m", *removal], env=env, timeout=_TIMEOUT).returncode
 
 
 def _leave(directory: Path, removals: Sequence[Sequence[str]]) -> None:
     """Write down what is left in the database, for the end of the session."""
-    database, route = _parts(_endpoints(directory))
-    where = f"{database.name} at {database.host}:{database.port}"
-    here = None
-    if route.selector:
-        here = _PORT_HERE
-        where += (
-            f" (first `kubectl port-forward -n {route.namespace} POD {here}:{route.port}`, "
-            f"POD one of -l {route.selector})"
-        )
+    database, routes = _parts(_endpoints(directory))
+    here = [_PORT_HERE + n if each.selector else None for n, each in enumerate(routes)]
+    first = [
+        f"`kubectl port-forward -n {each.namespace} POD {port}:{each.port}`, "
+        f"POD one of {each.selector}"
+        for each, port in zip(routes, here, strict=True)
+        if port
+    ]
+    where = f"{database.name} at {database.place}"
+    if first:
+        where += f" (first {'; '.join(first)})"
     dsn = replace(database, password="").conninfo(here)
     write_leftover(directory.name, where, dsn, [" ".join(each) for each in removals])
 
@@ -141,13 +150,13 @@ def _endpoints(directory: Path) -> dict[str, Any]:
 def _database(directory: Path) -> Iterator[str]:
     """Lend conninfo that works now: as it was, or with the URL read again, and a route to it."""
     endpoints = _endpoints(directory)
-    stored, route = _parts(endpoints)
+    stored, routes = _parts(endpoints)
     conninfo = stored.conninfo(endpoints["postgres"])
     if answers(conninfo):
         yield conninfo
     else:
         database = _read_again(directory, stored)
-        with reached(directory / "kubeconfig", database, route) as conninfo:
+        with reached(directory / "kubeconfig", database, routes) as conninfo:
             yield conninfo
 
 
@@ -159,20 +168,23 @@ def _read_again(directory: Path, stored: Database) -> Database:
     endpoints = _endpoints(directory)
     try:
         if url := os.environ.get(URL_VARIABLE):
-            found = parse_url(url)
+            now = parse_url(url)
+            found = replace(now, more=stored.more, address=stored.address)
         else:
             client = api_client(directory / "kubeconfig")
             release = discover(client, endpoints["namespace"], endpoints["release"])
             found, _ = find_database(client, release)
+            found = found.placed(directory)
     except (UserError, ApiException, HTTPError) as error:
         print(f"The database's URL cannot be read again: {error}", file=sys.stderr)
         return stored
     return found if found.is_at_place_of(stored) else stored
 
 
-def _parts(endpoints: dict[str, Any]) -> tuple[Database, Route]:
-    route = endpoints.get("route") or endpoints["way"]  # as older versions called it
-    return Database(**endpoints["database"]), Route(**route)
+def _parts(endpoints: dict[str, Any]) -> tuple[Database, list[Route]]:
+    # Older versions had one alone, and called it so.
+    routes = endpoints.get("routes") or [endpoints.get("route") or endpoints["way"]]
+    return Database(**endpoints["database"]), [Route(**each) for each in routes]
 
 
 def main(arguments: list[str]) -> int:

@@ -53,6 +53,9 @@ _ENDS = 200
 _LAST_BREATH = 1.0
 
 
+# Bytes of the 107 of a socket's address: multiprocessing takes /pymp-XXXXXXXX/listener-XXXXXXXX.
+_SOCKETS_BELOW = 107 - 32
+
 # Folders of which nothing outlives a boot.
 _OF_ONE_BOOT = ("pods", "airflow", "tmp")
 
@@ -183,7 +186,9 @@ class EmbeddedBoot:
         self._adopt("postgres", self.postgres.process, self.postgres.directory / "postgres.log")
 
     def _start_ours(self, password: str) -> Endpoints:
-        proxy = json.loads(self._start_announced(components.proxy(self.postgres.port)))
+        proxy = json.loads(
+            self._start_announced(components.proxy(self.postgres.port, self.directory))
+        )
         kubernetes = self._start_kubernetes()
         at = Endpoints(
             postgres=self.postgres.port,
@@ -193,16 +198,27 @@ class EmbeddedBoot:
             kubernetes=kubernetes,
             password=password,
             secret=secrets.token_hex(32),
+            temporary=self._short("tmp"),
         )
         self.state.endpoints = dict(vars(at))
         write_passfile(self.directory / "passfile", at)
         return at
 
+    def _short(self, name: str) -> str:
+        """Return a path of a folder of the lab's in which sockets can be: their names are short.
+
+        multiprocessing has some below TMPDIR. This process holds the lab's folder open meanwhile.
+        """
+        path = str(self.directory / name)
+        if len(os.fsencode(path)) > _SOCKETS_BELOW:
+            path = f"/proc/{os.getpid()}/fd/{os.open(self.directory, os.O_PATH)}/{name}"
+        return path
+
     def _start_kubernetes(self) -> str:
         """Start the Kubernetes API: ours, or the real one of KUBEBUILDER_ASSETS; return its URL."""
         kubeconfig = self.directory / "kubeconfig"
         if ASSETS_VARIABLE not in os.environ:
-            line = self._start_announced(components.kubeapi(self.directory / "pods"))
+            line = self._start_announced(components.kubeapi(self.directory))
             server = line.split()[-1]
             write_kubeconfig(kubeconfig, server, namespace=NAMESPACE)
             return server

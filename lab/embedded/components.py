@@ -4,12 +4,12 @@ Every setting that is not named here is Airflow's default: a promise kept only u
 none.
 """
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.environment import bare
 from common.files import write_whole
 from common.paths import PROJECT
 from lab.environments.settings import clean_environment, database_urls
@@ -22,7 +22,10 @@ _POD_TEMPLATE = Path(__file__).with_name("pod_template.yaml")
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where a lab's parts listen, on loopback; and the secrets that its parts share."""
+    """Where a lab's parts listen, on loopback; and the secrets that its parts share.
+
+    `temporary` is where Airflow's processes make their temporary files, sockets too.
+    """
 
     postgres: int
     proxy: int
@@ -31,6 +34,7 @@ class Endpoints:
     kubernetes: str
     password: str
     secret: str
+    temporary: str
 
 
 @dataclass(frozen=True)
@@ -104,19 +108,20 @@ with those of a fork server, on 3.3.2."""
 _FORKED_BY = {"api-server": "api-server", "scheduler": "scheduler", "dag-processor": "scheduler"}
 
 
-def proxy(postgres_port: int) -> Component:
+def proxy(postgres_port: int, directory: Path) -> Component:
     """Return the latency proxy in front of Postgres."""
     argv = [
         *(sys.executable, "-m", "lab.dbproxy", "--listen", "127.0.0.1:0"),
         *("--upstream", f"127.0.0.1:{postgres_port}", "--control", "127.0.0.1:0"),
     ]
-    return Component("dbproxy", argv, dict(os.environ))
+    return Component("dbproxy", argv, bare(directory / "airflow"))
 
 
-def kubeapi(pod_logs: Path) -> Component:
+def kubeapi(directory: Path) -> Component:
     """Return the embedded Kubernetes API."""
-    argv = [sys.executable, "-m", "lab.kubeapi", "--port", "0", "--logs", str(pod_logs)]
-    return Component("kubeapi", argv, dict(os.environ))
+    argv = [sys.executable, "-m", "lab.kubeapi", "--port", "0"]
+    argv += ["--logs", str(directory / "pods")]
+    return Component("kubeapi", argv, bare(directory / "airflow"))
 
 
 def airflow_components(spec: LabSpec, directory: Path, at: Endpoints) -> Iterator[Component]:
@@ -145,6 +150,7 @@ def airflow_env(spec: LabSpec, directory: Path, at: Endpoints, name: str) -> dic
         **airflow_settings(at, home, PROJECT / "dags"),
         **spec.env,
         "PGAPPNAME": name,
+        "TMPDIR": at.temporary,
     }
 
 

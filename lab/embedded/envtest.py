@@ -12,6 +12,7 @@ from pathlib import Path
 
 import requests
 
+from common.environment import bare
 from common.errors import UserError
 from common.files import last_line
 from common.spawn import spawn, wait_exit
@@ -122,7 +123,7 @@ class EnvTest:
 
     def _spawn(self, name: str, command: list[str]) -> None:
         self.processes[name] = spawn(
-            command, env=os.environ, cwd=self._directory, log=self.log_of(name)
+            command, env=bare(self._directory), cwd=self._directory, log=self.log_of(name)
         )
 
     def log_of(self, name: str) -> Path:

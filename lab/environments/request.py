@@ -10,6 +10,7 @@ from typing import Literal
 from packaging.version import InvalidVersion, Version
 
 from common.errors import UserError
+from common.paths import path_of
 from lab.environments import interpreter, pins
 from lab.environments.checkout import checkout_version, is_checkout
 from lab.environments.recipe import Wheel, airflow_wheels
@@ -41,11 +42,21 @@ def describe(spec: str) -> Request:
     try:
         version = str(Version(spec))
     except InvalidVersion:
-        path = Path(spec).expanduser()
-        if spec and path.exists():
-            return _describe_path(path.absolute())
-        raise _unknown(spec) from None
+        return _describe_given(spec)
     return _supported("version", f"Airflow {version}", version, version, pins.pin_path(version))
+
+
+def _describe_given(spec: str) -> Request:
+    try:
+        path = path_of(spec)
+        if not spec or not path.exists():
+            raise _unknown(spec)
+        return _describe_path(path.absolute())
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or spec} cannot be read: {error.strerror}.",
+            "Give a version, or a path that you can read.",
+        ) from None
 
 
 def _describe_path(path: Path) -> Request:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from common.environment import bare
 from common.errors import UserError
 from lab.base import Airflow
 
-_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "LD_LIBRARY_PATH")
 _PSYCOPG_3_SINCE = (3, 4)
 _FINDS = "import importlib.util as u, sys; sys.exit(0 if u.find_spec('psycopg') else 3)"
 
@@ -46,13 +46,11 @@ database, a cluster or files that are not the lab's."""
 
 def clean_environment(airflow: Airflow, home: Path) -> dict[str, str]:
     """Return an environment in which nothing of the caller's Airflow, Python or venv leaks."""
-    env = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    env["PATH"] = f"{airflow.python.parent}{os.pathsep}{env.get('PATH', os.defpath)}"
-    env["HOME"] = str(home)
+    env = bare(home)
+    env["PATH"] = f"{airflow.python.parent}{os.pathsep}{env['PATH']}"
     env["AIRFLOW_HOME"] = str(home)
     env["PYTHONUNBUFFERED"] = "1"
     env["TMPDIR"] = str(home.parent / "tmp")
-    env["NO_PROXY"] = env["no_proxy"] = "127.0.0.1,localhost"
     if airflow.pythonpath:
         env["PYTHONPATH"] = os.pathsep.join(str(path) for path in airflow.pythonpath)
     return env

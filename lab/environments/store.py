@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common.errors import UserError
-from common.files import alone
-from common.paths import cache_dir
+from common.files import alone, reason
+from common.paths import cache_folder
 from lab.environments import seal
 
 log = logging.getLogger(__name__)
@@ -38,9 +38,7 @@ LOCK_LIMIT = 3600.0
 
 def environments_dir() -> Path:
     """Return the folder that holds the environments, one folder a key."""
-    path = cache_dir() / "environments"
-    path.mkdir(exist_ok=True)
-    return path
+    return cache_folder("environments")
 
 
 def made(key: str, build: Callable[[Path], None]) -> Path:
@@ -92,7 +90,7 @@ def _build(path: Path, build: Callable[[Path], None]) -> None:
         if error.errno == errno.ENOSPC or shutil.disk_usage(path.parent).free < DISK_FULL:
             raise _no_space(path.parent) from None
         raise UserError(
-            f"Could not make {path.name}: {_reason(error)}",
+            f"Could not make {path.name}: {reason(error)}",
             f"Check that what it is made of can be read, and {path.parent} written.",
         ) from None
     finally:
@@ -109,13 +107,6 @@ def require_disk(path: Path) -> None:
     """Raise UserError unless the disk of `path` has room for one more environment."""
     if shutil.disk_usage(path).free < DISK_NEEDED:
         raise _no_space(path)
-
-
-def _reason(error: OSError) -> str:
-    """Return why an OSError was raised, of a failed `copytree` the first of its many reasons."""
-    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
-        return str(error.args[0][0][-1])
-    return str(error)
 
 
 def _no_space(path: Path) -> UserError:

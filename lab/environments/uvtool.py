@@ -11,7 +11,9 @@ from pathlib import Path
 
 import uv
 
+from common.environment import UMASK, inherited
 from common.errors import UserError
+from common.paths import cache_dir, path_of
 from common.spawn import die_with_parent
 
 UV_LIMIT = 1800.0
@@ -23,35 +25,14 @@ PYTHON = "3.11"
 _UV_HINT = re.compile(r"^\s*hint:", re.MULTILINE)
 _UV_PART = re.compile(r"^\s*(error:|warning:|cause:|Caused by:|×|[├╰]─▶)", re.MULTILINE)
 _INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_NO_INDEX")
-_PYTHON_VARIABLES = frozenset(
-    {
-        "PYTHONPATH",
-        "PYTHONHOME",
-        "PYTHONSTARTUP",
-        "PYTHONDONTWRITEBYTECODE",
-        "PYTHONPYCACHEPREFIX",
-        "PYTHONOPTIMIZE",
-        "PYTHONWARNINGS",
-        "VIRTUAL_ENV",
-        "__PYVENV_LAUNCHER__",
-    }
+# Where packages come from and how they are fetched is for the user to say. What is installed, and
+# where, is not: UV_EXCLUDE_NEWER or UV_NO_BINARY would make another Airflow of it.
+_USERS = re.compile(
+    r"UV_(DEFAULT_INDEX|EXTRA_INDEX_URL|INDEX.*|NO_INDEX|FIND_LINKS|OFFLINE|HTTP_.*|REQUEST_TIMEOUT"
+    r"|CONCURRENT_.*|NATIVE_TLS|SYSTEM_CERTS|INSECURE_HOST|KEYRING_PROVIDER|CREDENTIALS_DIR"
+    r"|CACHE_DIR|NO_CACHE|CONFIG_FILE|NO_CONFIG|LOCK_TIMEOUT|PYTHON_.*|MANAGED_PYTHON"
+    r"|NO_MANAGED_PYTHON|(S3|GCS|AZURE)_ENDPOINT_URL)"
 )
-
-
-def clean_environ(pythonpath: tuple[Path, ...] = ()) -> dict[str, str]:
-    """Return the caller's environment without what would leak into another Python's Airflow.
-
-    Dropped: every `AIRFLOW_*` variable (the user's own deployment), and what points Python at
-    other packages or keeps it from caching bytecode. `pythonpath` becomes the new PYTHONPATH.
-    """
-    environ = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in _PYTHON_VARIABLES and not name.lstrip("_").startswith("AIRFLOW_")
-    }
-    if pythonpath:
-        environ["PYTHONPATH"] = os.pathsep.join(str(path) for path in pythonpath)
-    return environ
 
 
 def run(
@@ -65,6 +46,7 @@ def run(
         argv,
         cwd=directory,
         env=environ,
+        umask=UMASK,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -133,13 +115,26 @@ def uv_reason(stderr: str) -> str:
 
 
 def _uv_environ() -> dict[str, str]:
-    """Return the environment for uv: the user's, and pip's main index where uv has none set."""
-    environ = clean_environ()
+    """Return the environment for uv: the user's, and pip's main index where uv has none set.
+
+    uv's own cache is beside ours where the user has no folder for it.
+    """
+    given = inherited().items()
+    environ = {name: value for name, value in given if name[:3] != "UV_" or _USERS.fullmatch(name)}
     if not any(environ.get(name) for name in _INDEX_VARIABLES):
         index = environ.get("PIP_INDEX_URL") or _pip_index()
         if index:
             environ["UV_DEFAULT_INDEX"] = index
+    if "UV_CACHE_DIR" not in environ and not _users_cache():
+        environ["UV_CACHE_DIR"] = str(cache_dir() / "uv")
     return environ
+
+
+def _users_cache() -> bool:
+    """Tell whether the user has a cache of his own that can be written, as uv takes for granted."""
+    path = path_of(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    there = next(each for each in (path, *path.parents) if each.exists())
+    return path.is_absolute() and os.access(there, os.W_OK)
 
 
 @cache
@@ -148,5 +143,5 @@ def _pip_index() -> str:
     if find_spec("pip") is None:
         return ""
     argv = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
-    done = run(argv, directory=Path.cwd(), environ=os.environ, limit=60)
+    done = run(argv, directory=Path.cwd(), environ=inherited(), limit=60)
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -18,14 +18,15 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from common.errors import UserError
+from common.files import write_whole
 from common.redaction import first_line
 from common.waiting import Deadline
 from lab.kind import namespace
 from lab.kind.cluster import Cluster
 from lab.kind.helm.chart import inspect
-from lab.kind.helm.install import RELEASE, Install, render, require_components
-from lab.kind.helm.values import dag_files, merged
-from lab.kind.tools import find
+from lab.kind.helm.install import RELEASE, Install
+from lab.kind.helm.own import accept
+from lab.kind.helm.values import dag_files, lab_values
 from lab.kube.boot import ReleaseBoot
 from lab.kube.pods import API_PORT, DAEMONS
 from lab.kube.readiness import waiting
@@ -112,20 +113,19 @@ class KindBoot(ReleaseBoot):
                 yield
 
     def _start_airflow(self) -> Iterator[None]:
-        values = merged(
+        lab = lab_values(
             self.spec.airflow.version,
             schedulers=self.spec.schedulers,
             image=self.spec.airflow.image,
             layers=self.deployment.layers,
             env=self.spec.env,
             dag_files=dag_files(),
-            extra=[Path(path) for path in self.deployment.values],
         )
         chart = inspect(Path(self.deployment.chart))
-        require_components(render(find("helm"), chart, values, self.namespace), values)
+        values = accept([Path(path) for path in self.deployment.values], lab, chart).values
         yield
         path = self.directory / "values.yaml"
-        path.write_text(yaml.safe_dump(values, sort_keys=False))
+        write_whole(path, yaml.safe_dump(values, sort_keys=False), mode=0o600)  # somebody's secrets
         self._install = Install(
             self.deployment.chart, self.namespace, path, self.kubeconfig, self.directory / "logs"
         )

@@ -20,6 +20,7 @@ from docker.models.containers import Container
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
+from common.documents import yaml_problem
 from common.errors import UserError
 from common.files import alone, write_whole
 from common.waiting import Deadline, Every
@@ -197,8 +198,8 @@ def configuration(nodes: int | None, settings: Path | None) -> dict[str, Any]:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--kind-config {settings} cannot be read: {error}.") from error
         except yaml.YAMLError as error:
-            why = " ".join(str(error).split())
-            raise UserError(f"--kind-config {settings} is not valid YAML: {why}.") from error
+            why = yaml_problem(error)
+            raise UserError(f"--kind-config {settings} is not valid YAML: {why}.") from None
         if not isinstance(found, dict) or found.get("kind") != "Cluster":
             raise UserError(
                 f"--kind-config {settings} is not a configuration of a kind cluster.",

@@ -40,6 +40,11 @@ class ReleaseBoot:
         self._tunnels.append(forward)
         return forward.start()
 
+    def _failure(self) -> str:
+        """Return why the newest port-forward does not lead to a pod; empty if it does."""
+        newest = self._tunnels[-1] if self._tunnels else None
+        return newest.failure if isinstance(newest, PortForward) else ""
+
     def _follow(self, selector: str, folder: str = "logs") -> None:
         """Write the logs of the pods, those that come later too, into a folder of the lab's."""
         follower = LogFollower(self._client, self.namespace, selector, self.directory / folder)

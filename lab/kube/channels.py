@@ -30,6 +30,7 @@ from wsproto.events import (
 from wsproto.utilities import ProtocolError
 
 from lab.kube.client import Dialer
+from lab.kube.identity import Identity
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +39,16 @@ _CHUNK = 65536
 _LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
+_UNAUTHORIZED = 401
+
+
 class ChannelRefused(OSError):
-    """The API server did not open the stream: `status` is HTTP's, the text is its reason."""
+    """The API server did not open the stream: `status` is HTTP's, `reason` its own words."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(f"{status}: {reason}")
         self.status = status
+        self.reason = reason
 
 
 class Channels:
@@ -137,11 +142,30 @@ def open_channels(
 ) -> Channels:
     """Open a stream of the Kubernetes API; `path` begins with /api.
 
-    Raises ChannelRefused when the server says no, OSError when it cannot be reached.
+    Raises ChannelRefused when the server says no, OSError when it cannot be reached. Credentials
+    that it refuses are read again, once.
     """
+    identity = dialer.identity()
+    try:
+        return _open(dialer, identity, path, query, timeout)
+    except ChannelRefused as error:
+        if error.status != _UNAUTHORIZED:
+            raise
+        if dialer.renew(identity):
+            return _open(dialer, dialer.identity(), path, query, timeout)
+        if dialer.trouble:
+            raise ChannelRefused(error.status, f"{error.reason}; {dialer.trouble}") from error
+        raise
+
+
+def _open(
+    dialer: Dialer, identity: Identity, path: str, query: Sequence[tuple[str, str]], timeout: float
+) -> Channels:
     connection = dialer.connect(timeout)
     try:
-        return Channels(connection, _shake_hands(connection, dialer, path, query))
+        headers = dialer.headers(identity)
+        target = f"{dialer.prefix}{path}?{urlencode(query)}"
+        return Channels(connection, _shake_hands(connection, dialer.authority, target, headers))
     except ProtocolError as error:
         connection.close()
         raise OSError("the Kubernetes API's answer is not a websocket's") from error
@@ -151,14 +175,14 @@ def open_channels(
 
 
 def _shake_hands(
-    connection: HTTPConnection, dialer: Dialer, path: str, query: Sequence[tuple[str, str]]
+    connection: HTTPConnection, host: str, target: str, headers: Sequence[tuple[str, str]]
 ) -> WSConnection:
     websocket = WSConnection(ConnectionType.CLIENT)
     request = Request(
-        host=dialer.authority,
-        target=f"{dialer.prefix}{path}?{urlencode(query)}",
+        host=host,
+        target=target,
         subprotocols=[_SUBPROTOCOL],
-        extra_headers=[(name.encode(), text.encode()) for name, text in dialer.headers().items()],
+        extra_headers=[(name.encode(), text.encode()) for name, text in headers],
     )
     connection.sock.sendall(websocket.send(request))
     status, body = 0, b""

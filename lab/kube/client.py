@@ -2,92 +2,94 @@
 streams (port-forward, exec, logs) need.
 
 `kubernetes.stream` replaces a method of the client it is given for as long as a call lasts, which
-other threads using that client notice. So streams here are connections of their own, made from the
-client's configuration, and one client serves any number of threads.
+other threads using that client notice. So streams here are connections of their own. Both take the
+same way (`Access`): through the same proxy or none, with the same TLS, as the same user. Of the
+official package only the API and its models are used, not how it reads kubeconfigs: it forgets a
+plugin that fails, a token's file after the first look, and a proxy's login.
 """
 
-import ipaddress
 import logging
-import os
 import socket
 import ssl
-from http.client import HTTPConnection, HTTPSConnection
+import tempfile
+from collections.abc import Iterable
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import kubernetes
-import yaml
+import urllib3
+import urllib3.connection
+import urllib3.exceptions
+from urllib3 import HTTPHeaderDict
 
 from common.errors import UserError
+from common.redaction import redact
+from lab.kube.credentials import credentials_of
+from lab.kube.identity import Identity, pem
+from lab.kube.kubeconfig import Context, Kubeconfig, User, read_context
+from lab.kube.proxy import ProxyRefused, choose, connect
 
 log = logging.getLogger(__name__)
 
-Kubeconfig = dict[str, Any]
-"""What a kubeconfig holds."""
-
-_FILES = frozenset({"certificate-authority", "client-certificate", "client-key", "tokenFile"})
-_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
+_PORTS = {"http": 80, "https": 443}
+_UNAUTHORIZED = 401
 
 
-def default_kubeconfig() -> str:
-    """Return where kubectl would look: KUBECONFIG (a list of paths), else ~/.kube/config."""
-    return os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+class Access:
+    """How one context's API server is reached, and as whom; for any number of threads.
 
-
-def single_context(kubeconfig: str, context: str | None) -> Kubeconfig:
-    """Return a kubeconfig of one context alone, its own current one where `context` is None.
-
-    `kubeconfig` may be a list of paths, as KUBECONFIG is; the first that names a thing counts.
-    Paths inside are made absolute. Raises UserError when a part is missing.
+    `server` is its URL without a slash at the end. Raises UserError when a part of the kubeconfig
+    cannot be used; a plugin has run once then.
     """
-    files = [Path(each).expanduser() for each in kubeconfig.split(os.pathsep) if each]
-    read = [(path, _read(path)) for path in files if path.exists()]
-    if not read:
-        raise UserError(
-            f"There is no kubeconfig at {kubeconfig}.", "Set KUBECONFIG, as for kubectl."
-        )
-    name = context or next((d["current-context"] for _, d in read if d.get("current-context")), "")
-    if not name:
-        raise UserError(f"{kubeconfig} has no current context.", "Name one with --context.")
-    known = [each["name"] for _, data in read for each in data.get("contexts") or ()]
-    if name not in known:
-        raise UserError(
-            f"{kubeconfig} has no context {name!r}.", f"It has: {', '.join(known) or 'none'}."
-        )
-    chosen = _named(read, "contexts", name)
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": name,
-        "contexts": [chosen],
-        "clusters": [_named(read, "clusters", chosen["context"]["cluster"])],
-        "users": [_named(read, "users", chosen["context"]["user"])],
-    }
 
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.server = _server(context)
+        parts = urlsplit(self.server)
+        self.host = parts.hostname or ""
+        self.port = parts.port or _PORTS[parts.scheme]
+        self.prefix = parts.path
+        self.authority = parts.netloc.rpartition("@")[2]
+        self.name = context.cluster.tls_server_name or self.host
+        self.proxy = choose(self.server, context.cluster.proxy_url)
+        self.tls = _tls_context(context) if parts.scheme == "https" else None
+        self._acting_as = _impersonation(context.user)
+        self._credentials = credentials_of(context)
+        self._certificate = ""
+        self.identity()
 
-def _read(path: Path) -> Kubeconfig:
-    try:
-        data = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"The kubeconfig {path} cannot be read: {error}") from error
-    if not isinstance(data, dict):
-        raise UserError(f"{path} is not a valid kubeconfig.")
-    return data
+    def identity(self) -> Identity:
+        """Return who we are now; connections made from now on bear its certificate."""
+        found = self._credentials.now()
+        if self.tls is not None and found.certificate not in ("", self._certificate):
+            known, self._certificate = self._certificate, found.certificate
+            try:
+                _load_certificate(self.tls, found.certificate, self._context.name)
+            except UserError as error:
+                if not known:
+                    raise
+                log.warning("%s", error)
+        return found
 
+    def renew(self, refused: Identity) -> bool:
+        """Read the credentials again, once the server refused them; tell whether they are new."""
+        return self._credentials.renew(refused)
 
-def _named(read: list[tuple[Path, Kubeconfig]], kind: str, name: str) -> dict[str, Any]:
-    for path, data in read:
-        for each in data.get(kind) or ():
-            if each.get("name") == name:
-                return {**each, kind[:-1]: _absolute(each[kind[:-1]], path.resolve().parent)}
-    raise UserError(f"The kubeconfig {read[0][0]} has no entry {name!r} under {kind}.")
+    @property
+    def trouble(self) -> str:
+        """Why the credentials could not be read again; empty when they could."""
+        return self._credentials.trouble
 
+    def headers(self, identity: Identity) -> list[tuple[str, str]]:
+        """Return what names us to the server, and whom we act as."""
+        login = [("Authorization", identity.authorization)] if identity.authorization else []
+        return [*login, *self._acting_as]
 
-def _absolute(entry: dict[str, Any], base: Path) -> dict[str, Any]:
-    return {
-        key: str(base / value) if key in _FILES and value else value for key, value in entry.items()
-    }
+    def dial(self, timeout: float | None) -> socket.socket:
+        """Return a new connection to the server, before any TLS. Raises OSError."""
+        return connect(self.host, self.port, self.proxy, timeout)
 
 
 def api_client(kubeconfig: Path | Kubeconfig) -> Any:
@@ -95,23 +97,94 @@ def api_client(kubeconfig: Path | Kubeconfig) -> Any:
 
     `kubeconfig` is a file, or what `single_context` returned; UserError when it cannot be used.
     """
+    access = Access(read_context(kubeconfig))
     configuration = kubernetes.client.Configuration()
-    try:
-        if isinstance(kubeconfig, Path):
-            kubernetes.config.load_kube_config(str(kubeconfig), client_configuration=configuration)
-        else:
-            kubernetes.config.load_kube_config_from_dict(
-                kubeconfig, client_configuration=configuration
-            )
-    except (kubernetes.config.ConfigException, OSError) as error:
-        name = kubeconfig if isinstance(kubeconfig, Path) else kubeconfig["current-context"]
-        raise UserError(
-            f"The kubeconfig {name} cannot be used: {str(error)[:300]}",
-            "Name another, or one of its contexts.",
-        ) from error
-    if _is_loopback(urlsplit(configuration.host).hostname or ""):
-        configuration.proxy = None
-    return kubernetes.client.ApiClient(configuration)
+    configuration.host = access.server
+    configuration.proxy = None  # what is in its place is in `access`
+    client = kubernetes.client.ApiClient(configuration)
+    client.rest_client.pool_manager = _Pools(access, configuration.connection_pool_maxsize)
+    return client
+
+
+class _Dialled:
+    """A connection of urllib3 whose socket somebody else makes."""
+
+    def __init__(self, *args: Any, dial: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._dial = dial
+        self.timeout: float | None
+
+    def _new_conn(self) -> socket.socket:
+        try:
+            return self._dial(self.timeout)  # type: ignore[no-any-return]
+        except ProxyRefused as error:
+            raise urllib3.exceptions.HTTPError(str(error)) from error  # which is not tried again
+        except OSError as error:
+            raise urllib3.exceptions.NewConnectionError(self, str(error)) from error  # type: ignore[arg-type]
+
+
+class _Plain(_Dialled, urllib3.connection.HTTPConnection):
+    pass
+
+
+class _Secure(_Dialled, urllib3.connection.HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        self.is_verified = True  # else each request warns, of what the kubeconfig says
+
+
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Secure
+
+
+class _Pools(urllib3.PoolManager):
+    """The official client's connections. A request that is refused for its credentials is made
+    once more with new ones, if there are any."""
+
+    def __init__(self, access: Access, most: int) -> None:
+        super().__init__(
+            maxsize=most,
+            ssl_context=access.tls,
+            server_hostname=access.name,
+            cert_reqs=access.tls.verify_mode if access.tls else None,
+        )
+        self.access = access
+        self.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+
+    def _new_pool(self, *args: Any, **options: Any) -> urllib3.HTTPConnectionPool:
+        pool = super()._new_pool(*args, **options)
+        pool.conn_kw["dial"] = self.access.dial
+        return pool
+
+    def urlopen(  # type: ignore[override]
+        self, method: str, url: str, redirect: bool = True, **options: Any
+    ) -> urllib3.BaseHTTPResponse:
+        """Make a request as who we are now; a page that we are led to gets no credentials."""
+        del redirect
+        given = options.pop("headers", None) or {}
+        identity = self.access.identity()
+        headers = self._headers(given, identity)
+        response = super().urlopen(method, url, redirect=False, headers=headers, **options)
+        if response.status != _UNAUTHORIZED:
+            return response
+        if self.access.renew(identity):
+            response.drain_conn()
+            self.clear()  # connections may bear the certificate that was refused
+            headers = self._headers(given, self.access.identity())
+            response = super().urlopen(method, url, redirect=False, headers=headers, **options)
+        if response.status == _UNAUTHORIZED and self.access.trouble:
+            response.reason = f"{response.reason}; {self.access.trouble}"
+        return response
+
+    def _headers(self, given: Iterable[Any], identity: Identity) -> HTTPHeaderDict:
+        headers = HTTPHeaderDict(given)
+        for name, value in self.access.headers(identity):
+            headers.add(name, value)
+        return headers
 
 
 def end_reads(sock: socket.socket) -> None:
@@ -129,81 +202,114 @@ class Dialer:
     """Makes connections to the API server outside of the client's pool.
 
     Whoever takes one owns its socket, and so can end a read from another thread; urllib3 lends
-    its sockets to nobody. The TLS context is made once: it reads three files.
+    its sockets to nobody.
     """
 
     def __init__(self, client: Any) -> None:
-        self._configuration = client.configuration
-        parts = urlsplit(self._configuration.host)
-        self._tls = _tls_context(self._configuration) if parts.scheme == "https" else None
-        self._host = parts.hostname or ""
-        self._port = parts.port or (443 if self._tls else 80)
-        self.prefix = parts.path.rstrip("/")
-        self.authority = parts.netloc
+        self._access: Access = client.rest_client.pool_manager.access
+        self.prefix = self._access.prefix
+        self.authority = self._access.authority
 
-    def headers(self) -> dict[str, str]:
-        """Return what names us to the server; a token that has expired is renewed."""
-        settings = self._configuration.auth_settings().values()
-        return {each["key"]: each["value"] for each in settings if each["in"] == "header"}
+    def identity(self) -> Identity:
+        """Return who we are now; one that has expired is read again."""
+        return self._access.identity()
+
+    def headers(self, identity: Identity) -> list[tuple[str, str]]:
+        """Return what names us to the server; a name may stand there several times."""
+        return self._access.headers(identity)
+
+    def renew(self, refused: Identity) -> bool:
+        """Read the credentials again, once the server refused them; tell whether they are new."""
+        return self._access.renew(refused)
+
+    @property
+    def trouble(self) -> str:
+        """Why the credentials could not be read again; empty when they could."""
+        return self._access.trouble
 
     def connect(self, timeout: float) -> HTTPConnection:
         """Return a new connection, whose operations take at most `timeout` seconds each.
 
         Its peer's silent death is noticed by TCP keepalive, in one to two minutes. Raises OSError.
         """
-        connection = self._connection(timeout)
-        connection.connect()
-        sock = connection.sock
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in _KEEPALIVE.items():
-            if hasattr(socket, option):
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-        return connection
-
-    def _connection(self, timeout: float) -> HTTPConnection:
-        proxy = urlsplit(self._configuration.proxy or "")
-        host, port = (proxy.hostname or self._host), (proxy.port or self._port)
-        if self._tls is None:
-            return HTTPConnection(self._host, self._port, timeout=timeout)
-        name = self._configuration.tls_server_name or self._host
-        connection = _Renamed(host, port, name, timeout=timeout, context=self._tls)
-        if proxy.hostname:
-            connection.set_tunnel(self._host, self._port)
+        connection = HTTPConnection(self._access.host, self._access.port, timeout=timeout)
+        connection.auto_open = 0  # one that it opened by itself would have no TLS
+        sock = self._access.dial(timeout)
+        if self._access.tls is not None:
+            try:
+                sock = self._access.tls.wrap_socket(sock, server_hostname=self._access.name)
+            except OSError:
+                sock.close()
+                raise
+        connection.sock = sock
         return connection
 
 
-class _Renamed(HTTPSConnection):
-    """A connection to a server whose certificate may have another name than its address."""
-
-    def __init__(self, host: str, port: int, name: str, **options: Any) -> None:
-        super().__init__(host, port, **options)
-        self._name = name
-        self._tls: ssl.SSLContext = options["context"]
-
-    def connect(self) -> None:
-        HTTPConnection.connect(self)
-        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._name)
-
-
-def _tls_context(configuration: Any) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if not configuration.verify_ssl:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    elif configuration.ssl_ca_cert:
-        context.load_verify_locations(configuration.ssl_ca_cert)
-    else:
-        context.load_default_certs()
-    if configuration.assert_hostname is False:
-        context.check_hostname = False
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, configuration.key_file)
-    return context
-
-
-def _is_loopback(host: str) -> bool:
+def _server(context: Context) -> str:
+    server = context.cluster.server.rstrip("/")
+    parts = urlsplit(server if "://" in server else f"https://{server}")
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        if parts.scheme in _PORTS and parts.hostname and parts.port != 0:
+            return parts.geturl()
+    except ValueError as error:
+        log.debug("Not a URL: %s", error)
+    raise UserError(
+        f"The kubeconfig's cluster of context {context.name} has no valid server: "
+        f"{redact(server) or 'none is given'}.",
+        "It takes `server: https://HOST:PORT`.",
+    )
+
+
+def _tls_context(context: Context) -> ssl.SSLContext:
+    cluster = context.cluster
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if cluster.insecure_skip_tls_verify:
+        tls.check_hostname = False
+        tls.verify_mode = ssl.CERT_NONE
+    elif cluster.certificate_authority or cluster.certificate_authority_data:
+        name = "certificate-authority"
+        authority = pem(cluster.certificate_authority_data, cluster.certificate_authority, name)
+        try:
+            tls.load_verify_locations(cadata=authority)
+        except (ssl.SSLError, ValueError) as error:
+            raise UserError(
+                f"The kubeconfig's {name} of context {context.name} is not a certificate in PEM.",
+                "Take the cluster's own.",
+            ) from error
+    else:
+        tls.load_default_certs()
+    return tls
+
+
+def _load_certificate(tls: ssl.SSLContext, certificate: str, name: str) -> None:
+    """Load a certificate with its key: ssl takes a file's only, which is gone at once."""
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(certificate)
+        file.flush()
+        try:
+            tls.load_cert_chain(file.name, password="")
+        except (ssl.SSLError, ValueError) as error:
+            raise UserError(
+                f"The client certificate of context {name} cannot be used with its key.",
+                "Log in again, as for kubectl; a key with a passphrase cannot be used.",
+            ) from error
+
+
+def _impersonation(user: User) -> list[tuple[str, str]]:
+    if not user.as_user:
+        if user.as_groups or user.as_uid or user.as_user_extra:
+            raise UserError(
+                "The kubeconfig's user has as-groups, as-uid or as-user-extra without `as`.",
+                "Say as whom.",
+            )
+        return []
+    return [
+        ("Impersonate-User", user.as_user),
+        *([("Impersonate-Uid", user.as_uid)] if user.as_uid else []),
+        *(("Impersonate-Group", group) for group in user.as_groups),
+        *(
+            (f"Impersonate-Extra-{quote(key.lower(), safe='')}", value)
+            for key, values in user.as_user_extra.items()
+            for value in values
+        ),
+    ]

@@ -18,6 +18,7 @@ from common.files import last_line
 from common.waiting import Deadline
 from lab.kube.channels import ChannelRefused, Channels, open_channels
 from lab.kube.client import Dialer
+from lab.kube.failures import explained
 
 _STDOUT, _STDERR, _STATUS = 1, 2, 3
 # What only starts and reaps others when it is PID 1; a shell that waits for its child does too.
@@ -55,9 +56,9 @@ def run(
     except TimeoutError as error:
         raise UserError(f"{what} did not end within {timeout:.0f} s.") from error
     except ChannelRefused as error:
-        raise UserError(f"{what} cannot be run: {error}.") from error
+        raise explained(error, f"{what} cannot be run") from error
     except OSError as error:
-        raise UserError(f"{what}: the cluster does not answer: {error}.") from error
+        raise explained(error, f"{what}: the cluster does not answer") from error
     if failure := _failure(out[_STATUS]):
         output = (out[_STDERR].strip() or out[_STDOUT]).decode(errors="replace")
         last = last_line(output, "it wrote nothing")[:300]

@@ -16,12 +16,14 @@ import urllib3.exceptions
 from kubernetes.client import ApiException, CoreV1Api
 
 from lab.kube.client import Dialer, end_reads
+from lab.kube.failures import explained, missing_rule
 from lab.kube.pods import list_pods, statuses
 
 log = logging.getLogger(__name__)
 
 _POLL = 2.0
 _CHUNK = 65536
+_REFUSED = (401, 403)
 _OVERLAP = timedelta(seconds=2)
 _REMEMBER = timedelta(seconds=4)
 
@@ -43,6 +45,22 @@ class _Instance:
         return self.uid, self.container
 
 
+class _Trouble:
+    """Says what a role lacks once, however many pods and polls meet it."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def say(self, error: Exception, what: str) -> None:
+        """Say what a failure means."""
+        rule = missing_rule(error) or str(getattr(error, "status", ""))
+        if getattr(error, "status", None) not in _REFUSED:
+            log.debug("%s: %s", what, error)
+        elif rule not in self._said:
+            self._said.add(rule)
+            log.warning("%s", explained(error, what))
+
+
 class LogFollower:
     """Writes what matching pods log into `folder`/<pod>.log, until `stop`.
 
@@ -59,6 +77,7 @@ class LogFollower:
         self._selector = selector
         self._folder = folder
         self._streams: dict[tuple[str, str], _FollowedLog] = {}
+        self._trouble = _Trouble()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="log-follower", daemon=True)
 
@@ -80,7 +99,7 @@ class LogFollower:
             try:
                 found = list(self._instances())
             except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
-                log.debug("The pods cannot be listed: %s", error)
+                self._trouble.say(error, "Logs are not followed: the pods cannot be listed")
             else:
                 self._follow(found)
             self._stopping.wait(_POLL)
@@ -89,7 +108,7 @@ class LogFollower:
         for instance in found:
             if instance.key not in self._streams:
                 self._streams[instance.key] = _FollowedLog(
-                    self._dialer, self._namespace, self._folder / instance.file
+                    self._dialer, self._namespace, self._folder / instance.file, self._trouble
                 )
             self._streams[instance.key].follow(instance)
         for key in self._streams.keys() - {instance.key for instance in found}:
@@ -117,10 +136,11 @@ class LogFollower:
 class _FollowedLog:
     """The log of one container of one pod, over all of its restarts."""
 
-    def __init__(self, dialer: Dialer, namespace: str, path: Path) -> None:
+    def __init__(self, dialer: Dialer, namespace: str, path: Path, trouble: "_Trouble") -> None:
         self._dialer = dialer
         self._namespace = namespace
         self._path = path
+        self._trouble = trouble
         self._written = _Written()
         self._followed = ""
         self._finished = ""
@@ -166,14 +186,22 @@ class _FollowedLog:
             query["sinceTime"] = since
         path = f"/api/v1/namespaces/{self._namespace}/pods/{instance.pod}/log"
         url = f"{self._dialer.prefix}{path}?{urlencode(query)}"
+        identity = self._dialer.identity()
         connection = self._dialer.connect(10.0)
         self._sock = connection.sock
         try:
-            connection.request("GET", url, headers=self._dialer.headers())
+            connection.putrequest("GET", url)
+            for name, value in self._dialer.headers(identity):
+                connection.putheader(name, value)
+            connection.endheaders()
             response = connection.getresponse()
             self._sock.settimeout(None)
             if response.status == 200 and not self._stopping:
                 self._append(response, whole=instance.ended or "previous" in options)
+            elif response.status != 401 or not self._dialer.renew(identity):
+                refused = ApiException(status=response.status, reason=response.reason)
+                refused.body = response.read(_CHUNK).decode(errors="replace")
+                self._trouble.say(refused, f"The log of {instance.pod} is not followed")
         finally:
             self._sock = None
             connection.close()

@@ -1,12 +1,13 @@
 """Pods as a lab's processes: what they are labelled, where they run, and how they are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 
 from lab.base import WORKERS, ProcessEnd
+from lab.kube.failures import explained
 
 DAEMONS = "tier=airflow,kubernetes_executor!=True"
 """The label selector of all of the chart's pods but workers."""
@@ -14,8 +15,12 @@ DAEMONS = "tier=airflow,kubernetes_executor!=True"
 API_PORT = 8080
 """Where the chart's API server listens, unless told otherwise."""
 
+POD, ENDPOINTS = "pod/", "endpoints/"
+"""What stands before a name in place of a label selector: that pod; who is behind that Service."""
+
 _TIMEOUT = 10
 _NOT_FOUND = 404
+_SERVICE = "kubernetes.io/service-name"
 
 
 def own_workers(release: str, neighbours: Sequence[str]) -> str:
@@ -43,9 +48,80 @@ class Process:
 
 
 def list_pods(core: Any, namespace: str, selector: str) -> list[Any]:
-    """Return the pods of a label selector."""
-    pods = core.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=_TIMEOUT)
-    return list(pods.items)
+    """Return the pods of a label selector; or `pod/NAME`, or those of `endpoints/SERVICE`."""
+    if selector.startswith(POD):
+        names = [selector.removeprefix(POD)]
+    elif selector.startswith(ENDPOINTS):
+        behind = addresses_behind(core, namespace, selector.removeprefix(ENDPOINTS))
+        names = [each.pod for each in behind if each.pod]
+    else:
+        pods = core.list_namespaced_pod(
+            namespace, label_selector=selector, _request_timeout=_TIMEOUT
+        )
+        return list(pods.items)
+    return [pod for pod in (_pod(core, namespace, name) for name in names) if pod is not None]
+
+
+def _pod(core: Any, namespace: str, name: str) -> Any | None:
+    try:
+        return core.read_namespaced_pod(name, namespace, _request_timeout=_TIMEOUT)
+    except ApiException as error:
+        if error.status != _NOT_FOUND:
+            raise
+        return None
+
+
+@dataclass(frozen=True)
+class Address:
+    """What stands behind a Service; `pod` is empty where it is no pod, `port` 0 where unsaid."""
+
+    address: str
+    port: int
+    pod: str
+
+
+def addresses_behind(core: Any, namespace: str, service: str) -> list[Address]:
+    """Return who is ready behind a Service, by its Endpoints, or else by its EndpointSlices.
+
+    Raises UserError, with the rule that is missing, where neither may be seen.
+    """
+    refused = None
+    for ask in (_by_endpoints, _by_slices):
+        try:
+            if found := list(ask(core, namespace, service)):
+                return found
+        except ApiException as error:
+            if error.status != _NOT_FOUND:
+                refused = refused or error
+    if refused is not None:
+        what = f"The addresses behind the Service {service} in {namespace} cannot be seen"
+        raise explained(refused, what) from None
+    return []
+
+
+def _by_endpoints(core: Any, namespace: str, service: str) -> Iterator[Address]:
+    found = core.read_namespaced_endpoints(service, namespace, _request_timeout=_TIMEOUT)
+    for subset in found.subsets or ():
+        port = subset.ports[0].port if subset.ports else 0
+        for each in subset.addresses or ():
+            yield Address(each.ip, port, _pod_name(each.target_ref))
+
+
+def _by_slices(core: Any, namespace: str, service: str) -> Iterator[Address]:
+    from kubernetes.client import DiscoveryV1Api  # its models take long to import
+
+    found = DiscoveryV1Api(core.api_client).list_namespaced_endpoint_slice(
+        namespace, label_selector=f"{_SERVICE}={service}", _request_timeout=_TIMEOUT
+    )
+    for part in found.items:
+        port = part.ports[0].port if part.ports else 0
+        for each in part.endpoints or ():
+            if each.conditions is None or each.conditions.ready is not False:
+                yield Address(each.addresses[0], port or 0, _pod_name(each.target_ref))
+
+
+def _pod_name(target: Any) -> str:
+    return str(target.name) if target is not None and target.kind == "Pod" else ""
 
 
 def processes(core: Any, namespace: str, selector: str) -> list[Process]:
@@ -56,13 +132,8 @@ def processes(core: Any, namespace: str, selector: str) -> list[Process]:
 
 def process(core: Any, namespace: str, name: str) -> Process | None:
     """Return one pod that runs and is not being deleted, None when there is none of this name."""
-    try:
-        pod = core.read_namespaced_pod(name, namespace, _request_timeout=_TIMEOUT)
-    except ApiException as error:
-        if error.status != _NOT_FOUND:
-            raise
-        return None
-    return _process(pod) if _lives(pod) else None
+    pod = _pod(core, namespace, name)
+    return _process(pod) if pod is not None and _lives(pod) else None
 
 
 def runs(pod: Any) -> bool:

@@ -28,6 +28,7 @@ from common.errors import UserError
 from common.waiting import Deadline
 from lab.kube.channels import ChannelRefused, Channels, open_channels
 from lab.kube.client import Dialer, end_reads
+from lab.kube.failures import explained
 from lab.kube.pods import is_ready, list_pods, runs
 
 log = logging.getLogger(__name__)
@@ -42,8 +43,12 @@ _DATA, _ERROR = 0, 1
 _BROKEN = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 
+class _ClientGone(OSError):
+    """Who had connected here has gone, which is no fault of the way to the pod."""
+
+
 class PortForward:
-    """Forwards `127.0.0.1:local_port` to `remote_port` of a pod that the label selector matches.
+    """Forwards `127.0.0.1:local_port` to `remote_port` of a pod that `list_pods` finds.
 
     A connection that finds no running pod, or whose pod dies, is closed at once, so that its
     owner can try again; the listener goes on until `stop`.
@@ -60,8 +65,9 @@ class PortForward:
         self._listener: socket.socket | None = None
         self._wake, self._waker = socket.socketpair()
         self._thread = threading.Thread(target=self._accept, name="port-forward", daemon=True)
-        self._last_reason = ""
         self.local_port = 0
+        self.failure = ""
+        """Why the last connection ended, and what to do about it; empty while all is well."""
 
     def start(self) -> int:
         """Listen and return the local port, any that is free."""
@@ -114,6 +120,7 @@ class PortForward:
         try:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with closing(self._open()) as channels:
+                self.failure = ""
                 client.setblocking(False)
                 Pump(client, channels).run()
         except (OSError, UserError, ApiException, urllib3.exceptions.HTTPError) as error:
@@ -127,10 +134,12 @@ class PortForward:
 
     def _log(self, error: Exception) -> None:
         """Log why a connection ended, once while it is the same: callers try again and again."""
-        words = " ".join(str(error).split())[-200:]
-        again, self._last_reason = words == self._last_reason, words
+        words = str(explained(error, f"A connection to port {self._remote_port} ended"))
+        again = words == self.failure
+        if not isinstance(error, _ClientGone):
+            self.failure = words
         if not again and not self._stopping.is_set():
-            log.info("A connection to port %d ended: %s", self._remote_port, words)
+            log.info("%s", words)
 
     def _open(self) -> Channels:
         """Open the way to a pod; a pod that has just gone is not asked twice."""
@@ -204,7 +213,7 @@ class Pump:
             of_client, of_channels = self._poll()
             self._keep_alive()
             if of_client & _BROKEN:
-                raise OSError("the client has gone")
+                raise _ClientGone("the client has gone")
             if not self._to_client or of_channels & _BROKEN:
                 self._from_pod()
             if of_client & select.POLLIN:

@@ -16,6 +16,7 @@ from kubernetes.client import ApiException, AppsV1Api, BatchV1Api, CoreV1Api
 from common.errors import UserError
 from common.redaction import redact
 from common.waiting import Deadline
+from lab.kube.failures import explained
 from lab.kube.pods import is_ready, statuses
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ def waiting(
         except (ApiException, urllib3.exceptions.HTTPError) as error:
             refused = isinstance(error, ApiException) and error.status in (401, 403)
             if refused or patience.passed:
-                raise UserError(f"The cluster does not answer: {str(error)[:300]}") from error
+                raise explained(error, "The cluster does not answer") from error
             yield
             continue
         if not troubles:

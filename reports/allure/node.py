@@ -1,13 +1,13 @@
 """Runs Allure's command line, which is a Node.js program, and says in a line what it met."""
 
 import logging
-import os
 import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.environment import inherited
 from common.redaction import excerpt
 
 HOME = Path(__file__).resolve().parent.parent
@@ -58,7 +58,9 @@ def missing(cli: Path = CLI) -> str | None:
 
 def _version(node: str) -> int:
     try:
-        done = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=30)
+        done = subprocess.run(
+            [node, "--version"], env=inherited(), capture_output=True, text=True, timeout=30
+        )
         return int(done.stdout.strip().removeprefix("v").partition(".")[0])
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return 0
@@ -67,7 +69,7 @@ def _version(node: str) -> int:
 def run(command: str, arguments: Sequence[str], folder: Path, settings: Path | None = None) -> Ran:
     """Run one of Allure's commands in `folder`, with our configuration if `settings` are given."""
     configured = ["--config", str(CONFIG)] if settings else []
-    environment = {**os.environ, "NO_COLOR": "1", SETTINGS_VARIABLE: str(settings or "")}
+    environment = {**inherited(), "NO_COLOR": "1", SETTINGS_VARIABLE: str(settings or "")}
     try:
         done = subprocess.run(
             ["node", str(CLI), command, *configured, *arguments],

@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 import msgspec
 
 from common.files import write_whole
-from common.redaction import excerpt, redact
+from common.redaction import excerpt, redact, redact_failure
 from reports.allure.findings import LABEL, Finding, find
 from reports.allure.pasts import RANKS, Past, Raw, ReportedTrial, gather
 from reports.grouping import grouped
@@ -142,7 +142,7 @@ def _details(trial: ReportedTrial, finding: Finding | None) -> Raw:
         message = trial.ended.reason
     details: Raw = {"message": excerpt(message)} if message else {}
     if trace:
-        details["trace"] = redact(trace)
+        details["trace"] = redact_failure(trace)
     if finding and finding.name.startswith("Flaky"):
         details["flaky"] = True
     return details

@@ -29,6 +29,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from common.errors import UserError
+from common.paths import path_of
 from lab.environments.pins import pinned
 from lab.environments.releases import newest_below
 from lab.environments.request import describe
@@ -74,7 +75,7 @@ def _patch(text: str) -> tuple[str, str]:
     name, equals, spec = text.partition("=")
     if not (name and equals and spec):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=SPEC, such as guard=~/src/airflow")
-    return name, str(Path(spec).expanduser()) if "/" in spec else spec
+    return name, str(path_of(spec)) if "/" in spec else spec
 
 
 def run(options: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.paths import PROJECT
+from common.paths import PROJECT, RUNS_VARIABLE
 from common.pipe import count
 from common.spawn import end_all, spawn
 from lab.environments.pins import pinned
@@ -33,9 +33,6 @@ log = logging.getLogger(__name__)
 
 Ask = Callable[["Plan", str, Path], Runs]
 """Puts the question to an Airflow, in a session that leaves its runs in a folder; see `ask`."""
-
-RUNS_VARIABLE = "HA_CHAOS_RUNS"
-"""The environment variable that names the folder in which a session makes its run folders."""
 
 ALL = "all"
 """What `--airflow` takes for all versions that have a pin file."""

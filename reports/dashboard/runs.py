@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from common.redaction import redact
+from common.secret_forms import LONGEST
 from reports.dashboard.pictures import Drawing
 from reports.matrix.cells import variant
 from reports.records import TestRecord
@@ -183,7 +185,7 @@ def _witness(test: TestRecord) -> str:
     if not test.broken or not path.exists():
         return ""
     with path.open(errors="replace") as file:
-        return file.read(WITNESS_LIMIT)
+        return redact(file.read(WITNESS_LIMIT + LONGEST))[:WITNESS_LIMIT]  # no cut in a secret
 
 
 def _logs(folder: Path) -> Iterable[Log]:

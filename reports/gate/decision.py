@@ -48,7 +48,7 @@ class GateRow(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         """Keep secrets, control characters and line breaks out of every output."""
         for name in ("subject", "detail"):
-            line = redact(" ".join(getattr(self, name).split()))
+            line = redact(" ".join(redact(getattr(self, name)).split()))
             clean = "".join(c if c.isprintable() else "?" for c in line)
             msgspec.structs.force_setattr(self, name, clean)
 

@@ -25,11 +25,13 @@ from common.spawn import is_same_process
 from harness.options_cluster import require_room
 from lab.base import Airflow
 from lab.cluster.boot import ClusterBoot
+from lab.cluster.database import locate
 from lab.cluster.discovery import discover
 from lab.cluster.lab import REFUSAL, ClusterLab
 from lab.cluster.plan import plan, reported_version
 from lab.cluster.undo import undo_argv
-from lab.kube.client import api_client, default_kubeconfig, single_context
+from lab.kube.client import api_client
+from lab.kube.kubeconfig import default_kubeconfig, single_context
 from lab.kube.portforward import PortForward
 from lab.life import start
 from lab.spec import Attachment, LabSpec, write_request
@@ -175,7 +177,7 @@ def test_a_release_is_found_by_its_labels_and_read_from_its_own_configuration(
     assert found.name == "prod"
     assert found.schedulers == ("prod-s-0", "prod-s-1")
     assert found.executor == "KubernetesExecutor"
-    assert found.secret == ("own-secret", "url")
+    assert locate(client(), found).origin == "Secret own-secret, key url"
     assert found.api_path == "/airflow"
     assert (found.named, found.pool_mode) == ("", "")
 
@@ -201,7 +203,7 @@ def test_whether_the_recorder_can_be_installed_is_asked_before_anything_is_done(
         row = connection.execute("SELECT to_regnamespace('oracle') IS NULL").fetchone()
         assert row == (True,), "nothing is left"
         connection.execute("ALTER TABLE task_instance RENAME map_index TO elsewhere")
-        with pytest.raises(UserError, match=r"postgres at postgres: .*task_instance\.map_index"):
+        with pytest.raises(UserError, match=r"at postgres:5432: .*task_instance\.map_index"):
             require_room(attachment)
 
 

@@ -15,8 +15,9 @@ import yaml
 
 from common.errors import UserError
 from lab.kind.helm.chart import Chart, resolve
-from lab.kind.helm.install import render, require_components
-from lab.kind.helm.values import dag_files, merged
+from lab.kind.helm.install import render
+from lab.kind.helm.rendered import require
+from lab.kind.helm.values import dag_files, lab_values, merged
 
 CHARTS = [path for path in os.environ.get("HA_CHAOS_CHARTS", "").split(":") if path]
 LINES = ("3.0.6", "3.1.8", "3.2.0", "3.3.2", "3.4.0b2")
@@ -35,7 +36,7 @@ if not shutil.which("helm"):
 @pytest.fixture(params=CHARTS, ids=lambda path: path.rsplit("/", 1)[-1])
 def chart(request: pytest.FixtureRequest) -> Chart:
     """Return each chart that there is."""
-    return resolve(request.param, None, "helm")
+    return resolve(request.param, None, "helm", "3.0.6")
 
 
 @pytest.fixture(params=LINES)
@@ -59,7 +60,7 @@ def schedulers(request: pytest.FixtureRequest) -> int:
 @cache
 def rendered(chart: Chart, version: str, layer: str, schedulers: int) -> list[Manifest]:
     """Return the manifests of one combination."""
-    values = merged(
+    lab = lab_values(
         version,
         schedulers=schedulers,
         image=f"apache/airflow:{version}",
@@ -67,7 +68,10 @@ def rendered(chart: Chart, version: str, layer: str, schedulers: int) -> list[Ma
         env=SHAPES,
         dag_files=dag_files(),
     )
-    return render("helm", chart, values, NAMESPACE)
+    values = merged(lab)
+    manifests = render("helm", chart, values, NAMESPACE)
+    require(manifests, lab, values)
+    return manifests
 
 
 @pytest.fixture
@@ -164,12 +168,13 @@ def _plain(text: str) -> str:
 
 
 def test_what_the_chart_does_not_take_for_airflow_3_is_refused(chart: Chart) -> None:
-    values = merged("3.4.0b2", schedulers=2, image="apache/airflow:3.4.0b2", layers=["triggerer"])
-    require_components(render("helm", chart, values, NAMESPACE), values)
+    lab = lab_values("3.4.0b2", schedulers=2, image="apache/airflow:3.4.0b2", layers=["triggerer"])
+    values = merged(lab)
+    require(render("helm", chart, values, NAMESPACE), lab, values)
 
     values["airflowVersion"] = "3.4.0-rc1"
     with pytest.raises(UserError, match="renders no api-server and no dag-processor for Airflow"):
-        require_components(render("helm", chart, values, NAMESPACE), values)
+        require(render("helm", chart, values, NAMESPACE), lab, values)
 
 
 def test_every_container_of_airflow_names_its_sessions_after_its_pod(
@@ -320,7 +325,7 @@ def test_timings_keep_the_ratio_of_limit_and_heartbeat(chart: Chart, version: st
 
 
 def test_values_that_the_chart_does_not_take_are_told_in_one_line(chart: Chart) -> None:
-    values = merged("3.0.6", schedulers=2, image="a:b") | {"airflowVersion": "new"}
+    values = merged(lab_values("3.0.6", schedulers=2, image="a:b")) | {"airflowVersion": "new"}
 
     with pytest.raises(UserError, match=rf"chart airflow {chart.version} does not take") as error:
         render("helm", chart, values, NAMESPACE)

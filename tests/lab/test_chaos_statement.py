@@ -167,7 +167,7 @@ def test_a_superuser_is_refused_with_the_reason(postgres: Postgres, database: st
 
 def test_says_that_a_database_is_not_airflows(dsn: str, scheduler_1: Process) -> None:
     scheduler_1.run("ALTER TABLE dag RENAME TO cat")
-    assert reason(dsn) == "the database has no table public.dag"
+    assert reason(dsn) == "the database has no table dag"
 
 
 def test_is_available_to_the_ordinary_owner_before_and_after_installing(dsn: str) -> None:

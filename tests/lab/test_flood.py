@@ -25,6 +25,7 @@ from load.flood import Flood
 from load.plan import Asked
 from load.report import FloodReport
 from load.tally import GIVE_UP_SECONDS, lines
+from tests import poisoned
 
 ENDED = "2026-11-22T11:00:00Z"
 
@@ -123,6 +124,26 @@ def test_error_answers_are_counted_and_the_load_falls_short(tmp_path: Path) -> N
     assert report.failures > 2
     assert any("dagRuns: 500" in error for error in report.errors)
     assert report.shortfall() == "0 of 2 runs were triggered"
+
+
+def test_locusts_own_settings_of_a_user_are_none_of_the_floods(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """~/.locust.conf, locust.conf where the session is run, LOCUST_ variables; and netrc."""
+    for name, value in poisoned.shell(tmp_path / "home").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "locust.conf").write_text("tags = no-such\n")
+    seen = []
+
+    def reply(request: Peer) -> None:
+        seen.append(request.headers["Authorization"])
+        failing(request)
+
+    with peer(reply) as url, flood(url, tmp_path / "run", run_time=4, users=1) as asked:
+        report = asked.wait()
+    assert any("dagRuns: 500" in error for error in report.errors)
+    assert set(seen) == {"Bearer t"}
 
 
 def failing_like_airflow(request: Peer) -> None:

@@ -18,7 +18,7 @@ from lab.base import Airflow
 from lab.embedded.postgres import Postgres, free_port
 from lab.environments.pins import newest
 from lab.environments.preparation import prepare
-from lab.environments.uvtool import clean_environ
+from lab.environments.settings import clean_environment
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 EVERY_SHAPE = (
@@ -80,7 +80,7 @@ def airflow(request: pytest.FixtureRequest) -> Airflow:
 def run(airflow: Airflow, home: Path, code: str, *argv: str, **env: str) -> str:
     done = subprocess.run(
         [airflow.python, "-W", "ignore", "-c", code, DAGS, *argv],
-        env={**clean_environ(airflow.pythonpath), "AIRFLOW_HOME": str(home), **env},
+        env={**clean_environment(airflow, home), **env},
         cwd=home,
         capture_output=True,
         text=True,

@@ -66,7 +66,7 @@ class Recording:
     def __init__(self, dsn: str) -> None:
         self.clock = DatabaseClock()
         self.stream = Stream(self.clock.now)
-        self.reader = DatabaseReader(dsn, self.clock, self.stream)
+        self.reader = DatabaseReader(lambda: dsn, self.clock, self.stream)
         self.reader.open()
         self._known = 0
 

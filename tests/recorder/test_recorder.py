@@ -57,7 +57,7 @@ def recorder(
     recorder = Recorder(
         tmp_path / "history.ndjson",
         HEADER,
-        dsn,
+        lambda: dsn,
         api.core,
         api.namespace,
         lambda name: REFUSED if name == "second" else "",
@@ -201,10 +201,10 @@ def test_it_does_not_start_without_the_audit_or_without_the_pods(
         gone = KubernetesAPI(server)
     path = tmp_path / "other.ndjson"
     with pytest.raises(RecorderError, match="pods cannot be listed"):
-        Recorder(path, HEADER, dsn, gone.core, gone.namespace, lambda _: None).start()
+        Recorder(path, HEADER, lambda: dsn, gone.core, gone.namespace, lambda _: None).start()
     audit.remove(dsn)
     with pytest.raises(audit.AuditError, match="not installed"):
-        Recorder(path, HEADER, dsn, api.core, api.namespace, lambda _: None).start()
+        Recorder(path, HEADER, lambda: dsn, api.core, api.namespace, lambda _: None).start()
     assert not path.exists()
 
 
@@ -213,7 +213,7 @@ def test_a_log_that_is_gone_leaves_the_rest_of_the_history_whole(
 ) -> None:
     audit.install(dsn)
     path = tmp_path / "history.ndjson"
-    recorder = Recorder(path, HEADER, dsn, api.core, api.namespace, lambda _: None)
+    recorder = Recorder(path, HEADER, lambda: dsn, api.core, api.namespace, lambda _: None)
     recorder.start()
     run_pod(api, "p", 1)
     events = list(read(recorder.stop())[1])

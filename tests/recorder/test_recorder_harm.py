@@ -254,7 +254,7 @@ def test_a_truncated_table_is_a_gap(recording: Recording, airflow: Connection, t
 
 def test_no_setting_stays_in_the_reader_s_session(recording: Recording) -> None:
     recording.poll()
-    connection = recording.reader._connection
+    connection = recording.reader._link.connection
     assert connection is not None
     for setting in ("enable_seqscan", "enable_bitmapscan"):
         assert connection.execute(f"SHOW {setting}".encode()).fetchone() == ("on",)

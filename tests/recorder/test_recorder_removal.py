@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,10 +14,14 @@ import yaml
 
 from chaos.holds import installer as statement
 from common.errors import UserError
-from common.paths import PROJECT
+from common.paths import PROJECT, labs_dir
+from lab.base import Airflow
 from lab.cluster import undo
-from lab.cluster.database import Database, Route
+from lab.cluster.routes import Route
+from lab.cluster.url import Database
 from lab.embedded.postgres import OWNER, SUPERUSER, Postgres, binaries
+from lab.ending import reap
+from lab.spec import Attachment, LabSpec, write_request
 from lab.state import LabState
 from lab.undo import Undo, leftovers
 from recorder import audit
@@ -72,6 +77,14 @@ def sessions(postgres: Postgres, dsn: str) -> int:
     return int(row[0])
 
 
+def end_sessions(postgres: Postgres, dsn: str) -> None:
+    with psycopg.connect(as_superuser(postgres, dsn), autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'chaos' AND datname = current_database()"
+        )
+
+
 def test_a_process_that_was_killed_leaves_nothing(
     postgres: Postgres, dsn: str, expire: Callable[[], None], tmp_path: Path
 ) -> None:
@@ -101,11 +114,7 @@ def test_a_process_that_was_killed_leaves_nothing(
 def test_a_lost_connection_is_made_anew(postgres: Postgres, dsn: str, tmp_path: Path) -> None:
     keeper = Keeper(dsn, tmp_path)
     assert eventually(lambda: sessions(postgres, dsn) > 0)
-    with psycopg.connect(as_superuser(postgres, dsn), autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE application_name = 'chaos' AND datname = current_database()"
-        )
+    end_sessions(postgres, dsn)
     audit.install(dsn)
     outcomes = [keeper.remove(), keeper.remove()]
     assert outcomes[-1] is None, "the first may be what notices the loss"
@@ -144,7 +153,7 @@ def attached(folder: Path, database: Database) -> None:
         "namespace": "n",
         "release": "r",
         "database": asdict(database),
-        "route": asdict(Route(database.host, database.port)),
+        "route": asdict(Route(*database.hosts[0])),
         "postgres": None,
     }
     state.save(folder)
@@ -215,6 +224,72 @@ def test_a_new_password_is_taken_from_where_it_is_told_and_never_another_databas
     assert undo.main([str(lab), "clear"]) == int(other)
     assert installed(as_superuser(postgres, dsn)) == other
     assert bool(leftovers()) == other
+
+
+def test_a_connection_that_was_lost_is_made_anew_with_the_password_of_now(
+    postgres: Postgres, dsn: str, tmp_path: Path, expire: Callable[[], None]
+) -> None:
+    """The supervisor has read it again meanwhile; who removes has no other way to learn it."""
+    attached(tmp_path, database_of(dsn))
+    undo.promise(tmp_path, REMOVALS)
+    keeper = Keeper(dsn, tmp_path)
+    audit.install(dsn)
+    assert eventually(lambda: sessions(postgres, dsn) > 0)
+    expire()
+    attached(tmp_path, replace(database_of(dsn), password="another"))
+    end_sessions(postgres, dsn)
+    outcomes = [keeper.remove(), keeper.remove()]
+    assert outcomes[-1] is None
+    assert not installed(as_superuser(postgres, dsn))
+    keeper.close()
+
+
+def test_no_idle_timeout_ends_the_session_that_removes(
+    postgres: Postgres, dsn: str, tmp_path: Path
+) -> None:
+    name = str(psycopg.conninfo.conninfo_to_dict(dsn)["dbname"])
+    with psycopg.connect(as_superuser(postgres, dsn), autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} SET idle_session_timeout = '200ms'".encode())
+    keeper = Keeper(dsn, tmp_path)
+    assert eventually(lambda: sessions(postgres, dsn) > 0)
+    time.sleep(0.6)
+    assert sessions(postgres, dsn) == 1
+    keeper.close()
+
+
+def test_a_database_that_was_not_there_is_tried_again_by_the_sessions_of_the_next_days(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path / "cache"))
+    lab = labs_dir() / "3.0.6-abcd"
+    lab.mkdir()
+    attachment = Attachment(str(tmp_path / "kubeconfig"), "c", "airflow", "airflow")
+    write_request(lab, LabSpec(Airflow("3.0.6", "3.0.6"), attachment=attachment), None)
+    attached(lab, replace(database_of(dsn), port=1))
+    undo.promise(lab, [REMOVALS[1]])
+    audit.install(dsn)
+    assert reap() == 0
+    assert "recorder remove" in "\n".join(leftovers())
+    attached(lab, database_of(dsn))
+    assert reap() == 1
+    assert not installed(dsn)
+    assert leftovers() == []
+    assert not lab.exists()
+
+
+def test_a_deployment_that_is_gone_for_good_is_not_tried_for_ever(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("lab.cluster.boot._TRYING", 0.0)
+    lab = labs_dir() / "3.0.6-abcd"
+    lab.mkdir()
+    attachment = Attachment(str(tmp_path / "kubeconfig"), "c", "airflow", "airflow")
+    write_request(lab, LabSpec(Airflow("3.0.6", "3.0.6"), attachment=attachment), None)
+    attached(lab, replace(database_of(dsn), port=1))
+    undo.promise(lab, [REMOVALS[1]])
+    assert reap() == 1
+    assert leftovers() != [], "who looks after it has the command"
 
 
 def test_a_backup_fails_while_rules_stand_and_works_again_after(dsn: str) -> None:

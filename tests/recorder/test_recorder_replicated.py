@@ -48,6 +48,16 @@ def dsn_of(server: Postgres, connection: psycopg.Connection) -> str:
     return server.dsn(database=connection.info.dbname)
 
 
+def sent_to(subscriber: psycopg.Connection) -> bytes:
+    """Return what who subscribes to everything would be sent."""
+    sent = subscriber.execute(
+        "SELECT data FROM pg_logical_slot_get_binary_changes(%s, NULL, NULL, "
+        "'proto_version', '1', 'publication_names', 'everything')",
+        (subscriber.info.dbname,),
+    ).fetchall()
+    return b"".join(bytes(row[0]) for row in sent)
+
+
 def test_a_subscriber_of_all_tables_gets_airflows_changes_and_none_of_ours(
     logical: Postgres, published: psycopg.Connection
 ) -> None:
@@ -60,12 +70,7 @@ def test_a_subscriber_of_all_tables_gets_airflows_changes_and_none_of_ours(
         scheduler.execute("INSERT INTO chaos.rule (key, process, statement) VALUES (1, 'p', 's')")
     audit.remove(dsn)
     statement.remove(dsn)
-    sent = published.execute(
-        "SELECT data FROM pg_logical_slot_get_binary_changes(%s, NULL, NULL, "
-        "'proto_version', '1', 'publication_names', 'everything')",
-        (published.info.dbname,),
-    ).fetchall()
-    told = b"".join(bytes(row[0]) for row in sent)
+    told = sent_to(published)
     assert b"task_instance" in told
     assert b"queued" in told
     for ours in (b"oracle", b"chaos", b"proof"):
@@ -91,25 +96,36 @@ def test_a_crash_that_empties_the_audit_is_a_gap(
     assert installed(dsn), "the next run has a whole one"
 
 
-def test_without_subscribers_the_audit_outlives_a_crash(postgres: Postgres) -> None:
+def test_in_a_database_of_our_own_the_audit_may_outlive_a_crash(postgres: Postgres) -> None:
     dsn = make_database(postgres)
-    audit.install(dsn)
-    with psycopg.connect(dsn) as connection:
-        kinds = connection.execute(
-            "SELECT DISTINCT relpersistence::text FROM pg_class "
-            "WHERE relnamespace = to_regnamespace('oracle') AND relkind = 'r'"
-        ).fetchall()
-    assert kinds == [("p",)]
+    for survives, kinds in ((True, [("p",)]), (False, [("u",)]), (True, [("p",)])):
+        audit.install(dsn, survives=survives)
+        with psycopg.connect(dsn) as connection:
+            found = connection.execute(
+                "SELECT DISTINCT relpersistence::text FROM pg_class "
+                "WHERE relnamespace = to_regnamespace('oracle') AND relkind IN ('r', 'S')"
+            ).fetchall()
+        assert found == kinds
 
 
-def test_a_slot_alone_is_reason_enough(logical: Postgres) -> None:
+def test_who_subscribes_during_an_observation_gets_none_of_ours_either(logical: Postgres) -> None:
     dsn = make_database(logical)
     name = str(psycopg.conninfo.conninfo_to_dict(dsn)["dbname"])
+    audit.install(dsn)
+    recording = Recording(dsn)
     with psycopg.connect(logical.dsn(SUPERUSER, name), autocommit=True) as connection:
+        connection.execute(PUBLISHED)
         connection.execute(DECODED.format(name=name).encode())
-        audit.install(dsn)
-        found = connection.execute(
-            "SELECT relpersistence::text FROM pg_class WHERE oid = 'oracle.audit'::regclass"
-        ).fetchone()
+        with psycopg.connect(dsn, autocommit=True) as scheduler:
+            add_task(scheduler, "t")
+            set_state(scheduler, "t", "queued")
+        assert len(recording.poll()) == 2
+        recording.reader.finish(5.0)
+        audit.remove(dsn)
+        copied = connection.execute("SELECT schemaname FROM pg_publication_tables").fetchall()
+        sent = sent_to(connection)
         connection.execute("SELECT pg_drop_replication_slot(%s)", (name,))
-    assert found == ("u",)
+    assert recording.stream.gaps == []
+    assert {row[0] for row in copied} == {"public"}
+    assert b"queued" in sent
+    assert b"oracle" not in sent

@@ -111,3 +111,29 @@ def test_a_gap_is_told_in_the_history_without_its_secrets(tmp_path: Path) -> Non
     text = stream.close().read_text()
     assert "gap in this history: connection failed" in text
     assert "hunter2" not in text + stream.gaps[0]
+
+
+def test_a_disk_that_is_full_fills_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Stream(lambda: 9.0)
+    stream.open(tmp_path / "h", HEADER)
+    assert stream._writer is not None
+
+    def full(_: Event) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(stream._writer, "write", full)
+    stream.emit([note(1)])
+    with pytest.raises(OSError, match="No space"):
+        stream.run(threading.Event())
+    stream.emit([note(2)])
+    assert stream._pending == []
+
+
+def test_of_many_gaps_some_are_kept_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_stream, "MOST_GAPS", 3)
+    stream = Stream(lambda: 9.0)
+    for number in range(5):
+        stream.gap(f"gap {number}")
+    assert stream.gaps == ["gap 0", "gap 1", "gap 2"]

@@ -62,7 +62,7 @@ def asked(
     dsn: str, *runs: str, header: Header | None = None
 ) -> list[tuple[str, str | None, str | None, str]]:
     """Return what is said to wait when these runs are unended in the history."""
-    reader = WaitingReader(dsn)
+    reader = WaitingReader(lambda: dsn)
     if header:
         reader.begin(header)
     for run_id in runs:
@@ -208,7 +208,7 @@ def test_where_an_attempt_is_a_row_archived_ones_take_no_slot(
 
 
 def test_an_archived_attempt_that_is_deleted_ends_nothing() -> None:
-    reader = WaitingReader("host=127.0.0.1 port=1")
+    reader = WaitingReader(lambda: "host=127.0.0.1 port=1")
     reader.begin(ATTEMPTS)
     ti = TaskInstanceKey("d", "r1", "t")
     gone = Row("a", "failed", 1, archived=True)
@@ -220,7 +220,7 @@ def test_an_archived_attempt_that_is_deleted_ends_nothing() -> None:
 
 def test_what_has_ended_is_not_asked_about(database: Connection) -> None:
     database.close()
-    reader = WaitingReader("host=127.0.0.1 port=1")
+    reader = WaitingReader(lambda: "host=127.0.0.1 port=1")
     ti = TaskInstanceKey("d", "r1", "t")
     for state in ("running", "success"):
         reader.feed(DagRunEvent(0.0, "update", "d", "r1", None, state, "scheduler-1"))
@@ -232,7 +232,7 @@ def test_a_database_that_cannot_be_asked_leaves_what_waits_unknown(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def told(dsn: str) -> AssumptionEvent:
-        reader = WaitingReader(dsn)
+        reader = WaitingReader(lambda: dsn)
         reader.feed(DagRunEvent(0.0, "insert", "d", "r", None, "running", "api-server"))
         (event,) = reader.ask(9.0)
         assert isinstance(event, AssumptionEvent)

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from common.paths import RUNS_VARIABLE
 from lab.ending import reap
-from reports.campaigns.sessions import RUNS_VARIABLE
 from tests.labs import eventually, owned_by
 
 PROJECT = Path(__file__).resolve().parent.parent.parent

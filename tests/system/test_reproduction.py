@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from reports.campaigns.sessions import RUNS_VARIABLE
+from common.paths import RUNS_VARIABLE
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 pytestmark = pytest.mark.xdist_group("labs-1")

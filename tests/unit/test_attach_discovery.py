@@ -5,7 +5,8 @@ import pytest
 from common.errors import UserError
 from lab.cluster.discovery import Release, discover, executors
 from lab.kube.pods import own_workers
-from tests.unit.cluster_of import cluster_of, release
+from tests.deployment.release import release
+from tests.deployment.standin import StandIn
 
 ONE = "[core]\nexecutor = KubernetesExecutor\n"
 MULTI = f"""{ONE}
@@ -24,8 +25,8 @@ namespace = airflow
 
 
 def found(config: str, env: dict[str, str] | None = None) -> Release:
-    with cluster_of(release("airflow", config, env)) as client:
-        return discover(client, "airflow")
+    with StandIn(release("airflow", config, env)) as there:
+        return discover(there.client(), "airflow")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,8 @@ def test_a_release_without_kubernetes_executor_is_refused() -> None:
 
 def test_two_releases_in_a_namespace_are_neighbours() -> None:
     both = [*release("airflow", ONE), *release("airflow-dev", ONE)]
-    with cluster_of(both) as client:
+    with StandIn(both) as there:
+        client = there.client()
         with pytest.raises(UserError, match="several releases: airflow, airflow-dev"):
             discover(client, "airflow")
         one = discover(client, "airflow", "airflow")

@@ -3,9 +3,11 @@
 import pytest
 from kubernetes.client import ApiException, V1ObjectMeta, V1Pod, V1PodList, V1PodSpec, V1PodStatus
 
-from lab.cluster.discovery import Release
+from lab.cluster.discovery import Release, discover
 from lab.cluster.identity import Names, borrowed_names, told_apart
 from lab.cluster.plan import plan
+from tests.deployment.release import pod, release, secret, service
+from tests.deployment.standin import StandIn
 
 
 class Pods:
@@ -77,11 +79,11 @@ def test_a_cluster_that_does_not_answer_costs_the_name_and_no_more() -> None:
 def test_names_that_a_pooler_hands_on_name_nobody(
     pool_mode: str, named: str, borrowed: bool
 ) -> None:
-    release = a_release(pool_mode, named)
-    reason = borrowed_names(release)
+    found = a_release(pool_mode, named)
+    reason = borrowed_names(found)
     assert ("the name of the one before it" in reason) == borrowed
     if borrowed:
-        asked = told_apart(Pods(), release, "host=nowhere.invalid")
+        asked = told_apart(Pods(), found, "host=nowhere.invalid")
         assert asked == ("", reason), "the sessions' names are not even looked at"
 
 
@@ -94,7 +96,6 @@ def a_release(pool_mode: str, named: str) -> Release:
         components=("scheduler",),
         executor="KubernetesExecutor",
         named=named,
-        secret=("s", "k"),
         pool_mode=pool_mode,
         api_port=8080,
         api_path="",
@@ -103,22 +104,25 @@ def a_release(pool_mode: str, named: str) -> Release:
     )
 
 
-def planned(monkeypatch: pytest.MonkeyPatch, *, faults: bool, mode: str = "") -> str:
-    monkeypatch.setenv("HA_CHAOS_DATABASE_URL", "postgresql://u:p@db.example.com/airflow")
-    monkeypatch.setattr("kubernetes.client.CoreV1Api", lambda client: client)
-    release = a_release(mode, "pod" if mode else "")
-    return "\n".join(plan(Pods(), "c", release, allow_faults=faults))
+def planned(*, faults: bool, mode: str = "") -> str:
+    ini = f"[databases]\n* = host=db.example\n[pgbouncer]\npool_mode = {mode}\n"
+    labels = {"component": "pgbouncer", "release": "airflow"}
+    mount = {"name": "c", "mountPath": "/etc/pgbouncer/pgbouncer.ini", "subPath": "pgbouncer.ini"}
+    pooler = pod("pgb", labels, [{"name": "pgbouncer", "volumeMounts": [mount]}])
+    pooler["spec"]["volumes"] = [{"name": "c", "secret": {"secretName": "pgb"}}]
+    parts = [pooler, service("pgb", labels), secret("pgb", {"pgbouncer.ini": ini})] if mode else []
+    url = f"postgresql://u:p@{'pgb' if mode else 'db.example'}:5432/airflow"
+    with StandIn([*release(named=bool(mode), url=url), *parts]) as there:
+        client = there.client()
+        return "\n".join(plan(client, "c", discover(client, "airflow"), allow_faults=faults))
 
 
-def test_the_plan_says_what_a_session_without_a_name_is_called(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    assert "goes by the name of the one before it" in planned(
-        monkeypatch, faults=False, mode="transaction"
-    )
-    assert "the one before" not in planned(monkeypatch, faults=False)
+def test_the_plan_says_what_a_session_without_a_name_is_called() -> None:
+    assert "goes by the name of the one before it" in planned(faults=False, mode="transaction")
+    assert "the one before" not in planned(faults=False, mode="session")
+    assert "the one before" not in planned(faults=False)
 
 
-def test_the_plan_says_that_backups_fail_while_rules_stand(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "pg_dump" in planned(monkeypatch, faults=True)
-    assert "pg_dump" not in planned(monkeypatch, faults=False)
+def test_the_plan_says_that_backups_fail_while_rules_stand() -> None:
+    assert "pg_dump" in planned(faults=True)
+    assert "pg_dump" not in planned(faults=False)

@@ -1,14 +1,17 @@
 """What is wrong with the options of --lab cluster is one clear line."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+import yaml
+
+from tests.deployment.standin import StandIn
 from tests.unit.test_options import collect
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--lab", "cluster"), "needs --namespace"),
         (("--lab", "cluster", "--namespace", "n", "--airflow", "3.0.6"), "leave out --airflow"),
         (("--lab", "cluster", "--namespace", "n", "--observe=-1"), "0 or more"),
         (("--lab", "cluster", "--namespace", "n", "--observe=soon"), "invalid float value"),
@@ -22,6 +25,25 @@ def test_a_bad_option_is_told_in_one_line(arguments: tuple[str, ...], said: str)
     assert code == 4
     assert said in output
     assert "Traceback" not in output
+
+
+def test_without_a_namespace_the_context_s_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    monkeypatch.setenv("KUBECONFIG", str(config))
+    with StandIn() as there:
+        data = there.kubeconfig()
+        for namespace, said in (
+            ("", "needs --namespace: where the release runs. Context standin names none."),
+            ("prod", "Namespace prod has no running pods"),
+        ):
+            data["contexts"][0]["context"]["namespace"] = namespace
+            config.write_text(yaml.safe_dump(data))
+            code, output = collect("--lab", "cluster")
+            assert code == 4
+            assert said in output
+            assert "Traceback" not in output
 
 
 def test_a_cluster_that_cannot_be_had_is_told_in_one_line(

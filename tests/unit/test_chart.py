@@ -8,7 +8,7 @@ import yaml
 
 from common.errors import UserError
 from common.paths import CACHE_VARIABLE
-from lab.kind.helm.chart import named, resolve
+from lab.kind.helm.chart import NEWEST, contents, default_version, named, resolve
 
 GOOD = {"name": "airflow", "version": "1.18.0", "appVersion": "3.0.2"}
 
@@ -48,7 +48,7 @@ def helm(folder: Path, script: str) -> Path:
 def test_a_chart_is_known_by_its_chart_yaml(tmp_path: Path, make: object) -> None:
     path = make(tmp_path)  # type: ignore[operator]
 
-    found = resolve(str(path), None, "no-helm-needed")
+    found = resolve(str(path), None, "no-helm-needed", "3.0.6")
 
     assert (found.path, found.name, found.version) == (path.resolve(), "airflow", "1.18.0")
 
@@ -56,17 +56,61 @@ def test_a_chart_is_known_by_its_chart_yaml(tmp_path: Path, make: object) -> Non
 def test_a_record_has_the_version_of_the_chart_itself(tmp_path: Path) -> None:
     path = archive(tmp_path, version="1.22.0")
 
-    assert named(str(path), None) == f"{path} 1.22.0"
-    assert named("airflow", "1.22.0") == "airflow 1.22.0"
-    assert named("airflow", None) == "airflow 1.18.0"
+    assert named(str(path), None, "3.0.6") == f"{path} 1.22.0"
+    assert named("airflow", "1.22.0", "3.0.6") == "airflow 1.22.0"
+    assert named("airflow", None, "3.0.6") == "airflow 1.18.0"
+
+
+@pytest.mark.parametrize(
+    ("airflow", "chart"),
+    [
+        ("3.0.0", "1.18.0"),
+        ("3.0.6", "1.18.0"),
+        ("3.1.8", "1.20.0"),
+        ("3.2.0rc1", "1.22.0"),
+        ("3.2.2", "1.22.0"),
+        ("3.3.2", NEWEST),
+        ("3.4.0b2", NEWEST),
+        ("4.0", NEWEST),
+        ("3", "1.18.0"),
+    ],
+)
+def test_the_chart_follows_the_line_of_airflow(airflow: str, chart: str) -> None:
+    assert default_version(airflow) == chart
+    assert named("airflow", None, airflow) == f"airflow {chart}"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_chart_tells_which_values_it_takes(tmp_path: Path, packed: bool) -> None:
+    chart = directory(tmp_path, dependencies=[{"name": "postgresql"}, {"name": "a", "alias": "b"}])
+    (chart / "values.yaml").write_text("executor: CeleryExecutor\n")
+    (chart / "values.schema.json").write_text('{"properties": {"scheduler": {}}}')
+    if packed:
+        with tarfile.open(tmp_path / "airflow.tgz", "w:gz") as made:
+            made.add(chart, "airflow")
+        chart = tmp_path / "airflow.tgz"
+
+    found = contents(resolve(str(chart), None, "helm", "3.0.6"))
+
+    assert found.keys == {"executor", "scheduler", "postgresql", "b", "global"}
+
+
+@pytest.mark.parametrize("name", ["values.yaml", "values.schema.json"])
+def test_a_chart_whose_values_cannot_be_read_is_told(tmp_path: Path, name: str) -> None:
+    chart = directory(tmp_path)
+    (chart / "values.yaml").write_text("a: 1\n")
+    (chart / name).write_text("{")
+
+    with pytest.raises(UserError, match=r"values of the chart .* cannot be read"):
+        contents(resolve(str(chart), None, "helm", "3.0.6"))
 
 
 def test_a_version_given_with_a_directory_must_be_its_own(tmp_path: Path) -> None:
     chart = directory(tmp_path)
 
-    assert resolve(str(chart), "1.18.0", "helm").version == "1.18.0"
+    assert resolve(str(chart), "1.18.0", "helm", "3.0.6").version == "1.18.0"
     with pytest.raises(UserError, match=r"is chart version 1\.18\.0, not 1\.22\.0"):
-        resolve(str(chart), "1.22.0", "helm")
+        resolve(str(chart), "1.22.0", "helm", "3.0.6")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +125,7 @@ def test_what_is_not_a_chart_for_airflow_3_is_refused(
     tmp_path: Path, changes: dict[str, object], said: str
 ) -> None:
     with pytest.raises(UserError, match=said):
-        resolve(str(archive(tmp_path, **changes)), None, "helm")
+        resolve(str(archive(tmp_path, **changes)), None, "helm", "3.0.6")
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08broken"])
@@ -90,7 +134,7 @@ def test_a_file_that_is_no_archive_is_no_chart(tmp_path: Path, content: bytes) -
     path.write_bytes(content)
 
     with pytest.raises(UserError, match=r"airflow\.tgz is not a Helm chart"):
-        resolve(str(path), None, "helm")
+        resolve(str(path), None, "helm", "3.0.6")
 
 
 def test_a_directory_or_archive_without_chart_yaml_is_no_chart(tmp_path: Path) -> None:
@@ -100,20 +144,20 @@ def test_a_directory_or_archive_without_chart_yaml_is_no_chart(tmp_path: Path) -
 
     for name in ("empty", "empty.tgz"):
         with pytest.raises(UserError, match="is not a Helm chart"):
-            resolve(str(tmp_path / name), None, "helm")
+            resolve(str(tmp_path / name), None, "helm", "3.0.6")
 
 
 def test_a_name_that_is_not_the_official_one_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no such directory or .tgz.*apache-airflow/airflow"):
-        resolve(str(tmp_path / "airflow-1.18.0.tgz"), None, "helm")
+        resolve(str(tmp_path / "airflow-1.18.0.tgz"), None, "helm", "3.0.6")
 
 
 def test_the_official_chart_is_pulled_once(tmp_path: Path, cache: Path) -> None:
     made = archive(tmp_path)
     pulling = helm(tmp_path, f'cp "{made}" "$last/airflow-1.18.0.tgz"')
 
-    first = resolve("apache-airflow/airflow", None, pulling)
-    second = resolve("airflow", "1.18.0", pulling)
+    first = resolve("apache-airflow/airflow", None, pulling, "3.0.6")
+    second = resolve("airflow", "1.18.0", pulling, "3.0.6")
 
     assert first == second
     assert first.path == (cache / "charts" / "airflow-1.18.0.tgz").resolve()
@@ -126,21 +170,23 @@ def test_a_pull_that_fails_says_what_else_can_be_done_and_leaves_nothing(
     failing = helm(tmp_path, "echo 'Error: no such host' >&2; exit 1")
 
     with pytest.raises(UserError, match=r"could not be pulled.*no such host.*--chart FILE"):
-        resolve("airflow", None, failing)
+        resolve("airflow", None, failing, "3.0.6")
     assert list((cache / "charts").iterdir()) == []
 
 
 def test_a_download_that_is_no_chart_is_not_kept(tmp_path: Path, cache: Path) -> None:
+    pulled = helm(tmp_path, 'echo login > "$last/airflow-1.18.0.tgz"')
+
     with pytest.raises(UserError, match="is not a Helm chart"):
-        resolve("airflow", None, helm(tmp_path, 'echo login > "$last/airflow-1.18.0.tgz"'))
+        resolve("airflow", None, pulled, "3.0.6")
     assert list((cache / "charts").iterdir()) == []
 
 
 def test_a_machine_without_helm_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"helm cannot be run.*make tools"):
-        resolve("airflow", None, tmp_path / "nowhere" / "helm")
+        resolve("airflow", None, tmp_path / "nowhere" / "helm", "3.0.6")
 
 
 def test_a_version_cannot_name_a_file_elsewhere() -> None:
     with pytest.raises(UserError, match="is not a version of a chart"):
-        resolve("airflow", "../../etc", "helm")
+        resolve("airflow", "../../etc", "helm", "3.0.6")

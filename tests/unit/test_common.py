@@ -1,5 +1,7 @@
 """The ground floor: files made once and written whole, waits that end, errors in one line."""
 
+import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from common.files import alone, last_exception, last_line, made_once, write_whole
+from common.files import alone, last_exception, last_line, made_once, short, write_whole
 from common.paths import PROJECT
 from common.pipe import count, reporting
 from common.waiting import Deadline, Every, until
@@ -50,6 +52,22 @@ def test_what_a_maker_left_half_done_is_made_again(tmp_path: Path) -> None:
     assert made_once(tmp_path / "thing", Path.mkdir).is_dir()
 
 
+def test_a_disk_without_room_for_it_is_told_and_nothing_is_left(tmp_path: Path) -> None:
+    def make(building: Path) -> None:
+        shutil.copytree(tmp_path / "source", building, copy_function=_no_room)
+
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "file").touch()
+    with pytest.raises(UserError, match=r"thing could not be made in .*: No space left") as caught:
+        made_once(tmp_path / "thing", make)
+    assert "disk" in caught.value.hint
+    assert {path.name for path in tmp_path.iterdir()} == {"source", "thing.lock"}
+
+
+def _no_room(*_: object) -> None:
+    raise OSError("No space left on device")
+
+
 def test_who_waits_too_long_for_another_is_told_what_it_does(tmp_path: Path) -> None:
     with (
         alone(tmp_path / "lock", "making 3.0.6"),
@@ -57,6 +75,19 @@ def test_who_waits_too_long_for_another_is_told_what_it_does(tmp_path: Path) -> 
         alone(tmp_path / "lock", "making 3.0.6", limit=0.1),
     ):
         pytest.fail("two at once")
+
+
+def test_a_socket_can_be_in_a_folder_that_is_longer_than_its_address(tmp_path: Path) -> None:
+    deep = tmp_path / ("ä" * 60) / ("b" * 200)
+    deep.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+        with short(deep / "control.sock") as name:
+            server.bind(name)
+        server.listen()
+        assert (deep / "control.sock").is_socket()
+        with short(deep / "control.sock") as name:
+            client.connect(name)
+        server.accept()[0].close()
 
 
 def test_a_file_is_its_users_alone_where_that_is_asked(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from lab.environments import interpreter
 from lab.environments.checkout import source_digest
 from lab.environments.interpreter import StartError
 from lab.environments.preparation import prepare
-from lab.environments.uvtool import clean_environ
+from lab.environments.settings import clean_environment
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def checkout_with_provider(checkout: Path, released: Airflow) -> Path:
 def say(airflow: Airflow, home: Path, code: str) -> str:
     done = subprocess.run(
         [airflow.python, "-c", code],
-        env={**clean_environ(airflow.pythonpath), "AIRFLOW_HOME": str(home)},
+        env=clean_environment(airflow, home),
         capture_output=True,
         text=True,
         check=True,
@@ -70,22 +70,6 @@ def test_a_pinned_version_is_installed_with_its_bytecode(released: Airflow) -> N
     assert (released.label, released.version, released.pythonpath) == ("3.0.6", "3.0.6", ())
     assert released.key.startswith("3.0.6-")
     assert list((site_packages(released) / "airflow/models/__pycache__").glob("dagrun.*.pyc"))
-
-
-def test_the_callers_own_airflow_and_packages_stay_outside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "NoSuchExecutor")
-    monkeypatch.setenv("_AIRFLOW_PATCH_GEVENT", "1")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path))
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    monkeypatch.setenv("UV_INDEX_URL", "file:///mine")
-    kept = clean_environ()
-    assert not [name for name in kept if "AIRFLOW" in name]
-    assert not {"PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"} & set(kept)
-    assert kept["UV_INDEX_URL"] == "file:///mine"
-    assert clean_environ((tmp_path, tmp_path))["PYTHONPATH"] == f"{tmp_path}:{tmp_path}"
 
 
 def test_it_starts_with_the_drivers_that_the_lab_will_use(

@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,26 @@ def test_a_version_before_3_is_said_to_be_unsupported(version: str) -> None:
     error = refused(version)
     assert error.message.startswith(f"not supported: Airflow {version} ")
     assert newest() in error.hint
+
+
+@pytest.mark.parametrize("spec", [f"/tmp/{'a' * 300}/x", "~nobody-here/x"])
+def test_a_path_that_cannot_be_looked_at_is_told(spec: str) -> None:
+    assert refused(spec).message.startswith(("There is no", f"{spec} cannot be read: "))
+
+
+def test_a_checkout_that_cannot_be_read_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root can read everything, so the system's answer is another's here."""
+    write_checkout(tmp_path, "3.0.6")
+
+    def denied(path: Path, *_: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    assert refused(tmp_path).message.endswith(
+        "airflow/__init__.py cannot be read: Permission denied."
+    )
 
 
 @pytest.mark.parametrize("spec", ["", "./gone.whl", "/no/such/place", "gone.whl"])

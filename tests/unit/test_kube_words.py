@@ -12,8 +12,8 @@ from lab.kube.readiness import Warned, events_of
     [
         ("postgresql://airflow:hunter2@db:5432/x refused", "postgresql://***@db:5432/x refused"),
         ("postgresql+psycopg2://a:b@h, redis://:c@h", "postgresql+psycopg2://***@h, redis://***@h"),
-        ("PASSWORD=hunter2 next", "PASSWORD=*** next"),
-        ('{"access_token": "abc.def"}', '{"access_token": ***}'),
+        ("PASSWORD=hunter2 next", "PASSWORD=***"),
+        ('{"access_token": "abc.def"}', '{"access_token": "***"}'),
         ('secret "airflow-metadata" not found', 'secret "airflow-metadata" not found'),
         ("GET https://host/path?a=1", "GET https://host/path?a=1"),
     ],

@@ -13,7 +13,7 @@ def test_what_is_not_covered_is_said_before_anything_is_observed() -> None:
     lab = SimpleNamespace(not_covered=("worker pods in team-a",), unidentified="")
     run = SimpleNamespace(
         lab=lab,
-        recorder=SimpleNamespace(gaps=[]),
+        recorder=SimpleNamespace(gaps=[], trouble=""),
         so_far=lambda: {"runs": 2},
         assume=lambda *what: stated.append(what),
     )
@@ -21,3 +21,23 @@ def test_what_is_not_covered_is_said_before_anything_is_observed() -> None:
     assert told[0] == "Not covered: worker pods in team-a"
     assert told[1].startswith("Observing for 0 s")
     assert stated == [("schedulers-told-apart", True, "yes", "yes")]
+
+
+def test_a_gap_is_told_when_it_comes_and_the_database_s_absence_with_the_progress() -> None:
+    told: list[str] = []
+    gaps: list[str] = []
+
+    def say(line: str) -> None:
+        told.append(line)
+        if not gaps:
+            gaps.append("another server answers")
+
+    run = SimpleNamespace(
+        lab=SimpleNamespace(not_covered=(), unidentified=""),
+        recorder=SimpleNamespace(gaps=gaps, trouble="without the database for 40 s: no route"),
+        so_far=lambda: {"runs": 2},
+        assume=lambda *_: None,
+    )
+    Observation(cast("Run", run), 0.9, say).watch()
+    assert told.count("Gap: another server answers") == 1
+    assert told[-1] == "0.0 min: 2 runs; 1 gaps; without the database for 40 s: no route"

@@ -57,7 +57,7 @@ class Told:
         self.code = done.returncode
         self.said = done.stdout + done.stderr
         self.errors = [line for line in self.said.splitlines() if line.startswith("ERROR")]
-        self.left = [*runs.iterdir()] if runs.exists() else []
+        self.left = [*runs.iterdir()] if runs.is_dir() else []
 
 
 @pytest.mark.parametrize("workers", ["0", "3"])
@@ -88,6 +88,17 @@ def test_a_cache_that_cannot_be_made_is_told_once(tmp_path: Path) -> None:
     assert told.code == 4, told.said
     assert len(told.errors) == 1
     assert str(tmp_path / "file") in told.errors[0]
+    assert "Traceback" not in told.said
+
+
+def test_runs_that_cannot_be_kept_are_told_once(tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    told = Told(tmp_path, HA_CHAOS_RUNS=str(tmp_path / "runs" / "here"))
+    assert told.code == 4, told.said
+    assert len(told.errors) == 1
+    assert f"Runs cannot be kept in {tmp_path / 'runs' / 'here'}: " in told.errors[0]
+    assert "HA_CHAOS_CACHE" in told.errors[0]
+    assert "HA_CHAOS_RUNS" in told.errors[0]
     assert "Traceback" not in told.said
 
 
@@ -172,3 +183,5 @@ def test_the_help_names_every_option() -> None:
     )
     for option in ("--lab", "--airflow", "--schedulers", "--seed", "--labs", "--keep-lab"):
         assert f"  {option}" in done.stdout
+    for variable in ("HA_CHAOS_CACHE: folder of", "HA_CHAOS_RUNS: folder of"):
+        assert variable in done.stdout

@@ -8,7 +8,7 @@ from lab.embedded.components import Endpoints, _where_it_is, airflow_settings
 from lab.environments.settings import FIXED, ignored, variables
 from load.profiles import FAST_PODS, PROFILES
 
-AT = Endpoints(1, 2, 3, 4, "http://127.0.0.1:5", "secret", "secret")
+AT = Endpoints(1, 2, 3, 4, "http://127.0.0.1:5", "secret", "secret", "/tmp")
 
 
 def test_a_setting_becomes_the_variable_that_airflow_reads() -> None:

@@ -75,7 +75,7 @@ def test_a_run_that_cannot_begin_is_looked_at_by_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run, "Recorder", Looking)
-    monkeypatch.setattr(audit, "install", lambda _: None)
+    monkeypatch.setattr(audit, "install", lambda _, **__: None)
     monkeypatch.setattr(run, "known_secrets", lambda _: ())
     lab = Ailing(tmp_path)
     begun: Any = run.Run(cast("Lab", lab), tmp_path / "test", "test", 1)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from harness import evidence
 from harness.evidence import EvidenceReader
 from lab.base import Lab
 from oracle.events import Event, Header
@@ -143,3 +144,12 @@ def test_a_lab_is_asked_once_whether_it_can_be_recorded(
     runs.rehearse(lab)
     runs.rehearse(lab)
     assert asked == ["host=db"] * 2, "what was refused is asked again, what is well is not"
+
+
+def test_a_history_of_days_is_not_drawn(ended: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "MOST_DRAWN", 3)
+    collected = EvidenceReader(ended, drawn=True)
+    ended.end(collected.readers)
+    assert collected._surveyor is None
+    assert [type(reader) for reader in collected.readers] == [EvidenceReader, Gauge]
+    assert collected.metrics() is not None

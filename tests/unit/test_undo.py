@@ -49,11 +49,33 @@ def test_an_undo_list_of_an_older_version_runs(
     module = tmp_path / "lab" / "cluster" / "undo.py"
     module.parent.mkdir(parents=True)
     module.write_text("import pathlib, sys; pathlib.Path(sys.argv[1], 'ran').touch()\n")
-    monkeypatch.setenv("PYTHONSAFEPATH", "1")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     command = [sys.executable, "-m", "lab.attach.undo", str(tmp_path), "clear"]
     (tmp_path / "undo.json").write_text(json.dumps([command]))
 
     assert Undo(tmp_path).run() == 1
     assert (tmp_path / "ran").exists()
     assert json.loads((tmp_path / "undo.json").read_text()) == []
+
+
+def test_who_is_killed_while_writing_leaves_the_list_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undo = Undo(tmp_path)
+    undo.add(["first"])
+
+    def killed(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(json, "dumps", killed)
+    monkeypatch.setattr(json, "dump", killed)
+    with pytest.raises(KeyboardInterrupt):
+        undo.add(["second"])
+    assert json.loads((tmp_path / "undo.json").read_text()) == [["first"]]
+
+
+def test_a_list_that_a_killed_session_left_in_halves_keeps_nobody_from_starting(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "undo.json").write_text('[["first", ')
+    assert Undo(tmp_path).run() == 0

@@ -7,17 +7,25 @@ import pytest
 import yaml
 
 from common.errors import UserError
-from lab.kind.helm import values
-from lab.kind.helm.install import require_components
-from lab.kind.helm.values import DEFAULT_LAYERS, LAYERS, known_layers, layers_for, merge, merged
+from lab.kind.helm import command, values
+from lab.kind.helm.files import Values
+from lab.kind.helm.values import (
+    DEFAULT_LAYERS,
+    LAYERS,
+    known_layers,
+    lab_values,
+    layers_for,
+    merge,
+    merged,
+)
 
 FILES = ["factory.py", "shapes.py"]
 
 
-def plain(**changes: object) -> values.Values:
+def plain(**changes: object) -> Values:
     """Return the merged values of one plain release, with some arguments changed."""
     arguments = {"schedulers": 2, "image": "apache/airflow:3.0.6", "env": {}, "dag_files": FILES}
-    return merged("3.0.6", **(arguments | changes))  # type: ignore[arg-type]
+    return merged(lab_values("3.0.6", **(arguments | changes)))  # type: ignore[arg-type]
 
 
 def test_mappings_merge_key_by_key_and_leave_both_sides_alone() -> None:
@@ -36,6 +44,15 @@ def test_variables_of_several_layers_add_up_and_a_later_one_of_a_name_wins() -> 
     found = merge(under, over)["env"]
 
     assert [(each["name"], each["value"]) for each in found] == [("A", "1"), ("B", "2"), ("C", "2")]
+
+
+def test_a_release_leaves_the_labs_values_alone() -> None:
+    lab = lab_values("3.0.6", schedulers=2, image="a:b")
+
+    merged(lab)["scheduler"]["replicas"] = 9
+
+    assert lab["scheduler"]["replicas"] == 2
+    assert isinstance(lab["extraEnv"], list)
 
 
 def test_mounts_of_one_volume_add_up_by_their_place() -> None:
@@ -100,37 +117,10 @@ def test_a_release_is_what_was_asked_for() -> None:
     [("3.1.0rc1", "3.1.0"), ("3.4.0b2", "3.4.0"), ("3.4.0a1", "3.4.0"), ("3.3", "3.3.0")],
 )
 def test_the_chart_is_told_a_final_version_which_it_can_compare(version: str, told: str) -> None:
-    found = merged(version, schedulers=2, image=f"apache/airflow:{version}")
+    found = merged(lab_values(version, schedulers=2, image=f"apache/airflow:{version}"))
 
     assert found["airflowVersion"] == told
     assert found["defaultAirflowTag"] == version
-
-
-@pytest.mark.parametrize("own", ["3.4.0-rc1", "3.4.0b2", "3.4.0"])
-def test_a_pre_release_in_the_users_own_values_is_told_so_too(own: str, tmp_path: Path) -> None:
-    path = tmp_path / "own.yaml"
-    path.write_text(f"airflowVersion: {own}\n")
-    assert plain(extra=[path])["airflowVersion"] == "3.4.0"
-
-
-def workload(component: str, kind: str = "Deployment") -> dict[str, object]:
-    labels = {"tier": "airflow", "component": component}
-    return {"kind": kind, "metadata": {"name": component, "labels": labels}}
-
-
-def test_a_component_that_the_chart_did_not_render_is_an_error() -> None:
-    rendered = [workload(name) for name in ("scheduler", "api-server", "dag-processor")]
-    require_components(rendered, plain())
-    require_components(
-        [*rendered, workload("triggerer", "StatefulSet")], plain(layers=["triggerer"])
-    )
-
-    with pytest.raises(UserError, match=r"renders no triggerer for Airflow 3\.0\.6"):
-        require_components(rendered, plain(layers=["triggerer"]))
-    services = [workload(name, "Service") for name in ("api-server", "dag-processor")]
-    with pytest.raises(UserError, match="no api-server and no dag-processor") as caught:
-        require_components([workload("scheduler"), *services], plain())
-    assert "airflowVersion" in caught.value.hint
 
 
 def test_each_dag_file_is_mounted_alone_where_dags_are_parsed() -> None:
@@ -140,37 +130,6 @@ def test_each_dag_file_is_mounted_alone_where_dags_are_parsed() -> None:
         mounts = found[part]["extraVolumeMounts"]
         assert [each["subPath"] for each in mounts] == FILES
         assert {each["mountPath"] for each in mounts} == {f"/opt/airflow/dags/{n}" for n in FILES}
-
-
-def test_the_users_values_come_last_and_keep_the_processes_names(tmp_path: Path) -> None:
-    own = tmp_path / "own.yaml"
-    own.write_text("scheduler: {replicas: 5}\nextraEnv: |\n  - {name: MINE, value: '1'}\n")
-
-    found = plain(extra=[own])
-
-    assert found["scheduler"]["replicas"] == 5
-    assert [each["name"] for each in yaml.safe_load(found["extraEnv"])] == ["PGAPPNAME", "MINE"]
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (None, "cannot be read: No such file"),
-        ("a: [", "is not YAML"),
-        ("- a", "is not a mapping"),
-        ("extraEnv: 'A=1'", "is not a YAML list of variables"),
-        ("extraEnv: '- {{ x }}: {'", "is not a YAML list of variables"),
-    ],
-)
-def test_a_values_file_that_will_not_do_is_told_by_its_name(
-    tmp_path: Path, text: str | None, said: str
-) -> None:
-    own = tmp_path / "own.yaml"
-    if text is not None:
-        own.write_text(text)
-
-    with pytest.raises(UserError, match=rf"own\.yaml.*{said}|{said}|{said}.*own\.yaml"):
-        plain(extra=[own])
 
 
 @pytest.mark.parametrize(
@@ -192,14 +151,14 @@ def test_what_cannot_be_is_one_clear_line(changes: dict[str, object], said: str)
 )
 def test_only_airflow_3_has_values(version: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        merged(version, schedulers=2, image="a:b")
+        lab_values(version, schedulers=2, image="a:b")
 
 
 def run_command(*arguments: str) -> int:
     """Run `python -m lab values` with these arguments."""
     parser = argparse.ArgumentParser()
-    values.add_parser(parser.add_subparsers())
-    return values.run(parser.parse_args(["values", *arguments]))
+    command.add_parser(parser.add_subparsers())
+    return command.run(parser.parse_args(["values", *arguments]))
 
 
 def test_the_command_prints_values_for_helm_and_no_secret(

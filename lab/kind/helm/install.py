@@ -1,13 +1,13 @@
 """What helm makes of a chart and some values: manifests, or a release in a namespace."""
 
-import os
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from common.environment import inherited
 from common.errors import UserError
 from common.files import last_line
 from common.spawn import end_all, spawn
@@ -16,9 +16,6 @@ from lab.kind.tools import ProgramError, find, run
 
 RELEASE = "airflow"
 _LIMIT = 120.0
-
-_WORKLOADS = ("Deployment", "StatefulSet")
-_EXPECTED = ("scheduler", "api-server", "dag-processor")
 
 
 def render(
@@ -33,28 +30,6 @@ def render(
             f"The chart {chart.name} {chart.version} does not take these values: {complaint(error)}"
         ) from error
     return [each for each in yaml.safe_load_all(rendered) if each]
-
-
-def require_components(manifests: Iterable[Mapping[str, Any]], values: Mapping[str, Any]) -> None:
-    """Raise UserError when a component that a lab needs was not rendered.
-
-    The chart leaves out in silence what it takes for a part of another Airflow than the values
-    name, and Helm then installs a release that never answers.
-    """
-    rendered = {
-        each["metadata"].get("labels", {}).get("component")
-        for each in manifests
-        if each["kind"] in _WORKLOADS
-    }
-    triggerer = ["triggerer"] if (values.get("triggerer") or {}).get("enabled") else []
-    missing = [name for name in [*_EXPECTED, *triggerer] if name not in rendered]
-    if missing:
-        raise UserError(
-            f"With these values the chart renders no {' and no '.join(missing)} for Airflow "
-            f"{values.get('airflowVersion')}.",
-            "Look in your own values for what turns it off: airflowVersion, apiServer.enabled, "
-            "dagProcessor.enabled.",
-        )
 
 
 class Install:
@@ -76,7 +51,7 @@ class Install:
 
     def start(self) -> None:
         """Start Helm and return at once."""
-        self._child = spawn(self._argv, env=dict(os.environ), cwd=Path.cwd(), log=self._log)
+        self._child = spawn(self._argv, env=inherited(), cwd=Path.cwd(), log=self._log)
 
     def done(self) -> bool:
         """Tell whether Helm has ended well; UserError with its last words when it ended badly."""

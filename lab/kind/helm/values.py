@@ -1,4 +1,4 @@
-"""The values of the official chart, from the layers in charts-values/; `python -m lab values`.
+"""The values of the official chart, from the layers in charts-values/.
 
 A layer is a values file for one concern. The rule by which they merge, later ones over earlier:
 mappings merge key by key; lists whose items have a `mountPath` or a `name` merge item by item (so
@@ -7,13 +7,11 @@ wins); anything else, lists of words too, is replaced. `extraEnv`, which the cha
 merged as the list that it holds. A null stays: to Helm it means the chart's default taken away.
 """
 
-import argparse
 import copy
-import os
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -22,14 +20,13 @@ from packaging.version import InvalidVersion, Version
 
 from common.errors import UserError
 from common.paths import PROJECT
-from lab.environments.pins import newest
+from lab.kind.helm.files import Values, read_file
 
 LAYERS = PROJECT / "charts-values"
 DEFAULT_LAYERS = ("base", "schedulers", "database", "dags", "ledger", "identity", "liveness")
 OLDEST = Version("3.0")
 DAGS_FOLDER = "/opt/airflow/dags"
 DAGS_VOLUME = "ha-chaos-dags"
-_IMAGE = "apache/airflow"
 _VARIABLES = (
     "SHAPES",
     "SLEEP",
@@ -42,22 +39,6 @@ _VARIABLES = (
 
 _LINE = re.compile(r"airflow-\d+\.\d+")
 _CONFIGMAP_KEY = re.compile(r"[-._a-zA-Z0-9]+")
-
-_ABOUT = """\
-Print the Helm values of a lab, merged from the layers in charts-values/: one file a concern, each
-with the reason for what it sets. Layers given are added to the default ones; a variant
-(liveness-defaults) takes the place of what it varies.
-
-  python -m lab values --airflow 3.0.6 > values.yaml
-  helm install airflow apache-airflow/airflow --version 1.18.0 -f values.yaml
-
-A release installed with them needs what a lab makes first: the Secrets ha-chaos-metadata (key
-connection) and ha-chaos-ledger (key dsn), and the ConfigMap ha-chaos-dags (the files of dags/).
-HA_CHAOS_SHAPES, _SLEEP, _SEED and the like of the environment are
-passed on to the DAGs.
-"""
-
-Values = dict[str, Any]
 
 
 def known_layers() -> list[str]:
@@ -86,7 +67,7 @@ def layers_for(version: str, layers: Iterable[str] = ()) -> list[str]:
     return chosen
 
 
-def merged(
+def lab_values(
     version: str,
     *,
     schedulers: int,
@@ -94,9 +75,8 @@ def merged(
     layers: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     dag_files: Sequence[str] = (),
-    extra: Sequence[Path] = (),
 ) -> Values:
-    """Return the values of one release; `extra` are the user's own files, merged last.
+    """Return a lab's own values, without its user's.
 
     `env` reaches every component and worker, so it must hold no secret; `dag_files` are the keys of
     the ConfigMap `ha-chaos-dags`. Raises UserError for what cannot be.
@@ -104,18 +84,36 @@ def merged(
     if schedulers < 1:
         raise UserError(f"{schedulers} schedulers: a lab needs one at least.")
     parts = [
-        *(read(LAYERS / f"{name}.yaml") for name in layers_for(version, layers)),
+        *(read_file(LAYERS / f"{name}.yaml").values for name in layers_for(version, layers)),
         _airflow(version, image),
         _mounts(dag_files),
         {"scheduler": {"replicas": schedulers}},
         {"env": [{"name": name, "value": value} for name, value in (env or {}).items()]},
-        *(read(path) for path in extra),
     ]
-    values = reduce(merge, parts, Values())
+    return reduce(merge, parts, Values())
+
+
+def merged(lab: Values, own: Iterable[Mapping[str, Any]] = ()) -> Values:
+    """Return the values of one release: a lab's, with its user's `own` on top, in order."""
+    values = reduce(merge, own, copy.deepcopy(lab))
+    workers = values.get("workers")
+    if isinstance(workers, dict) and isinstance(pods := workers.get("kubernetes"), dict):
+        # To the chart, a list in here takes the place of the one above it; the lab's must stay.
+        above = {
+            key: lab["workers"].get(key) for key, each in pods.items() if isinstance(each, list)
+        }
+        workers["kubernetes"] = merge({key: each for key, each in above.items() if each}, pods)
+    extra = values.get("extraEnv")
+    if extra is not None and not isinstance(extra, str):
+        values["extraEnv"] = _as_text(extra)
+    elif extra and isinstance(lab.get("extraEnv"), list):
+        values["extraEnv"] = _as_text(lab["extraEnv"]) + textwrap.dedent(extra)
     values["airflowVersion"] = comparable(str(values["airflowVersion"]))
-    if values.get("extraEnv"):
-        values["extraEnv"] = yaml.safe_dump(values["extraEnv"], sort_keys=False)
     return values
+
+
+def _as_text(variables: Any) -> str:
+    return yaml.safe_dump(variables, sort_keys=False) if variables else ""
 
 
 def merge(under: Values, over: Mapping[str, Any]) -> Values:
@@ -124,38 +122,6 @@ def merge(under: Values, over: Mapping[str, Any]) -> Values:
     for key, value in over.items():
         result[key] = _merge_value(result.get(key), copy.deepcopy(value))
     return result
-
-
-def read(path: Path) -> Values:
-    """Return a values file, with `extraEnv` as a list; UserError when it is none."""
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"The values file {path} cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = " ".join(str(error).split())
-        raise UserError(f"The values file {path} is not YAML: {line}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UserError(f"The values file {path} is not a mapping.", "See `helm show values`.")
-    if isinstance(values.get("extraEnv"), str):
-        values["extraEnv"] = _variables(values["extraEnv"], path)
-    return values
-
-
-def _variables(text: str, path: Path) -> list[Any]:
-    """Return the environment variables that `extraEnv` holds as text."""
-    try:
-        variables = yaml.safe_load(text) or []
-    except yaml.YAMLError:
-        variables = None
-    if not isinstance(variables, list):
-        raise UserError(
-            f"extraEnv in {path} is not a YAML list of variables.",
-            "Quote what is a template: value: '{{ .Release.Name }}'.",
-        )
-    return variables
 
 
 def _merge_value(under: Any, over: Any) -> Any:
@@ -239,57 +205,6 @@ def _mounts(files: Sequence[str]) -> Values:
     if not mounts:
         return {}
     return {part: {"extraVolumeMounts": mounts} for part in ("dagProcessor", "workers")}
-
-
-def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Add the command to `python -m lab`."""
-    parser = subparsers.add_parser(
-        "values",
-        help="print the merged Helm values of a lab",
-        description=_ABOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(work=run)
-    parser.add_argument(
-        "--airflow", default=newest(), metavar="V", help="a version (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--schedulers", type=int, default=2, metavar="N", help="replicas (default: %(default)s)"
-    )
-    others = ", ".join(name for name in known_layers() if name not in DEFAULT_LAYERS)
-    parser.add_argument(
-        "--layer",
-        action="append",
-        default=[],
-        metavar="L",
-        help=f"add a layer, repeatable: {others} (default: {', '.join(DEFAULT_LAYERS)})",
-    )
-    parser.add_argument(
-        "--airflow-image", metavar="I", help=f"NAME:TAG (default: {_IMAGE}:VERSION)"
-    )
-    parser.add_argument(
-        "--values",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="values of your own, merged last, repeatable",
-    )
-
-
-def run(options: argparse.Namespace) -> int:
-    """Print the values; UserError for what cannot be."""
-    values = merged(
-        options.airflow,
-        schedulers=options.schedulers,
-        image=options.airflow_image or f"{_IMAGE}:{options.airflow}",
-        layers=options.layer,
-        env=dag_variables(os.environ),
-        dag_files=dag_files(),
-        extra=options.values,
-    )
-    print(yaml.safe_dump(values, sort_keys=False, width=100), end="")
-    return 0
 
 
 def dag_files() -> list[str]:

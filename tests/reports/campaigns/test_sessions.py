@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from common.errors import UserError
-from common.paths import PROJECT
+from common.paths import PROJECT, RUNS_VARIABLE
 from lab.environments.pins import pinned
 from reports.campaigns import sessions
-from reports.campaigns.sessions import RUNS_VARIABLE, Plan, airflows, ask, command
+from reports.campaigns.sessions import Plan, airflows, ask, command
 from tests import forked
 from tests.reports.matrix.told import keep, record
 
