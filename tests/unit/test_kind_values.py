@@ -289,7 +289,8 @@ def test_what_the_chart_leaves_free_is_not_looked_into(own: Trial, values: dict[
 
 
 def test_all_that_is_wrong_is_told_at_once_and_where(own: Trial) -> None:
-    said = own.refused({"executor": "LocalExecutor", "lost": 1}, {"scheduler": {"replicas": 5}})
+    first = {"executor": "LocalExecutor", "lost": 1, "scheduler": {"replicas": 4}}
+    said = own.refused(first, {"scheduler": {"replicas": 5}})
 
     assert "own.yaml: executor is 'LocalExecutor'" in said
     assert "own.yaml: lost is no key" in said

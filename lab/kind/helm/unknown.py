@@ -62,12 +62,13 @@ def _below(
 
 def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a schema with what it refers to, within the same file, in its place."""
-    while reference := str(schema.get("$ref", "")):
-        target: Any = root
-        for part in reference.removeprefix("#/").split("/"):
-            target = target.get(part, {}) if isinstance(target, dict) else {}
-        schema = target
-    return schema
+    reference = schema.get("$ref")
+    if reference is None:
+        return schema
+    target: Any = root
+    for part in str(reference).removeprefix("#/").split("/"):
+        target = target.get(part, {}) if isinstance(target, dict) else {}
+    return target if isinstance(target, dict) else {}
 
 
 def _told(path: str, key: str, known: Any) -> str:
