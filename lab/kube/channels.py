@@ -29,7 +29,7 @@ from wsproto.events import (
 )
 from wsproto.utilities import ProtocolError
 
-from lab.kube.client import Dialer
+from lab.kube.client import Access
 from lab.kube.identity import Identity
 
 log = logging.getLogger(__name__)
@@ -138,34 +138,34 @@ class Channels:
 
 
 def open_channels(
-    dialer: Dialer, path: str, query: Sequence[tuple[str, str]], timeout: float = 10.0
+    access: Access, path: str, query: Sequence[tuple[str, str]], timeout: float = 10.0
 ) -> Channels:
     """Open a stream of the Kubernetes API; `path` begins with /api.
 
     Raises ChannelRefused when the server says no, OSError when it cannot be reached. Credentials
     that it refuses are read again, once.
     """
-    identity = dialer.identity()
+    identity = access.identity()
     try:
-        return _open(dialer, identity, path, query, timeout)
+        return _open(access, identity, path, query, timeout)
     except ChannelRefused as error:
         if error.status != _UNAUTHORIZED:
             raise
-        if dialer.renew(identity):
-            return _open(dialer, dialer.identity(), path, query, timeout)
-        if dialer.trouble:
-            raise ChannelRefused(error.status, f"{error.reason}; {dialer.trouble}") from error
+        if access.renew(identity):
+            return _open(access, access.identity(), path, query, timeout)
+        if access.trouble:
+            raise ChannelRefused(error.status, f"{error.reason}; {access.trouble}") from error
         raise
 
 
 def _open(
-    dialer: Dialer, identity: Identity, path: str, query: Sequence[tuple[str, str]], timeout: float
+    access: Access, identity: Identity, path: str, query: Sequence[tuple[str, str]], timeout: float
 ) -> Channels:
-    connection = dialer.connect(timeout)
+    connection = access.connect(timeout)
     try:
-        headers = dialer.headers(identity)
-        target = f"{dialer.prefix}{path}?{urlencode(query)}"
-        return Channels(connection, _shake_hands(connection, dialer.authority, target, headers))
+        headers = access.headers(identity)
+        target = f"{access.prefix}{path}?{urlencode(query)}"
+        return Channels(connection, _shake_hands(connection, access.authority, target, headers))
     except ProtocolError as error:
         connection.close()
         raise OSError("the Kubernetes API's answer is not a websocket's") from error

@@ -61,7 +61,10 @@ class Access:
         self.identity()
 
     def identity(self) -> Identity:
-        """Return who we are now; connections made from now on bear its certificate."""
+        """Return who we are now, read again once it has expired.
+
+        Connections made from now on bear its certificate.
+        """
         found = self._credentials.now()
         if self.tls is not None and found.certificate not in ("", self._certificate):
             known, self._certificate = self._certificate, found.certificate
@@ -91,6 +94,25 @@ class Access:
         """Return a new connection to the server, before any TLS. Raises OSError."""
         return connect(self.host, self.port, self.proxy, timeout)
 
+    def connect(self, timeout: float) -> HTTPConnection:
+        """Return a new connection, outside of the client's pool; operations take `timeout` seconds.
+
+        Whoever takes one owns its socket, and so can end a read from another thread; urllib3 lends
+        its sockets to nobody. Its peer's silent death is noticed by TCP keepalive, in one to two
+        minutes. Raises OSError.
+        """
+        connection = HTTPConnection(self.host, self.port, timeout=timeout)
+        connection.auto_open = 0  # one that it opened by itself would have no TLS
+        sock = self.dial(timeout)
+        if self.tls is not None:
+            try:
+                sock = self.tls.wrap_socket(sock, server_hostname=self.name)
+            except OSError:
+                sock.close()
+                raise
+        connection.sock = sock
+        return connection
+
 
 def api_client(kubeconfig: Path | Kubeconfig) -> Any:
     """Return a `kubernetes.client.ApiClient` that touches no global configuration.
@@ -104,6 +126,12 @@ def api_client(kubeconfig: Path | Kubeconfig) -> Any:
     client = kubernetes.client.ApiClient(configuration)
     client.rest_client.pool_manager = _Pools(access, configuration.connection_pool_maxsize)
     return client
+
+
+def access_of(client: Any) -> Access:
+    """Return the way that a client of `api_client` takes, for streams beside it."""
+    access: Access = client.rest_client.pool_manager.access
+    return access
 
 
 class _Dialled:
@@ -196,53 +224,6 @@ def end_reads(sock: socket.socket) -> None:
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
     except OSError as error:
         log.debug("The connection had ended: %s", error)
-
-
-class Dialer:
-    """Makes connections to the API server outside of the client's pool.
-
-    Whoever takes one owns its socket, and so can end a read from another thread; urllib3 lends
-    its sockets to nobody.
-    """
-
-    def __init__(self, client: Any) -> None:
-        self._access: Access = client.rest_client.pool_manager.access
-        self.prefix = self._access.prefix
-        self.authority = self._access.authority
-
-    def identity(self) -> Identity:
-        """Return who we are now; one that has expired is read again."""
-        return self._access.identity()
-
-    def headers(self, identity: Identity) -> list[tuple[str, str]]:
-        """Return what names us to the server; a name may stand there several times."""
-        return self._access.headers(identity)
-
-    def renew(self, refused: Identity) -> bool:
-        """Read the credentials again, once the server refused them; tell whether they are new."""
-        return self._access.renew(refused)
-
-    @property
-    def trouble(self) -> str:
-        """Why the credentials could not be read again; empty when they could."""
-        return self._access.trouble
-
-    def connect(self, timeout: float) -> HTTPConnection:
-        """Return a new connection, whose operations take at most `timeout` seconds each.
-
-        Its peer's silent death is noticed by TCP keepalive, in one to two minutes. Raises OSError.
-        """
-        connection = HTTPConnection(self._access.host, self._access.port, timeout=timeout)
-        connection.auto_open = 0  # one that it opened by itself would have no TLS
-        sock = self._access.dial(timeout)
-        if self._access.tls is not None:
-            try:
-                sock = self._access.tls.wrap_socket(sock, server_hostname=self._access.name)
-            except OSError:
-                sock.close()
-                raise
-        connection.sock = sock
-        return connection
 
 
 def _server(context: Context) -> str:

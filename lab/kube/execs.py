@@ -17,7 +17,7 @@ from common.errors import UserError
 from common.files import last_line
 from common.waiting import Deadline
 from lab.kube.channels import ChannelRefused, Channels, open_channels
-from lab.kube.client import Dialer
+from lab.kube.client import access_of
 from lab.kube.failures import explained
 
 _STDOUT, _STDERR, _STATUS = 1, 2, 3
@@ -51,7 +51,7 @@ def run(
     try:
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/exec"
         query = _query(container, argv)
-        with closing(open_channels(Dialer(client), path, query, min(timeout, 10.0))) as channels:
+        with closing(open_channels(access_of(client), path, query, min(timeout, 10.0))) as channels:
             out = _gather(channels, deadline)
     except TimeoutError as error:
         raise UserError(f"{what} did not end within {timeout:.0f} s.") from error

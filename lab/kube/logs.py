@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import urllib3.exceptions
 from kubernetes.client import ApiException, CoreV1Api
 
-from lab.kube.client import Dialer, end_reads
+from lab.kube.client import Access, access_of, end_reads
 from lab.kube.failures import explained, missing_rule
 from lab.kube.pods import list_pods, statuses
 
@@ -72,7 +72,7 @@ class LogFollower:
 
     def __init__(self, client: Any, namespace: str, selector: str, folder: Path) -> None:
         self._core = CoreV1Api(client)
-        self._dialer = Dialer(client)
+        self._access = access_of(client)
         self._namespace = namespace
         self._selector = selector
         self._folder = folder
@@ -108,7 +108,7 @@ class LogFollower:
         for instance in found:
             if instance.key not in self._streams:
                 self._streams[instance.key] = _FollowedLog(
-                    self._dialer, self._namespace, self._folder / instance.file, self._trouble
+                    self._access, self._namespace, self._folder / instance.file, self._trouble
                 )
             self._streams[instance.key].follow(instance)
         for key in self._streams.keys() - {instance.key for instance in found}:
@@ -136,8 +136,8 @@ class LogFollower:
 class _FollowedLog:
     """The log of one container of one pod, over all of its restarts."""
 
-    def __init__(self, dialer: Dialer, namespace: str, path: Path, trouble: "_Trouble") -> None:
-        self._dialer = dialer
+    def __init__(self, access: Access, namespace: str, path: Path, trouble: "_Trouble") -> None:
+        self._access = access
         self._namespace = namespace
         self._path = path
         self._trouble = trouble
@@ -185,20 +185,20 @@ class _FollowedLog:
         if since := self._written.since():
             query["sinceTime"] = since
         path = f"/api/v1/namespaces/{self._namespace}/pods/{instance.pod}/log"
-        url = f"{self._dialer.prefix}{path}?{urlencode(query)}"
-        identity = self._dialer.identity()
-        connection = self._dialer.connect(10.0)
+        url = f"{self._access.prefix}{path}?{urlencode(query)}"
+        identity = self._access.identity()
+        connection = self._access.connect(10.0)
         self._sock = connection.sock
         try:
             connection.putrequest("GET", url)
-            for name, value in self._dialer.headers(identity):
+            for name, value in self._access.headers(identity):
                 connection.putheader(name, value)
             connection.endheaders()
             response = connection.getresponse()
             self._sock.settimeout(None)
             if response.status == 200 and not self._stopping:
                 self._append(response, whole=instance.ended or "previous" in options)
-            elif response.status != 401 or not self._dialer.renew(identity):
+            elif response.status != 401 or not self._access.renew(identity):
                 refused = ApiException(status=response.status, reason=response.reason)
                 refused.body = response.read(_CHUNK).decode(errors="replace")
                 self._trouble.say(refused, f"The log of {instance.pod} is not followed")

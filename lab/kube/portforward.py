@@ -27,7 +27,7 @@ from kubernetes.client.exceptions import ApiException
 from common.errors import UserError
 from common.waiting import Deadline
 from lab.kube.channels import ChannelRefused, Channels, open_channels
-from lab.kube.client import Dialer, end_reads
+from lab.kube.client import access_of, end_reads
 from lab.kube.failures import explained
 from lab.kube.pods import is_ready, list_pods, runs
 
@@ -56,7 +56,7 @@ class PortForward:
 
     def __init__(self, client: Any, namespace: str, selector: str, remote_port: int) -> None:
         self._pods = _Pods(client, namespace, selector)
-        self._dialer = Dialer(client)
+        self._access = access_of(client)
         self._namespace = namespace
         self._remote_port = remote_port
         self._lock = threading.Lock()
@@ -151,7 +151,7 @@ class PortForward:
 
     def _open_to(self, pod: str) -> Channels:
         path = f"/api/v1/namespaces/{self._namespace}/pods/{pod}/portforward"
-        return open_channels(self._dialer, path, [("ports", str(self._remote_port))])
+        return open_channels(self._access, path, [("ports", str(self._remote_port))])
 
 
 class _Pods:

@@ -27,7 +27,7 @@ from urllib3.exceptions import HTTPError
 from common.errors import UserError
 from lab.kube import credentials, kubeconfig
 from lab.kube.channels import ChannelRefused, open_channels
-from lab.kube.client import Dialer, api_client
+from lab.kube.client import access_of, api_client
 from lab.kube.failures import explained
 from lab.kube.kubeconfig import default_kubeconfig, single_context
 from lab.kube.logs import LogFollower, _FollowedLog, _Instance, _Trouble
@@ -115,7 +115,7 @@ def call(client: Any) -> list[str]:
 
 def stream(client: Any) -> None:
     path = f"/api/v1/namespaces/{NAMESPACE}/pods/{POD}/portforward"
-    open_channels(Dialer(client), path, [("ports", "8080")]).close()
+    open_channels(access_of(client), path, [("ports", "8080")]).close()
 
 
 def followed(client: Any, folder: Path, seconds: float = 5.0) -> str:
@@ -361,7 +361,7 @@ def test_a_log_that_is_refused_for_its_token_is_asked_for_again_and_nothing_is_s
     there.standin.token = "second-token"
     there.kubeconfig()
     path = tmp_path / "x.log"
-    log = _FollowedLog(Dialer(client), NAMESPACE, path, _Trouble())
+    log = _FollowedLog(access_of(client), NAMESPACE, path, _Trouble())
     instance = _Instance(POD, "uid", "x", "containerd://1", 0, False, path.name)
     for _ in range(2):
         log.follow(instance)
