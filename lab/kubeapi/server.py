@@ -55,7 +55,7 @@ def server(store: Store, logs_directory: Path, **options: Any) -> web.Server:
             handler, request.match = router.handler(request.method, request.rel_url.raw_path)
             return await handler(request)
         except status.ApiError as error:
-            return _json(error.body(), error.code)
+            return as_json(error.body(), error.code)
 
     def made(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> Request:
         limit = parameters.MAX_BODY_BYTES
@@ -64,8 +64,28 @@ def server(store: Store, logs_directory: Path, **options: Any) -> web.Server:
     return web.Server(answer, request_factory=made, **options)
 
 
-def _json(body: bytes, code: int = 200) -> web.Response:
+def as_json(body: bytes, code: int = 200) -> web.Response:
+    """Return an answer whose body is JSON already."""
     return web.Response(body=body, status=code, content_type="application/json")
+
+
+async def list_or_watch(
+    store: Store, lister: Lister, request: Request, resource: Resource
+) -> web.StreamResponse:
+    """Answer a GET of a resource's objects: with a page of them, or by a watch."""
+    selector = parameters.selector(request, resource)
+    view = view_for(resource, request.headers.get("Accept", ""))
+    namespace = request.match.get("namespace")
+    if parameters.flag(request, "watch"):
+        seconds = parameters.number(request, "timeoutSeconds")
+        bookmarks = parameters.flag(request, "allowWatchBookmarks")
+        # Unset and 0 both mean: the state as it is, then every change.
+        position = parameters.number(request, "resourceVersion") or None
+        watch = Watch(store, view, namespace, selector, seconds, bookmarks, position)
+        return await watch.serve(request)
+    limit = parameters.number(request, "limit") or 0
+    token = request.query.get("continue", "")
+    return as_json(lister.page(view, namespace, selector, limit, token))
 
 
 def _discovery_routes() -> list[Route]:
@@ -75,13 +95,13 @@ def _discovery_routes() -> list[Route]:
     async def api(request: Request) -> web.Response:
         place = {"clientCIDR": "0.0.0.0/0", "serverAddress": request.host}
         answer = {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [place]}
-        return _json(msgspec.json.encode(answer))
+        return as_json(msgspec.json.encode(answer))
 
     def fixed(answer: Any) -> Handler:
         body = msgspec.json.encode(answer)
 
         async def respond(_: Request) -> web.Response:
-            return _json(body)
+            return as_json(body)
 
         return respond
 
@@ -133,29 +153,14 @@ class Handlers:
         ]
 
     async def _list_pods(self, request: Request) -> web.StreamResponse:
-        return await self._list_or_watch(request, PODS)
+        return await list_or_watch(self._store, self._lister, request, PODS)
 
     async def _list_namespaces(self, request: Request) -> web.StreamResponse:
-        return await self._list_or_watch(request, NAMESPACES)
-
-    async def _list_or_watch(self, request: Request, resource: Resource) -> web.StreamResponse:
-        selector = parameters.selector(request, resource)
-        view = view_for(resource, request.headers.get("Accept", ""))
-        namespace = request.match.get("namespace")
-        if parameters.flag(request, "watch"):
-            seconds = parameters.number(request, "timeoutSeconds")
-            bookmarks = parameters.flag(request, "allowWatchBookmarks")
-            # Unset and 0 both mean: the state as it is, then every change.
-            position = parameters.number(request, "resourceVersion") or None
-            watch = Watch(self._store, view, namespace, selector, seconds, bookmarks, position)
-            return await watch.serve(request)
-        limit = parameters.number(request, "limit") or 0
-        token = request.query.get("continue", "")
-        return _json(self._lister.page(view, namespace, selector, limit, token))
+        return await list_or_watch(self._store, self._lister, request, NAMESPACES)
 
     async def _get_pod(self, request: Request) -> web.StreamResponse:
         view = view_for(PODS, request.headers.get("Accept", ""))
-        return _json(view.encoded(self._pod(request)))
+        return as_json(view.encoded(self._pod(request)))
 
     def _pod(self, request: Request) -> Record:
         match = request.match
@@ -164,7 +169,7 @@ class Handlers:
     async def _create_pod(self, request: Request) -> web.StreamResponse:
         pod = await parameters.object_body(request)
         record = self._registry.create_pod(request.match["namespace"], pod)
-        return _json(record.body, 201)
+        return as_json(record.body, 201)
 
     async def _patch_pod(self, request: Request, subresource: str = "") -> web.StreamResponse:
         patch = await parameters.json_body(request)
@@ -183,26 +188,26 @@ class Handlers:
     ) -> web.StreamResponse:
         match = request.match
         record = self._registry.update_pod(match["namespace"], match["name"], subresource, change)
-        return _json(record.body)
+        return as_json(record.body)
 
     async def _delete_pod(self, request: Request) -> web.StreamResponse:
         options = await parameters.delete_options(request)
         match = request.match
-        return _json(self._registry.delete_pod(match["namespace"], match["name"], options).body)
+        return as_json(self._registry.delete_pod(match["namespace"], match["name"], options).body)
 
     async def _delete_pods(self, request: Request) -> web.StreamResponse:
         options = await parameters.delete_options(request)
         selector = parameters.selector(request, PODS)
         records = self._registry.delete_pods(request.match["namespace"], selector, options)
         metadata: dict[str, object] = {"resourceVersion": str(self._store.revision)}
-        return _json(view_for(PODS, "").listing(records, metadata))
+        return as_json(view_for(PODS, "").listing(records, metadata))
 
     async def _bind_pod(self, request: Request) -> web.StreamResponse:
         binding = await parameters.object_body(request)
         match = request.match
         name = match.get("name") or binding["metadata"].get("name", "")
         self._registry.bind_pod(match["namespace"], name, binding)
-        return _json(status.success(), 201)
+        return as_json(status.success(), 201)
 
     async def _pod_log(self, request: Request) -> web.StreamResponse:
         container = request.query.get("container", "")
@@ -212,21 +217,21 @@ class Handlers:
 
     async def _create_namespace(self, request: Request) -> web.StreamResponse:
         namespace = await parameters.object_body(request)
-        return _json(self._registry.create_namespace(namespace).body, 201)
+        return as_json(self._registry.create_namespace(namespace).body, 201)
 
     async def _get_namespace(self, request: Request) -> web.StreamResponse:
         name = request.match["name"]
-        return _json(self._store.get(NAMESPACES, "", name).body)
+        return as_json(self._store.get(NAMESPACES, "", name).body)
 
     async def _drop_event(self, request: Request) -> web.StreamResponse:
         """Accept an Event and forget it: nothing in a lab reads events."""
         event = await parameters.object_body(request)
-        return _json(msgspec.json.encode(event), 201)
+        return as_json(msgspec.json.encode(event), 201)
 
     async def _no_events(self, _: Request) -> web.StreamResponse:
         metadata = {"resourceVersion": str(self._store.revision)}
         answer = {"kind": "EventList", "apiVersion": "v1", "metadata": metadata, "items": []}
-        return _json(msgspec.json.encode(answer))
+        return as_json(msgspec.json.encode(answer))
 
 
 def log_of(directory: Path, record: Record, container: str, tail_lines: int | None) -> bytes:

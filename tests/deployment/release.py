@@ -200,9 +200,7 @@ def endpoints(
     ready: bool = True,
 ) -> Manifest:
     """Return the addresses behind a Service, as whoever runs a database writes them."""
-    at: Manifest = {"ip": address}
-    if of_pod:
-        at["targetRef"] = {"kind": "Pod", "name": of_pod, "namespace": namespace}
+    at = {"ip": address, **_of_pod(of_pod, namespace)}
     return {
         "kind": "Endpoints",
         "metadata": {"name": name, "namespace": namespace},
@@ -215,6 +213,11 @@ def endpoints(
     }
 
 
+def _of_pod(name: str, namespace: str) -> Manifest:
+    """Return what says whose an address is, where it is a pod's."""
+    return {"targetRef": {"kind": "Pod", "name": name, "namespace": namespace}} if name else {}
+
+
 def endpoint_slice(
     service: str,
     address: str,
@@ -225,9 +228,11 @@ def endpoint_slice(
     ready: bool = True,
 ) -> Manifest:
     """Return the same as an EndpointSlice, which has the Service's name as a label."""
-    at: Manifest = {"addresses": [address], "conditions": {"ready": ready}}
-    if of_pod:
-        at["targetRef"] = {"kind": "Pod", "name": of_pod, "namespace": namespace}
+    at = {
+        "addresses": [address],
+        "conditions": {"ready": ready},
+        **_of_pod(of_pod, namespace),
+    }
     return {
         "kind": "EndpointSlice",
         "metadata": {

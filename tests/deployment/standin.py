@@ -27,9 +27,9 @@ from lab.kube.client import api_client
 from lab.kubeapi import parameters, status
 from lab.kubeapi.pods import PODS, now
 from lab.kubeapi.routes import Request, Route, Router
+from lab.kubeapi.server import as_json, list_or_watch
 from lab.kubeapi.store import Resource, Store
-from lab.kubeapi.views import Lister, view_for
-from lab.kubeapi.watches import Watch
+from lab.kubeapi.views import Lister
 
 Manifest = dict[str, Any]
 """An object of Kubernetes, as YAML has it."""
@@ -215,11 +215,11 @@ class StandIn:
             handler, request.match = self._router.handler(request.method, request.rel_url.raw_path)
             return await handler(request)
         except status.ApiError as error:
-            return _json(error.body(), error.code)
+            return as_json(error.body(), error.code)
 
     def _routes(self) -> list[Route]:
         async def version(_: Request) -> web.Response:
-            return _json(
+            return as_json(
                 msgspec.json.encode({"major": "1", "minor": "30", "gitVersion": "v1.30.0"})
             )
 
@@ -250,29 +250,18 @@ class StandIn:
             raise status.ApiError(403, "Forbidden", message, {"name": name, "kind": what})
 
     def _listing(self, resource: Resource) -> Any:
-        async def list_or_watch(request: Request) -> web.StreamResponse:
+        async def answer(request: Request) -> web.StreamResponse:
             watching = parameters.flag(request, "watch")
             self._authorise(request, "watch" if watching else "list", resource.plural)
-            namespace = request.match.get("namespace")
-            selector = parameters.selector(request, resource)
-            view = view_for(resource, request.headers.get("Accept", ""))
-            if watching:
-                seconds = parameters.number(request, "timeoutSeconds")
-                bookmarks = parameters.flag(request, "allowWatchBookmarks")
-                since = parameters.number(request, "resourceVersion") or None
-                watch = Watch(self._store, view, namespace, selector, seconds, bookmarks, since)
-                return await watch.serve(request)
-            limit = parameters.number(request, "limit") or 0
-            token = request.query.get("continue", "")
-            return _json(self._lister.page(view, namespace, selector, limit, token))
+            return await list_or_watch(self._store, self._lister, request, resource)
 
-        return list_or_watch
+        return answer
 
     def _getting(self, resource: Resource) -> Any:
         async def get(request: Request) -> web.StreamResponse:
             self._authorise(request, "get", resource.plural)
             match = request.match
-            return _json(self._store.get(resource, match["namespace"], match["name"]).body)
+            return as_json(self._store.get(resource, match["namespace"], match["name"]).body)
 
         return get
 
@@ -327,7 +316,3 @@ async def _carry(
             answering.cancel()
         writer.close()
         await asyncio.gather(answering, return_exceptions=True)
-
-
-def _json(body: bytes, code: int = 200) -> web.Response:
-    return web.Response(body=body, status=code, content_type="application/json")
