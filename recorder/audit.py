@@ -173,7 +173,7 @@ def _mark(connection: Connection, known: RowModel) -> str:
     A session that has called the functions keeps their plans, and those fail (as gaps) when a
     column's type has changed; functions that are made anew do not.
     """
-    made_of = f"{tables.script(_SCRIPT, known)}\n{_TRIGGERS}\n{tables.columns(connection)}"
+    made_of = f"{tables.script(_SCRIPT, known)}\n{_TRIGGERS}{_ALWAYS}\n{tables.columns(connection)}"
     return _OURS + hashlib.sha256(made_of.encode()).hexdigest()[:16]
 
 

@@ -76,6 +76,15 @@ EXCEPTION WHEN OTHERS THEN
     PERFORM oracle.count_lost();
 END $$;
 
+-- A single expression, which PostgreSQL puts in the place of its call: it costs what it would there.
+CREATE FUNCTION oracle.nobody_reads() RETURNS boolean
+LANGUAGE sql AS $$
+    SELECT coalesce(pg_sequence_last_value('oracle.lease'), 0)
+            < extract(epoch FROM clock_timestamp())
+        OR pg_sequence_last_value('oracle.audit_seq_seq') - pg_sequence_last_value('oracle.taken')
+            > 500000
+$$;
+
 CREATE FUNCTION oracle.record_ti() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -98,10 +107,7 @@ BEGIN
         THEN
             RETURN NULL;
         END IF;
-        IF coalesce(pg_sequence_last_value('oracle.lease'), 0) < extract(epoch FROM clock_timestamp())
-            OR pg_sequence_last_value('oracle.audit_seq_seq')
-                - pg_sequence_last_value('oracle.taken') > 500000
-        THEN
+        IF oracle.nobody_reads() THEN
             PERFORM oracle.count_lost();
             RETURN NULL;
         END IF;
@@ -171,10 +177,7 @@ BEGIN
         IF TG_OP = 'UPDATE' AND OLD.state IS NOT DISTINCT FROM NEW.state THEN
             RETURN NULL;
         END IF;
-        IF coalesce(pg_sequence_last_value('oracle.lease'), 0) < extract(epoch FROM clock_timestamp())
-            OR pg_sequence_last_value('oracle.audit_seq_seq')
-                - pg_sequence_last_value('oracle.taken') > 500000
-        THEN
+        IF oracle.nobody_reads() THEN
             PERFORM oracle.count_lost();
             RETURN NULL;
         END IF;
