@@ -106,19 +106,19 @@ def is_secret(name: str) -> bool:
     """Tell whether a name says that its value is secret."""
     if option := _OPTION.fullmatch(name):
         return is_sensitive(option[1].lower(), option[2].lower())
-    words = plain(name)
-    if plain(name.rpartition(".")[2]) in _TELLING:
-        return True
-    return bool(_IS_SECRET.fullmatch(words)) and not _REFERENCE.fullmatch(words)
+    return plain(name.rpartition(".")[2]) in _TELLING or _says_so(plain(name))
 
 
 def is_sensitive(section: str, option: str) -> bool:
     """Tell whether an option of Airflow's is sensitive: by Airflow's own list, or by its name."""
     if option.endswith("_secret") and option.removesuffix("_secret") in _TELLING:
         return False  # its place in a secrets backend
-    words = plain(option)
     listed = option in _SENSITIVE.get(section, ()) or option in _TELLING
-    return listed or bool(_IS_SECRET.fullmatch(words) and not _REFERENCE.fullmatch(words))
+    return listed or _says_so(plain(option))
+
+
+def _says_so(words: str) -> bool:
+    return bool(_IS_SECRET.fullmatch(words)) and not _REFERENCE.fullmatch(words)
 
 
 @lru_cache(maxsize=4096)

@@ -15,8 +15,6 @@ from typing import Any
 
 import kubernetes
 import psycopg
-import urllib3.exceptions
-from kubernetes.client.exceptions import ApiException
 
 from common.errors import UserError
 from common.files import last_line
@@ -29,7 +27,7 @@ from lab.cluster.pooler import Pooler
 from lab.cluster.routes import Route, routes_to
 from lab.cluster.url import Database, parse_url
 from lab.kube.client import api_client
-from lab.kube.failures import explained
+from lab.kube.failures import in_words
 from lab.kube.kubeconfig import Kubeconfig
 from lab.kube.portforward import PortForward
 
@@ -65,11 +63,8 @@ def locate(client: object, release: Release) -> Located:
 
     Raises UserError when neither tells, or the way there cannot be seen.
     """
-    try:
+    with in_words(f"The way to the database of release {release.name} cannot be seen"):
         return _locate(client, release)
-    except (ApiException, urllib3.exceptions.HTTPError, OSError) as error:
-        what = f"The way to the database of release {release.name} cannot be seen"
-        raise explained(error, what) from error
 
 
 def _locate(client: object, release: Release) -> Located:

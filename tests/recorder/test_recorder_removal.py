@@ -257,16 +257,22 @@ def test_no_idle_timeout_ends_the_session_that_removes(
     keeper.close()
 
 
+def left_behind(folder: Path, dsn: str) -> Path:
+    """Return a lab whose owner is gone, with something to remove where no database answers."""
+    lab = labs_dir() / "3.0.6-abcd"
+    lab.mkdir()
+    attachment = Attachment(str(folder / "kubeconfig"), "c", "airflow", "airflow")
+    write_request(lab, LabSpec(Airflow("3.0.6", "3.0.6"), attachment=attachment), None)
+    attached(lab, replace(database_of(dsn), port=1))
+    undo.promise(lab, [REMOVALS[1]])
+    return lab
+
+
 def test_a_database_that_was_not_there_is_tried_again_by_the_sessions_of_the_next_days(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path / "cache"))
-    lab = labs_dir() / "3.0.6-abcd"
-    lab.mkdir()
-    attachment = Attachment(str(tmp_path / "kubeconfig"), "c", "airflow", "airflow")
-    write_request(lab, LabSpec(Airflow("3.0.6", "3.0.6"), attachment=attachment), None)
-    attached(lab, replace(database_of(dsn), port=1))
-    undo.promise(lab, [REMOVALS[1]])
+    lab = left_behind(tmp_path, dsn)
     audit.install(dsn)
     assert reap() == 0
     assert "recorder remove" in "\n".join(leftovers())
@@ -282,12 +288,7 @@ def test_a_deployment_that_is_gone_for_good_is_not_tried_for_ever(
 ) -> None:
     monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("lab.cluster.boot._TRYING", 0.0)
-    lab = labs_dir() / "3.0.6-abcd"
-    lab.mkdir()
-    attachment = Attachment(str(tmp_path / "kubeconfig"), "c", "airflow", "airflow")
-    write_request(lab, LabSpec(Airflow("3.0.6", "3.0.6"), attachment=attachment), None)
-    attached(lab, replace(database_of(dsn), port=1))
-    undo.promise(lab, [REMOVALS[1]])
+    left_behind(tmp_path, dsn)
     assert reap() == 1
     assert leftovers() != [], "who looks after it has the command"
 

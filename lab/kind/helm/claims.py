@@ -108,6 +108,11 @@ def leaf(values: Any, key: str) -> Any:
     return values
 
 
+def _of_lab(lab: Mapping[str, Any], path: str) -> Any:
+    """Return what a lab's own values have in the place of a user's."""
+    return leaf(lab, path.replace("workers.kubernetes.", "workers."))
+
+
 class _Claims:
     def __init__(self, own: Values, lab: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         self._own, self._lab, self._defaults = own, lab, defaults
@@ -165,14 +170,14 @@ class _Claims:
             if path in _SUBSTITUTED:
                 if not self._agrees(path, value):
                     self._take_out(_SUBSTITUTED[path], path)
-            elif value is None and self._of_lab(path) is not None:
+            elif value is None and _of_lab(self._lab, path) is not None:
                 if leaf(self._defaults, path) or not self._defaults:
                     self._take_out("a null would take away what the lab sets there", path)
             elif isinstance(value, dict):
                 kept[key] = self.kept(value, f"{path}.")
             elif isinstance(value, list):
                 rest = [each for each in value if self._stays(each, str(key), path)]
-                if rest or self._of_lab(path) is None:
+                if rest or _of_lab(self._lab, path) is None:
                     kept[key] = rest
             else:
                 if key == "extraEnv" and isinstance(value, str):
@@ -182,9 +187,6 @@ class _Claims:
 
     def _take_out(self, why: str, key: str) -> None:
         self.taken_out.setdefault(why, []).append(key)
-
-    def _of_lab(self, path: str) -> Any:
-        return leaf(self._lab, path.replace("workers.kubernetes.", "workers."))
 
     def _agrees(self, path: str, value: Any) -> bool:
         """Tell whether a user's value is what there would be without it."""
@@ -217,31 +219,43 @@ class _Claims:
 
     def _is_claimed(self, name: str, path: str) -> bool:
         """Tell whether a variable sets what the lab sets; an executor in one is refused."""
-        option = _VARIABLE.fullmatch(name)
-        key = "config.{}.{}".format(*option.groups()).lower() if option else ""
-        if key == "config.core.executor":
-            self.refused.append((f"{path}[{name}]", "is set: leave it to `executor`"))
+        if self._refuses(name, path):
             return True
-        why = _NAMES if _RESERVED.fullmatch(name) else _SUBSTITUTED.get(key)
-        why = _DAGS if name == "AIRFLOW_HOME" else why
-        if why:
+        if why := _why_claimed(name):
             self._take_out(why, f"{path}[{name}]")
-        return why is not None
+        return bool(why)
 
     def _look_into(self, template: str, path: str) -> None:
         """Refuse variables of the lab's in a template, of which nothing can be taken out."""
-        before = {why: list(keys) for why, keys in self.taken_out.items()}
         for name in _NAMED.findall(template):
-            if self._is_claimed(name, path):
+            if self._refuses(name, path) or _why_claimed(name):
                 self.refused.append((f"{path}[{name}]", "is for the lab to set"))
-        self.taken_out = before
+
+    def _refuses(self, name: str, path: str) -> bool:
+        if _option(name) != "config.core.executor":
+            return False
+        self.refused.append((f"{path}[{name}]", "is set: leave it to `executor`"))
+        return True
+
+
+def _option(variable: str) -> str:
+    """Return the key of the values that a variable of Airflow's stands for, empty for others."""
+    option = _VARIABLE.fullmatch(variable)
+    return "config.{}.{}".format(*option.groups()).lower() if option else ""
+
+
+def _why_claimed(variable: str) -> str:
+    """Return why a variable is the lab's to set, empty where it is not."""
+    if variable == "AIRFLOW_HOME":
+        return _DAGS
+    return _NAMES if _RESERVED.fullmatch(variable) else _SUBSTITUTED.get(_option(variable), "")
 
 
 def _changes(values: Mapping[str, Any], lab: Mapping[str, Any], at: str = "") -> Iterator[str]:
     """Yield the keys whose values differ from the lab's; lists of both are merged by item."""
     for key, value in values.items():
         path = f"{at}{key}"
-        there = leaf(lab, path.replace("workers.kubernetes.", "workers."))
+        there = _of_lab(lab, path)
         if isinstance(value, dict) and (isinstance(there, dict) or path == "workers.kubernetes"):
             yield from _changes(value, lab, f"{path}.")
         elif there is not None and value != there and not isinstance(there, list):
