@@ -42,7 +42,7 @@ def test_raises(kind, record_property):
     warnings.warn(planted("warned", kind))
     record_property("canary", planted("property", kind))
     allure.attach(planted("attached", kind), "text", allure.attachment_type.TEXT)
-    file = Path(os.environ["PLANTED"]).with_name("attached.txt")
+    file = Path(os.environ["PLANTED"]).with_name(f"attached-{kind}.txt")
     file.write_text(planted("attached file", kind))
     allure.attach.file(file, "file", allure.attachment_type.TEXT)
     with allure.step(planted("step", kind)):
