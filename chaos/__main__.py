@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from chaos.holds import installer as statement
+from chaos.holds import installer as holds
 from common import pipe
 from common.database import DSN_VARIABLE, dsn
 
@@ -20,8 +20,8 @@ def main() -> int:
     parser.add_argument("command", choices=["remove"])
     parser.parse_args()
     try:
-        statement.remove(dsn(), timeout=8.0)
-    except statement.NotOurs as error:
+        holds.remove(dsn(), timeout=8.0)
+    except holds.NotOurs as error:
         print(f"Nothing of ours is there. {error.message}", file=sys.stderr)
     return 0
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from chaos.base import Fault, Injection, jittered, require
-from chaos.holds.rule import RUNNING_DAG_RUNS, Rule, like
+from chaos.holds.points import RUNNING_DAG_RUNS, Point, like
+from chaos.holds.rule import Rule
 from lab.base import Lab
 from lab.database import connect, value
 
@@ -19,14 +20,14 @@ class StatementDelay(Fault[Lab]):
     It widens the time between snapshot and row lock, where apache/airflow#57618 lives; latency on
     the wire does not. `delay` seconds, give or take `jitter`, drawn from `seed`: the n-th delayed
     statement waits the same in every run, as long as one jittered delay is in force at a time.
-    `statement` is a LIKE pattern of its text. Ends by itself when this process dies.
+    `point` is where it waits. Ends by itself when this process dies.
     """
 
     process: str
     delay: float
     jitter: float = 0.0
     seed: int | None = None
-    statement: str = field(default=RUNNING_DAG_RUNS, kw_only=True)
+    point: Point = field(default=RUNNING_DAG_RUNS, kw_only=True)
 
     name = "statement-delay"
     powers = ("hold",)
@@ -44,7 +45,7 @@ class StatementDelay(Fault[Lab]):
 
     def inject(self, at: Injection[Lab]) -> None:
         """Put the rule in force."""
-        at.kept = Rule(at.lab.dsn(), self.process, self.statement)
+        at.kept = Rule(at.lab.dsn(), self.process, self.point)
         at.kept.put(self.delay, self.jitter, self.seed or 0)
 
     def fired(self, at: Injection[Lab]) -> bool:

@@ -14,14 +14,15 @@ _UNBOUND = """
 SELECT CASE
     WHEN r.rolsuper OR r.rolbypassrls THEN 'the database role ' || r.rolname
         || ' is exempt from row-level security (superuser or BYPASSRLS)'
-    WHEN c.oid IS NULL THEN 'the database has no table dag'
+    WHEN c.oid IS NULL THEN 'the database has no table ' || t.name
     WHEN NOT pg_has_role(c.relowner, 'USAGE') THEN 'the database role ' || r.rolname
-        || ' does not own the table dag'
+        || ' does not own the table ' || t.name
     WHEN c.relrowsecurity AND NOT EXISTS (
         SELECT FROM pg_policy WHERE polrelid = c.oid AND polname = 'chaos_pass'
-    ) THEN 'the table dag has row-level security of its own'
+    ) THEN 'the table ' || t.name || ' has row-level security of its own'
 END
-FROM pg_roles AS r LEFT JOIN pg_class AS c ON c.oid = to_regclass('dag')
+FROM pg_roles AS r CROSS JOIN (SELECT %s::text) AS t (name)
+    LEFT JOIN pg_class AS c ON c.oid = to_regclass(quote_ident(t.name))
 WHERE r.rolname = current_user
 """
 
@@ -68,9 +69,9 @@ def answers(dsn: str) -> bool:
     return True
 
 
-def unbound(connection: psycopg.Connection) -> str | None:
-    """Say why row-level security would not hold statements of this role, None when it will."""
-    reason: str | None = value(connection, _UNBOUND)
+def unbound(connection: psycopg.Connection, table: str = "dag") -> str | None:
+    """Say why row-level security would not hold this role's scans of a table, None when it will."""
+    reason: str | None = value(connection, _UNBOUND, table)
     return reason
 
 

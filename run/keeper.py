@@ -23,7 +23,7 @@ from typing import IO
 
 import psycopg
 
-from chaos.holds import installer as statement
+from chaos.holds import installer as holds
 from common.database import DSN_VARIABLE
 from common.environment import inherited
 from common.errors import UserError
@@ -140,7 +140,7 @@ class _Removal:
 
         Returns why that failed, None when it did not.
         """
-        reasons = [self._try(work) for work in (statement.remove_on, audit.remove)]
+        reasons = [self._try(work) for work in (holds.remove_on, audit.remove)]
         if any(reasons):
             return "; ".join(filter(None, reasons))
         keep_promise(self._directory)
@@ -149,7 +149,7 @@ class _Removal:
     def _try(self, work: Callable[[psycopg.Connection, float], None]) -> str | None:
         try:
             work(self._open(), _PATIENCE)
-        except statement.NotOurs:
+        except holds.NotOurs:
             return None
         except (psycopg.Error, UserError) as error:
             return first_line(error)

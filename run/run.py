@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from chaos.base import Injection
-from chaos.holds import installer as statement
+from chaos.holds import installer as holds
+from chaos.holds.points import RUNNING_DAG_RUNS, Point
 from common.documents import redact_document
 from common.errors import UserError
 from common.redaction import redact, remember
@@ -202,12 +203,14 @@ class Run:
         if state in ("scheduled", "queued"):
             self.decisions[process] += 1
 
-    def allow_rules(self) -> None:
+    def allow_rules(self, points: Iterable[Point] = (RUNNING_DAG_RUNS,)) -> None:
         """Put the machinery of holds and delays into the database; `end` takes it out again.
 
-        Not there from the start, so that a run without them is undisturbed by them.
+        Not there from the start, so that a run without them is undisturbed by them; and only on
+        the tables of `points`.
         """
-        statement.install(self.lab.dsn())
+        for point in points:
+            holds.install(self.lab.dsn(), point.table, commits=point.row is not None)
 
     def record(self, op: str, name: str, process: str | None, detail: str) -> None:
         """Write down what a fault or a hold did; passed to faults and holds as `record`."""
@@ -306,7 +309,7 @@ class Run:
         """Take out of the database what the run put there; the next run can live with a rest."""
         try:
             if self._keeper is None or self._keeper.remove() is not None:
-                statement.remove(self.lab.dsn())
+                holds.remove(self.lab.dsn())
                 audit.remove(self.lab.dsn())
         except UserError as error:
             log.warning("Something of ours stays in the lab's database: %s", error)

@@ -9,7 +9,7 @@ import allure
 
 from chaos.base import Injection
 from chaos.holds.hold import Hold
-from chaos.holds.rule import STATEMENTS
+from chaos.holds.points import Point, named
 from chaos.scheduler_pause import SchedulerPause
 from common.errors import UserError
 from common.waiting import until
@@ -55,9 +55,10 @@ class Performer:
 
         The machinery of holds is installed first: a hold must begin faster than a task runs.
         """
-        self._run.allow_rules()
+        steps = self._scenario.permutations[permutation]
+        self._run.allow_rules(self._point(step) for step in steps if step.verb == "hold")
         with self._undo:
-            for step in self._scenario.permutations[permutation]:
+            for step in steps:
                 text = self._text(step)
                 log.info("%s", text)
                 with allure.step(text):
@@ -98,18 +99,27 @@ class Performer:
         self._run.assume(f"{FREE}{process}", slots > wanting, *told)
 
     def _hold(self, step: Step) -> None:
-        name = step.options.get("statement", "running-dag-runs")
         hold = Hold(
-            self._run.lab.dsn(),
-            self._process(step),
-            statement=STATEMENTS[name],
-            name=name,
-            record=self._run.record,
+            self._run.lab.dsn(), self._process(step), self._point(step), record=self._run.record
         )
         self._holds[hold.process] = self._undo.enter_context(hold)
 
+    def _point(self, step: Step) -> Point:
+        options = step.options
+        if table := options.get("commit"):
+            return Point(table, row=options.get("row", {}), name=f"commit of {table}")
+        airflow = self._run.lab.airflow
+        name = options.get("statement", "running-dag-runs")
+        return named(name, options.get("with", {}), airflow.version, airflow.drivers)
+
     def _release(self, step: Step) -> None:
         self._holds[self._process(step)].release()
+
+    def _cancel(self, step: Step) -> None:
+        self._holds[self._process(step)].cancel()
+
+    def _terminate(self, step: Step) -> None:
+        self._holds[self._process(step)].terminate()
 
     def _held(self, step: Step) -> None:
         newer_than = self._last_event + self._run.recorder.header.epoch

@@ -6,12 +6,16 @@ them.
 
     pause, resume      freeze a session between two transactions; let it go on
     freeze             freeze a session wherever it stands, with all the locks that it holds
-    hold, release      hold a session in the statement that a scheduler locks its runs with, or in
-                       another one of chaos.holds.rule.STATEMENTS (`statement: critical-section`)
+    hold, release      hold a session at a point, and let it go on: in the statement that a scheduler
+                       locks its runs with; in another of chaos.holds.points.STATEMENTS
+                       (`statement: dag-by-id`, with its values: `with: {dag: x}`); or where it
+                       commits what it wrote into a table (`commit: dag_run`), a row that has some
+                       values (`row: {state: running}`)
     held, pass         wait until it is held there; let it pass once
+    cancel, terminate  have what it is held in fail; have its connection closed
     free               state that nothing disturbs a session from here on (oracle: queued-in-time)
     trigger            a DAG's run; a second one of a scenario has a name (`as: second`)
-    until              wait for a run or for task instances; `of: second`, or `of: all` its runs
+    until              wait for runs or for task instances; `of: second`, or `of: all` its runs
     wait               seconds
     settle             wait for the end of all runs
 
@@ -19,8 +23,10 @@ them.
 of Airflow's options as in airflow.cfg, for what would take too long by Airflow's defaults.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +34,16 @@ import msgspec
 import yaml
 from packaging.specifiers import SpecifierSet
 
-from chaos.holds.rule import STATEMENTS
+from chaos.holds.points import STATEMENTS
 from common.errors import UserError
 from oracle import old_names
 
-_OF_A_SESSION = ("pause", "freeze", "resume", "free", "hold", "release", "held", "pass")
+_OF_A_SESSION = (
+    *("pause", "freeze", "resume", "free", "hold", "release", "held", "pass"),
+    *("cancel", "terminate"),
+)
 _VERBS = (*_OF_A_SESSION, "trigger", "until", "wait", "settle")
-_OPTIONS = {"hold": {"statement"}, "trigger": {"as"}}
+_OPTIONS = {"hold": {"statement", "with", "commit", "row"}, "trigger": {"as"}}
 _POWERS = {"pause": "pause", "freeze": "pause", "hold": "hold"}
 _PARTS = {
     "until": {"run", "task", "state", "count", "by", "of"},
@@ -81,14 +90,57 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
         return self.has.contains(version, prereleases=True)
 
 
-def load(path: Path) -> Scenario:
-    """Read one scenario; UserError with the file and what is wrong in it."""
+class _Mistake(ValueError):
+    """A scenario says what cannot be; `line` is where, 0 for where nobody knows."""
+
+    def __init__(self, message: str, line: int = 0) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+class _Mapping(dict[str, Any]):
+    """A mapping of a YAML file that knows the lines of its keys, counted from 1."""
+
+    lines: Mapping[str, int]
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads mappings with their lines."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> Iterator[_Mapping]:
+    made = _Mapping()
+    yield made
+    made.update(loader.construct_mapping(node))
+    made.lines = {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+@contextmanager
+def _at(mapping: Mapping[str, Any], key: str) -> Iterator[None]:
+    """Give a mistake that is made with a key that key's line, unless it has its own."""
     try:
-        data = yaml.safe_load(path.read_text())
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, _Mistake) and error.line:
+            raise
+        text = str(error) if isinstance(error, ValueError) else f"{key!r} is of another shape"
+        raise _Mistake(text, getattr(mapping, "lines", {}).get(key, 0)) from error
+
+
+def load(path: Path) -> Scenario:
+    """Read one scenario; UserError with the file, the line, and what is wrong there."""
+    try:
+        data = yaml.load(path.read_text(), _Loader)  # noqa: S506 - it is a SafeLoader
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"{path.name} cannot be read: {error}") from error
     try:
         return _scenario(data)
+    except _Mistake as error:
+        where = f"{path.name}, line {error.line}" if error.line else path.name
+        raise UserError(f"{where}: not a valid scenario: {error}") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path.name} is not a valid scenario: {error!r}") from error
     except ValueError as error:
@@ -102,16 +154,20 @@ def load_all(folder: Path) -> dict[str, Scenario]:
 
 def _scenario(data: dict[str, Any]) -> Scenario:
     sessions = dict(data["sessions"])
-    steps = {name: _step(name, dict(what), sessions) for name, what in data["steps"].items()}
+    steps = {}
+    for name, what in data["steps"].items():
+        with _at(data["steps"], name):
+            steps[name] = _step(name, dict(what), sessions)
     permutations = {}
     for name, permutation in data["permutations"].items():
-        unknown = [step for step in permutation["steps"] if step not in steps]
-        if unknown:
-            raise ValueError(f"permutation {name!r} names unknown steps: {', '.join(unknown)}")
-        permutations[name] = tuple(steps[step] for step in permutation["steps"])
-    unused = set(steps) - {step.name for each in permutations.values() for step in each}
-    if unused:
-        raise ValueError(f"no permutation uses the steps {', '.join(sorted(unused))}")
+        with _at(data["permutations"], name):
+            permutations[name] = tuple(
+                _known(step, steps, f"permutation {name!r} names an unknown step")
+                for step in permutation["steps"]
+            )
+    for step in set(steps) - {step.name for each in permutations.values() for step in each}:
+        with _at(data["steps"], step):
+            raise ValueError(f"no permutation uses the step {step}")
     setup = dict(data["setup"])
     written = {
         **data,
@@ -121,6 +177,15 @@ def _scenario(data: dict[str, Any]) -> Scenario:
         "permutations": permutations,
     }
     return msgspec.convert(written, Scenario, dec_hook=lambda wanted, text: wanted(text))
+
+
+def _known[T](name: str, known: Mapping[str, T], complaint: str) -> T:
+    """Return what has a name; ValueError with the nearest name there is."""
+    if name in known:
+        return known[name]
+    near = get_close_matches(str(name), known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    raise ValueError(f"{complaint}: {name} ({hint})")
 
 
 def _settings(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -143,12 +208,27 @@ def _step(name: str, written: dict[str, Any], sessions: Mapping[str, str]) -> St
     target = what.pop(verb)
     if unknown := set(what) - _OPTIONS.get(verb, set()):
         raise ValueError(f"step {name!r} does not know {', '.join(sorted(unknown))}")
-    if verb in _OF_A_SESSION and target not in sessions:
-        raise ValueError(f"step {name!r} names no session: {target!r}")
-    if what.get("statement", "running-dag-runs") not in STATEMENTS:
-        raise ValueError(f"step {name!r} names no statement of: {', '.join(STATEMENTS)}")
+    if verb in _OF_A_SESSION:
+        _known(target, sessions, f"step {name!r} names no session")
+    if verb == "hold":
+        _check_hold(name, what)
     if verb == "wait":
         target = float(target)
     if verb in _PARTS and (unknown := set(target) - _PARTS[verb]):
         raise ValueError(f"step {name!r} does not know {', '.join(sorted(unknown))}")
     return Step(name, verb, target, what)
+
+
+def _check_hold(step: str, what: Mapping[str, Any]) -> None:
+    """Raise ValueError where a point is named twice, by no name, or by values that it lacks."""
+    if "commit" in what and ("statement" in what or "with" in what):
+        raise ValueError(f"step {step!r} is either of a statement or of a commit")
+    if "row" in what and "commit" not in what:
+        raise ValueError(f"step {step!r} has a row of no commit")
+    if "commit" in what:
+        return
+    name = what.get("statement", "running-dag-runs")
+    statement = _known(name, STATEMENTS, f"step {step!r} names an unknown statement")
+    if set(what.get("with", {})) != set(statement.values):
+        wanted = ", ".join(statement.values) or "no values"
+        raise ValueError(f"step {step!r}: the statement {name} takes {wanted} (`with:`)")

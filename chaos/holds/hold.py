@@ -1,4 +1,4 @@
-"""A hold inside a statement: a process is kept between its snapshot and its row locks."""
+"""A hold: a process is kept inside a statement or at its commit, until it is let go on."""
 
 import logging
 from collections.abc import Iterator
@@ -11,7 +11,8 @@ from psycopg.rows import class_row
 
 from chaos.base import Record, silent
 from chaos.holds.installer import OURS
-from chaos.holds.rule import RUNNING_DAG_RUNS, Rule, like
+from chaos.holds.points import RUNNING_DAG_RUNS, Point, like
+from chaos.holds.rule import Rule
 from common.errors import UserError
 from common.waiting import until
 from lab.database import connect
@@ -54,29 +55,27 @@ class Held:
 
 @dataclass(eq=False)
 class Hold:
-    """Holds each matching statement of a process after its snapshot, before its row locks.
+    """Holds a process each time that it comes to a point.
 
-    `process` is an application_name, in which `*` and `?` stand for any; `statement` is a LIKE
-    pattern of the statement's text, and `name` what histories call it. It lasts for as long as
+    `process` is an application_name, in which `*` and `?` stand for any. It lasts for as long as
     this object's connection to the database lives: a controller that dies releases everybody.
     """
 
     dsn: str
     process: str
-    statement: str = field(default=RUNNING_DAG_RUNS, kw_only=True)
-    name: str = field(default="statement", kw_only=True)
+    point: Point = RUNNING_DAG_RUNS
     record: Record = field(default=silent, kw_only=True)
     _rule: Rule | None = field(default=None, init=False)
 
     def hold(self) -> None:
-        """Hold every matching statement that begins from now on; does nothing when it does."""
+        """Hold whoever comes to the point from now on; does nothing when it does."""
         if self._rule is not None:
             return
-        rule = Rule(self.dsn, self.process, self.statement)
+        rule = Rule(self.dsn, self.process, self.point)
         rule.put()
         self._rule = rule
-        log.debug("%s is to be held at %s.", self.process, self.name)
-        self.record("hold", self.name, self.process, "after the snapshot, before row locks")
+        log.debug("%s is to be held at %s.", self.process, self.point.name)
+        self.record("hold", self.point.name, self.process, self.point.place)
 
     def release(self) -> None:
         """Let everyone go on, and hold nobody any more; does nothing when that is so."""
@@ -84,8 +83,8 @@ class Hold:
             return
         rule, self._rule = self._rule, None
         noted = rule.withdraw()
-        log.debug("%s is released at %s.", self.process, self.name)
-        self.record("release", self.name, self.process, noted)
+        log.debug("%s is released at %s.", self.process, self.point.name)
+        self.record("release", self.point.name, self.process, noted)
 
     def held(self) -> list[Held]:
         """Return who is held now, the one whose statement began first at the front.
@@ -109,10 +108,9 @@ class Hold:
         if held is None:
             raise HoldError(
                 f"{self.process} was not held within {timeout:g} s: {self._activity()}.",
-                "Is it running, and is there work that makes it send that statement? One that "
-                "finds no row of dag is not held.",
+                f"Is it running, and is there work that makes it {self._coming()}",
             )
-        self.record("held", self.name, held.process, f"pid {held.pid}")
+        self.record("held", self.point.name, held.process, f"pid {held.pid}")
         return held
 
     def _newer_than(self, moment: float | None) -> Held | None:
@@ -125,6 +123,37 @@ class Hold:
             with self._in_force() as rule:
                 rule.put()
         return None
+
+    def cancel(self) -> None:
+        """Have the statement of who is held fail, as statement_timeout or a person would.
+
+        Its transaction is over; the connection stays. Raises HoldError when nobody is held.
+        """
+        self._end_held("cancel", "pg_cancel_backend")
+
+    def terminate(self) -> None:
+        """Have the connection of who is held closed by the server, as a failover would.
+
+        Raises HoldError when nobody is held.
+        """
+        self._end_held("terminate", "pg_terminate_backend")
+
+    def _end_held(self, op: str, function: str) -> None:
+        """Strike whom this hold holds; the server looks once more that it still does."""
+        with self._in_force() as rule:
+            struck = rule.connection.execute(
+                f"SELECT process, pid FROM ({_HELD}) AS held WHERE {function}(pid)".encode(),
+                (rule.key,),
+            ).fetchall()
+        if not struck:
+            raise HoldError(f"{self.process} is not held now: {self._activity()}.")
+        for process, pid in struck:
+            self.record(op, self.point.name, process, f"{function}, pid {pid}")
+
+    def _coming(self) -> str:
+        if self.point.row is None:
+            return f"send that statement? One that finds no row of {self.point.table} is not held."
+        return f"write such a row of {self.point.table}, with such a statement?"
 
     @contextmanager
     def _in_force(self) -> Iterator[Rule]:

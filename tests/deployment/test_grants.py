@@ -6,7 +6,8 @@ import psycopg
 import pytest
 
 from chaos.holds import installer
-from chaos.holds.rule import CRITICAL_SECTION, Rule
+from chaos.holds.points import named
+from chaos.holds.rule import Rule
 from common.errors import UserError
 from lab.cluster.database import find_database, reached
 from lab.cluster.discovery import discover
@@ -84,7 +85,7 @@ def test_statements_are_held_there_as_sqlalchemy_writes_them(apart: Airflow, con
     with psycopg.connect(conninfo) as connection:
         assert unbound(connection) is None
     installer.install(conninfo)
-    rule = Rule(conninfo, "scheduler-1", CRITICAL_SECTION)
+    rule = Rule(conninfo, "scheduler-1", named("critical-section", {}, "3.3.2"))
     rule.put()
     tables = {name: f"{QUOTED_SCHEMA}.{name}" for name in ("task_instance", "dag_run", "dag")}
     statement = (

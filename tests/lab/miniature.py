@@ -25,6 +25,7 @@ class Process:
             dsn, application_name=name, autocommit=True, row_factory=dict_row
         )
         self.rows: list[dict[str, Any]] = []
+        self.error: Exception | None = None
         self._thread: threading.Thread | None = None
 
     def run(self, statement: str) -> list[dict[str, Any]]:
@@ -36,7 +37,10 @@ class Process:
         """Run a statement in the background."""
 
         def run() -> None:
-            self.rows = self.run(statement)
+            try:
+                self.rows = self.run(statement)
+            except psycopg.Error as error:
+                self.error = error
 
         self._thread = threading.Thread(target=run, daemon=True)
         self._thread.start()

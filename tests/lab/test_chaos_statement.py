@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from chaos.holds.installer import install, installed, remove
-from chaos.holds.rule import RUNNING_DAG_RUNS, Rule
+from chaos.holds.points import RUNNING_DAG_RUNS
+from chaos.holds.rule import Rule
 from chaos.statement_delay import StatementDelay
 from common.errors import UserError
 from lab.database import connect, unbound

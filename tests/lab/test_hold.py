@@ -8,6 +8,7 @@ import pytest
 
 from chaos.holds.hold import Hold, HoldError
 from chaos.holds.installer import remove
+from chaos.holds.points import Point
 from tests.lab.miniature import QUEUED, RUNNING, Process
 from tests.lab.proxied import eventually
 
@@ -67,7 +68,7 @@ def test_a_scan_that_finds_no_row_of_dag_is_not_held(
     scheduler_2.run("SET enable_seqscan = off")
     asked = "SELECT * FROM dag WHERE dag_id = '{}'"
     found = scheduler_2.run("SELECT dag_id FROM dag LIMIT 1")[0]["dag_id"]
-    with Hold(dsn, "scheduler-2", statement="%FROM dag WHERE%") as hold:
+    with Hold(dsn, "scheduler-2", Point("dag", "%FROM dag WHERE%")) as hold:
         scheduler_2.begin(asked.format("there is none of this name"))
         assert scheduler_2.ended(10)
         scheduler_2.begin(asked.format(found))
@@ -117,7 +118,7 @@ def test_a_statement_prepared_before_the_machinery_was_installed_is_held(
     scheduler_2.run(f"PREPARE examine AS {RUNNING['3.0.6']}")
     for _ in range(7):
         scheduler_2.run("EXECUTE examine")
-    with Hold(dsn, "scheduler-2", statement="EXECUTE examine") as hold:
+    with Hold(dsn, "scheduler-2", Point("dag", "EXECUTE examine")) as hold:
         scheduler_2.begin("EXECUTE examine")
         hold.wait_held(timeout=10)
     assert scheduler_2.ended(10)
@@ -196,9 +197,9 @@ def test_records_that_it_holds_whom_and_that_it_releases(dsn: str, scheduler_2: 
     for _ in range(2):
         hold.release()
     assert [event[:3] for event in told] == [
-        ("hold", "statement", "scheduler-2"),
-        ("held", "statement", "scheduler-2"),
-        ("release", "statement", "scheduler-2"),
+        ("hold", "running-dag-runs", "scheduler-2"),
+        ("held", "running-dag-runs", "scheduler-2"),
+        ("release", "running-dag-runs", "scheduler-2"),
     ]
 
 
