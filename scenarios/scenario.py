@@ -6,8 +6,8 @@ them.
 
     pause, resume      freeze a session between two transactions; let it go on
     freeze             freeze a session wherever it stands, with all the locks that it holds
-    hold, release      hold a session at a point, and let it go on: in the statement that a scheduler
-                       locks its runs with; in another of chaos.holds.points.STATEMENTS
+    hold, release      hold a session at a point, and let it go on. The point is the statement that
+                       a scheduler locks its runs with; another of chaos.holds.points.STATEMENTS
                        (`statement: dag-by-id`, with its values: `with: {dag: x}`); or where it
                        commits what it wrote into a table (`commit: dag_run`), a row that has some
                        values (`row: {state: running}`)
@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import yaml
@@ -111,7 +111,7 @@ class _Loader(yaml.SafeLoader):
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> Iterator[_Mapping]:
     made = _Mapping()
     yield made
-    made.update(loader.construct_mapping(node))
+    made.update({str(key): value for key, value in loader.construct_mapping(node).items()})
     made.lines = {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
 
 
@@ -133,7 +133,7 @@ def _at(mapping: Mapping[str, Any], key: str) -> Iterator[None]:
 def load(path: Path) -> Scenario:
     """Read one scenario; UserError with the file, the line, and what is wrong there."""
     try:
-        data = yaml.load(path.read_text(), _Loader)  # noqa: S506 - it is a SafeLoader
+        data = yaml.load(path.read_text(), _Loader)
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"{path.name} cannot be read: {error}") from error
     try:
@@ -179,7 +179,10 @@ def _scenario(data: dict[str, Any]) -> Scenario:
     return msgspec.convert(written, Scenario, dec_hook=lambda wanted, text: wanted(text))
 
 
-def _known[T](name: str, known: Mapping[str, T], complaint: str) -> T:
+T = TypeVar("T")
+
+
+def _known(name: str, known: Mapping[str, T], complaint: str) -> T:
     """Return what has a name; ValueError with the nearest name there is."""
     if name in known:
         return known[name]

@@ -187,9 +187,7 @@ def _watches(connection: psycopg.Connection, table: str, *, commits: bool) -> bo
 
 
 def _alter(connection: psycopg.Connection, script: str, table: str, name: str) -> None:
-    connection.execute(
-        sql.SQL(script).format(table=sql.SQL(table), name=sql.Literal(name))  # type: ignore[arg-type]
-    )
+    connection.execute(sql.SQL(script).format(table=sql.SQL(table), name=sql.Literal(name)))
 
 
 def _end_holds(connection: psycopg.Connection) -> None:
