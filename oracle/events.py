@@ -5,7 +5,7 @@ header's `epoch` on the database's clock; the events of the database stand in co
 structs say what was *seen*; whether it was right is for the invariants to say.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import structs
@@ -63,6 +63,8 @@ class Row(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     max_tries: int = 0
     queued_by_job_id: int | None = None
     external_executor_id: str | None = None
+    pool: str | None = None
+    pool_slots: int = 1
     archived: bool = False
     archived_reason: str | None = None
 
@@ -79,7 +81,9 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
 class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="header", omit_defaults=True):
     """The first line: which run this is, and when its clock began (unix seconds).
 
-    `attempts` is what a row was; histories without it are of a row a task.
+    `attempts` is what a row was; histories without it are of a row a task. `by_commit` says that
+    PostgreSQL told when each transaction was committed (track_commit_timestamp), so that the order
+    of events is that of commits to the microsecond.
     `not_covered` says in words what of the lab no recorder sees: pods in other namespaces, what
     another executor runs.
     """
@@ -92,6 +96,7 @@ class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="header", omit_d
     seed: int
     epoch: float
     attempts: RowModel = "row-per-task"
+    by_commit: bool = False
     not_covered: list[str] = []
 
 
@@ -121,8 +126,12 @@ class ArchivedEvent(_Timed, frozen=True, tag="archived", gc=False):
     process: str
 
 
-class DagRunEvent(_Timed, frozen=True, tag="run", gc=False):
-    """A committed change of a DAG run; `old` and `new` are its states, None where it is not."""
+class DagRunEvent(_Timed, frozen=True, tag="run", gc=False, omit_defaults=True):
+    """A committed change of a DAG run; `old` and `new` are its states, None where it is not.
+
+    `old_end` and `new_end` are when it ended (unix seconds) as its row says it, `row` the row's id,
+    and `backfill` the id of the backfill that it belongs to.
+    """
 
     op: Literal["insert", "update", "delete"]
     dag_id: str
@@ -130,6 +139,24 @@ class DagRunEvent(_Timed, frozen=True, tag="run", gc=False):
     old: str | None
     new: str | None
     process: str
+    xid: int = 0
+    old_end: float | None = None
+    new_end: float | None = None
+    row: int = 0
+    backfill: int | None = None
+
+
+class RowEvent(_Timed, frozen=True, tag="row"):
+    """A committed change of a row of another of Airflow's tables, in the columns of `oracle.rows`.
+
+    `seen` is a row that was there when the recording began.
+    """
+
+    op: Literal["seen", "insert", "update", "delete"]
+    table: str
+    old: dict[str, Any] | None
+    new: dict[str, Any] | None
+    process: str = ""
     xid: int = 0
 
 
@@ -268,6 +295,7 @@ Event = (
     TaskInstanceEvent
     | ArchivedEvent
     | DagRunEvent
+    | RowEvent
     | PodEvent
     | WorkerEvent
     | LedgerEvent

@@ -13,7 +13,9 @@ from oracle.events import (
     WorkerEvent,
 )
 from oracle.invariants import Violation
+from oracle.invariants.max_active_runs import MaxActiveRuns
 from oracle.invariants.no_crash import NoCrash
+from oracle.invariants.run_ends_once import RunEndsOnce
 from oracle.memory import Story
 from oracle.prose import Narrator, fault_text
 from oracle.verdict import Judgement
@@ -23,6 +25,9 @@ LINES = 11
 
 TWO_TRIES = frozenset({"single-live-pod", "executed-once"})
 """Broken by two tries together, so that the story begins with the earlier of them."""
+
+OF_NONE = (NoCrash.name, MaxActiveRuns.name, RunEndsOnce.name)
+"""Promises about processes and runs; no task instance's story tells of them."""
 
 BY_SILENCE = frozenset({"no-lost-task"})
 """Broken by what did not happen after the last move of a row; what was seen of the task after that
@@ -39,15 +44,17 @@ def text(judgement: Judgement) -> str:
     where = f"Airflow {judgement.header.airflow}, {judgement.header.lab}"
     if not judgement.stories:
         first = judgement.violations[0]
-        return f"{where}\n{first.invariant}: {first.message}.\n"
+        lines = _timeline(first.events, {first.t}, LINES)
+        return "\n".join([where, *lines, f"{first.invariant}: {first.message}."]) + "\n"
     story = min(judgement.stories, key=weight)
     return "\n".join([f"{where}: {story.ti}", *_story(story), *_of_none(judgement)]) + "\n"
 
 
 def _of_none(judgement: Judgement) -> Iterable[str]:
-    """Tell the first process that ended undisturbed: it is no task instance's story."""
-    crash = next((v for v in judgement.violations if v.invariant == NoCrash.name), None)
-    return [f"{crash.invariant}: {crash.message}."] if crash else []
+    """Tell the first violation of each promise that is about no task instance."""
+    for name in OF_NONE:
+        if found := next((v for v in judgement.violations if v.invariant == name), None):
+            yield f"{found.invariant}: {found.message}."
 
 
 def weight(story: Story) -> tuple[int, int]:

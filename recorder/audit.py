@@ -11,7 +11,7 @@ from pathlib import Path
 from psycopg import sql
 
 from oracle.events import RowModel
-from recorder import lease, tables
+from recorder import lease, others, tables
 from recorder.connection import Connection, connect, read_only, shared_sessions
 from recorder.locks import in_a_line, lock, patiently
 from recorder.tables import WATCHED
@@ -52,11 +52,19 @@ _ENABLED = """
 _WHOLE = """
     SELECT count(*) FROM pg_catalog.pg_class
     WHERE oid IN (to_regclass('oracle.audit'), to_regclass('oracle.epoch'),
-        to_regclass('oracle.lost'), to_regclass('oracle.lease'), to_regclass('oracle.taken'))
+        to_regclass('oracle.lost'), to_regclass('oracle.lease'), to_regclass('oracle.taken'),
+        to_regclass('oracle.watched'))
+"""
+_UNWATCHED = """
+    SELECT count(*) FROM oracle.watched AS w WHERE NOT EXISTS (
+        SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = to_regclass(w.name)
+            AND t.tgfoid = to_regprocedure('oracle.record_row()') AND t.tgenabled <> 'D'
+    )
 """
 _FAULTS = (
-    (_WHOLE, 5, "a table of the audit is gone"),
+    (_WHOLE, 6, "a table of the audit is gone"),
     (_ENABLED, 2 * len(WATCHED), "a trigger of the audit is gone, or switched off"),
+    (_UNWATCHED, 0, "a trigger on another table is gone, or switched off"),
     (
         "SELECT count(*) FROM oracle.epoch",
         1,
@@ -124,6 +132,7 @@ def install(dsn: str, timeout: float = 30.0, *, survives: bool = False) -> None:
 
     _refuse(dsn)
     patiently(dsn, timeout, work)
+    others.watch(dsn, timeout)
 
 
 def rehearse(dsn: str, timeout: float = 5.0) -> None:
@@ -147,6 +156,7 @@ def remove(where: str | Connection, timeout: float = 30.0) -> None:
     `where` is a dsn or, for when no connection can be had any more, one that is open, in autocommit
     mode.
     """
+    others.unwatch(where, timeout)
     patiently(where, timeout, _drop)
 
 

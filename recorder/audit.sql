@@ -1,7 +1,7 @@
 -- The audit: every committed change of a task instance or a DAG run, told by the database itself.
 --
--- Run by the ordinary owner of Airflow's tables. All of it is the schema `oracle` and four triggers
--- that call its functions, so that dropping the schema leaves no trace. Lines between a `--(` and
+-- Run by the ordinary owner of Airflow's tables. All of it is the schema `oracle` and triggers that
+-- call its functions, so that dropping the schema leaves no trace. Lines between a `--(` and
 -- a `--)` are kept for the model that is named there only (recorder/tables.py).
 --
 -- No harm, in this order of weight:
@@ -43,6 +43,9 @@ CREATE TABLE oracle.audit (
 -- One row. It is lost together with the audit's rows when a crash empties what is UNLOGGED.
 CREATE TABLE oracle.epoch (since timestamptz PRIMARY KEY);
 INSERT INTO oracle.epoch VALUES (pg_catalog.clock_timestamp());
+
+-- The tables beside the two that are recorded always.
+CREATE TABLE oracle.watched (name text PRIMARY KEY);
 
 CREATE SEQUENCE oracle.lost;
 
@@ -132,7 +135,9 @@ BEGIN
                 'try_number', OLD.try_number,
                 'max_tries', OLD.max_tries,
                 'queued_by_job_id', OLD.queued_by_job_id,
-                'external_executor_id', OLD.external_executor_id
+                'external_executor_id', OLD.external_executor_id,
+                'pool', OLD.pool,
+                'pool_slots', OLD.pool_slots
             ) END,
             'new', CASE WHEN TG_OP <> 'DELETE' THEN jsonb_build_object(
                 --( row-per-attempt
@@ -144,7 +149,9 @@ BEGIN
                 'try_number', NEW.try_number,
                 'max_tries', NEW.max_tries,
                 'queued_by_job_id', NEW.queued_by_job_id,
-                'external_executor_id', NEW.external_executor_id
+                'external_executor_id', NEW.external_executor_id,
+                'pool', NEW.pool,
+                'pool_slots', NEW.pool_slots
             ) END
         );
         --( row-per-attempt
@@ -174,7 +181,11 @@ DECLARE
     begun boolean := false;  -- this transaction has a row in the audit
 BEGIN
     BEGIN
-        IF TG_OP = 'UPDATE' AND OLD.state IS NOT DISTINCT FROM NEW.state THEN
+        -- A run that is finished once more keeps its state, and gets another end.
+        IF TG_OP = 'UPDATE'
+            AND OLD.state IS NOT DISTINCT FROM NEW.state
+            AND OLD.end_date IS NOT DISTINCT FROM NEW.end_date
+        THEN
             RETURN NULL;
         END IF;
         IF oracle.nobody_reads() THEN
@@ -185,8 +196,56 @@ BEGIN
             'op', lower(TG_OP),
             'dag_id', coalesce(NEW.dag_id, OLD.dag_id),
             'run_id', coalesce(NEW.run_id, OLD.run_id),
-            'old', CASE WHEN TG_OP <> 'INSERT' THEN jsonb_build_object('state', OLD.state) END,
-            'new', CASE WHEN TG_OP <> 'DELETE' THEN jsonb_build_object('state', NEW.state) END
+            'id', coalesce(NEW.id, OLD.id),
+            'backfill', coalesce(NEW.backfill_id, OLD.backfill_id),
+            'old', CASE WHEN TG_OP <> 'INSERT' THEN jsonb_build_object(
+                'state', OLD.state, 'end', extract(epoch FROM OLD.end_date)
+            ) END,
+            'new', CASE WHEN TG_OP <> 'DELETE' THEN jsonb_build_object(
+                'state', NEW.state, 'end', extract(epoch FROM NEW.end_date)
+            ) END
+        );
+        begun := EXISTS (SELECT FROM oracle.audit AS a WHERE a.xid = pg_current_xact_id());
+    EXCEPTION WHEN OTHERS THEN
+        what := 'gap';
+        told := jsonb_build_object('table', TG_TABLE_NAME, 'reason', SQLERRM);
+    END;
+    IF begun THEN
+        INSERT INTO oracle.audit (kind, body) VALUES (what, told);
+    ELSE
+        PERFORM oracle.write_first(what, told);
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- Other tables' rows, in the columns that the trigger names: what a promise is about.
+CREATE FUNCTION oracle.record_row() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    what text := 'row';
+    told jsonb;
+    old_row jsonb;
+    new_row jsonb;
+    begun boolean := false;  -- this transaction has a row in the audit
+BEGIN
+    BEGIN
+        IF TG_OP <> 'INSERT' THEN
+            SELECT jsonb_object_agg(each.key, each.value) INTO old_row
+            FROM jsonb_each(to_jsonb(OLD)) AS each WHERE each.key = ANY (TG_ARGV);
+        END IF;
+        IF TG_OP <> 'DELETE' THEN
+            SELECT jsonb_object_agg(each.key, each.value) INTO new_row
+            FROM jsonb_each(to_jsonb(NEW)) AS each WHERE each.key = ANY (TG_ARGV);
+        END IF;
+        IF TG_OP = 'UPDATE' AND old_row IS NOT DISTINCT FROM new_row THEN
+            RETURN NULL;
+        END IF;
+        IF oracle.nobody_reads() THEN
+            PERFORM oracle.count_lost();
+            RETURN NULL;
+        END IF;
+        told := jsonb_build_object(
+            'op', lower(TG_OP), 'table', TG_TABLE_NAME, 'old', old_row, 'new', new_row
         );
         begun := EXISTS (SELECT FROM oracle.audit AS a WHERE a.xid = pg_current_xact_id());
     EXCEPTION WHEN OTHERS THEN

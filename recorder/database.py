@@ -16,8 +16,8 @@ import tenacity
 
 from common.redaction import first_line
 from common.waiting import Every
-from oracle.events import Event, RowModel
-from recorder import audit, lease, tables
+from oracle.events import Event, RowEvent, RowModel
+from recorder import audit, lease, others, tables
 from recorder.connection import LOST, Connection, Dsn, connect, transaction, while_lost
 from recorder.link import Link
 from recorder.rows import Gap, decode
@@ -104,6 +104,11 @@ class DatabaseReader:
         self.model: RowModel = "row-per-task"
 
     @property
+    def by_commit(self) -> bool:
+        """Whether the server tells when each transaction was committed."""
+        return self._link.tracked
+
+    @property
     def trouble(self) -> str:
         """Why there is no session just now, and for how long; empty while there is one."""
         return self._link.trouble
@@ -116,6 +121,7 @@ class DatabaseReader:
                 raise audit.AuditError(reason)
             self.model = tables.model(connection)
             self._begin_at_now(connection)
+            self._see(connection)
             self._say_so(connection)
         except psycopg.Error as error:
             raise audit.AuditError(f"the database cannot be read: {first_line(error)}") from error
@@ -164,6 +170,11 @@ class DatabaseReader:
 
     def _begin_at_now(self, connection: Connection) -> None:
         self._seen = str(_one(connection, "SELECT pg_catalog.pg_current_snapshot()::text"))
+
+    def _see(self, connection: Connection) -> None:
+        """Tell the rows that were there before, after the line is drawn: none is missed by it."""
+        for name, row in others.rows_seen(connection):
+            self._stream.emit([RowEvent(0.0, "seen", name, None, row)])
 
     def _read(self, connection: Connection) -> int:
         started = self._clock.now()

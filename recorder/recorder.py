@@ -114,7 +114,10 @@ class Recorder:
         try:
             self._database.open()
             self.header = structs.replace(
-                self.header, epoch=self._clock.epoch, attempts=self._database.model
+                self.header,
+                epoch=self._clock.epoch,
+                attempts=self._database.model,
+                by_commit=self._database.by_commit,
             )
             self._waiting.begin(self.header)
             self._pods.open()

@@ -1,11 +1,19 @@
 """What the audit's rows hold, as the triggers, and the user's code, write them."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from oracle.events import DagRunEvent, Event, LedgerEvent, Row, TaskInstanceEvent, TaskInstanceKey
+from oracle.events import (
+    DagRunEvent,
+    Event,
+    LedgerEvent,
+    Row,
+    RowEvent,
+    TaskInstanceEvent,
+    TaskInstanceKey,
+)
 
 
 class _Named(msgspec.Struct, kw_only=True):
@@ -39,16 +47,36 @@ class _LedgerBody(_Named, kw_only=True):
         return LedgerEvent(t, self.op, self.ti, self.try_number, self.pod, self.pid)
 
 
+class _RunRow(msgspec.Struct):
+    state: str | None = None
+    end: float | None = None
+
+
 class _RunBody(msgspec.Struct):
     op: Literal["insert", "update", "delete"]
     dag_id: str
     run_id: str
-    old: dict[str, str | None] | None
-    new: dict[str, str | None] | None
+    old: _RunRow | None
+    new: _RunRow | None
+    id: int = 0
+    backfill: int | None = None
 
     def event(self, t: float, process: str, xid: int) -> Event:
-        old, new = ((state or {}).get("state") for state in (self.old, self.new))
-        return DagRunEvent(t, self.op, self.dag_id, self.run_id, old, new, process, xid)
+        old, new = self.old or _RunRow(), self.new or _RunRow()
+        which = (self.dag_id, self.run_id, old.state, new.state)
+        return DagRunEvent(
+            t, self.op, *which, process, xid, old.end, new.end, self.id, self.backfill
+        )
+
+
+class _OtherBody(msgspec.Struct):
+    op: Literal["insert", "update", "delete"]
+    table: str
+    old: dict[str, Any] | None
+    new: dict[str, Any] | None
+
+    def event(self, t: float, process: str, xid: int) -> Event:
+        return RowEvent(t, self.op, self.table, self.old, self.new, process, xid)
 
 
 class Gap(msgspec.Struct):
@@ -58,11 +86,12 @@ class Gap(msgspec.Struct):
     reason: str
 
 
-Body = _TaskInstanceBody | _LedgerBody | _RunBody | Gap
+Body = _TaskInstanceBody | _LedgerBody | _RunBody | _OtherBody | Gap
 
 _DECODERS: dict[str, Callable[[str], Body]] = {
     "ti": msgspec.json.Decoder(_TaskInstanceBody).decode,
     "run": msgspec.json.Decoder(_RunBody).decode,
+    "row": msgspec.json.Decoder(_OtherBody).decode,
     "ledger": msgspec.json.Decoder(_LedgerBody).decode,
     "gap": msgspec.json.Decoder(Gap).decode,
 }

@@ -11,10 +11,10 @@ WATCHED = ("dag_run", "task_instance")
 """In the order in which Airflow locks them; the other way round would be a deadlock in waiting."""
 
 _COMMON = {
-    "dag_run": frozenset({"dag_id", "run_id", "state"}),
+    "dag_run": frozenset({"id", "dag_id", "run_id", "state", "end_date", "backfill_id"}),
     "task_instance": frozenset(
         {"id", "dag_id", "run_id", "task_id", "state", "try_number", "max_tries"}
-        | {"queued_by_job_id", "external_executor_id"}
+        | {"queued_by_job_id", "external_executor_id", "pool", "pool_slots"}
     ),
 }
 # Airflow 3.4 made each attempt a row (migration 0142) and renamed map_index (0144).

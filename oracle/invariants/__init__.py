@@ -4,11 +4,15 @@ from oracle.invariants.base import Invariant, Violation
 from oracle.invariants.completed_work_stands import CompletedWorkStands
 from oracle.invariants.executed_once import ExecutedOnce
 from oracle.invariants.legal_transition import LegalTransition
+from oracle.invariants.max_active_runs import MaxActiveRuns
+from oracle.invariants.max_active_tasks import MaxActiveTasks
 from oracle.invariants.no_crash import NoCrash
 from oracle.invariants.no_live_orphan import NoLiveOrphan
 from oracle.invariants.no_lost_task import NoLostTask
+from oracle.invariants.pool_slots import PoolSlots
 from oracle.invariants.queued_in_time import QueuedInTime
 from oracle.invariants.retry_after_end import RetryAfterEnd
+from oracle.invariants.run_ends_once import RunEndsOnce
 from oracle.invariants.single_live_pod import SingleLivePod
 from oracle.invariants.unique_try import UniqueTry
 from oracle.invariants.valid_start import ValidStart
@@ -17,6 +21,10 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     UniqueTry,
     RetryAfterEnd,
     LegalTransition,
+    RunEndsOnce,
+    MaxActiveRuns,
+    MaxActiveTasks,
+    PoolSlots,
     NoCrash,
     NoLiveOrphan,
     SingleLivePod,

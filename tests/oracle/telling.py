@@ -7,7 +7,11 @@ A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remem
     0.5  scheduler-1  start -> scheduled try 1       a task instance (`start[2]`, `start@r2`);
                                                      `job 2`: by whom it is queued; one of before
                                                      the tale may be `deleted`
-    0.0  api-server   run -> queued                  a DAG run (`run@r2`)
+                                                     `pool p`, `slots 2`: what it takes
+    0.0  api-server   run -> queued                  a DAG run (`run@r2`); `end 5`: its end_date;
+                                                     `backfill 3`: what it belongs to
+    0.0  limit        runs 1                         max_active_runs of the DAG; also `tasks 2`,
+                                                     `pool p 2`, `pool p 2 deferred`, `backfill 3 1`
     1.0  pod a        of start try 1 Pending         Running, Succeeded, Failed, gone; `deleting`
                                                      `owner 2`: whose job made it; `base 0`: its
                                                      worker's container ended so, a sidecar runs on
@@ -20,6 +24,9 @@ A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remem
     8.0  waiting      run the DAG is paused          or `start scheduled the pool is full`
     0.0  unseen       what CeleryExecutor runs       what the header says is not covered
     9.0  end                                         told by itself 1 s after the last line
+
+A line that ends with `&` is of the same transaction as the next. `commit times unknown`, first of
+all, says that the database does not tell when transactions were committed.
 
 A tale of Airflow 3.4 says `row-per-attempt` in a line of its own, first of all. There `archive`
 stands before the state that the next attempt is made with, in the same transaction:
@@ -50,13 +57,15 @@ class Telling:
         self._rows: dict[str, Line] = {}
         self._archived: dict[str, Line] = {}
         self._attempts = False
-        self._runs: dict[str, str] = {}
+        self._runs: dict[str, tuple[str, float | None]] = {}
         self._pods: set[str] = set()
         self._t = 0.0
         self._xid = 100
+        self._same = False
         self.lines: list[Line] = [
             {"kind": "header", "schema": 1, "run": name, "airflow": "3.0.6", "lab": "embedded"}
             | {"schedulers": ["scheduler-1", "scheduler-2"], "seed": 1, "epoch": 1762000000.0}
+            | {"by_commit": True}
         ]
 
     def tell(self, line: str) -> None:
@@ -65,8 +74,17 @@ class Telling:
             self._attempts = True
             self.lines[0] |= {"airflow": "3.4.0b2", "attempts": "row-per-attempt"}
             return
+        if line.strip() == "commit times unknown":
+            self.lines[0]["by_commit"] = False
+            return
         time, who, *words = line.split()
         self._t = float(time)
+        if goes_on := words[-1] == "&":
+            words.pop()
+        self._tell(who, words)
+        self._same = goes_on
+
+    def _tell(self, who: str, words: list[str]) -> None:
         if who in ("pod", "worker"):
             name, _, task, _, attempt, *rest = words
             common = {"uid": f"uid-{name}", "ti": key(task), "try_number": int(attempt)}
@@ -79,6 +97,8 @@ class Telling:
             self._add(who, op=op, name=name, process=process, detail=" ".join(detail))
         elif who == "waiting":
             self._waiting(words)
+        elif who == "limit":
+            self._limit(words)
         elif who == "unseen":
             self.lines[0].setdefault("not_covered", []).append(" ".join(words))
         elif who == "process":
@@ -107,13 +127,30 @@ class Telling:
             which |= {"task_id": key(task)["task_id"], "state": why.pop(0)}
         self._add("waiting", **which, why=" ".join(why))
 
+    def _limit(self, words: list[str]) -> None:
+        what, *values = words
+        table, row = {
+            "runs": lambda n: ("dag", {"dag_id": "d", "max_active_runs": int(n)}),
+            "tasks": lambda n: ("dag", {"dag_id": "d", "max_active_tasks": int(n)}),
+            "backfill": lambda of, n: ("backfill", {"id": int(of), "max_active_runs": int(n)}),
+            "pool": lambda name, n, deferred="": (
+                "slot_pool",
+                {"pool": name, "slots": int(n), "include_deferred": bool(deferred)},
+            ),
+        }[what](*values)
+        self._add("row", op="seen", table=table, old=None, new=row)
+
     def _run(self, process: str, words: list[str]) -> None:
         run = words[0].partition("@")[2] or "r1"
-        old, new = self._runs.get(run), words[2]
-        self._runs[run] = new
+        more = dict(zip(words[3::2], words[4::2], strict=True))
+        (old, old_end), new = self._runs.get(run, (None, None)), words[2]
+        new_end = float(more["end"]) if "end" in more else old_end
+        self._runs[run] = (new, new_end)
         op = "update" if old else "insert"
         which = {"dag_id": "d", "run_id": run, "old": old, "new": new}
-        self._add("run", op=op, **which, process=process, xid=self._next())
+        ends = {"old_end": old_end, "new_end": new_end}
+        backfill = {"backfill": int(more["backfill"])} if "backfill" in more else {}
+        self._add("run", op=op, **which, process=process, xid=self._next(), **ends, **backfill)
 
     def _row(self, process: str, words: list[str]) -> None:
         task, _, state, *rest = words
@@ -129,6 +166,8 @@ class Telling:
             "state": None if state == "none" else state,
             "try_number": int(changed.get("try", old["try_number"] if old else 0)),
             "queued_by_job_id": int(changed["job"]) if "job" in changed else None,
+            "pool": changed.get("pool", old.get("pool") if old else None),
+            "pool_slots": int(changed.get("slots", old.get("pool_slots", 1) if old else 1)),
         }
         op = "update" if old else "insert"
         if state == "deleted":
@@ -189,7 +228,7 @@ class Telling:
         self._add("worker", pod=name, **common, exit_code=code, refused=refused)
 
     def _next(self) -> int:
-        self._xid += 1
+        self._xid += not self._same
         return self._xid
 
 

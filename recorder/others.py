@@ -1,0 +1,78 @@
+"""Watches the tables of `oracle.rows` beside the audit's two: one after the other, where we may.
+
+They are an extra: a table that the release has not, or of which our role may not have a trigger,
+is left out, and what is about it abstains. Each is locked alone, and for a moment.
+"""
+
+from functools import partial
+
+from oracle.rows import TABLES, Table
+from recorder.connection import Connection
+from recorder.locks import patiently
+
+_COLUMNS = """
+    SELECT attname::text FROM pg_catalog.pg_attribute
+    WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped AND attname = ANY (%s)
+"""
+_MAY = "SELECT has_table_privilege(to_regclass(%s), 'SELECT, TRIGGER')"
+_WATCH = """
+    CREATE TRIGGER oracle_changed AFTER INSERT OR UPDATE OR DELETE ON {table}
+    FOR EACH ROW EXECUTE FUNCTION oracle.record_row({columns})
+"""
+_WATCHED = """
+    SELECT c.oid::regclass::text, c.relname::text, pg_get_triggerdef(t.oid)
+    FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+    WHERE t.tgfoid = to_regprocedure('oracle.record_row()') ORDER BY c.relname
+"""
+
+
+def watch(dsn: str, timeout: float) -> None:
+    """Have the audit record the rows of these tables too. Idempotent; raises AuditError."""
+    for name, table in TABLES.items():
+        patiently(dsn, timeout, partial(_watch, name=name, table=table))
+
+
+def _watch(connection: Connection, name: str, table: Table) -> None:
+    found = {row[0] for row in connection.execute(_COLUMNS, (name, list(table.columns))).fetchall()}
+    may = found and connection.execute(_MAY, (name,)).fetchone() == (True,)
+    if (
+        not may
+        or connection.execute("SELECT 1 FROM oracle.watched WHERE name = %s", (name,)).fetchone()
+    ):
+        return
+    columns = ", ".join(f"'{column}'" for column in table.columns if column in found)
+    connection.execute(_WATCH.format(table=name, columns=columns).encode())
+    connection.execute("INSERT INTO oracle.watched VALUES (%s)", (name,))
+
+
+def unwatch(where: str | Connection, timeout: float) -> None:
+    """Take these triggers off, a table at a time, whatever edition of us put them there."""
+    tables: list[str] = []
+
+    def look(connection: Connection) -> None:
+        tables[:] = [str(row[0]) for row in connection.execute(_WATCHED.encode()).fetchall()]
+
+    def drop(connection: Connection, table: str) -> None:
+        connection.execute(f"DROP TRIGGER IF EXISTS oracle_changed ON {table}".encode())
+
+    patiently(where, timeout, look)
+    for table in tables:
+        patiently(where, timeout, partial(drop, table=table))
+
+
+def rows_seen(connection: Connection) -> list[tuple[str, dict[str, object]]]:
+    """Return the rows that were there before, of the tables where those count."""
+    watched = {
+        str(row[0]) for row in connection.execute("SELECT name FROM oracle.watched").fetchall()
+    }
+    found = []
+    for name, table in TABLES.items():
+        if table.seen and name in watched:
+            columns = [
+                str(row[0])
+                for row in connection.execute(_COLUMNS, (name, list(table.columns))).fetchall()
+            ]
+            query = f"SELECT {', '.join(columns)} FROM {name}"
+            rows = connection.execute(query.encode()).fetchall()
+            found += [(name, dict(zip(columns, row, strict=True))) for row in rows]
+    return found
