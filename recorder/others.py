@@ -4,6 +4,7 @@ They are an extra: a table that the release has not, or of which our role may no
 is left out, and what is about it abstains. Each is locked alone, and for a moment.
 """
 
+from collections.abc import Iterator
 from functools import partial
 
 from oracle.rows import TABLES, Table
@@ -33,16 +34,24 @@ def watch(dsn: str, timeout: float) -> None:
 
 
 def _watch(connection: Connection, name: str, table: Table) -> None:
-    found = {row[0] for row in connection.execute(_COLUMNS, (name, list(table.columns))).fetchall()}
-    may = found and connection.execute(_MAY, (name,)).fetchone() == (True,)
-    if (
-        not may
-        or connection.execute("SELECT 1 FROM oracle.watched WHERE name = %s", (name,)).fetchone()
-    ):
+    columns = _columns(connection, name, table)
+    may = columns and connection.execute(_MAY, (name,)).fetchone() == (True,)
+    if not may or name in _watched(connection):
         return
-    columns = ", ".join(f"'{column}'" for column in table.columns if column in found)
-    connection.execute(_WATCH.format(table=name, columns=columns).encode())
+    named = ", ".join(f"'{column}'" for column in columns)
+    connection.execute(_WATCH.format(table=name, columns=named).encode())
     connection.execute("INSERT INTO oracle.watched VALUES (%s)", (name,))
+
+
+def _columns(connection: Connection, name: str, table: Table) -> list[str]:
+    """Return those of a table's columns that the release has."""
+    found = connection.execute(_COLUMNS, (name, list(table.columns))).fetchall()
+    return [str(row[0]) for row in found]
+
+
+def _watched(connection: Connection) -> set[str]:
+    found = connection.execute("SELECT name FROM oracle.watched").fetchall()
+    return {str(row[0]) for row in found}
 
 
 def unwatch(where: str | Connection, timeout: float) -> None:
@@ -60,19 +69,11 @@ def unwatch(where: str | Connection, timeout: float) -> None:
         patiently(where, timeout, partial(drop, table=table))
 
 
-def rows_seen(connection: Connection) -> list[tuple[str, dict[str, object]]]:
-    """Return the rows that were there before, of the tables where those count."""
-    watched = {
-        str(row[0]) for row in connection.execute("SELECT name FROM oracle.watched").fetchall()
-    }
-    found = []
+def rows_seen(connection: Connection) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield the rows that were there before, of the tables where those count."""
+    watched = _watched(connection)
     for name, table in TABLES.items():
         if table.seen and name in watched:
-            columns = [
-                str(row[0])
-                for row in connection.execute(_COLUMNS, (name, list(table.columns))).fetchall()
-            ]
-            query = f"SELECT {', '.join(columns)} FROM {name}"
-            rows = connection.execute(query.encode()).fetchall()
-            found += [(name, dict(zip(columns, row, strict=True))) for row in rows]
-    return found
+            columns = _columns(connection, name, table)
+            rows = connection.execute(f"SELECT {', '.join(columns)} FROM {name}".encode())
+            yield from ((name, dict(zip(columns, row, strict=True))) for row in rows)
