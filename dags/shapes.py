@@ -167,6 +167,11 @@ def flaky(n: int = 10) -> Shape:
     return _side_by_side("flaky", "flaky", n)
 
 
+def serial() -> Shape:
+    """One task, and one run at a time: no second run may be at work beside it."""
+    return Shape("serial", (Node("task"),), max_active_runs=1)
+
+
 def single() -> Shape:
     """One task: the smallest run there is."""
     return Shape("single", (Node("task"),))
@@ -176,7 +181,7 @@ SHAPES: Mapping[str, Callable[..., Shape]] = {
     make.__name__: make
     for make in (
         issue_57618, many_groups, wide, deep, diamond, mapped, branching, sensors, deferrable,
-        flaky, single,
+        flaky, serial, single,
     )
 }  # fmt: skip
 

@@ -155,13 +155,17 @@ class Performer:
         seen: set[object] = set()
 
         def fits(event: Event) -> bool:
-            if isinstance(event, DagRunEvent) and "run" in wanted:
-                return event.run_id in runs and event.new == wanted["run"]
-            if isinstance(event, TaskInstanceEvent) and "state" in wanted:
-                if event.ti.run_id in runs and self._fits(event, wanted, by):
-                    seen.add(event.ti)
-                return len(seen) >= count
-            return False
+            if isinstance(event, DagRunEvent):
+                fitting = event.new == wanted.get("run", "") and by in (None, event.process)
+                which: object = event.run_id if event.run_id in runs else None
+            elif isinstance(event, TaskInstanceEvent):
+                fitting = "state" in wanted and self._fits(event, wanted, by)
+                which = event.ti if event.ti.run_id in runs else None
+            else:
+                return False
+            if fitting and which is not None:
+                seen.add(which)
+            return len(seen) >= count
 
         what = f"step {step.name}: {step.target}"
         self._last_event = self._run.wait(fits, self._patience, what).t

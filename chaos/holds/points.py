@@ -82,6 +82,7 @@ _CRITICAL_SECTION = (
 STATEMENTS: Mapping[str, Statement] = {
     "running-dag-runs": Statement("dag", {ALL: _RUNNING_DAG_RUNS}),
     "critical-section": Statement("dag", {ALL: _CRITICAL_SECTION}),
+    "dag-by-id": Statement("dag", {ALL: "%FROM dag %WHERE dag.dag_id = '{dag}'%"}, ("dag",)),
 }
 """On every pinned release each of these fits its own statement and no other
 (tests/system/test_statements.py)."""
