@@ -10,18 +10,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import work
-from airflow.sdk import DAG, TaskGroup, get_parsing_context
+from airflow.sdk import DAG, Asset, TaskGroup, get_parsing_context
 from shapes import Kind, Node, Settings, Shape
 
 POKES = 2
 
 
 def make_dag(dag_id: str, shape: Shape, settings: Settings) -> DAG:
-    """Build one DAG; it runs only when triggered, and it is not paused."""
+    """Build one DAG; it is not paused, and runs when triggered, or by the assets of its shape."""
     dag = DAG(
         dag_id,
         description=f"Shape {shape.name}: {shape.task_instances} task instances a run",
-        schedule=None,
+        schedule=[Asset(name) for name in shape.scheduled_on] or None,
         start_date=datetime(2025, 1, 1),
         catchup=False,
         max_active_runs=shape.max_active_runs,
@@ -56,6 +56,7 @@ def make_task(node: Node, group: Any, settings: Settings) -> Any:
         "task_group": group,
         "trigger_rule": node.trigger_rule,
         "python_callable": getattr(work, node.kind),
+        "outlets": [Asset(name) for name in node.outlets],
     }
     if node.kind == "reschedule":
         how |= {"mode": "reschedule", "poke_interval": settings.poke_interval}

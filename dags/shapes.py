@@ -31,7 +31,8 @@ class Node:
 
     Kinds: `work` does it and ends; `branch` follows one of `choices` and skips the others;
     `skip` skips itself; `flaky` fails some tries, chosen by the seed; `reschedule` is a sensor
-    that gives its slot back between pokes; `defer` waits in the triggerer.
+    that gives its slot back between pokes; `defer` waits in the triggerer. `outlets` are the names
+    of the assets that it updates.
     """
 
     task_id: str
@@ -39,6 +40,7 @@ class Node:
     mapped: int = 0
     trigger_rule: str = "all_success"
     choices: tuple[str, ...] = ()
+    outlets: tuple[str, ...] = ()
 
     @property
     def group(self) -> str | None:
@@ -51,7 +53,8 @@ class Node:
 class Shape:
     """One DAG as data: its tasks, and who waits for whom.
 
-    An edge may name a task group at either end: it then means every task of that group.
+    An edge may name a task group at either end: it then means every task of that group. A DAG that
+    is `scheduled_on` assets runs when all of them have been updated; others only when triggered.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Shape:
     edges: tuple[Edge, ...] = ()
     retries: int = RETRIES
     max_active_runs: int = MAX_ACTIVE_RUNS
+    scheduled_on: tuple[str, ...] = ()
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -172,6 +176,16 @@ def serial() -> Shape:
     return Shape("serial", (Node("task"),), max_active_runs=1)
 
 
+def producer() -> Shape:
+    """One task that updates the asset `a`."""
+    return Shape("producer", (Node("task", outlets=("a",)),))
+
+
+def consumer() -> Shape:
+    """One task, run whenever the asset `a` was updated; the asset is known with a producer."""
+    return Shape("consumer", (Node("task"),), scheduled_on=("a",))
+
+
 def single() -> Shape:
     """One task: the smallest run there is."""
     return Shape("single", (Node("task"),))
@@ -181,7 +195,8 @@ SHAPES: Mapping[str, Callable[..., Shape]] = {
     make.__name__: make
     for make in (
         issue_57618, many_groups, wide, deep, diamond, mapped, branching, sensors, deferrable,
-        flaky, serial, single,
+        flaky, serial,
+        producer, consumer, single,
     )
 }  # fmt: skip
 

@@ -138,6 +138,14 @@ class AirflowAPI:
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
         self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
 
+    def update_asset(self, name: str) -> None:
+        """Create an event of an asset, as somebody outside of Airflow does who has updated it."""
+        answer = self.call("GET", "/api/v2/assets", params={"name_pattern": name, "limit": 100})
+        found = [each["id"] for each in answer["assets"] if each["name"] == name]
+        if not found:
+            raise UserError(f"Airflow knows no asset {name!r}.", "Has its DAG been parsed?")
+        self.call("POST", "/api/v2/assets/events", json={"asset_id": found[0], "extra": {}})
+
     def runs(self) -> list[tuple[str, str, str]]:
         """Return (dag_id, run_id, state) of up to 100 of the newest runs."""
         answer = self.call("GET", "/api/v2/dags/~/dagRuns", params={"limit": 100})

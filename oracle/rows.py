@@ -16,8 +16,15 @@ class Table:
 
 
 TABLES: dict[str, Table] = {
-    "dag": Table(("dag_id", "max_active_runs", "max_active_tasks"), seen=True),
+    "dag": Table(
+        ("dag_id", "max_active_runs", "max_active_tasks", "is_paused", "asset_expression"),
+        seen=True,
+    ),
     "slot_pool": Table(("pool", "slots", "include_deferred"), seen=True),
     "backfill": Table(("id", "max_active_runs"), seen=True),
+    "dag_schedule_asset_reference": Table(("asset_id", "dag_id"), seen=True),
+    "asset_event": Table(("id", "asset_id", "partition_key")),
+    "dagrun_asset_event": Table(("dag_run_id", "event_id")),
 }
-"""By name, in the order in which they are watched: limits on what runs at once."""
+"""By name, in the order in which they are watched: limits on what runs at once, and assets: what
+waits for them, what became of them, and which run had that."""

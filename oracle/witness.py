@@ -13,6 +13,7 @@ from oracle.events import (
     WorkerEvent,
 )
 from oracle.invariants import Violation
+from oracle.invariants.asset_events_consumed import AssetEventsConsumed
 from oracle.invariants.max_active_runs import MaxActiveRuns
 from oracle.invariants.no_crash import NoCrash
 from oracle.invariants.run_ends_once import RunEndsOnce
@@ -26,8 +27,8 @@ LINES = 11
 TWO_TRIES = frozenset({"single-live-pod", "executed-once"})
 """Broken by two tries together, so that the story begins with the earlier of them."""
 
-OF_NONE = (NoCrash.name, MaxActiveRuns.name, RunEndsOnce.name)
-"""Promises about processes and runs; no task instance's story tells of them."""
+OF_NONE = (NoCrash.name, MaxActiveRuns.name, RunEndsOnce.name, AssetEventsConsumed.name)
+"""Promises about processes, runs and assets; no task instance's story tells of them."""
 
 BY_SILENCE = frozenset({"no-lost-task"})
 """Broken by what did not happen after the last move of a row; what was seen of the task after that

@@ -1,5 +1,6 @@
 """The promises that a history is judged by."""
 
+from oracle.invariants.asset_events_consumed import AssetEventsConsumed
 from oracle.invariants.base import Invariant, Violation
 from oracle.invariants.completed_work_stands import CompletedWorkStands
 from oracle.invariants.executed_once import ExecutedOnce
@@ -25,6 +26,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     MaxActiveRuns,
     MaxActiveTasks,
     PoolSlots,
+    AssetEventsConsumed,
     NoCrash,
     NoLiveOrphan,
     SingleLivePod,

@@ -9,7 +9,8 @@ A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remem
                                                      the tale may be `deleted`
                                                      `pool p`, `slots 2`: what it takes
     0.0  api-server   run -> queued                  a DAG run (`run@r2`); `end 5`: its end_date;
-                                                     `backfill 3`: what it belongs to
+                                                     `backfill 3`: what it belongs to;
+                                                     `row 12`: the row's id
     0.0  limit        runs 1                         max_active_runs of the DAG; also `tasks 2`,
                                                      `pool p 2`, `pool p 2 deferred`, `backfill 3 1`
     1.0  pod a        of start try 1 Pending         Running, Succeeded, Failed, gone; `deleting`
@@ -22,6 +23,9 @@ A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remem
     0.0  process      ended scheduler-1 1 its last words     or watched, started
     0.0  assume       recorder-without-gaps met      or unmet
     8.0  waiting      run the DAG is paused          or `start scheduled the pool is full`
+    0.0  asset        1 sets off d                   or `1 and 2 set off d`, when both are updated
+    1.0  asset        1 updated as 7 by api-server   event 7
+    1.5  scheduler-1  consume 7 in 12                by the run whose line says `row 12`
     0.0  unseen       what CeleryExecutor runs       what the header says is not covered
     9.0  end                                         told by itself 1 s after the last line
 
@@ -99,6 +103,11 @@ class Telling:
             self._waiting(words)
         elif who == "limit":
             self._limit(words)
+        elif who == "asset":
+            self._asset(words)
+        elif words[0] == "consume":
+            row = {"event_id": int(words[1]), "dag_run_id": int(words[3])}
+            self._other("insert", "dagrun_asset_event", row, who)
         elif who == "unseen":
             self.lines[0].setdefault("not_covered", []).append(" ".join(words))
         elif who == "process":
@@ -138,7 +147,24 @@ class Telling:
                 {"pool": name, "slots": int(n), "include_deferred": bool(deferred)},
             ),
         }[what](*values)
-        self._add("row", op="seen", table=table, old=None, new=row)
+        self._other("seen", table, row)
+
+    def _other(self, op: str, table: str, row: Line, process: str = "") -> None:
+        who = {"process": process, "xid": self._next()} if process else {}
+        self._add("row", op=op, table=table, old=None, new=row, **who)
+
+    def _asset(self, words: list[str]) -> None:
+        if words[1] == "updated":
+            row = {"id": int(words[3]), "asset_id": int(words[0])}
+            self._other("insert", "asset_event", row, words[5])
+            return
+        assets = [int(word) for word in words if word.isdigit()]
+        expression = {"all": [{"asset": {"id": each}} for each in assets]}
+        row = {"dag_id": words[-1], "is_paused": False, "asset_expression": expression}
+        self._other("seen", "dag", row)
+        for each in assets:
+            reference = {"asset_id": each, "dag_id": words[-1]}
+            self._other("seen", "dag_schedule_asset_reference", reference)
 
     def _run(self, process: str, words: list[str]) -> None:
         run = words[0].partition("@")[2] or "r1"
@@ -150,6 +176,8 @@ class Telling:
         which = {"dag_id": "d", "run_id": run, "old": old, "new": new}
         ends = {"old_end": old_end, "new_end": new_end}
         backfill = {"backfill": int(more["backfill"])} if "backfill" in more else {}
+        if "row" in more:
+            which["row"] = int(more["row"])
         self._add("run", op=op, **which, process=process, xid=self._next(), **ends, **backfill)
 
     def _row(self, process: str, words: list[str]) -> None:
