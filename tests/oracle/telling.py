@@ -89,37 +89,44 @@ class Telling:
         self._same = goes_on
 
     def _tell(self, who: str, words: list[str]) -> None:
-        if who in ("pod", "worker"):
-            name, _, task, _, attempt, *rest = words
-            common = {"uid": f"uid-{name}", "ti": key(task), "try_number": int(attempt)}
-            (self._pod if who == "pod" else self._worker)(name, common, rest)
-        elif who == "code":
-            op, _, task, _, attempt, _, pod = words
-            self._add("ledger", op=op, ti=key(task), try_number=int(attempt), pod=pod, pid=7)
-        elif who in ("fault", "hold"):
-            op, name, process, *detail = words
-            self._add(who, op=op, name=name, process=process, detail=" ".join(detail))
-        elif who == "waiting":
-            self._waiting(words)
-        elif who == "limit":
-            self._limit(words)
-        elif who == "asset":
-            self._asset(words)
+        teller = getattr(self, f"_tell_{who}", None)
+        if teller is not None:
+            teller(words)
         elif words[0] == "consume":
             row = {"event_id": int(words[1]), "dag_run_id": int(words[3])}
             self._other("insert", "dagrun_asset_event", row, who)
-        elif who == "unseen":
-            self.lines[0].setdefault("not_covered", []).append(" ".join(words))
-        elif who == "process":
-            op, name, *how = words
-            code = int(how[0]) if how else None
-            self._add(who, op=op, process=name, exit_code=code, detail=" ".join(how[1:]))
-        elif who == "assume":
-            self._add("assumption", name=words[0], met=words[1] == "met", value="", wanted="")
         elif words[0].startswith("run"):
             self._run(who, words)
         else:
             self._row(who, words)
+
+    def _tell_pod(self, words: list[str]) -> None:
+        self._pod(*_of_a_try(words))
+
+    def _tell_worker(self, words: list[str]) -> None:
+        self._worker(*_of_a_try(words))
+
+    def _tell_code(self, words: list[str]) -> None:
+        op, _, task, _, attempt, _, pod = words
+        self._add("ledger", op=op, ti=key(task), try_number=int(attempt), pod=pod, pid=7)
+
+    def _tell_fault(self, words: list[str], kind: str = "fault") -> None:
+        op, name, process, *detail = words
+        self._add(kind, op=op, name=name, process=process, detail=" ".join(detail))
+
+    def _tell_hold(self, words: list[str]) -> None:
+        self._tell_fault(words, "hold")
+
+    def _tell_unseen(self, words: list[str]) -> None:
+        self.lines[0].setdefault("not_covered", []).append(" ".join(words))
+
+    def _tell_process(self, words: list[str]) -> None:
+        op, name, *how = words
+        code = int(how[0]) if how else None
+        self._add("process", op=op, process=name, exit_code=code, detail=" ".join(how[1:]))
+
+    def _tell_assume(self, words: list[str]) -> None:
+        self._add("assumption", name=words[0], met=words[1] == "met", value="", wanted="")
 
     def end(self, line: str | None) -> None:
         """Add the end, where the tale puts it or one second after its last line."""
@@ -129,14 +136,14 @@ class Telling:
     def _add(self, kind: str, **fields: Any) -> None:
         self.lines.append({"kind": kind, "t": self._t, **fields})
 
-    def _waiting(self, words: list[str]) -> None:
+    def _tell_waiting(self, words: list[str]) -> None:
         task, *why = words
         which = {"dag_id": "d", "run_id": task.partition("@")[2] or "r1"}
         if not task.startswith("run"):
             which |= {"task_id": key(task)["task_id"], "state": why.pop(0)}
         self._add("waiting", **which, why=" ".join(why))
 
-    def _limit(self, words: list[str]) -> None:
+    def _tell_limit(self, words: list[str]) -> None:
         what, *values = words
         table, row = {
             "runs": lambda n: ("dag", {"dag_id": "d", "max_active_runs": int(n)}),
@@ -153,7 +160,7 @@ class Telling:
         who = {"process": process, "xid": self._next()} if process else {}
         self._add("row", op=op, table=table, old=None, new=row, **who)
 
-    def _asset(self, words: list[str]) -> None:
+    def _tell_asset(self, words: list[str]) -> None:
         if words[1] == "updated":
             row = {"id": int(words[3]), "asset_id": int(words[0])}
             self._other("insert", "asset_event", row, words[5])
@@ -258,6 +265,11 @@ class Telling:
     def _next(self) -> int:
         self._xid += not self._same
         return self._xid
+
+
+def _of_a_try(words: list[str]) -> tuple[str, Line, list[str]]:
+    name, _, task, _, attempt, *rest = words
+    return name, {"uid": f"uid-{name}", "ti": key(task), "try_number": int(attempt)}, rest
 
 
 def key(task: str) -> Line:
