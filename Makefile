@@ -7,6 +7,7 @@ READY := $(VENV)/.ready
 NPM := $(shell command -v npm 2> /dev/null)
 ALLURE := $(if $(NPM),reports/node_modules/.ready)
 RUNS ?= reports/runs
+TESTS ?= tests
 
 # Each of the many Pythons that are started here would compile the project and .venv anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -37,13 +38,13 @@ reproduce: setup ## make apache/airflow#57618 happen on Airflow 3.0.6 (AIRFLOW=.
 	@$(RUN) -m pytest suites/test_duplicate_tries.py -k held --airflow $(AIRFLOW) --expect-known \
 	    --log-cli-level=INFO --no-header -p no:cacheprovider -q --show-capture=no
 
-test: setup lint ## check and test everything in this project; takes minutes
+test: setup lint ## check and test everything in this project; takes minutes (TESTS=... for some)
 	@$(MAKE) --no-print-directory --jobs 2 types pytest
 	@echo "Everything that ran has passed; what did not run is listed above, under SKIPPED."
 	@echo "Next: make reproduce, or .venv/bin/pytest suites/ --airflow YOURS"
 
 pytest: setup $(ALLURE)
-	@$(RUN) -m pytest tests -n 4 --dist loadgroup --no-loadscope-reorder
+	@$(RUN) -m pytest $(TESTS) -n 4 --dist loadgroup --no-loadscope-reorder
 
 lint: setup ## check style, format and import rules
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --quiet --check .

@@ -4,12 +4,13 @@
     python -m benchmarks.sessions suite --airflow 3.3.2 --against ../before
     python -m benchmarks.sessions reproduce --airflow 3.0.6 --against ../before
     python -m benchmarks.sessions reproduce --airflow 3.0.6 --against ../before --empty
-    python -m benchmarks.sessions ci --against ../before
+    python -m benchmarks.sessions ci --against ../before [--common]
 
 suite is `pytest suites/ -n 8`, reproduce is `make reproduce`, both warm: environments and migrated
 databases are there. With --empty each is a fresh clone with an empty cache; ci is `.ci/run` in a
 fresh clone, with the cache as it is. The other checkout has a cache of its own, for labs of two
-versions of this project do not know one another. Printed are the seconds by the clock, the CPU
+versions of this project do not know one another. With --common only those tests are run that the
+other has too, by their names. Printed are the seconds by the clock, the CPU
 seconds of all processes, and how many tests had which verdict. Other work on the machine spoils
 the comparison.
 """
@@ -35,10 +36,14 @@ Side = tuple[Path, dict[str, str]]
 """A checkout, and the environment of what runs in it."""
 
 
-def commands(what: str, airflow: str) -> list[str]:
-    """Return the command of a session, as a user types it."""
+def commands(what: str, airflow: str, tests: Path | None = None) -> list[str]:
+    """Return the command of a session, as a user types it; of `tests` alone where they are given.
+
+    `tests` is a file of pytest's node ids, a line each.
+    """
     if what == "ci":
-        return ["env", "CI=true", "bash", ".ci/run"]
+        some = [f"TESTS=@{tests}"] if tests else []
+        return ["env", "CI=true", *some, "bash", ".ci/run"]
     if what == "reproduce":
         return ["make", "reproduce", f"AIRFLOW={airflow}"]
     return [sys.executable, "-m", "pytest", "suites/", "-n", "8", "-q", "--airflow", airflow]
@@ -72,6 +77,24 @@ def verdicts(checkout: Path, since: float) -> Iterator[str]:
             yield str(json.loads(path.read_text())["verdict"])
 
 
+def collected(checkout: Path) -> list[str]:
+    """Return the node ids of a checkout's tests."""
+    collecting = [sys.executable, "-m", "pytest", "tests", "--collect-only", "-qq"]
+    done = subprocess.run(collecting, cwd=checkout, capture_output=True, text=True, check=True)
+    return [line for line in done.stdout.splitlines() if "::" in line]
+
+
+def in_common(checkout: Path, other: Path, file: Path) -> str:
+    """Write the ids of the tests whose names another checkout has too; say how many they are.
+
+    A test that was renamed meanwhile is left out, one that was moved is not.
+    """
+    theirs = Counter(each.partition("::")[2] for each in collected(other))
+    mine = [each for each in collected(checkout) if each.partition("::")[2] in theirs]
+    file.write_text("".join(f"{each}\n" for each in mine))
+    return f"{len(mine)} of the {theirs.total()} tests there are here too"
+
+
 @contextmanager
 def side(checkout: Path, cache: Path, *, fresh: bool, empty: bool) -> Iterator[Side]:
     """Lend a checkout, or a fresh clone of it, and the environment with its cache, or an empty one.
@@ -91,10 +114,10 @@ def side(checkout: Path, cache: Path, *, fresh: bool, empty: bool) -> Iterator[S
         yield clone, env
 
 
-def session(what: str, airflow: str, checkout: Path, env: dict[str, str]) -> tuple[float, str]:
+def session(command: list[str], checkout: Path, env: dict[str, str]) -> tuple[float, str]:
     """Run one session; return its seconds, and a line about it."""
     since = time.time()
-    seconds, cpu, done = timed(commands(what, airflow), checkout, env)
+    seconds, cpu, done = timed(command, checkout, env)
     counted = dict(Counter(verdicts(checkout, since)))
     lines = (done.stdout + done.stderr).strip().splitlines()
     last = next((line for line in reversed(lines) if " in " in line and "s" in line), "")
@@ -114,6 +137,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="another checkout")
     parser.add_argument("--rounds", type=int, default=1, help="default: %(default)s")
     parser.add_argument("--empty", action="store_true", help="fresh clones, with empty caches")
+    parser.add_argument("--common", action="store_true", help="tests that both have (ci)")
     options = parser.parse_args()
     fresh = options.what == "ci"
     if not (fresh or options.airflow):
@@ -126,11 +150,16 @@ def main() -> None:
             prepare = [sys.executable, "-m", "lab.environments", "prepare", options.airflow]
             env = {**os.environ, "HA_CHAOS_CACHE": str(cache)}
             subprocess.run(prepare, cwd=checkout, env=env, check=True, stdout=subprocess.DEVNULL)
+    commands_of = {name: commands(options.what, options.airflow) for name in sides}
+    if options.common:
+        tests = Path(tempfile.mkdtemp(prefix="ha-chaos-")) / "tests.txt"
+        print(in_common(PROJECT, sides["against"][0], tests), flush=True)
+        commands_of["here"] = commands(options.what, options.airflow, tests)
     found: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(options.rounds):
         for name, (checkout, cache) in sides.items():
             with side(checkout, cache, fresh=fresh, empty=options.empty) as (where, env):
-                seconds, line = session(options.what, options.airflow, where, env)
+                seconds, line = session(commands_of[name], where, env)
             found[name].append(seconds)
             print(f"{name:8} {line}", flush=True)
     if options.against:

@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 # Who would have to boot another lab lets those go first who can use the warm one.
 _PATIENCE = 1.0
 
+# Seconds that who keeps the machine busy waits for others to be done; those that are not ours may
+# never be.
+_QUIET = 90.0
+
 
 @dataclass(frozen=True)
 class Owner:
@@ -57,6 +61,7 @@ class Pool:
         self.owner = owner
         self._measured = size is None
         self._boots = FileLock(root / "boot.lock")
+        self._turn = FileLock(root / "turn.lock")
         root.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
@@ -66,9 +71,23 @@ class Pool:
         """Hold a slot with a clean, healthy lab of `spec` in it; boots one where it must.
 
         `alone`: nobody else has a lab on the same cluster meanwhile, in whatever session.
-        `busy`: what is done with it takes all that the processors have; so no lab boots meanwhile,
-        and nobody else is busy, unless somebody said how many labs there shall be.
+        `busy`: what is done with it takes most of what the processors have; so it waits until they
+        are idle, and meanwhile nobody else is lent a lab, unless somebody said how many labs there
+        shall be.
         """
+        busy = busy and self._measured
+        with self._turn:
+            if busy:
+                with self._lent(spec, timeout, alone=alone, busy=True) as lab:
+                    yield lab
+                return
+        with self._lent(spec, timeout, alone=alone) as lab:
+            yield lab
+
+    @contextmanager
+    def _lent(
+        self, spec: LabSpec, timeout: float, *, alone: bool, busy: bool = False
+    ) -> Iterator[SupervisedLab]:
         slot, lock = self._take(spec, timeout)
         try:
             with lab_of(spec.kind).lease(spec, timeout, alone=alone):
@@ -76,7 +95,7 @@ class Pool:
                     lab = self._prepare(slot, spec)
                 finally:
                     self._boots.release(force=True)
-                with self._one_boot() if busy else nullcontext():
+                with self._quiet() if busy else nullcontext():
                     yield lab
         finally:
             lock.release()
@@ -84,6 +103,13 @@ class Pool:
     def _one_boot(self) -> AbstractContextManager[object]:
         """Let nobody else boot a lab meanwhile, where their number follows from a measurement."""
         return self._boots if self._measured else nullcontext()
+
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Let nobody boot a lab meanwhile, and wait until what is at work has made room."""
+        with self._boots:
+            until(Room(busy=True).found, _QUIET, interval=0.5)
+            yield
 
     def _take(self, spec: LabSpec, timeout: float) -> tuple[int, FileLock]:
         choosing = Deadline(_PATIENCE)

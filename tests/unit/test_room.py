@@ -75,11 +75,11 @@ def test_two_labs_a_processor_at_most_and_no_more_than_memory_holds(
 class Clocked:
     """Processors whose work is told, at a time that is told."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, busy: bool = False) -> None:
         self.now, self.worked = 100.0, 0.0
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         monkeypatch.setattr(Processors, "busy", lambda _: self.worked)
-        self.room = Room(Processors(2))
+        self.room = Room(Processors(2), busy=busy)
 
     def after(self, seconds: float, worked: float) -> bool:
         self.now += seconds
@@ -111,3 +111,12 @@ def test_what_was_measured_while_a_lab_booted_does_not_count(
     clocked.room.disturb()
     assert not clocked.after(5, 0)
     assert clocked.after(5, 0)
+
+
+def test_a_busy_test_wants_most_of_the_processors_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clocked = Clocked(monkeypatch, busy=True)
+    clocked.after(0, 0)
+    assert not clocked.after(2, 2), "one of two is at work"
+    assert clocked.after(2, 1)
