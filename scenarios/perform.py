@@ -142,6 +142,10 @@ class Performer:
         with OwnReason(self._run.lab, self._run.secrets).added():
             self._run.lab.api.trigger(step.target, run_id)
 
+    def _update(self, step: Step) -> None:
+        with OwnReason(self._run.lab, self._run.secrets).added():
+            self._run.lab.api.update_asset(step.target)
+
     def _wait(self, step: Step) -> None:
         time.sleep(step.target)
 

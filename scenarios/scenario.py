@@ -15,6 +15,7 @@ them.
     cancel, terminate  have what it is held in fail; have its connection closed
     free               state that nothing disturbs a session from here on (oracle: queued-in-time)
     trigger            a DAG's run; a second one of a scenario has a name (`as: second`)
+    update             an asset, by an event from outside of Airflow
     until              wait for runs or for task instances; `of: second`, or `of: all` its runs
     wait               seconds
     settle             wait for the end of all runs
@@ -42,7 +43,7 @@ _OF_A_SESSION = (
     *("pause", "freeze", "resume", "free", "hold", "release", "held", "pass"),
     *("cancel", "terminate"),
 )
-_VERBS = (*_OF_A_SESSION, "trigger", "until", "wait", "settle")
+_VERBS = (*_OF_A_SESSION, "trigger", "update", "until", "wait", "settle")
 _OPTIONS = {"hold": {"statement", "with", "commit", "row"}, "trigger": {"as"}}
 _POWERS = {"pause": "pause", "freeze": "pause", "hold": "hold"}
 _PARTS = {

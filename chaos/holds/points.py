@@ -79,9 +79,22 @@ _CRITICAL_SECTION = (
     "FOR NO KEY UPDATE OF task_instance SKIP LOCKED%"
 )
 
+# The statement with which a scheduler looks for what was queued too long ago
+# (SchedulerJobRunner._get_tis_stuck_in_queued), without a lock.
+_STUCK_IN_QUEUED = (
+    "%FROM task_instance %WHERE task_instance.state = % AND task_instance.queued_dttm < %"
+    " AND task_instance.queued_by_job_id = %"
+)
+
+# The statement with which the API server reads an asset that a task has updated, within the
+# transaction that stores the task's success (AssetManager.register_asset_change).
+_ASSET_BY_NAME = "%FROM asset %WHERE asset.name = '{asset}'%"
+
 STATEMENTS: Mapping[str, Statement] = {
     "running-dag-runs": Statement("dag", {ALL: _RUNNING_DAG_RUNS}),
     "critical-section": Statement("dag", {ALL: _CRITICAL_SECTION}),
+    "stuck-in-queued": Statement("task_instance", {ALL: _STUCK_IN_QUEUED}),
+    "asset-by-name": Statement("asset", {ALL: _ASSET_BY_NAME}, ("asset",)),
     "dag-by-id": Statement("dag", {ALL: "%FROM dag %WHERE dag.dag_id = '{dag}'%"}, ("dag",)),
 }
 """On every pinned release each of these fits its own statement and no other

@@ -1,0 +1,13 @@
+"""Does what a process read still count when it acts on it?"""
+
+import pytest
+
+from run.run import Run
+from scenarios.perform import Performer
+from scenarios.scenario import Scenario
+
+
+@pytest.mark.scenario("stuck-sweep")
+def test_swept(scenario: Scenario, permutation: str, history: Run) -> None:
+    """A worker starts while a scheduler takes its task for stuck."""
+    Performer(scenario, history).perform(permutation)
