@@ -8,6 +8,7 @@ from oracle.invariants.legal_transition import LegalTransition
 from oracle.invariants.max_active_runs import MaxActiveRuns
 from oracle.invariants.max_active_tasks import MaxActiveTasks
 from oracle.invariants.no_crash import NoCrash
+from oracle.invariants.no_invented_outcome import NoInventedOutcome
 from oracle.invariants.no_live_orphan import NoLiveOrphan
 from oracle.invariants.no_lost_task import NoLostTask
 from oracle.invariants.pool_slots import PoolSlots
@@ -22,6 +23,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     UniqueTry,
     RetryAfterEnd,
     LegalTransition,
+    NoInventedOutcome,
     RunEndsOnce,
     MaxActiveRuns,
     MaxActiveTasks,
