@@ -1,5 +1,6 @@
 """The promises that a history is judged by."""
 
+from oracle.invariants.all_tries_start import AllTriesStart
 from oracle.invariants.asset_events_consumed import AssetEventsConsumed
 from oracle.invariants.base import Invariant, Violation
 from oracle.invariants.completed_work_stands import CompletedWorkStands
@@ -24,6 +25,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     RetryAfterEnd,
     LegalTransition,
     NoInventedOutcome,
+    AllTriesStart,
     RunEndsOnce,
     MaxActiveRuns,
     MaxActiveTasks,

@@ -7,7 +7,6 @@ from oracle.events import DagRunEvent, Header, PodEvent, TaskInstanceEvent, Task
 from oracle.invariants.base import Invariant, Violation
 from oracle.states import FAILED, QUEUED, RUNNING, SKIPPED, SUCCESS
 
-
 LATE = 5.0
 """Seconds by which our own watch of a pod may be behind a scheduler's."""
 

@@ -7,6 +7,7 @@ A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remem
     0.5  scheduler-1  start -> scheduled try 1       a task instance (`start[2]`, `start@r2`);
                                                      `job 2`: by whom it is queued; one of before
                                                      the tale may be `deleted`
+                                                     `tries 1`: its max_tries;
                                                      `pool p`, `slots 2`: what it takes
     0.0  api-server   run -> queued                  a DAG run (`run@r2`); `end 5`: its end_date;
                                                      `backfill 3`: what it belongs to;
@@ -201,6 +202,7 @@ class Telling:
             "state": None if state == "none" else state,
             "try_number": int(changed.get("try", old["try_number"] if old else 0)),
             "queued_by_job_id": int(changed["job"]) if "job" in changed else None,
+            "max_tries": int(changed.get("tries", old.get("max_tries", 0) if old else 0)),
             "pool": changed.get("pool", old.get("pool") if old else None),
             "pool_slots": int(changed.get("slots", old.get("pool_slots", 1) if old else 1)),
         }
