@@ -1,6 +1,10 @@
-"""What the audit costs PostgreSQL, statement by statement: on against off, in one run.
+"""What we put into PostgreSQL costs it so much, statement by statement: on against off, in one run.
 
     python -m benchmarks.audit [--rounds N]
+    python -m benchmarks.audit --of holds
+
+The recorder's audit, or the machinery of holds on `task_instance`, inside its statements and at
+commit, while nobody is held.
 
 Starts a server of its own with Airflow's two tables. Each round does the same statements without
 and with the audit, one after the other, so that a busy machine slows both; a ratio is of one
@@ -15,12 +19,13 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 
+from chaos.holds import installer as holds
 from lab.embedded.postgres import Postgres
 from recorder import audit
 from tests.recorder.tables import TABLES, Connection
@@ -48,6 +53,19 @@ STATEMENTS = {
     ),
 }
 Cost = tuple[float, float]
+
+
+def _watch(dsn: str) -> None:
+    """Have holds possible at the statements below, and at their commits."""
+    holds.install(dsn, "task_instance")
+    holds.install(dsn, "task_instance", commits=True)
+
+
+MACHINERY: dict[str, tuple[Callable[[str], None], Callable[[str], None]]] = {
+    "audit": (audit.install, audit.remove),
+    "holds": (_watch, holds.remove),
+}
+"""What is measured: how it is put in, and taken out."""
 
 
 @contextmanager
@@ -101,16 +119,17 @@ def _cpu(connection: Connection) -> float:
     return int(schedstat.read_text().split()[0]) / 1e9
 
 
-def rounds(postgres: Postgres, number: int) -> dict[str, list[tuple[Cost, Cost]]]:
-    """Return, for each statement, the costs without and with the audit of each round."""
+def rounds(postgres: Postgres, number: int, what: str) -> dict[str, list[tuple[Cost, Cost]]]:
+    """Return, for each statement, the costs without and with it of each round."""
+    install, remove = MACHINERY[what]
     costs: dict[str, list[tuple[Cost, Cost]]] = {name: [] for name in STATEMENTS}
     dsn = postgres.dsn()
     with psycopg.connect(dsn, autocommit=True, application_name="scheduler-1") as connection:
         ids = fill(connection)
         for _ in range(number):
-            audit.remove(dsn)
+            remove(dsn)
             off = {name: measure(connection, ids, name) for name in STATEMENTS}
-            audit.install(dsn)
+            install(dsn)
             on = {name: measure(connection, ids, name) for name in STATEMENTS}
             for name in STATEMENTS:
                 costs[name].append((off[name], on[name]))
@@ -131,11 +150,12 @@ def report(costs: dict[str, list[tuple[Cost, Cost]]]) -> None:
 
 def main() -> None:
     """Parse the options, measure and report."""
-    parser = argparse.ArgumentParser(description="What the audit costs, on against off.")
+    parser = argparse.ArgumentParser(description="What it costs, on against off.")
+    parser.add_argument("--of", choices=MACHINERY, default="audit", help="(%(default)s)")
     parser.add_argument("--rounds", type=int, default=10, help="on and off, each (%(default)s)")
     options = parser.parse_args()
     with server() as postgres:
-        report(rounds(postgres, max(1, options.rounds)))
+        report(rounds(postgres, max(1, options.rounds), options.of))
 
 
 if __name__ == "__main__":
