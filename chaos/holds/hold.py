@@ -139,10 +139,14 @@ class Hold:
         self._end_held("terminate", "pg_terminate_backend")
 
     def _end_held(self, op: str, function: str) -> None:
-        """Strike whom this hold holds; the server looks once more that it still does."""
+        """Strike whom this hold holds; the server looks once more that it still does.
+
+        Materialized, for the planner would else be free to strike first, whomever, and look then.
+        """
         with self._in_force() as rule:
             struck = rule.connection.execute(
-                f"SELECT process, pid FROM ({_HELD}) AS held WHERE {function}(pid)".encode(),
+                f"WITH held AS MATERIALIZED ({_HELD})"
+                f" SELECT process, pid FROM held WHERE {function}(pid)".encode(),
                 (rule.key,),
             ).fetchall()
         if not struck:

@@ -94,7 +94,7 @@ def installed(dsn: str, table: str = "dag", *, commits: bool = False) -> bool:
         return _mark(connection) == _MARK and _watches(connection, table, commits=commits)
 
 
-def install(dsn: str, table: str = "dag", timeout: float = 30.0, *, commits: bool = False) -> None:
+def install(dsn: str, table: str = "dag", *, commits: bool = False, timeout: float = 30.0) -> None:
     """Put the rules' machinery into the database, and have it watch the scans of a table.
 
     With `commits`, the commits after its rows were written instead. Processes may be connected and

@@ -53,7 +53,7 @@ class AllTriesStart(Invariant):
         if old is None and new is not None:
             self._tries[event.ti] = _Tries()
         tries = self._tries.get(event.ti)
-        if tries is None or old is None:
+        if tries is None or old is None or not self.heeds_ti(event):
             return ()
         if new is None or (new.state in FINISHED and new.state != FAILED):
             del self._tries[event.ti]

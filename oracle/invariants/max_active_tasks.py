@@ -42,6 +42,8 @@ class MaxActiveTasks(AtCommits):
 
     def on_ti(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         """Count it."""
+        if not self.heeds_ti(event):
+            return ()
         found = list(self.begin(event))
         run = (event.ti.dag_id, event.ti.run_id)
         if not _at_work(event.new):

@@ -41,7 +41,7 @@ class NoInventedOutcome(Invariant):
 
     def on_pod(self, event: PodEvent) -> None:
         """Remember that a queued task instance's pod succeeded; our watch may be the later one."""
-        if event.ti is None:
+        if event.ti is None or not self.heeds_pod(event):
             return
         if event.ti in self._queued:
             self._queued[event.ti] = True
@@ -64,6 +64,8 @@ class NoInventedOutcome(Invariant):
 
     def on_ti(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         """Note what a scheduler sets; it is judged once all that belongs to it is known."""
+        if not self.heeds_ti(event):
+            return ()
         found = list(self._due(event.xid, event.t))
         state = event.new.state if event.new else None
         if state == FAILED:

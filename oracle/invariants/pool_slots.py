@@ -45,6 +45,8 @@ class PoolSlots(AtCommits):
 
     def on_ti(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         """Count slots."""
+        if not self.heeds_ti(event):
+            return ()
         found = list(self.begin(event))
         if event.old is not None and event.old.pool is not None:
             self._free(event.old.pool, event.ti)

@@ -144,7 +144,7 @@ def test_waits_for_its_lock_in_slices_that_let_others_go_on(
 ) -> None:
     scheduler_1.run("BEGIN")
     scheduler_1.run("SELECT FROM dag")
-    thread = threading.Thread(target=install, args=(dsn, 20))
+    thread = threading.Thread(target=install, args=(dsn,), kwargs={"timeout": 20})
     thread.start()
     scheduler_2.begin("SELECT FROM dag")
     assert scheduler_2.ended(5), "a statement does not wait behind the one that waits for the table"

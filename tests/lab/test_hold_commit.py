@@ -88,7 +88,10 @@ def test_what_a_savepoint_took_back_holds_nobody(dsn: str, scheduler_2: Process)
 
 
 def test_a_commit_is_held_once_however_many_rows_it_wrote(dsn: str, scheduler_2: Process) -> None:
-    scheduler_2.run("INSERT INTO dag_run SELECT * FROM dag_run")
+    scheduler_2.run(
+        "INSERT INTO dag_run (dag_id, run_id, state) SELECT 'd', n, 'queued' FROM"
+        " generate_series(1, 9) AS n"
+    )
     with Hold(dsn, "scheduler-2", ANY) as hold:
         scheduler_2.begin("UPDATE dag_run SET state = 'failed'")
         first = hold.wait_held(timeout=10)

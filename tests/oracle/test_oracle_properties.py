@@ -60,6 +60,9 @@ class SoundAirflow:
             yield self._to("scheduler-2", None)
             self._job += 1
         elif outcome == "stuck":
+            for _ in range(2):
+                yield self._to("scheduler-1", "scheduled")
+                yield self._to("scheduler-1", "queued")
             yield self._to("scheduler-1", "failed")
             yield self._to("api-server", None)
 

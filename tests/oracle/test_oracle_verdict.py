@@ -59,6 +59,10 @@ def test_an_assumption_once_unmet_stays_unmet() -> None:
 
 
 NOT_JUDGED = {
+    "asset-events-consumed": "no row event in the history",
+    "max-active-runs": "no limit of a DAG that ran was recorded",
+    "max-active-tasks": "no limit of a DAG whose tasks were queued was recorded",
+    "pool-slots": "no pool's size was recorded",
     "no-crash": "no process event in the history",
     "queued-in-time": "no scheduler was stated to be free and seen at work for 30 s",
 }
@@ -173,6 +177,13 @@ def test_the_verdict_is_ready_for_json() -> None:
         "unique-try": 1,
         "retry-after-end": 0,
         "legal-transition": 1,
+        "no-invented-outcome": 0,
+        "all-tries-start": 0,
+        "run-ends-once": 0,
+        "max-active-runs": 0,
+        "max-active-tasks": 0,
+        "pool-slots": 0,
+        "asset-events-consumed": 0,
         "no-crash": 0,
         "no-live-orphan": 0,
         "single-live-pod": 1,
@@ -218,6 +229,13 @@ def test_each_promise_says_how_much_it_judged() -> None:
         "unique-try": 1,
         "retry-after-end": 1,
         "legal-transition": 1,
+        "no-invented-outcome": 1,
+        "all-tries-start": 0,
+        "run-ends-once": 1,
+        "max-active-runs": 0,
+        "max-active-tasks": 0,
+        "pool-slots": 0,
+        "asset-events-consumed": 0,
         "no-live-orphan": 1,
         "single-live-pod": 1,
         "valid-start": 1,

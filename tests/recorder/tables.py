@@ -68,7 +68,7 @@ class Recording:
         self.stream = Stream(self.clock.now)
         self.reader = DatabaseReader(lambda: dsn, self.clock, self.stream)
         self.reader.open()
-        self._known = 0
+        self._known, self.seen = self.stream.after(0)
 
     def poll(self) -> list[Event]:
         """Poll once, and return the events of that poll."""

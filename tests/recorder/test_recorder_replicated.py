@@ -67,7 +67,9 @@ def test_a_subscriber_of_all_tables_gets_airflows_changes_and_none_of_ours(
     with psycopg.connect(dsn, autocommit=True) as scheduler:
         add_task(scheduler, "t")
         set_state(scheduler, "t", "queued")
-        scheduler.execute("INSERT INTO chaos.rule (key, process, statement) VALUES (1, 'p', 's')")
+        scheduler.execute(
+            "INSERT INTO chaos.rule (key, process, relation, statement) VALUES (1, 'p', 'dag', 's')"
+        )
     audit.remove(dsn)
     statement.remove(dsn)
     told = sent_to(published)
