@@ -178,8 +178,13 @@ def test_insert_and_delete_are_written_and_name_the_task_instance(scheduler: Con
     assert (went["op"], went["new"], went["old"]) == ("delete", None, came["new"])
     assert rows(scheduler, "run") == [
         {
-            **{"op": "delete", "dag_id": "d", "run_id": "r", "id": 1, "backfill": None},
-            **{"old": {"state": "running", "end": None}, "new": None},
+            "op": "delete",
+            "dag_id": "d",
+            "run_id": "r",
+            "id": 1,
+            "backfill": None,
+            "old": {"state": "running", "end": None},
+            "new": None,
         }
     ]
 

@@ -45,7 +45,7 @@ def test_the_limits_that_stand_are_seen_and_their_changes_recorded(
 def test_what_no_promise_needs_is_not_recorded(dsn: str, connect: Connect) -> None:
     audit.install(dsn)
     recording = Recording(dsn)
-    connect("dag-processor").execute("UPDATE dag SET max_consecutive_failed_dag_runs = 7")
+    connect("dag-processor").execute("UPDATE dag SET has_task_concurrency_limits = true")
     assert recording.poll() == []
 
 
