@@ -42,17 +42,19 @@ def plan(client: Any, context: str, release: Release, *, allow_faults: bool) -> 
         "reads: pods of the namespace (watch), logs of components and workers, "
         f"{_identity(release)}",
         "creates: schema `oracle` in that database, and triggers on task_instance and dag_run that "
-        "write into it (installing takes both tables' locks, for 0.5 s at most, whether or not "
-        "it succeeds); none of it is replicated, and every role goes on writing",
+        "write into it, and where the role may on dag, slot_pool, backfill and three tables of "
+        "assets (installing takes the tables' locks, for 0.5 s at most, whether or not it "
+        "succeeds); none of it is replicated, and every role goes on writing",
         "removes: all of it at the end, also when this process is killed or the password expires; "
         "a backup made meanwhile contains it",
     ]
     if allow_faults:
         lines += [
-            "disturbs: DAG runs of the suite's own DAGs; schema `chaos` and a row-level security "
-            "policy on table dag; schedulers are paused and killed, worker pods deleted",
+            "disturbs: DAG runs of the suite's own DAGs; schema `chaos`, and for as long as a "
+            "hold needs it a row-level security policy, or a trigger, on the table that it is about "
+            "(most often dag); schedulers are paused and killed, worker pods deleted",
             "fails meanwhile: pg_dump, in tests with holds or delays, as long as each lasts "
-            "(row-level security is forced on table dag; `--enable-row-security` helps)",
+            "(row-level security is forced on that table; `--enable-row-security` helps)",
         ]
     else:
         lines.append("disturbs: nothing, without --allow-faults")
