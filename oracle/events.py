@@ -225,9 +225,10 @@ class FaultEvent(_Timed, frozen=True, tag="fault", gc=False):
 
 
 class HoldEvent(_Timed, frozen=True, tag="hold", gc=False):
-    """A point was closed for a process, the process was held there, or it was released."""
+    """A point was closed for a process, it was held there, its statement was cancelled or its
+    connection terminated there, or it was released."""
 
-    op: Literal["hold", "held", "release"]
+    op: Literal["hold", "held", "cancel", "terminate", "release"]
     name: str
     process: str
     detail: str = ""

@@ -96,7 +96,7 @@ class Memory:
         """Add a violation to its task instance's story; return what is known of it so far."""
         ti = violation.ti
         if ti is None:
-            return violation.events
+            return self._with_holds(violation.events)
         self._sort(self._passed if self._latest is None else self._latest())
         self._passed.clear()
         story = self.stories.get(ti)
@@ -108,6 +108,16 @@ class Memory:
         story.violations.append(violation)
         story.recall(violation.events)
         return tuple(story.events)
+
+    def _with_holds(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        """Put the holds into their places that kept the processes of these events."""
+        processes = {getattr(event, "process", "") for event in events}
+        holds = [
+            each
+            for each in self._disturbances
+            if isinstance(each, HoldEvent) and each.op != "hold" and each.process in processes
+        ]
+        return tuple(sorted([*holds, *events], key=lambda event: event.t))
 
     def _keep(self, event: _OfTask) -> None:
         if self._of(event) is None:

@@ -136,6 +136,8 @@ def hold_text(event: HoldEvent) -> str:
     what = {
         "hold": f"will be held at {event.name}",
         "held": f"is held at {event.name}",
+        "cancel": f"has its statement cancelled at {event.name}",
+        "terminate": f"has its connection terminated at {event.name}",
         "release": f"is released from {event.name}",
     }[event.op]
     return f"{what} ({event.detail})" if event.detail else what
