@@ -51,8 +51,8 @@ def plan(client: Any, context: str, release: Release, *, allow_faults: bool) -> 
     if allow_faults:
         lines += [
             "disturbs: DAG runs of the suite's own DAGs; schema `chaos`, and for as long as a "
-            "hold needs it a row-level security policy, or a trigger, on the table that it is about "
-            "(most often dag); schedulers are paused and killed, worker pods deleted",
+            "hold needs it a row-level security policy, or a trigger, on the table that it is "
+            "about (most often dag); schedulers are paused and killed, worker pods deleted",
             "fails meanwhile: pg_dump, in tests with holds or delays, as long as each lasts "
             "(row-level security is forced on that table; `--enable-row-security` helps)",
         ]
