@@ -80,7 +80,8 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
             "HA_CHAOS_SLEEP": f"{scenario.sleep:g}",
             **scenario.settings,
         }
-        return wanted_lab(airflow, options, env, pod_start=scenario.pod_start, cold=cold)
+        more = {"pod_start": scenario.pod_start, "triggerers": scenario.triggerers}
+        return wanted_lab(airflow, options, env, cold=cold, **more)
     flood = bool(item.get_closest_marker("flood"))
     env = flood_profile(item).environment() if flood else {}
     layers = tuple(layer for power, layer in LAYERS.items() if power in _powers(item))
