@@ -57,6 +57,8 @@ def make_task(node: Node, group: Any, settings: Settings) -> Any:
         "trigger_rule": node.trigger_rule,
         "python_callable": getattr(work, node.kind),
     }
+    if node.kind == "defer":
+        how |= {"patience": node.patience}
     if node.kind == "reschedule":
         how |= {"mode": "reschedule", "poke_interval": settings.poke_interval}
     if node.mapped:

@@ -31,7 +31,8 @@ class Node:
 
     Kinds: `work` does it and ends; `branch` follows one of `choices` and skips the others;
     `skip` skips itself; `flaky` fails some tries, chosen by the seed; `reschedule` is a sensor
-    that gives its slot back between pokes; `defer` waits in the triggerer.
+    that gives its slot back between pokes; `defer` waits in the triggerer, for `patience` seconds
+    at most (0: as long as it takes).
     """
 
     task_id: str
@@ -39,6 +40,7 @@ class Node:
     mapped: int = 0
     trigger_rule: str = "all_success"
     choices: tuple[str, ...] = ()
+    patience: float = 0.0
 
     @property
     def group(self) -> str | None:
@@ -162,6 +164,11 @@ def deferrable(n: int = 5) -> Shape:
     return _side_by_side("deferrable", "defer", n)
 
 
+def impatient(n: int = 4) -> Shape:
+    """One task that defers, and fails N seconds later if it has not come back by then."""
+    return Shape("impatient", (Node("task", "defer", patience=float(n)),), retries=0)
+
+
 def flaky(n: int = 10) -> Shape:
     """start, then N tasks that fail some of their tries by seed, then end."""
     return _side_by_side("flaky", "flaky", n)
@@ -176,7 +183,7 @@ SHAPES: Mapping[str, Callable[..., Shape]] = {
     make.__name__: make
     for make in (
         issue_57618, many_groups, wide, deep, diamond, mapped, branching, sensors, deferrable,
-        flaky, single,
+        impatient, flaky, single,
     )
 }  # fmt: skip
 

@@ -79,9 +79,17 @@ _CRITICAL_SECTION = (
     "FOR NO KEY UPDATE OF task_instance SKIP LOCKED%"
 )
 
+# The statement with which a triggerer finds who waits for a trigger that fired, or failed
+# (Trigger.submit_event, submit_failure). It locks nothing.
+_TRIGGER_EVENT = (
+    "SELECT task_instance.%FROM task_instance %WHERE task_instance.trigger_id = %"
+    " AND task_instance.state = %"
+)
+
 STATEMENTS: Mapping[str, Statement] = {
     "running-dag-runs": Statement("dag", {ALL: _RUNNING_DAG_RUNS}),
     "critical-section": Statement("dag", {ALL: _CRITICAL_SECTION}),
+    "trigger-event": Statement("task_instance", {ALL: _TRIGGER_EVENT}),
 }
 """On every pinned release each of these fits its own statement and no other
 (tests/system/test_statements.py)."""
