@@ -1,4 +1,4 @@
-"""An API server that answers 5xx to workers: it restarts, or its database has no connection left."""
+"""An API server that answers 5xx to workers: it restarts, or is out of connections."""
 
 from dataclasses import dataclass
 from typing import Any

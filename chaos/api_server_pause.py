@@ -9,8 +9,8 @@ from chaos.process_pause import ProcessPause
 class ApiServerPause(ProcessPause):
     """Freezes the API server (SIGSTOP); its connections, to workers too, stay as they are.
 
-        worker      --- state success -->      (waits, and asks again)      --> 204, or 409
-        API server  --------------------|  frozen                |-- does what it was asked
+    worker      --- state success -->      (waits, and asks again)      --> 204, or 409
+    API server  --------------------|  frozen                |-- does what it was asked
     """
 
     process: str = "api-server"

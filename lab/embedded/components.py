@@ -113,8 +113,8 @@ FORKED: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """What fork servers import for Airflow's daemons, by server; the DAG processor and the triggerer
-are forks of the scheduler's. A release lacks some of the modules. Found by comparing sys.modules of daemons that run
-with those of a fork server, on 3.3.2."""
+are forks of the scheduler's. A release lacks some of the modules. Found by comparing sys.modules of
+daemons that run with those of a fork server, on 3.3.2."""
 
 _FORKED_BY = {
     "api-server": "api-server",

@@ -33,7 +33,7 @@ class Answered(msgspec.Struct):
 
     @property
     def worth_a_line(self) -> bool:
-        """Whether it is about a task instance, or went wrong: of the rest there is nothing to say."""
+        """Whether it is about a task instance, or went wrong."""
         return bool(self.ti) or self.status is None or self.status >= 400
 
 

@@ -1,10 +1,10 @@
 """Takes rules, as JSON over HTTP.
 
-    POST   /rules             a rule; answers {"key": n} and goes on, and the rule is in force until
-                              the connection ends
-    GET    /rules/<key>       {"struck": n, "held": [{"ti", "request", "state", "host", "since"}]}
-    POST   /rules/<key>/pass  lets go on who waits now; who comes next waits again
-    DELETE /rules/<key>       ends the rule; the answer to its POST ends too
+POST   /rules             a rule; answers {"key": n} and goes on, and the rule is in force until
+                          the connection ends
+GET    /rules/<key>       {"struck": n, "held": [{"ti", "request", "state", "host", "since"}]}
+POST   /rules/<key>/pass  lets go on who waits now; who comes next waits again
+DELETE /rules/<key>       ends the rule; the answer to its POST ends too
 """
 
 from collections.abc import Callable
