@@ -33,9 +33,9 @@ class RequestRule:
         report: dict[str, Any] = self._ask("GET", f"rules/{self._key}").json()
         return report
 
-    def let_pass(self) -> None:
-        """Let go on who is held now."""
-        self._ask("POST", f"rules/{self._key}/pass")
+    def let_pass(self, before: float | None = None) -> None:
+        """Let go on who is held now, or of these who came `before` then (unix seconds)."""
+        self._ask("POST", f"rules/{self._key}/pass", json={"before": before})
 
     def withdraw(self) -> str:
         """End the rule; return that it had ended before, where the proxy was not there any more."""

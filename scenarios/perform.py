@@ -10,7 +10,7 @@ import allure
 from chaos.base import ANY_WORKER, Injection
 from chaos.holds.hold import Hold
 from chaos.holds.points import Point, named
-from chaos.holds.requests import RequestHold
+from chaos.holds.worker_request import WorkerRequestHold
 from chaos.process_kill import ProcessKill
 from chaos.process_pause import ProcessPause
 from chaos.scheduler_kill import SchedulerKill
@@ -50,7 +50,7 @@ class Performer:
         self._run_id = f"{scenario.name}-{secrets.token_hex(4)}"
         self._run_ids = {"": self._run_id}
         self._dags: dict[str, str] = {}
-        self._holds: dict[str, Hold | RequestHold] = {}
+        self._holds: dict[str, Hold | WorkerRequestHold] = {}
         self._pauses: dict[str, Injection[Lab]] = {}
         self._kills: dict[str, Injection[Lab]] = {}
         self._undo = ExitStack()
@@ -119,9 +119,9 @@ class Performer:
 
     def _hold(self, step: Step) -> None:
         lab, record = self._run.lab, self._run.record
-        hold: Hold | RequestHold
+        hold: Hold | WorkerRequestHold
         if step.of_worker:
-            hold = RequestHold(lab, **step.options, record=record)
+            hold = WorkerRequestHold(lab, **step.options, record=record)
         else:
             hold = Hold(lab.dsn(), self._process(step), self._point(step), record=record)
         self._holds[hold.process] = self._undo.enter_context(hold)
@@ -151,21 +151,17 @@ class Performer:
     def _held(self, step: Step) -> None:
         newer_than = self._last_event + self._run.recorder.header.epoch
         process = self._process(step)
-        hold = self._holds[process]
         try:
-            if isinstance(hold, RequestHold):
-                what = f"the {hold.wait_held(self._patience).request} request"
-            else:
-                what = f"backend {hold.wait_held(newer_than, self._patience).pid}"
+            held = self._holds[process].wait_held(newer_than, self._patience)
         except UserError as error:
             self._run.assume("hold-reached", False, "nobody was held", process)
             raise AssumptionFailed(str(error)) from error
-        self._run.assume("hold-reached", True, f"{process}, {what}", process)
+        self._run.assume("hold-reached", True, f"{process}, {held.text}", process)
 
     def _pass(self, step: Step) -> None:
         """Let a session pass once: it is held again when its transaction is over."""
         now = self._run.recorder.now() + self._run.recorder.header.epoch
-        self._hold_of(step).wait_held(now, self._patience)
+        self._holds[self._process(step)].wait_held(now, self._patience)
 
     def _trigger(self, step: Step) -> None:
         name = step.options.get("as", "")

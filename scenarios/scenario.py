@@ -13,7 +13,7 @@ them.
                        values (`row: {state: running}`)
                        A worker is held at a request to the API server: `{ hold: worker, request:
                        state, of: TASK, when: before }`, or after, with the answer; `state: success`
-                       for those that say so. `held` and `release` take `worker` as well
+                       for those that say so. `held`, `pass` and `release` take `worker` as well
     held, pass         wait until it is held there; let it pass once
     cancel, terminate  have what it is held in fail; have its connection closed
     kill, start        kill a session (SIGKILL); have it started again
@@ -42,7 +42,7 @@ from packaging.specifiers import SpecifierSet
 
 from chaos.base import ANY_WORKER
 from chaos.holds.points import STATEMENTS
-from chaos.holds.requests import PLACES
+from chaos.holds.worker_request import PLACES
 from common.errors import UserError
 from oracle import old_names
 
@@ -50,7 +50,7 @@ _OF_A_SESSION = (
     *("pause", "freeze", "resume", "free", "hold", "release", "held", "pass"),
     *("cancel", "terminate", "kill", "start"),
 )
-_OF_A_WORKER = ("hold", "held", "release")
+_OF_A_WORKER = ("hold", "held", "pass", "release")
 _VERBS = (*_OF_A_SESSION, "trigger", "clear", "mark", "until", "wait", "settle")
 _AT_A_REQUEST = {"request", "state", "of", "when"}
 _OPTIONS = {

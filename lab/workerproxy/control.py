@@ -3,7 +3,8 @@
 POST   /rules             a rule; answers {"key": n} and goes on, and the rule is in force until
                           the connection ends
 GET    /rules/<key>       {"struck": n, "held": [{"ti", "request", "state", "host", "since"}]}
-POST   /rules/<key>/pass  lets go on who waits now; who comes next waits again
+POST   /rules/<key>/pass  lets go on who waits now, or with {"before": unix seconds} who came
+                          before then; who comes next waits again
 DELETE /rules/<key>       ends the rule; the answer to its POST ends too
 """
 
@@ -16,19 +17,29 @@ from aiohttp import web
 from lab.workerproxy.rules import LiveRule, RequestRule, Rules
 
 
+class _Pass(msgspec.Struct, forbid_unknown_fields=True):
+    before: float | None = None
+
+
 class Control:
     """The HTTP side of the rules."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._deeds: dict[tuple[str, str], Callable[[int, LiveRule], dict[str, Any]]] = {
-            ("GET", ""): lambda _, live: live.report(),
-            ("POST", "pass"): self._pass,
-            ("DELETE", ""): self._end,
+        self._deeds: dict[tuple[str, str], Callable[[int, LiveRule, bytes], None]] = {
+            ("GET", ""): lambda _, __, ___: None,
+            ("POST", "pass"): _pass,
+            ("DELETE", ""): lambda key, _, __: rules.remove(key),
         }
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Do what a request asks for."""
+        try:
+            return await self._answer(request)
+        except msgspec.MsgspecError as error:
+            return _json({"error": str(error)}, 400)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         first, key, deed, *more = [*request.path.strip("/").split("/"), "", ""]
         if (first, key, request.method) == ("rules", "", "POST"):
             return await self._put(request)
@@ -38,14 +49,11 @@ class Control:
         live = self._rules.live.get(int(key)) if key.isdigit() else None
         if live is None:
             return _json({"error": f"there is no rule {key}"}, 404)
-        return _json(do(int(key), live))
+        do(int(key), live, await request.read())
+        return _json(live.report())
 
     async def _put(self, request: web.BaseRequest) -> web.StreamResponse:
-        try:
-            rule = msgspec.json.decode(await request.read(), type=RequestRule)
-        except msgspec.MsgspecError as error:
-            return _json({"error": str(error)}, 400)
-        key = self._rules.add(rule)
+        key = self._rules.add(msgspec.json.decode(await request.read(), type=RequestRule))
         ended = self._rules.live[key].ended
         try:
             response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
@@ -56,13 +64,9 @@ class Control:
             self._rules.remove(key)
         return response
 
-    def _pass(self, _: int, live: LiveRule) -> dict[str, Any]:
-        live.let_pass()
-        return live.report()
 
-    def _end(self, key: int, live: LiveRule) -> dict[str, Any]:
-        self._rules.remove(key)
-        return live.report()
+def _pass(_: int, live: LiveRule, body: bytes) -> None:
+    live.let_pass(msgspec.json.decode(body or b"{}", type=_Pass).before)
 
 
 def _json(answer: dict[str, Any], status: int = 200) -> web.Response:

@@ -80,10 +80,11 @@ class LiveRule:
         finally:
             del self._held[asked.number]
 
-    def let_pass(self) -> None:
-        """Let go on who waits now."""
-        for _, _, gone in self._held.values():
-            gone.set()
+    def let_pass(self, before: float | None = None) -> None:
+        """Let go on who waits now, or of these who came `before` then (unix seconds)."""
+        for _, since, gone in self._held.values():
+            if before is None or since <= before:
+                gone.set()
 
     def end(self) -> None:
         """Let go on who waits, and be over."""

@@ -29,9 +29,15 @@ class HeldRequest(msgspec.Struct, frozen=True):
     host: str | None
     since: float
 
+    @property
+    def text(self) -> str:
+        """Say which request it is."""
+        said = f" {self.state}" if self.state else ""
+        return f"{self.request}{said} of {self.ti}"
+
 
 @dataclass(eq=False)
-class RequestHold:
+class WorkerRequestHold:
     """Holds each request of a worker that fits, as `chaos.holds.hold.Hold` holds statements.
 
     `request`, `state` and `of` are patterns, as of `chaos.worker_requests.RequestFault`; `when` is
@@ -80,19 +86,32 @@ class RequestHold:
             raise HoldError(f"Nothing holds the {self.request} requests now.", "Hold them first.")
         return msgspec.convert(self._rule.report()["held"], list[HeldRequest])
 
-    def wait_held(self, timeout: float = 30.0, interval: float = 0.02) -> HeldRequest:
-        """Return the request that is held first; HoldError after `timeout` seconds."""
-        held = until(self.held, timeout, interval)
-        if not held:
+    def wait_held(
+        self, newer_than: float | None = None, timeout: float = 30.0, interval: float = 0.02
+    ) -> HeldRequest:
+        """Return the request that is held and came after `newer_than`, in unix seconds.
+
+        Older ones are let pass. Raises HoldError after `timeout` seconds.
+        """
+        held = until(lambda: self._newer_than(newer_than), timeout, interval)
+        if held is None:
             of = "" if self.of == "*" else f" of {self.of}"
             raise HoldError(
                 f"No {self.request} request{of} was held within {timeout:g} s.",
                 "Did such a worker run, and come so far?",
             )
-        first = held[0]
-        said = f", which says {first.state}" if first.state else ""
-        self.record("held", self.name, self.process, f"of {first.ti}{said}")
-        return first
+        self.record("held", self.name, self.process, held.text)
+        return held
+
+    def _newer_than(self, moment: float | None) -> HeldRequest | None:
+        """Return the first that came after a moment; let older ones pass."""
+        found = self.held()
+        for held in found:
+            if moment is None or held.since > moment:
+                return held
+        if found and self._rule is not None:
+            self._rule.let_pass(before=moment)
+        return None
 
     def __enter__(self) -> Self:
         self.hold()
