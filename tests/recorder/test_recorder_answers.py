@@ -58,7 +58,7 @@ def test_a_row_that_was_never_seen_names_no_task_instance(tmp_path: Path) -> Non
     assert answers.stream.gaps == []
 
 
-def test_its_clock_is_the_history_s(tmp_path: Path) -> None:
+def test_its_clock_is_the_history_s() -> None:
     clock = DatabaseClock()
     clock.epoch = 100.0
     assert clock.at(107.0) == 7.0

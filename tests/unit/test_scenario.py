@@ -98,7 +98,7 @@ def test_workers_are_held_at_requests_and_sessions_killed(tmp_path: Path) -> Non
     ],
 )
 def test_a_step_that_cannot_be_is_told_with_its_line(tmp_path: Path, step: str, said: str) -> None:
-    with pytest.raises(UserError, match="1.yaml, line") as caught:
+    with pytest.raises(UserError, match=r"1\.yaml, line") as caught:
         load(written(tmp_path, GOOD.replace("{pause: A}", step)))
     assert said in str(caught.value)
 
