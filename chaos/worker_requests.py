@@ -25,8 +25,9 @@ class RequestRule:
         self._control = lab.request_control
         self._session = requests.Session()
         self._session.trust_env = False
-        self._kept = self._ask("POST", "rules", json=rule, stream=True)
-        self._key = int(json.loads(next(self._kept.iter_lines()))["key"])
+        # Whoever lets go of this lets go of the connection.
+        self._lines = self._ask("POST", "rules", json=rule, stream=True).iter_lines()
+        self._key = int(json.loads(next(self._lines))["key"])
 
     def report(self) -> dict[str, Any]:
         """Return how many requests were struck, and who is held; UserError where it is over."""
