@@ -58,6 +58,8 @@ def make_task(node: Node, group: Any, settings: Settings) -> Any:
         "python_callable": getattr(work, node.kind),
         "outlets": [Asset(name) for name in node.outlets],
     }
+    if node.kind == "defer":
+        how |= {"patience": node.patience}
     if node.kind == "reschedule":
         how |= {"mode": "reschedule", "poke_interval": settings.poke_interval}
     if node.mapped:

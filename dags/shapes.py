@@ -31,8 +31,8 @@ class Node:
 
     Kinds: `work` does it and ends; `branch` follows one of `choices` and skips the others;
     `skip` skips itself; `flaky` fails some tries, chosen by the seed; `reschedule` is a sensor
-    that gives its slot back between pokes; `defer` waits in the triggerer. `outlets` are the names
-    of the assets that it updates.
+    that gives its slot back between pokes; `defer` waits in the triggerer, for `patience` seconds
+    at most (0: as long as it takes). `outlets` are the names of the assets that it updates.
     """
 
     task_id: str
@@ -41,6 +41,7 @@ class Node:
     trigger_rule: str = "all_success"
     choices: tuple[str, ...] = ()
     outlets: tuple[str, ...] = ()
+    patience: float = 0.0
 
     @property
     def group(self) -> str | None:
@@ -166,6 +167,11 @@ def deferrable(n: int = 5) -> Shape:
     return _side_by_side("deferrable", "defer", n)
 
 
+def impatient(n: int = 4) -> Shape:
+    """One task that defers, and fails N seconds later if it has not come back by then."""
+    return Shape("impatient", (Node("task", "defer", patience=float(n)),), retries=0)
+
+
 def flaky(n: int = 10) -> Shape:
     """start, then N tasks that fail some of their tries by seed, then end."""
     return _side_by_side("flaky", "flaky", n)
@@ -195,7 +201,7 @@ SHAPES: Mapping[str, Callable[..., Shape]] = {
     make.__name__: make
     for make in (
         issue_57618, many_groups, wide, deep, diamond, mapped, branching, sensors, deferrable,
-        flaky, serial,
+        impatient, flaky, serial,
         producer, consumer, single,
     )
 }  # fmt: skip

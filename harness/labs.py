@@ -19,18 +19,22 @@ def wanted_lab(
     pod_start: float = 0.0,
     simulated: bool = False,
     cold: bool = False,
+    triggerers: int = 0,
     layers: tuple[str, ...] = (),
 ) -> LabSpec:
     """Return the lab to lease; what it is made of is fetched or made first, where it is missing.
 
     `pod_start`, `simulated` workers and daemons that start `cold` are for the embedded lab: on a
     cluster pods take their time to start, all of them are real, and nothing is a fork. `layers` of
-    values are for the cluster alone.
+    values are for the cluster alone. There are `triggerers` at least; somebody else's deployment
+    has as many as it has.
     """
+    triggerers = max(triggerers, options.triggerers)
     if options.lab == "embedded":
         return LabSpec(
             prepare(airflow),
             options.schedulers,
+            triggerers,
             kubelet="simulated" if simulated else "fork",
             start_delay=pod_start,
             cold=cold or options.cold,
@@ -43,12 +47,14 @@ def wanted_lab(
 
     request, wanted = describe(airflow), options.kind
     image = wanted.airflow_image.replace("{version}", request.version)
+    layers = (*layers, "triggerer") if triggerers else layers
     layered = replace(wanted, layers=(*wanted.layers, *layers))
     place = deployment(layered, request.version, image, options.schedulers)
     build = build_of(place.cluster, image)
     return LabSpec(
         Airflow(request.label, request.version, image=image, build=build),
         options.schedulers,
+        triggerers,
         env=dict(env),
         deployment=place,
     )

@@ -80,11 +80,32 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
             "HA_CHAOS_SLEEP": f"{scenario.sleep:g}",
             **scenario.settings,
         }
-        return wanted_lab(airflow, options, env, pod_start=scenario.pod_start, cold=cold)
+        return wanted_lab(
+            airflow,
+            options,
+            env,
+            pod_start=scenario.pod_start,
+            cold=cold,
+            triggerers=scenario.triggerers,
+        )
     flood = bool(item.get_closest_marker("flood"))
     env = flood_profile(item).environment() if flood else {}
     layers = tuple(layer for power, layer in LAYERS.items() if power in _powers(item))
-    return wanted_lab(airflow, options, env, simulated=flood, cold=cold, layers=layers)
+    return wanted_lab(
+        airflow,
+        options,
+        env,
+        simulated=flood,
+        cold=cold,
+        triggerers=_triggerers(item),
+        layers=layers,
+    )
+
+
+def _triggerers(item: pytest.Item) -> int:
+    """Return how many triggerers there must be for the faults that a test declares."""
+    names = (fault.process.rpartition("-") for fault in declared_faults(item))
+    return max((int(number) for role, _, number in names if role == "triggerer"), default=0)
 
 
 def declared_faults(item: pytest.Item) -> list[Fault[Any]]:

@@ -25,7 +25,7 @@ SUITES = PROJECT / "suites"
 
 
 _AS_GIVEN = (
-    *("lab", "cold", "keep_lab", "expect_known", "whole_flood"),
+    *("lab", "cold", "keep_lab", "expect_known", "whole_flood", "triggerers"),
     *("flood_workers", "flood_runs", "until_clear", "confidence"),
 )
 """Options that need no other check than their own type's."""
@@ -50,6 +50,7 @@ class Options:
     cluster: ClusterOptions | None = None
     until_clear: float | None = None
     confidence: float = 0.95
+    triggerers: int = 0
 
     def until(self) -> Sequential | None:
         """Return the test by which a flood knows that its answer is clear, if one is asked for."""
@@ -85,6 +86,8 @@ def add_options(parser: pytest.Parser) -> None:
         group.addoption(name, action="store_true", help=text)
     for name, kind, default, metavar, text in (
         ("--schedulers", count, 2, "N", "how many schedulers run (default: %(default)s)"),
+        ("--triggerers", count, 0, "N", "how many triggerers run (default: as many as a test "
+         "needs, which is none for most)"),
         ("--seed", int, None, "N", "seed of the load and of random choices, to repeat a run "
          "(default: random)"),
         ("--labs", count, None, "N", "how many labs may run at once (default: as many as the "

@@ -149,6 +149,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     up.add_argument("--schedulers", type=int, default=2, metavar="N", help="default: %(default)s")
     up.add_argument(
+        "--triggerers", type=int, default=0, metavar="N", help="for tasks that defer (none)"
+    )
+    up.add_argument(
         "--port", type=int, default=0, help="port of the UI and the API (default: any free port)"
     )
     up.add_argument(
@@ -182,12 +185,15 @@ def _parser() -> argparse.ArgumentParser:
 def _up(options: argparse.Namespace) -> int:
     if options.schedulers < 1:
         raise UserError(f"--schedulers {options.schedulers}: a lab needs one at least.")
+    if options.triggerers < 0:
+        raise UserError(f"--triggerers {options.triggerers}: give 0 or more.")
     settings = variables(options.set)
     if line := ignored(os.environ, settings):
         print(line, file=sys.stderr)
     spec = LabSpec(
         prepare(options.airflow),
         schedulers=options.schedulers,
+        triggerers=options.triggerers,
         kubelet=options.kubelet,
         port=options.port,
         cold=options.cold,

@@ -156,6 +156,22 @@ class AirflowAPI:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
         self.call("PATCH", path, json={"state": "failed"})
 
+    def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Clear a task of a run, whatever its state, as a person does: it is to run again."""
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": [task_id],
+            "only_failed": False,
+            "reset_dag_runs": True,
+        }
+        self.call("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body)
+
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Mark a task of a run as `success`, `failed` or `skipped`, as a person does."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        self.call("PATCH", path, json={"new_state": state})
+
     def delete_run(self, dag_id: str, run_id: str) -> None:
         """Delete a run and its task instances."""
         self.call("DELETE", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")

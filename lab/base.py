@@ -128,6 +128,12 @@ class Lab(Protocol):
     boot: dict[str, float]
     """The seconds that each part of its boot took."""
 
+    request_control: str
+    """Where rules for requests of workers are taken; empty where the lab has no such proxy."""
+
+    answers: Path | None
+    """The file of what was answered to workers, None where nobody writes that down."""
+
     airflow: Airflow
     directory: Path
     namespace: str

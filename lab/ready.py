@@ -15,9 +15,10 @@ from lab.api import AirflowAPI
 from lab.base import require_version
 from lab.spec import LabSpec
 
-# A scheduler's row in `job` is fresh for scheduler_health_check_threshold, 30 s by default.
-_LIVE_SCHEDULERS = """
-    SELECT count(*) FROM job WHERE job_type = 'SchedulerJob' AND state = 'running'
+# A row in `job` is fresh for scheduler_health_check_threshold, or triggerer_health_check_threshold:
+# both 30 s by default.
+_LIVE = """
+    SELECT count(*) FROM job WHERE job_type = %s AND state = 'running'
     AND latest_heartbeat > now() - interval '30 seconds'
 """
 
@@ -36,7 +37,7 @@ _UNFINISHED = f"""
 
 def live_schedulers(dsn: str) -> int:
     """Return how many schedulers have a fresh heartbeat, by Airflow's own measure."""
-    return _count(dsn, _LIVE_SCHEDULERS)
+    return _count(dsn, _LIVE, "SchedulerJob")
 
 
 def unfinished(dsn: str) -> int:
@@ -44,9 +45,9 @@ def unfinished(dsn: str) -> int:
     return _count(dsn, _UNFINISHED)
 
 
-def _count(dsn: str, query: LiteralString) -> int:
+def _count(dsn: str, query: LiteralString, *values: str) -> int:
     with psycopg.connect(dsn, application_name="ha-chaos") as connection:
-        row = connection.execute(query).fetchone()
+        row = connection.execute(query, values or None).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -87,4 +88,7 @@ class Readiness:
         alive = live_schedulers(self._dsn)
         if alive < self._spec.schedulers:
             return f"{alive} of {self._spec.schedulers} schedulers have a heartbeat"
+        awake = _count(self._dsn, _LIVE, "TriggererJob") if self._spec.triggerers else 0
+        if awake < self._spec.triggerers:
+            return f"{awake} of {self._spec.triggerers} triggerers have a heartbeat"
         return ""

@@ -31,6 +31,8 @@ class SupervisedLab(Lab):
     neighbours: tuple[str, ...] = ()
     not_covered: tuple[str, ...] = ()
     worker_pods: str = WORKERS
+    request_control: str = ""
+    answers: Path | None = None
     powers: ClassVar[frozenset[str]]
     """What a lab of this kind can do to itself."""
 
@@ -118,7 +120,7 @@ class SupervisedLab(Lab):
         Ends all runs, waits for their pods to go, and deletes the runs. Raises UserError when
         something does not go in `clean_seconds`: boot another lab then.
         """
-        for process in self.schedulers:
+        for process in self.daemons:
             self.resume(process)
         try:
             for dag_id, run_id, state in self.api.runs():

@@ -84,6 +84,7 @@ class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="header", omit_d
     `attempts` is what a row was; histories without it are of a row a task. `by_commit` says that
     PostgreSQL told when each transaction was committed (track_commit_timestamp), so that the order
     of events is that of commits to the microsecond.
+    `answers` says that the requests of workers and their answers are recorded (`AnswerEvent`).
     `not_covered` says in words what of the lab no recorder sees: pods in other namespaces, what
     another executor runs.
     """
@@ -97,6 +98,7 @@ class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="header", omit_d
     epoch: float
     attempts: RowModel = "row-per-task"
     by_commit: bool = False
+    answers: bool = False
     not_covered: list[str] = []
 
 
@@ -215,6 +217,37 @@ class LedgerEvent(_Timed, frozen=True, tag="ledger", gc=False):
         return f"pod {self.pod} (try {self.try_number})"
 
 
+class AnswerEvent(_Timed, frozen=True, tag="answer", gc=False, omit_defaults=True):
+    """What was answered to a worker's request, as the proxy before the API server saw it.
+
+    `request` is the last word of its path (`run`, `state`, `heartbeat` ..) where it is about a task
+    instance, whose row has the id `id`; else the first (`xcoms` ..), and then only what went wrong
+    is told. `state` is what the worker said it is in, `host` where it runs. `status` is None where
+    nobody answered: the API server was away, or the worker went first. `given` tells whether the
+    answer was given to the worker, and `by` who answered: the API server, or a fault in its place.
+    """
+
+    request: str
+    id: str = ""
+    ti: TaskInstanceKey | None = None
+    try_number: int | None = None
+    state: str | None = None
+    host: str | None = None
+    status: int | None = None
+    given: bool = False
+    by: Literal["api-server", "fault"] = "api-server"
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether the API server said yes, and the worker was told so."""
+        return self.given and self.by == "api-server" and 200 <= (self.status or 0) < 300
+
+    @property
+    def tells(self) -> bool:
+        """Whether it belongs to a task instance's story: heartbeats that went well do not."""
+        return self.request in ("run", "state") or not self.acknowledged
+
+
 class FaultEvent(_Timed, frozen=True, tag="fault", gc=False):
     """A disturbance began or ended; `process` is None if it struck no single process."""
 
@@ -300,6 +333,7 @@ Event = (
     | PodEvent
     | WorkerEvent
     | LedgerEvent
+    | AnswerEvent
     | FaultEvent
     | HoldEvent
     | NoteEvent

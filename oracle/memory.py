@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from oracle.events import (
+    AnswerEvent,
     ArchivedEvent,
     DagRunEvent,
     Event,
@@ -35,7 +36,7 @@ STORIES = 200
 SEQUEL = 40
 """Events kept after the first violation: what came of it belongs to the story."""
 
-_OfTask = TaskInstanceEvent | ArchivedEvent | PodEvent | WorkerEvent | LedgerEvent
+_OfTask = TaskInstanceEvent | ArchivedEvent | PodEvent | WorkerEvent | LedgerEvent | AnswerEvent
 """Events that are about a task instance."""
 
 
@@ -126,7 +127,7 @@ class Memory:
             self._go_on(event)
 
     def _go_on(self, event: _OfTask) -> None:
-        if story := self._of(event):
+        if (story := self._of(event)) and _tells(event):
             story.add(event)
 
     def _of(self, event: _OfTask) -> Story | None:
@@ -135,7 +136,7 @@ class Memory:
     def _sort(self, passed: Iterable[Event]) -> None:
         for event in passed:
             ti: TaskInstanceKey | None = getattr(event, "ti", None)
-            if ti is None or ti in self.stories:
+            if ti is None or ti in self.stories or not _tells(event):
                 continue
             ring = self._rings.get(ti)
             if ring is None:
@@ -145,3 +146,7 @@ class Memory:
             else:
                 self._rings.move_to_end(ti)
             ring.append(event)
+
+
+def _tells(event: Event) -> bool:
+    return not isinstance(event, AnswerEvent) or event.tells

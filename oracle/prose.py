@@ -5,6 +5,7 @@ from typing import Any
 
 from oracle.ends import end_text
 from oracle.events import (
+    AnswerEvent,
     ArchivedEvent,
     DagRunEvent,
     Event,
@@ -39,6 +40,7 @@ class Narrator:
             PodEvent: self._pod,
             WorkerEvent: self._worker,
             LedgerEvent: self._ledger,
+            AnswerEvent: _answer,
             ProcessEvent: process_text,
             DagRunEvent: _run,
             HoldEvent: lambda event: (event.process, hold_text(event)),
@@ -124,6 +126,17 @@ def _same_state(old: Row, new: Row) -> str | None:
 def _archived(event: ArchivedEvent) -> Text:
     move = f"{shown(event.old.state)} -> {shown(event.new.state)}"
     return event.process, f"moved the archived try {event.old.try_number}: {move}"
+
+
+def _answer(event: AnswerEvent) -> Text | None:
+    """Tell an end that was acknowledged, and whatever was not; the row shows that it started."""
+    if event.acknowledged and event.request != "state":
+        return None
+    asked = f"a worker's {event.request}" + (f" {event.state}" if event.state else "")
+    if event.status is None:
+        return "api-server", f"did not answer {asked}"
+    lost = "" if event.given else ", and the worker did not get it"
+    return event.by, f"answered {asked}: {event.status}{lost}"
 
 
 def _run(event: DagRunEvent) -> Text:

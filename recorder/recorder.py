@@ -1,8 +1,9 @@
-"""Writes down what happens in a lab, from three witnesses: the database, the pods, the workers.
+"""Writes down what happens in a lab, from its witnesses: the database, the pods, the workers.
 
     audit rows  --poll-----.
     pods        --watch----+--> Stream --(in order of time)--> history.ndjson, listeners
-    worker logs --read once-'      '---(at once)--> wait()
+    worker logs --read once-+      '---(at once)--> wait()
+    answers     --followed--+
     faults, holds  --note()-'
 
 A recorder that may have missed something says so (`gaps`); whoever judges must then not call the
@@ -29,6 +30,7 @@ from oracle.events import (
     NoteEvent,
     ProcessEvent,
 )
+from recorder.answers import AnswerReader
 from recorder.connection import Dsn
 from recorder.database import DatabaseReader, Names
 from recorder.pods import PodReader, Sharing
@@ -60,6 +62,7 @@ class Recorder:
     `pod_log` returns what a pod wrote, None where nothing is kept. The header's epoch is set by
     `start`. Each of `listeners` is called with every event in order of time, as far
     as that is known half a second later, in one thread; the last one it gets is the `End`.
+    `answers` is the file of what was answered to workers, where the lab has one.
     `names` and `trims` are the database reader's. `release` is the Helm release of the lab, where
     it is one, and `shared` whether another Airflow has its pods in the same namespace.
     """
@@ -78,6 +81,7 @@ class Recorder:
         trims: bool = False,
         release: str = "",
         shared: bool = False,
+        answers: Path | None = None,
     ) -> None:
         self.path = path
         self.header = header
@@ -86,6 +90,7 @@ class Recorder:
         self._stream = Stream(self._clock.now, [*listeners, self._waiting.feed])
         self._database = DatabaseReader(dsn, self._clock, self._stream, names, trims=trims)
         self._workers = WorkerReader(pod_log, self._database.state_now, self._stream)
+        self._answers = AnswerReader(answers, self._clock, self._stream)
         sharing = Sharing(release, shared, self._database.has_row)
         self._pods = PodReader(
             core_v1, namespace, self._clock, self._stream, self._workers.ended, sharing
@@ -121,6 +126,7 @@ class Recorder:
             )
             self._waiting.begin(self.header)
             self._pods.open()
+            self._answers.open()
             self._stream.open(self.path, self.header)
         except BaseException:
             self._database.close()
@@ -128,6 +134,7 @@ class Recorder:
         self._run("writer", self._stream.run)
         self._run("worker reader", self._workers.run)
         self._run("pod reader", self._pods.run)
+        self._run("answer reader", self._answers.run)
         self._run("database reader", self._database.run)
 
     def note(self, event: _NOTED) -> None:
@@ -157,6 +164,8 @@ class Recorder:
         self._workers.finish()
         self._end("database reader", self._database.interrupt, _JOIN / 3)
         self._database.finish(_JOIN)
+        self._end("answer reader")
+        self._answers.read()
         self._end("writer")
         self._threads.clear()
         self._conclude()

@@ -74,7 +74,11 @@ class DatabaseClock:
 
     def now(self) -> float:
         """Return the seconds since the epoch, now."""
-        return self.since_epoch(time.monotonic() + self._offset)
+        return self.at(time.monotonic())
+
+    def at(self, monotonic: float) -> float:
+        """Turn a reading of this machine's CLOCK_MONOTONIC into seconds since the epoch."""
+        return self.since_epoch(monotonic + self._offset)
 
     def since_epoch(self, unix: float) -> float:
         """Turn unix seconds of the database into seconds since the epoch, never below 0."""
@@ -151,7 +155,7 @@ class Stream:
             if self._total == known:
                 self._arrival.wait(patience)
             fresh = min(self._total - known, len(self._seen))
-            return self._total, list(islice(self._seen, len(self._seen) - fresh, None))
+            return self._total, [*islice(reversed(self._seen), fresh)][::-1]
 
     def run(self, stop: threading.Event) -> None:
         """Write what has settled, until `stop`; what comes after a failure is let go."""

@@ -152,6 +152,7 @@ class Run:
                 schedulers=list(self.lab.schedulers),
                 seed=self.seed,
                 epoch=0.0,
+                answers=self.lab.answers is not None,
                 not_covered=list(self.lab.not_covered),
             ),
             self.lab.dsn,
@@ -163,6 +164,7 @@ class Run:
             trims=self._trims,
             release=self.lab.release,
             shared=bool(self.lab.neighbours),
+            answers=self.lab.answers,
         )
         self._recorder.start()
         self._judge = Judge(self._recorder.header)

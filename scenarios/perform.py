@@ -7,9 +7,13 @@ from contextlib import ExitStack, suppress
 
 import allure
 
-from chaos.base import Injection
+from chaos.base import ANY_WORKER, Injection
 from chaos.holds.hold import Hold
 from chaos.holds.points import Point, named
+from chaos.holds.worker_request import WorkerRequestHold
+from chaos.process_kill import ProcessKill
+from chaos.process_pause import ProcessPause
+from chaos.scheduler_kill import SchedulerKill
 from chaos.scheduler_pause import SchedulerPause
 from common.errors import UserError
 from common.waiting import until
@@ -45,8 +49,10 @@ class Performer:
         self._patience = _PATIENCE * run.lab.pace
         self._run_id = f"{scenario.name}-{secrets.token_hex(4)}"
         self._run_ids = {"": self._run_id}
-        self._holds: dict[str, Hold] = {}
+        self._dags: dict[str, str] = {}
+        self._holds: dict[str, Hold | WorkerRequestHold] = {}
         self._pauses: dict[str, Injection[Lab]] = {}
+        self._kills: dict[str, Injection[Lab]] = {}
         self._undo = ExitStack()
         self._last_event = 0.0
 
@@ -56,7 +62,8 @@ class Performer:
         The machinery of holds is installed first: a hold must begin faster than a task runs.
         """
         steps = self._scenario.permutations[permutation]
-        self._run.allow_rules(self._point(step) for step in steps if step.verb == "hold")
+        held = (step for step in steps if step.verb == "hold" and not step.of_worker)
+        self._run.allow_rules(map(self._point, held))
         with self._undo:
             for step in steps:
                 text = self._text(step)
@@ -68,7 +75,7 @@ class Performer:
     def _text(self, step: Step) -> str:
         deed = step.name.replace("-", " ")
         named = isinstance(step.target, str) and step.target in self._scenario.sessions
-        return f"{deed} ({self._process(step)})" if named else deed
+        return f"{deed} ({self._process(step)})" if named or step.of_worker else deed
 
     def _do(self, step: Step) -> None:
         try:
@@ -77,11 +84,14 @@ class Performer:
             raise AssumptionFailed(f"step {step.name}: {error}") from error
 
     def _process(self, step: Step) -> str:
+        if step.of_worker:
+            return ANY_WORKER
         return self._run.lab.process(self._scenario.sessions[step.target])
 
     def _freeze(self, step: Step) -> None:
         role = self._scenario.sessions[step.target]
-        fault = SchedulerPause(role, idle=step.verb == "pause")
+        kind = SchedulerPause if role.startswith("scheduler") else ProcessPause
+        fault = kind(role, idle=step.verb == "pause")
         pause = fault.on(self._run.lab, self._run.record)
         self._pauses[pause.process] = self._undo.enter_context(pause)
 
@@ -89,6 +99,15 @@ class Performer:
 
     def _resume(self, step: Step) -> None:
         self._pauses[self._process(step)].end()
+
+    def _kill(self, step: Step) -> None:
+        role = self._scenario.sessions[step.target]
+        fault = (SchedulerKill if role.startswith("scheduler") else ProcessKill)(role)
+        kill = fault.on(self._run.lab, self._run.record)
+        self._kills[kill.process] = self._undo.enter_context(kill)
+
+    def _start(self, step: Step) -> None:
+        self._kills[self._process(step)].end()
 
     def _free(self, step: Step) -> None:
         """State what no history shows: that a scheduler could queue whatever is scheduled now."""
@@ -99,9 +118,12 @@ class Performer:
         self._run.assume(f"{FREE}{process}", slots > wanting, *told)
 
     def _hold(self, step: Step) -> None:
-        hold = Hold(
-            self._run.lab.dsn(), self._process(step), self._point(step), record=self._run.record
-        )
+        lab, record = self._run.lab, self._run.record
+        hold: Hold | WorkerRequestHold
+        if step.of_worker:
+            hold = WorkerRequestHold(lab, **step.options, record=record)
+        else:
+            hold = Hold(lab.dsn(), self._process(step), self._point(step), record=record)
         self._holds[hold.process] = self._undo.enter_context(hold)
 
     def _point(self, step: Step) -> Point:
@@ -116,10 +138,15 @@ class Performer:
         self._holds[self._process(step)].release()
 
     def _cancel(self, step: Step) -> None:
-        self._holds[self._process(step)].cancel()
+        self._hold_of(step).cancel()
 
     def _terminate(self, step: Step) -> None:
-        self._holds[self._process(step)].terminate()
+        self._hold_of(step).terminate()
+
+    def _hold_of(self, step: Step) -> Hold:
+        hold = self._holds[self._process(step)]
+        assert isinstance(hold, Hold)  # a worker's request has no such steps
+        return hold
 
     def _held(self, step: Step) -> None:
         newer_than = self._last_event + self._run.recorder.header.epoch
@@ -129,7 +156,7 @@ class Performer:
         except UserError as error:
             self._run.assume("hold-reached", False, "nobody was held", process)
             raise AssumptionFailed(str(error)) from error
-        self._run.assume("hold-reached", True, f"{process}, backend {held.pid}", process)
+        self._run.assume("hold-reached", True, f"{process}, {held.text}", process)
 
     def _pass(self, step: Step) -> None:
         """Let a session pass once: it is held again when its transaction is over."""
@@ -139,12 +166,26 @@ class Performer:
     def _trigger(self, step: Step) -> None:
         name = step.options.get("as", "")
         run_id = self._run_ids[name] = f"{self._run_id}-{name}".rstrip("-")
+        self._dags[name] = step.target
         with OwnReason(self._run.lab, self._run.secrets).added():
             self._run.lab.api.trigger(step.target, run_id)
 
     def _update(self, step: Step) -> None:
         with OwnReason(self._run.lab, self._run.secrets).added():
             self._run.lab.api.update_asset(step.target)
+
+    def _clear(self, step: Step) -> None:
+        self._run.lab.api.clear(*self._run_of(step), step.target)
+
+    def _mark(self, step: Step) -> None:
+        self._run.lab.api.mark(*self._run_of(step), step.target, step.options["state"])
+
+    def _run_of(self, step: Step) -> tuple[str, str]:
+        """Return the DAG and the run that a step is about."""
+        name = step.options.get("of", "")
+        if name not in self._dags:
+            raise UserError(f"No run {name!r} has begun yet.", "Trigger it first.")
+        return self._dags[name], self._run_ids[name]
 
     def _wait(self, step: Step) -> None:
         time.sleep(step.target)

@@ -11,8 +11,13 @@ them.
                        (`statement: dag-by-id`, with its values: `with: {dag: x}`); or where it
                        commits what it wrote into a table (`commit: dag_run`), a row that has some
                        values (`row: {state: running}`)
+                       A worker is held at a request to the API server: `{ hold: worker, request:
+                       state, of: TASK, when: before }`, or after, with the answer; `state: success`
+                       for those that say so. `held`, `pass` and `release` take `worker` as well
     held, pass         wait until it is held there; let it pass once
     cancel, terminate  have what it is held in fail; have its connection closed
+    kill, start        kill a session (SIGKILL); have it started again
+    clear, mark        clear a task of a run, or mark it (`state: success`), as a person does
     free               state that nothing disturbs a session from here on (oracle: queued-in-time)
     trigger            a DAG's run; a second one of a scenario has a name (`as: second`)
     update             an asset, by an event from outside of Airflow
@@ -20,13 +25,14 @@ them.
     wait               seconds
     settle             wait for the end of all runs
 
-`setup` says what the lab must have: its DAGs' shapes, how many schedulers, and `settings`, sections
-of Airflow's options as in airflow.cfg, for what would take too long by Airflow's defaults.
+`setup` says what the lab must have: its DAGs' shapes, how many schedulers and triggerers, and
+`settings`, sections of Airflow's options as in airflow.cfg, for what would take too long by
+Airflow's defaults.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,17 +41,27 @@ import msgspec
 import yaml
 from packaging.specifiers import SpecifierSet
 
+from chaos.base import ANY_WORKER
 from chaos.holds.points import STATEMENTS
+from chaos.holds.worker_request import PLACES
 from common.errors import UserError
 from oracle import old_names
 
 _OF_A_SESSION = (
     *("pause", "freeze", "resume", "free", "hold", "release", "held", "pass"),
-    *("cancel", "terminate"),
+    *("cancel", "terminate", "kill", "start"),
 )
-_VERBS = (*_OF_A_SESSION, "trigger", "update", "until", "wait", "settle")
-_OPTIONS = {"hold": {"statement", "with", "commit", "row"}, "trigger": {"as"}}
-_POWERS = {"pause": "pause", "freeze": "pause", "hold": "hold"}
+_OF_A_WORKER = ("hold", "held", "pass", "release")
+_VERBS = (*_OF_A_SESSION, "trigger", "update", "clear", "mark", "until", "wait", "settle")
+_AT_A_REQUEST = {"request", "state", "of", "when"}
+_OPTIONS = {
+    "hold": {"statement", "with", "commit", "row"},
+    "trigger": {"as"},
+    "clear": {"of"},
+    "mark": {"of", "state"},
+}
+_POWERS = {"pause": "pause", "freeze": "pause", "hold": "hold", "kill": "kill"}
+_MARKS = ("success", "failed", "skipped")
 _PARTS = {
     "until": {"run", "task", "state", "count", "by", "of"},
     "settle": {"at_most", "after_violation"},
@@ -60,6 +76,16 @@ class Step:
     verb: str
     target: Any
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def of_worker(self) -> bool:
+        """Whether it is of a worker, which is no session."""
+        return self.verb in _OF_A_WORKER and self.target == ANY_WORKER
+
+    @property
+    def power(self) -> str | None:
+        """Return what a lab must be able to do for it."""
+        return "worker-requests" if self.of_worker else _POWERS.get(self.verb)
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scenario"}):
@@ -76,6 +102,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     sleep: float = 0.0
     pod_start: float = 0.0
     schedulers: int
+    triggerers: int = 0
     settings: dict[str, str]
     sessions: dict[str, str]
     permutations: dict[str, tuple[Step, ...]]
@@ -83,8 +110,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     @property
     def powers(self) -> tuple[str, ...]:
         """Return what a lab must be able to do for its steps."""
-        verbs = (step.verb for steps in self.permutations.values() for step in steps)
-        return tuple(sorted({_POWERS[verb] for verb in verbs if verb in _POWERS}))
+        powers = (step.power for steps in self.permutations.values() for step in steps)
+        return tuple(sorted({power for power in powers if power}))
 
     def affects(self, version: str) -> bool:
         """Tell whether a release is known to have this race."""
@@ -210,17 +237,31 @@ def _step(name: str, written: dict[str, Any], sessions: Mapping[str, str]) -> St
         raise ValueError(f"step {name!r} needs exactly one of: {', '.join(_VERBS)}")
     verb = verbs[0]
     target = what.pop(verb)
-    if unknown := set(what) - _OPTIONS.get(verb, set()):
+    step = Step(name, verb, target, what)
+    of_worker_hold = step.of_worker and verb == "hold"
+    if unknown := set(what) - (_AT_A_REQUEST if of_worker_hold else _OPTIONS.get(verb, set())):
         raise ValueError(f"step {name!r} does not know {', '.join(sorted(unknown))}")
-    if verb in _OF_A_SESSION:
+    if verb in _OF_A_SESSION and not step.of_worker:
         _known(target, sessions, f"step {name!r} names no session")
-    if verb == "hold":
+    if of_worker_hold:
+        _check_request(name, what)
+    elif verb == "hold":
         _check_hold(name, what)
+    if verb == "mark":
+        _known(what.get("state"), dict.fromkeys(_MARKS), f"step {name!r} marks as no state")
     if verb == "wait":
-        target = float(target)
+        step = replace(step, target=float(target))
     if verb in _PARTS and (unknown := set(target) - _PARTS[verb]):
         raise ValueError(f"step {name!r} does not know {', '.join(sorted(unknown))}")
-    return Step(name, verb, target, what)
+    return step
+
+
+def _check_request(step: str, what: Mapping[str, Any]) -> None:
+    """Raise ValueError where no request is named, or no place at which it can be held."""
+    if not isinstance(what.get("request"), str):
+        raise ValueError(f"step {step!r} names no request (`request: state`, run, heartbeat ..)")
+    when = what.get("when", "before")
+    _known(when, PLACES, f"step {step!r}: a request is held before or after")
 
 
 def _check_hold(step: str, what: Mapping[str, Any]) -> None:

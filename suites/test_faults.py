@@ -6,7 +6,11 @@ What it delays must be done in the end; what it kills may be tried again, and no
 
 import pytest
 
+from chaos.api_server_errors import ApiServerErrors
+from chaos.api_server_kill import ApiServerKill
+from chaos.api_server_pause import ApiServerPause
 from chaos.database_restart import DatabaseRestart
+from chaos.dropped_requests import DroppedRequests
 from chaos.link_cut import LinkCut
 from chaos.link_loss import LinkLoss
 from chaos.network_latency import NetworkLatency
@@ -15,6 +19,7 @@ from chaos.pod_deletion import PodDeletion
 from chaos.pod_network import PodNetwork
 from chaos.scheduler_kill import SchedulerKill
 from chaos.scheduler_pause import SchedulerPause
+from chaos.slow_api_server import SlowApiServer
 from chaos.slow_pods import SlowPods
 from harness.faults import Faults
 from harness.flood import Floods
@@ -35,6 +40,42 @@ def test_scheduler_pause(flood: Floods, faults: Faults) -> None:
     """One scheduler is frozen for longer than scheduler_health_check_threshold, and wakes."""
     with flood.running(), faults():
         flood.go_on(40)
+
+
+@pytest.mark.fault(ApiServerKill(seconds=10))
+def test_api_server_kill(flood: Floods, faults: Faults) -> None:
+    """The API server is killed; workers say what they have to say once there is another."""
+    with flood.running(), faults():
+        flood.go_on(10)
+
+
+@pytest.mark.fault(ApiServerPause(seconds=20))
+def test_api_server_pause(flood: Floods, faults: Faults) -> None:
+    """The API server is frozen, with what workers had asked it, and goes on."""
+    with flood.running(), faults():
+        flood.go_on(20)
+
+
+@pytest.mark.fault(ApiServerErrors(seconds=10))
+def test_api_server_errors(flood: Floods, faults: Faults) -> None:
+    """Workers are answered 503 for a while, whatever they ask."""
+    with flood.running(), faults():
+        flood.go_on(10)
+
+
+@pytest.mark.fault(SlowApiServer(2.0))
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_slow_api_server(flood: Floods, faults: Faults, when: str) -> None:
+    """What workers ask takes two seconds longer, on the way there or back."""
+    with flood.running(), faults(when=when):
+        flood.go_on(20)
+
+
+@pytest.mark.fault(DroppedRequests(request="state", count=10))
+def test_dropped_requests(flood: Floods, faults: Faults) -> None:
+    """Ten workers say that they are done, and are not heard the first time."""
+    with flood.running(), faults():
+        flood.go_on(20)
 
 
 @pytest.mark.fault(DatabaseRestart())

@@ -52,6 +52,11 @@ class Held:
     since: float
     query: str
 
+    @property
+    def text(self) -> str:
+        """Say which session of the server it is."""
+        return f"backend {self.pid}"
+
 
 @dataclass(eq=False)
 class Hold:

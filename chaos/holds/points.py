@@ -90,12 +90,20 @@ _STUCK_IN_QUEUED = (
 # transaction that stores the task's success (AssetManager.register_asset_change).
 _ASSET_BY_NAME = "%FROM asset %WHERE asset.name = '{asset}'%"
 
+# The statement with which a triggerer finds who waits for a trigger that fired, or failed
+# (Trigger.submit_event, submit_failure). It locks nothing.
+_TRIGGER_EVENT = (
+    "SELECT task_instance.%FROM task_instance %WHERE task_instance.trigger_id = %"
+    " AND task_instance.state = %"
+)
+
 STATEMENTS: Mapping[str, Statement] = {
     "running-dag-runs": Statement("dag", {ALL: _RUNNING_DAG_RUNS}),
     "critical-section": Statement("dag", {ALL: _CRITICAL_SECTION}),
     "stuck-in-queued": Statement("task_instance", {ALL: _STUCK_IN_QUEUED}),
     "asset-by-name": Statement("asset", {ALL: _ASSET_BY_NAME}, ("asset",)),
     "dag-by-id": Statement("dag", {ALL: "%FROM dag %WHERE dag.dag_id = '{dag}'%"}, ("dag",)),
+    "trigger-event": Statement("task_instance", {ALL: _TRIGGER_EVENT}),
 }
 """On every pinned release each of these fits its own statement and no other
 (tests/system/test_statements.py)."""

@@ -13,7 +13,7 @@ from lab.cluster.url import Database
 from lab.kube import execs
 from lab.kube.client import api_client
 from lab.kube.pods import own_workers
-from lab.kube.release import ReleaseLab
+from lab.kube.release import NO_REQUESTS, ReleaseLab
 
 REFUSAL = "--lab cluster disturbs nothing without --allow-faults"
 
@@ -36,6 +36,7 @@ class ClusterLab(ReleaseLab):
         "restart-database": "the database is not ours",
         "delay-pods": "the release was not installed with charts-values/slow-pods.yaml",
         "proxy": "the lab has no proxy in front of its database",
+        "worker-requests": NO_REQUESTS,
     }
 
     def __init__(self, directory: Path) -> None:

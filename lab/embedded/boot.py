@@ -128,7 +128,7 @@ class EmbeddedBoot:
 
     def _clear_place(self) -> None:
         """End what the next boot makes anew, and remove what it left."""
-        stay = {"postgres", "dbproxy", *map(_ledger_name, self.servers)}
+        stay = {"postgres", "dbproxy", "workerproxy", *map(_ledger_name, self.servers)}
         gone = [name for name in self.children if name not in stay]
         end_all([self.children[name].pid for name in gone], grace=0.0)
         self.postgres.stop("immediate")
@@ -200,8 +200,10 @@ class EmbeddedBoot:
             secret=secrets.token_hex(32),
             temporary=self._short("tmp"),
         )
-        self.state.endpoints = dict(vars(at))
         write_passfile(self.directory / "passfile", at)
+        workers = json.loads(self._start_announced(components.workerproxy(self.directory, at)))
+        at = replace(at, workers=workers["listen"], requests=workers["control"])
+        self.state.endpoints = dict(vars(at))
         return at
 
     def _short(self, name: str) -> str:

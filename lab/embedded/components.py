@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from psycopg.conninfo import make_conninfo
+
+from common.database import DSN_VARIABLE
 from common.environment import bare
 from common.files import write_whole
 from common.paths import PROJECT
@@ -17,6 +20,9 @@ from lab.spec import LabSpec
 
 NAMESPACE = "airflow"
 NODE = "lab-node"
+ANSWERS = "answers.ndjson"
+"""The file of a lab's folder that has what was answered to workers."""
+
 _POD_TEMPLATE = Path(__file__).with_name("pod_template.yaml")
 
 
@@ -24,6 +30,7 @@ _POD_TEMPLATE = Path(__file__).with_name("pod_template.yaml")
 class Endpoints:
     """Where a lab's parts listen, on loopback; and the secrets that its parts share.
 
+    `workers` is where workers find the API server, and `requests` where rules for them are taken.
     `temporary` is where Airflow's processes make their temporary files, sockets too.
     """
 
@@ -35,6 +42,8 @@ class Endpoints:
     password: str
     secret: str
     temporary: str
+    workers: str = ""
+    requests: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,10 +96,12 @@ FORKED: Mapping[str, tuple[str, ...]] = {
         "airflow.callbacks.database_callback_sink",
         "airflow.cli.commands.dag_processor_command",
         "airflow.cli.commands.scheduler_command",
+        "airflow.cli.commands.triggerer_command",
         "airflow.dag_processing.bundles.local",
         "airflow.dag_processing.manager",
         "airflow.jobs.dag_processor_job_runner",
         "airflow.jobs.scheduler_job_runner",
+        "airflow.jobs.triggerer_job_runner",
         "airflow.models.dag_favorite",
         "airflow.models.revoked_token",
         "airflow.models.task_state_store",
@@ -101,11 +112,14 @@ FORKED: Mapping[str, tuple[str, ...]] = {
         "airflow.utils.serve_logs",
     ),
 }
-"""What fork servers import for Airflow's daemons, by server; the DAG processor is a fork of the
-scheduler's. A release lacks some of the modules. Found by comparing sys.modules of daemons that run
-with those of a fork server, on 3.3.2."""
+"""What fork servers import for Airflow's daemons, by server; the DAG processor and the triggerer
+are forks of the scheduler's. A release lacks some of the modules. Found by comparing sys.modules of
+daemons that run with those of a fork server, on 3.3.2."""
 
-_FORKED_BY = {"api-server": "api-server", "scheduler": "scheduler", "dag-processor": "scheduler"}
+_FORKED_BY = {
+    "api-server": "api-server",
+    **dict.fromkeys(("scheduler", "dag-processor", "triggerer"), "scheduler"),
+}
 
 
 def proxy(postgres_port: int, directory: Path) -> Component:
@@ -115,6 +129,21 @@ def proxy(postgres_port: int, directory: Path) -> Component:
         *("--upstream", f"127.0.0.1:{postgres_port}", "--control", "127.0.0.1:0"),
     ]
     return Component("dbproxy", argv, bare(directory / "airflow"))
+
+
+def workerproxy(directory: Path, at: Endpoints) -> Component:
+    """Return the proxy between workers and the API server."""
+    argv = [sys.executable, "-m", "lab.workerproxy", "--upstream", f"http://127.0.0.1:{at.api}"]
+    argv += ["--answers", str(directory / ANSWERS)]
+    dsn = make_conninfo(
+        host="127.0.0.1",
+        port=at.postgres,
+        user="airflow",
+        dbname="airflow",
+        passfile=str(directory / "passfile"),
+        application_name="ha-chaos",
+    )
+    return Component("workerproxy", argv, bare(directory / "airflow") | {DSN_VARIABLE: dsn})
 
 
 def kubeapi(directory: Path) -> Component:
@@ -164,7 +193,7 @@ def kubelet(spec: LabSpec, directory: Path, at: Endpoints, ledger: str) -> Compo
         *("--namespace", NAMESPACE, "--node", NODE, "--mode", spec.kubelet),
         *("--python", str(spec.airflow.python), "--logs", str(directory / "pods")),
         *("--work", str(directory / "airflow"), "--start-delay", str(spec.start_delay)),
-        *("--execution-api", f"http://127.0.0.1:{at.api}/execution/"),
+        *("--execution-api", f"{at.workers}/execution/"),
     ]
     env = airflow_env(spec, directory, at, "worker")
     return Component("kubelet", argv, env | {"HA_CHAOS_LEDGER": ledger})
@@ -212,7 +241,7 @@ def _what_it_is(at: Endpoints, dags: Path) -> dict[str, str]:
 def _where_it_is(at: Endpoints, home: Path) -> dict[str, str]:
     """Return the addresses, which differ from lab to lab, and where logs go."""
     return {
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{at.api}/execution/",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{at.workers}/execution/",
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{at.api}",
         "AIRFLOW__API__PORT": str(at.api),
         "AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE": NAMESPACE,

@@ -7,7 +7,7 @@ import psutil
 from common.errors import UserError
 from common.spawn import is_same_process
 from lab.base import ProcessEnd
-from lab.embedded.components import NAMESPACE
+from lab.embedded.components import ANSWERS, NAMESPACE
 from lab.ending import ask
 from lab.kubelet.kubelet import write_start_delay
 from lab.ready import live_schedulers
@@ -23,7 +23,9 @@ class EmbeddedLab(SupervisedLab):
 
     kind = "embedded"
     namespace = NAMESPACE
-    powers = frozenset({"pause", "kill", "hold", "restart-database", "delay-pods", "proxy"})
+    powers = frozenset(
+        {"pause", "kill", "hold", "restart-database", "delay-pods", "proxy", "worker-requests"}
+    )
     cannot = dict.fromkeys(
         ("node", "netem"),
         "the embedded lab's processes run on this machine itself, not on a node",
@@ -32,6 +34,9 @@ class EmbeddedLab(SupervisedLab):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.workers = self.spec.kubelet
+        # A lab of another checkout may have no such proxy.
+        self.request_control = str(self.endpoints.get("requests", ""))
+        self.answers = directory / ANSWERS if self.request_control else None
 
     @property
     def schedulers(self) -> tuple[str, ...]:

@@ -116,6 +116,7 @@ class KindBoot(ReleaseBoot):
         lab = lab_values(
             self.spec.airflow.version,
             schedulers=self.spec.schedulers,
+            triggerers=self.spec.triggerers,
             image=self.spec.airflow.image,
             layers=self.deployment.layers,
             env=self.spec.env,

@@ -1,6 +1,8 @@
 """A lab that is a release of the Helm chart in a namespace of a kind cluster."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from typing import ClassVar
 
 from common.errors import UserError
 from common.waiting import until
@@ -10,7 +12,7 @@ from lab.kind.node import NO_NETEM, Node
 from lab.kube import execs
 from lab.kube.client import api_client
 from lab.kube.pods import Process
-from lab.kube.release import ReleaseLab
+from lab.kube.release import NO_REQUESTS, ReleaseLab
 from lab.spec import LabSpec
 
 _STEP = 0.2
@@ -28,6 +30,7 @@ class KindLab(ReleaseLab):
     powers = frozenset(
         {"pause", "kill", "hold", "restart-database", "delay-pods", "proxy", "node", "netem"}
     )
+    cannot: ClassVar[Mapping[str, str]] = {"worker-requests": NO_REQUESTS}
     clean_seconds = 90.0
 
     @classmethod

@@ -18,7 +18,10 @@ from lab.supervised import SupervisedLab
 _BACK = 300.0
 _STEP = 0.5
 
-_ROLES = ("api-server", "dag-processor", "scheduler")
+_ROLES = ("api-server", "dag-processor", "scheduler", "triggerer")
+
+NO_REQUESTS = "nothing of ours stands between its workers and its API server"
+"""Why a release's workers are asked nothing by rule."""
 
 
 class ReleaseLab(SupervisedLab):

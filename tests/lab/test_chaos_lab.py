@@ -169,7 +169,7 @@ def test_a_role_that_is_not_there_is_told_with_those_that_are(lab: SupervisedLab
 
 
 def test_the_embedded_lab_misses_nothing_but_a_node(lab: SupervisedLab) -> None:
-    powers = ("pause", "kill", "hold", "restart-database", "delay-pods", "proxy")
-    assert [lab.missing(power) for power in powers] == [None] * 6
+    powers = ("pause", "kill", "hold", "restart-database", "delay-pods", "proxy", "worker-requests")
+    assert [lab.missing(power) for power in powers] == [None] * 7
     assert "on this machine itself" in (lab.missing("node") or "")
     assert "on this machine itself" in (lab.missing("netem") or "")

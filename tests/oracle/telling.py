@@ -19,6 +19,8 @@ A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remem
                                                      worker's container ended so, a sidecar runs on
     2.0  worker a     of start try 1 refused 409 invalid_state running      or `exit 0`
     2.0  code         start of start try 1 in a      or end, fail
+    2.0  answer       state of start success 204     what a worker said it is in, and was answered;
+                                                     `none` by nobody, `lost` on the way
     0.0  fault        begin delay scheduler-2        or end
     0.0  hold         held select scheduler-2        or hold, release
     0.0  process      ended scheduler-1 1 its last words     or watched, started
@@ -136,6 +138,13 @@ class Telling:
 
     def _add(self, kind: str, **fields: Any) -> None:
         self.lines.append({"kind": kind, "t": self._t, **fields})
+
+    def _tell_answer(self, words: list[str]) -> None:
+        request, _, task, state, status, *lost = words
+        given = not lost and status != "none"
+        code = None if status == "none" else int(status)
+        which = {"request": request, "id": f"id-{task}", "ti": key(task), "state": state}
+        self._add("answer", **which, status=code, given=given)
 
     def _tell_waiting(self, words: list[str]) -> None:
         task, *why = words

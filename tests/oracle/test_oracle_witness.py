@@ -22,6 +22,11 @@ WOKEN = (
 SILENCE = (
     HISTORIES / "no-lost-task" / "invalid-the-code-completed-and-nobody-told-the-api-server.ndjson"
 )
+MARKED = (
+    HISTORIES
+    / "legal-transition"
+    / "invalid-a-triggerer-resumed-what-its-user-had-marked-as-a-success.ndjson"
+)
 GOLDEN = Path(__file__).parent / "golden"
 INVALID = sorted(HISTORIES.glob("*/invalid-*.ndjson"))
 MOST_LINES = 15
@@ -41,6 +46,10 @@ def test_the_reset_of_what_a_live_scheduler_queued_is_told_like_the_golden_witne
 
 def test_a_lost_task_is_told_like_the_golden_witness_up_to_what_was_seen_last_of_it() -> None:
     assert witness.text(check(SILENCE)) == (GOLDEN / "silence.txt").read_text()
+
+
+def test_the_resumption_of_what_does_not_wait_is_told_like_the_golden_witness() -> None:
+    assert witness.text(check(MARKED)) == (GOLDEN / "stale-trigger.txt").read_text()
 
 
 def test_a_history_without_violations_has_no_witness() -> None:

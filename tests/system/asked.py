@@ -18,7 +18,7 @@ from lab.life import start
 from lab.spec import LabSpec
 from tests.labs import eventually
 
-SHAPES = "single*2,diamond:1"
+SHAPES = "single*2,diamond:1,impatient:60"
 GOLDEN = Path(__file__).with_name("statements.txt")
 
 _ENTRY = re.compile(r"^(?=\d{4}-\d\d-\d\d [\d:.]+ UTC \[\d+\] )", re.MULTILINE)
@@ -86,7 +86,8 @@ def fitting(patterns: Mapping[str, str], seen: list[Asked], dsn: str) -> dict[st
 @contextmanager
 def _lab(version: str) -> Iterator[EmbeddedLab]:
     me = psutil.Process()
-    spec = LabSpec(prepare(version), kubelet="simulated", env={"HA_CHAOS_SHAPES": SHAPES})
+    env = {"HA_CHAOS_SHAPES": SHAPES}
+    spec = LabSpec(prepare(version), triggerers=1, env=env)  # a simulated worker defers nothing
     lab = start(spec, owner=(me.pid, me.create_time()))
     assert isinstance(lab, EmbeddedLab)
     try:

@@ -167,7 +167,7 @@ def learn_nice(project: Path) -> None:
     path = project / "lab" / "embedded" / "lab.py"
     text = path.read_text()
     for old, new in (
-        ("powers = frozenset({", 'powers = frozenset({"nice", '),
+        ('{"pause", "kill",', '{"nice", "pause", "kill",'),
         ("\n    def pod_log(", METHOD),
     ):
         assert text.count(old) == 1

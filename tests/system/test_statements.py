@@ -44,7 +44,9 @@ def test_each_name_fits_its_own_statement_and_no_other(postgres: Postgres, versi
     wanted = {name: {golden()[name, version]} for name in patterns(version)}
     assert fitting(patterns(version), seen, postgres.dsn()) == wanted
     named = {shape for shapes in wanted.values() for shape in shapes}
-    assert {each.who for each in seen if each.shape in named} == {"scheduler-1", "scheduler-2"}
+    assert {each.who for each in seen if each.shape in named} == {
+        *("scheduler-1", "scheduler-2", "triggerer-1"),
+    }
 
 
 def test_every_pinned_release_has_each_of_the_named_statements() -> None:

@@ -10,6 +10,7 @@ from chaos.link_cut import LinkCut
 from chaos.node_pause import NodePause
 from chaos.pod_network import PodNetwork
 from chaos.scheduler_kill import SchedulerKill
+from chaos.scheduler_pause import SchedulerPause
 from chaos.slow_pods import SlowPods
 from chaos.statement_delay import StatementDelay
 from common.errors import UserError
@@ -59,19 +60,29 @@ def test_a_power_that_a_test_needs_besides_counts_as_well() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "layers", "cold"),
+    ("one", "layers", "cold", "triggerers"),
     [
-        (declaring(SlowPods(delay=1)), ("slow-pods",), False),
-        (item(pytest.mark.needs("delay-pods")), ("slow-pods",), False),
-        (declaring(SchedulerKill("scheduler-2")), (), True),
+        (declaring(SlowPods(delay=1)), ("slow-pods",), False, 0),
+        (item(pytest.mark.needs("delay-pods")), ("slow-pods",), False, 0),
+        (declaring(SchedulerKill("scheduler-2")), (), True, 0),
+        (declaring(SchedulerPause("triggerer-2"), SchedulerKill("triggerer-1")), (), True, 2),
     ],
 )
 def test_what_costs_every_pod_something_is_in_the_lab_of_who_needs_it(
-    monkeypatch: pytest.MonkeyPatch, one: pytest.Item, layers: tuple[str, ...], cold: bool
+    monkeypatch: pytest.MonkeyPatch,
+    one: pytest.Item,
+    layers: tuple[str, ...],
+    cold: bool,
+    triggerers: int,
 ) -> None:
     monkeypatch.setattr(markers, "wanted_lab", lambda *_, **wanted: wanted)
     spec = cast(dict[str, Any], markers.lab_spec(one, "3.3.2", cast(Options, None)))
-    assert spec == {"simulated": False, "cold": cold, "layers": layers}
+    assert spec == {
+        "simulated": False,
+        "cold": cold,
+        "triggerers": triggerers,
+        "layers": layers,
+    }
 
 
 def test_each_power_of_each_fault_is_asked_for() -> None:

@@ -31,15 +31,23 @@ def faults() -> dict[str, type[Fault[Any]]]:
 
 def test_old_histories_name_the_same_faults() -> None:
     assert {fault.name for fault in faults().values()} == {
+        "api-server-errors",
+        "api-server-kill",
+        "api-server-pause",
         "database-restart",
+        "dropped-requests",
         "link-cut",
         "link-loss",
+        "lost-answers",
         "network-latency",
         "node-pause",
         "pod-deletion",
         "pod-network",
+        "process-kill",
+        "process-pause",
         "scheduler-kill",
         "scheduler-pause",
+        "slow-api-server",
         "slow-pods",
         "statement-delay",
     }
@@ -65,6 +73,9 @@ def test_what_a_kind_of_lab_never_has_is_known_before_there_is_one() -> None:
     assert missing("cluster", "node") == "the cluster's nodes are not ours"
     assert missing("cluster", "proxy") == "the lab has no proxy in front of its database"
     assert missing("cluster", "kill") is None
+    for kind in ("kind", "cluster"):
+        assert "between its workers and its API server" in (missing(kind, "worker-requests") or "")
+    assert missing("embedded", "worker-requests") is None
 
 
 def test_a_power_that_no_lab_has_is_a_mistake_and_no_skip() -> None:

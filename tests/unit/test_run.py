@@ -44,7 +44,7 @@ class Ailing:
     neighbours: tuple[str, ...] = ()
     not_covered: tuple[str, ...] = ()
     airflow = SimpleNamespace(label="3.0.6")
-    pod_log = name_of = None
+    pod_log = name_of = answers = None
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

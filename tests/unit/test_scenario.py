@@ -60,6 +60,49 @@ def test_a_scenario_s_settings_reach_airflow_by_its_environment(tmp_path: Path) 
     assert scenario.settings == {"AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5"}
 
 
+AT_A_REQUEST = """
+  hold-w: {hold: worker, request: state, of: task, state: success, when: after}
+  w-held: {held: worker}
+  free-w: {release: worker}
+  kill: {kill: A}
+  start: {start: A}
+  clear: {clear: task, of: second}
+  mark: {mark: task, state: failed}
+"""
+
+
+def test_workers_are_held_at_requests_and_sessions_killed(tmp_path: Path) -> None:
+    more = GOOD.replace("  wait:", f"{AT_A_REQUEST[1:]}  wait:").replace(
+        "[stop,", "[stop, hold-w, w-held, free-w, kill, start, clear, mark,"
+    )
+    scenario = load(
+        written(tmp_path, more.replace("schedulers: 2", "schedulers: 2, triggerers: 2"))
+    )
+    assert scenario.triggerers == 2
+    assert scenario.powers == ("kill", "pause", "worker-requests")
+    hold, *_, mark = scenario.permutations["only"][1:-1]
+    assert hold.options == {"request": "state", "of": "task", "state": "success", "when": "after"}
+    assert (mark.target, mark.options) == ("task", {"state": "failed"})
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("{hold: worker}", "names no request"),
+        ("{hold: worker, request: state, when: then}", "is held before or after: then"),
+        ("{hold: worker, request: state, statement: critical-section}", "know statement"),
+        ("{pause: worker}", "names no session: worker"),
+        ("{mark: task}", "marks as no state"),
+        ("{mark: task, state: running}", "marks as no state: running"),
+        ("{clear: task, state: success}", "does not know state"),
+    ],
+)
+def test_a_step_that_cannot_be_is_told_with_its_line(tmp_path: Path, step: str, said: str) -> None:
+    with pytest.raises(UserError, match=r"1\.yaml, line") as caught:
+        load(written(tmp_path, GOOD.replace("{pause: A}", step)))
+    assert said in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

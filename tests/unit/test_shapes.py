@@ -24,6 +24,7 @@ COUNTS = {
     "branching:4": 9,
     "sensors:3": 5,
     "deferrable:3": 5,
+    "impatient:4": 1,
     "flaky:6": 8,
     "single": 1,
 }

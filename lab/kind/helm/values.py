@@ -72,6 +72,7 @@ def lab_values(
     *,
     schedulers: int,
     image: str,
+    triggerers: int = 0,
     layers: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
     dag_files: Sequence[str] = (),
@@ -79,15 +80,19 @@ def lab_values(
     """Return a lab's own values, without its user's.
 
     `env` reaches every component and worker, so it must hold no secret; `dag_files` are the keys of
-    the ConfigMap `ha-chaos-dags`. Raises UserError for what cannot be.
+    the ConfigMap `ha-chaos-dags`. With `triggerers`, their layer is one more. Raises UserError for
+    what cannot be.
     """
     if schedulers < 1:
         raise UserError(f"{schedulers} schedulers: a lab needs one at least.")
+    if triggerers:
+        layers = (*layers, "triggerer")
     parts = [
         *(read_file(LAYERS / f"{name}.yaml").values for name in layers_for(version, layers)),
         _airflow(version, image),
         _mounts(dag_files),
         {"scheduler": {"replicas": schedulers}},
+        {"triggerer": {"replicas": triggerers}} if triggerers else {},
         {"env": [{"name": name, "value": value} for name, value in (env or {}).items()]},
     ]
     return reduce(merge, parts, Values())
