@@ -36,6 +36,7 @@ class ClusterLab(ReleaseLab):
         "restart-database": "the database is not ours",
         "delay-pods": "the release was not installed with charts-values/slow-pods.yaml",
         "proxy": "the lab has no proxy in front of its database",
+        "kube-api": "the cluster's Kubernetes API is not ours",
     }
 
     def __init__(self, directory: Path) -> None:

@@ -8,6 +8,7 @@ from common.errors import UserError
 from common.spawn import is_same_process
 from lab.base import ProcessEnd
 from lab.embedded.components import NAMESPACE
+from lab.embedded.envtest import ASSETS_VARIABLE
 from lab.ending import ask
 from lab.kubelet.kubelet import write_start_delay
 from lab.ready import live_schedulers
@@ -23,7 +24,9 @@ class EmbeddedLab(SupervisedLab):
 
     kind = "embedded"
     namespace = NAMESPACE
-    powers = frozenset({"pause", "kill", "hold", "restart-database", "delay-pods", "proxy"})
+    powers = frozenset(
+        {"pause", "kill", "hold", "restart-database", "delay-pods", "proxy", "kube-api"}
+    )
     cannot = dict.fromkeys(
         ("node", "netem"),
         "the embedded lab's processes run on this machine itself, not on a node",
@@ -32,6 +35,7 @@ class EmbeddedLab(SupervisedLab):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.workers = self.spec.kubelet
+        self.kube_api = str(self.endpoints["kubernetes"])
 
     @property
     def schedulers(self) -> tuple[str, ...]:
@@ -47,6 +51,12 @@ class EmbeddedLab(SupervisedLab):
     def ends(self) -> list[ProcessEnd]:
         """Return which daemons ended by themselves, and were brought back."""
         return self.state.ends
+
+    def missing(self, power: str) -> str | None:
+        """Return why the lab has not a power, None when it has it."""
+        if power == "kube-api" and not self.kube_api.startswith("http:"):
+            return f"the lab's Kubernetes API is a real one ({ASSETS_VARIABLE})"
+        return super().missing(power)
 
     def process(self, role: str) -> str:
         """Return the process of a role: here they have the same names."""

@@ -1,6 +1,8 @@
 """A lab that is a release of the Helm chart in a namespace of a kind cluster."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from typing import ClassVar
 
 from common.errors import UserError
 from common.waiting import until
@@ -28,6 +30,9 @@ class KindLab(ReleaseLab):
     powers = frozenset(
         {"pause", "kill", "hold", "restart-database", "delay-pods", "proxy", "node", "netem"}
     )
+    cannot: ClassVar[Mapping[str, str]] = {
+        "kube-api": "the cluster's Kubernetes API is a real one, which does nothing of the kind"
+    }
     clean_seconds = 90.0
 
     @classmethod
