@@ -76,12 +76,9 @@ class ApiRule:
         """Return what it did so far; UserError where it has ended."""
         return self._call("GET", self._path)
 
-    def release(self, outcome: str = "go", until: float | None = None) -> None:
-        """Let those go on who are held now, or have them fail: by an `error`, or a `drop`.
-
-        Only those who came `until` then, in unix seconds.
-        """
-        self._call("POST", f"{self._path}/release", {"outcome": outcome, "until": until})
+    def release(self, outcome: str = "go") -> None:
+        """Let those go on who are held now, or have them fail: by an `error`, or a `drop`."""
+        self._call("POST", f"{self._path}/release", {"outcome": outcome})
 
     def withdraw(self) -> Report | None:
         """End it; return what it did, None where it had ended with its lab."""

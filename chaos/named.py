@@ -38,10 +38,24 @@ def fault(name: str, process: str | None = None, values: Mapping[str, Any] | Non
             f"The fault {name} does not take {', '.join(unknown)}.",
             f"It takes {', '.join(sorted(fields))}.",
         )
+    if missing := sorted(_required(kind) - given.keys()):
+        raise UserError(
+            f"The fault {name} takes {', '.join(missing)}, which is not given.",
+            "A scenario gives its process by `on`, all else by `with`.",
+        )
     try:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
         raise UserError(f"The fault {name} cannot be made: {error}.") from error
+
+
+def _required(kind: type[Fault[Any]]) -> set[str]:
+    none = dataclasses.MISSING
+    return {
+        each.name
+        for each in dataclasses.fields(kind)
+        if each.init and each.default is none and each.default_factory is none
+    }
 
 
 def _class_of(name: str) -> type[Fault[Any]] | None:

@@ -10,9 +10,13 @@ them.
                        a scheduler locks its runs with; another of chaos.holds.points.STATEMENTS
                        (`statement: dag-by-id`, with its values: `with: {dag: x}`); or where it
                        commits what it wrote into a table (`commit: dag_run`), a row that has some
-                       values (`row: {state: running}`)
+                       values (`row: {state: running}`); or its request to the Kubernetes API
+                       (`request: create`), `when: before` it is processed or `after`, of `pods` by
+                       name (`pods: dag-*`) or by `labels`
     held, pass         wait until it is held there; let it pass once
     cancel, terminate  have what it is held in fail; have its connection closed
+    fault, heal        begin any fault of chaos/ by its name (`fault: pod-answer-lost, on: A`, with
+                       its values: `with: {request: create}`); end it, once it has struck
     free               state that nothing disturbs a session from here on (oracle: queued-in-time)
     trigger            a DAG's run; a second one of a scenario has a name (`as: second`)
     update             an asset, by an event from outside of Airflow
@@ -24,7 +28,7 @@ them.
 of Airflow's options as in airflow.cfg, for what would take too long by Airflow's defaults.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -35,7 +39,11 @@ import msgspec
 import yaml
 from packaging.specifiers import SpecifierSet
 
+from chaos import named
+from chaos.base import Fault
 from chaos.holds.points import STATEMENTS
+from chaos.holds.request import RequestPoint
+from chaos.kube_api import KubeApiFault
 from common.errors import UserError
 from oracle import old_names
 
@@ -43,8 +51,14 @@ _OF_A_SESSION = (
     *("pause", "freeze", "resume", "free", "hold", "release", "held", "pass"),
     *("cancel", "terminate"),
 )
-_VERBS = (*_OF_A_SESSION, "trigger", "update", "until", "wait", "settle")
-_OPTIONS = {"hold": {"statement", "with", "commit", "row"}, "trigger": {"as"}}
+_VERBS = (*_OF_A_SESSION, "fault", "heal", "trigger", "update", "until", "wait", "settle")
+_OF_A_REQUEST = frozenset({"request", "when", "pods", "labels"})
+_OPTIONS = {
+    "hold": {"statement", "with", "commit", "row", *_OF_A_REQUEST},
+    "fault": {"on", "with"},
+    "heal": {"on"},
+    "trigger": {"as"},
+}
 _POWERS = {"pause": "pause", "freeze": "pause", "hold": "hold"}
 _PARTS = {
     "until": {"run", "task", "state", "count", "by", "of"},
@@ -54,12 +68,21 @@ _PARTS = {
 
 @dataclass(frozen=True)
 class Step:
-    """One deed: a verb and what it is done to."""
+    """One deed: a verb and what it is done to: a session, a DAG, or the fault itself."""
 
     name: str
     verb: str
     target: Any
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def powers(self) -> Sequence[str]:
+        """Return what a lab must be able to do for it."""
+        if isinstance(self.target, Fault):
+            return self.target.needs
+        if self.verb == "hold" and "request" in self.options:
+            return KubeApiFault.powers
+        return [_POWERS[self.verb]] if self.verb in _POWERS else []
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scenario"}):
@@ -83,8 +106,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     @property
     def powers(self) -> tuple[str, ...]:
         """Return what a lab must be able to do for its steps."""
-        verbs = (step.verb for steps in self.permutations.values() for step in steps)
-        return tuple(sorted({_POWERS[verb] for verb in verbs if verb in _POWERS}))
+        steps = (step for steps in self.permutations.values() for step in steps)
+        return tuple(sorted({power for step in steps for power in step.powers}))
 
     def affects(self, version: str) -> bool:
         """Tell whether a release is known to have this race."""
@@ -112,7 +135,9 @@ class _Loader(yaml.SafeLoader):
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> Iterator[_Mapping]:
     made = _Mapping()
     yield made
-    made.update({str(key): value for key, value in loader.construct_mapping(node).items()})
+    # By its text: YAML takes the key `on` for true.
+    values = loader.construct_mapping(node)
+    made.update({str(key.value): values[loader.construct_object(key)] for key, _ in node.value})
     made.lines = {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
 
 
@@ -124,10 +149,11 @@ def _at(mapping: Mapping[str, Any], key: str) -> Iterator[None]:
     """Give a mistake that is made with a key that key's line, unless it has its own."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, _Mistake) and error.line:
             raise
-        text = str(error) if isinstance(error, ValueError) else f"{key!r} is of another shape"
+        told = isinstance(error, UserError | ValueError)
+        text = str(error) if told else f"{key!r} is of another shape"
         raise _Mistake(text, getattr(mapping, "lines", {}).get(key, 0)) from error
 
 
@@ -166,6 +192,7 @@ def _scenario(data: dict[str, Any]) -> Scenario:
                 _known(step, steps, f"permutation {name!r} names an unknown step")
                 for step in permutation["steps"]
             )
+            _check_heals(permutations[name])
     for step in set(steps) - {step.name for each in permutations.values() for step in each}:
         with _at(data["steps"], step):
             raise ValueError(f"no permutation uses the step {step}")
@@ -214,6 +241,10 @@ def _step(name: str, written: dict[str, Any], sessions: Mapping[str, str]) -> St
         raise ValueError(f"step {name!r} does not know {', '.join(sorted(unknown))}")
     if verb in _OF_A_SESSION:
         _known(target, sessions, f"step {name!r} names no session")
+    if "on" in what:
+        _known(what["on"], sessions, f"step {name!r} names no session")
+    if verb == "fault":
+        target = named.fault(target, sessions.get(what.get("on", "")), what.get("with"))
     if verb == "hold":
         _check_hold(name, what)
     if verb == "wait":
@@ -223,8 +254,23 @@ def _step(name: str, written: dict[str, Any], sessions: Mapping[str, str]) -> St
     return Step(name, verb, target, what)
 
 
+def _check_heals(steps: Iterable[Step]) -> None:
+    """Raise ValueError where a fault is healed that no step before has begun."""
+    begun = set()
+    for step in steps:
+        if step.verb == "fault":
+            begun.add((step.target.name, step.options.get("on")))
+        elif step.verb == "heal" and (step.target, step.options.get("on")) not in begun:
+            raise ValueError(f"step {step.name!r} heals what no step before it has begun")
+
+
 def _check_hold(step: str, what: Mapping[str, Any]) -> None:
     """Raise ValueError where a point is named twice, by no name, or by values that it lacks."""
+    if of_a_request := sorted(_OF_A_REQUEST & what.keys()):
+        if "request" not in what or what.keys() - _OF_A_REQUEST:
+            raise ValueError(f"step {step!r}: {', '.join(of_a_request)} is of a request alone")
+        RequestPoint(**what)
+        return
     if "commit" in what and ("statement" in what or "with" in what):
         raise ValueError(f"step {step!r} is either of a statement or of a commit")
     if "row" in what and "commit" not in what:

@@ -4,12 +4,12 @@ import logging
 from dataclasses import dataclass, field
 from typing import Self
 
-from chaos.base import Record, silent
+from chaos.base import Record, require, silent
 from chaos.holds.hold import HoldError
 from chaos.kube_api import ApiRule, HeldRequest
 from common.errors import UserError
 from common.waiting import until
-from lab.kubeapi.rules import Rule
+from lab.kubeapi.rules import VERBS, WHENS, Rule
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,11 @@ class RequestPoint:
     when: str = "before"
     pods: str = "*"
     labels: str = ""
+
+    def __post_init__(self) -> None:
+        verbs = ", ".join(VERBS)
+        require(self.request in VERBS, f"There is no request {self.request!r}: {verbs}.")
+        require(self.when in WHENS, f"It is {' or '.join(WHENS)}, not {self.when!r}.")
 
     @property
     def name(self) -> str:
@@ -81,29 +86,28 @@ class RequestHold:
             raise HoldError(f"{self.process} is held no longer: {error.message}") from error
 
     def wait_held(
-        self, newer_than: float | None = None, timeout: float = 30.0, interval: float = 0.02
+        self,
+        newer_than: float | None = None,  # noqa: ARG002 - a request has no snapshot to be too old
+        timeout: float = 30.0,
+        interval: float = 0.02,
     ) -> HeldRequest:
-        """Return the request that is held and came after `newer_than`, in unix seconds.
+        """Return the request that is held, the one who came first.
 
-        Older ones are let pass. Polls each `interval` seconds; HoldError after `timeout` seconds.
+        Polls each `interval` seconds; raises HoldError after `timeout` seconds.
         """
-        held = until(lambda: self._newer_than(newer_than), timeout, interval)
-        if held is None:
+        found = until(self.held, timeout, interval)
+        if not found:
             raise HoldError(
                 f"{self.process} was not held within {timeout:g} s at {self.point.name}.",
                 "Is it running, and is there work that makes it send that request?",
             )
-        self.record("held", self.point.name, held.process, held.text)
-        return held
+        self.record("held", self.point.name, found[0].process, found[0].text)
+        return found[0]
 
-    def _newer_than(self, moment: float | None) -> HeldRequest | None:
-        found = self.held()
-        for held in found:
-            if moment is None or held.since > moment:
-                return held
-        if found and moment is not None:
-            self._in_force().release(until=moment)
-        return None
+    def let_pass(self, now: float, timeout: float) -> None:
+        """Let pass what is held, waiting for it if need be; the next request is held again."""
+        self.wait_held(now, timeout)
+        self._in_force().release()
 
     def cancel(self) -> None:
         """Have what is held fail by a 500, as an API server in trouble would."""

@@ -2,15 +2,14 @@
 
     POST   /rules                  a rule, as JSON
     GET    /rules/NUMBER           what it struck, and who is held
-    POST   /rules/NUMBER/release   {"outcome": "go"|"error"|"drop", "until": unix seconds}
+    POST   /rules/NUMBER/release   {"outcome": "go"|"error"|"drop"}
     DELETE /rules/NUMBER           end it, and say what it did
 
 A rule is in force once a line says its number, and for as long as that answer's connection lives:
-who set it and is killed heals it. A release is for those who are held, and came until then: they go
-on, or fail; the rule stays.
+who set it and is killed heals it. A release is for those who are held now: they go on, or fail; the
+rule stays.
 """
 
-import math
 from typing import Literal
 
 import msgspec
@@ -22,8 +21,7 @@ from lab.kubeapi.rules import InForce, Rule, Rules
 
 
 class _Release(msgspec.Struct, forbid_unknown_fields=True):
-    outcome: Literal["go", "error", "drop"] = "go"
-    until: float | None = None
+    outcome: Literal["go", "error", "drop"]
 
 
 class Control:
@@ -79,5 +77,5 @@ class Control:
             asked = msgspec.json.decode(await request.read(), type=_Release)
         except msgspec.DecodeError as error:
             raise status.bad_request(f"not a release: {error}") from None
-        made.release(asked.outcome, math.inf if asked.until is None else asked.until)
+        made.release(asked.outcome)
         return as_json(msgspec.json.encode(made.report()))

@@ -6,7 +6,6 @@ A rule says to whom (a client's name), to what (a verb, pods by name or by label
 
 import asyncio
 import itertools
-import math
 import random
 import time
 from collections import deque
@@ -155,10 +154,10 @@ class InForce:
         finally:
             self._held.remove(waiting)
 
-    def release(self, outcome: str, until: float = math.inf) -> None:
-        """Let all go on, with this outcome, that are held now and came until then."""
+    def release(self, outcome: str) -> None:
+        """Let all go on, with this outcome, that are held now."""
         for each in self._held:
-            if each.since <= until and not each.outcome.done():
+            if not each.outcome.done():
                 each.outcome.set_result(outcome)
 
     def due(self, change: StoreEvent, client: str, now: float) -> float:

@@ -13,10 +13,17 @@ Airflow itself holds a silent scheduler for dead (`scheduler_health_check_thresh
 
 EVERYBODY = "*"
 
-WIDER = {"node-pause": EVERYBODY}
-"""Faults that strike more than the process they name: a node carries others too. All else fells
-whom it names (a glob): `*` (database-restart) every daemon, `worker` (pod-deletion, slow-pods) none
-of them, for the daemons have to bear what becomes of workers; no name at all, every daemon."""
+NOBODY = "-"
+
+STRIKES = {
+    "node-pause": EVERYBODY,
+    **dict.fromkeys(("pod-api-latency", "pod-api-error", "pod-answer-lost"), NOBODY),
+    **dict.fromkeys(("pod-api-drop", "watch-broken", "late-pod-end"), NOBODY),
+}
+"""Faults that excuse others than the process they name: a node carries others too; and what becomes
+of requests to the Kubernetes API, every daemon has to bear. All else fells whom it names (a glob):
+`*` (database-restart) every daemon, `worker` (pod-deletion, slow-pods) none of them, for the daemons
+have to bear what becomes of workers; no name at all, every daemon."""
 
 
 class NoCrash(Invariant):
@@ -61,4 +68,4 @@ class NoCrash(Invariant):
 
 
 def _whom(event: FaultEvent | HoldEvent) -> str:
-    return WIDER.get(event.name) or event.process or EVERYBODY
+    return STRIKES.get(event.name) or event.process or EVERYBODY
