@@ -50,7 +50,8 @@ class Report(msgspec.Struct, frozen=True):
         """Say whom it struck, for a history; the last of many."""
         named = [f"{verb} of {pod or 'pods'}" for verb, pod, _ in self.last[-_NAMED:]]
         dots = ["..."] if self.struck > len(named) else []
-        return f"struck {self.struck} times" + (f": {', '.join([*dots, *named])}" if named else "")
+        times = {0: "never", 1: "once"}.get(self.struck, f"{self.struck} times")
+        return ": ".join(filter(None, [f"struck {times}", ", ".join([*dots, *named])]))
 
 
 class ApiRule:
@@ -204,8 +205,8 @@ class RequestFault(KubeApiFault):
     def struck(self) -> str:
         """Say which requests are meant, in the words of a report."""
         request = "request" if self.request == "*" else f"{self.request} request"
-        how_many = "each" if self.count is None else f"the next {self.count}"
-        plural = "s" if self.count and self.count > 1 else ""
+        how_many = {None: "each", 1: "the next"}.get(self.count, f"the next {self.count}")
+        plural = "" if self.count in (None, 1) else "s"
         pods = "" if self.pods == "*" else f" of pods {self.pods}"
         labels = f" of pods with {self.labels}" if self.labels else ""
         return f"{how_many} {request}{plural}{pods}{labels}"

@@ -23,7 +23,7 @@ class PodAnswerLost(RequestFault):
     @property
     def detail(self) -> str:
         """What the fault does."""
-        return f"{self.struck} processed, and its answer lost"
+        return f"{self.struck} processed, answer lost"
 
     @property
     def deed(self) -> Mapping[str, Any]:

@@ -22,7 +22,7 @@ class PodApiDrop(RequestFault):
     @property
     def detail(self) -> str:
         """What the fault does."""
-        return f"connection closed before {self.struck} is processed"
+        return f"{self.struck} not processed, connection closed"
 
     @property
     def deed(self) -> Mapping[str, Any]:

@@ -41,7 +41,7 @@ class PodApiError(RequestFault):
     @property
     def detail(self) -> str:
         """What the fault does."""
-        processed = "" if self.when == "before" else "processed, and "
+        processed = "" if self.when == "before" else "processed, "
         after = "" if self.retry_after is None else f", Retry-After {self.retry_after} s"
         return f"{self.struck} {processed}answered {self.code}{after}"
 

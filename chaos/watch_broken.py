@@ -10,7 +10,7 @@ _HOWS = {
     "closed": ("close", "ended in good order, as after its time"),
     "cut": ("cut", "cut off with their connection"),
     "gone": ("expire", "ended by 410 Gone, and what they knew is too old to go on from"),
-    "silent": ("silence", "open, and told nothing"),
+    "silent": ("silence", "open, told nothing"),
 }
 HOWS = tuple(_HOWS)
 

@@ -1,4 +1,4 @@
-"""Faults of requests to the Kubernetes API: each bites whom it names, and heals; on real clients."""
+"""Faults of requests to the Kubernetes API: each bites whom it names, and heals."""
 
 import re
 import socket
@@ -247,7 +247,7 @@ def test_it_heals_when_the_test_fails_and_says_what_it_struck(kube: Kube, two: C
     assert two.names() == []
     assert told == [
         ("begin", "pod-api-error", "scheduler-2", "the next 3 requests answered 429"),
-        ("end", "pod-api-error", "scheduler-2", "struck 1 times: list of pods"),
+        ("end", "pod-api-error", "scheduler-2", "struck once: list of pods"),
     ]
 
 
@@ -257,7 +257,7 @@ def test_it_heals_when_the_test_fails_and_says_what_it_struck(kube: Kube, two: C
         (PodApiLatency("s", 0.5, jitter=0.1, seed=2), "0.5 s ± 0.1 s (seed 2) before each request"),
         (
             PodApiError("s", 409, request="create", pods="dag-*", when="after"),
-            "each create request of pods dag-* processed, and answered 409",
+            "each create request of pods dag-* processed, answered 409",
         ),
         (
             PodApiError("s", 429, retry_after=5, labels="task_id=a"),
@@ -265,9 +265,9 @@ def test_it_heals_when_the_test_fails_and_says_what_it_struck(kube: Kube, two: C
         ),
         (
             PodAnswerLost("s", request="create", count=1),
-            "the next 1 create request processed, and its answer lost",
+            "the next create request processed, answer lost",
         ),
-        (PodApiDrop("s", count=2), "connection closed before the next 2 requests is processed"),
+        (PodApiDrop("s", count=2), "the next 2 requests not processed, connection closed"),
     ],
 )
 def test_a_fault_says_what_it_does(fault: RequestFault, detail: str) -> None:
@@ -301,7 +301,7 @@ def test_a_rule_that_the_api_refuses_is_one_clear_line(kube: Kube, two: Client) 
     assert two.names() == []
 
 
-def test_an_api_that_is_away_is_one_clear_line(kube: Kube) -> None:
+def test_an_api_that_is_away_is_one_clear_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(UserError, match="The lab's Kubernetes API does not answer at"):

@@ -98,7 +98,7 @@ def test_a_pod_s_end_is_heard_late_and_in_order(
         assert two.core.read_namespaced_pod("a", NAMESPACE).status.phase == "Succeeded"
         assert told(late, *other.told)
     assert 0.5 <= late.times[end] - other.times[end] < 2
-    assert fault.kept.text == "struck 1 times: watch of a"
+    assert fault.kept.text == "struck once: watch of a"
 
 
 def test_two_ends_are_late_by_as_much_each(
@@ -176,7 +176,7 @@ def test_only_chosen_pods_are_late_and_only_so_many(kube: Kube, own: Client, two
         (WatchBroken("s"), "watches of pods ended in good order, as after its time"),
         (
             WatchBroken("s", how="silent", seconds=5),
-            "watches of pods open, and told nothing for 5 s or more",
+            "watches of pods open, told nothing for 5 s or more",
         ),
         (LatePodEnd("s", 3), "each pod's end told to watches 3 s late"),
         (

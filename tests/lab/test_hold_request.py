@@ -1,4 +1,4 @@
-"""A process is held at its request to the Kubernetes API, and let go on, or not; on real clients."""
+"""A process is held at its request to the Kubernetes API, and let go on, or not."""
 
 import os
 import re
@@ -14,6 +14,7 @@ from urllib3.exceptions import ProtocolError
 from chaos.holds.hold import HoldError
 from chaos.holds.request import RequestHold, RequestPoint
 from common.errors import UserError
+from tests.contract.apis import running_kubeapi
 from tests.lab.kube_clients import NAMESPACE, Call, Client, Kube
 from tests.labs import eventually
 
@@ -182,8 +183,6 @@ def test_a_point_that_cannot_be_is_refused_where_it_is_made(
 
 def test_a_hold_whose_api_is_gone_says_so(tmp_path_factory: pytest.TempPathFactory) -> None:
     told: list[tuple[str, ...]] = []
-    from tests.contract.apis import running_kubeapi
-
     with running_kubeapi(tmp_path_factory.mktemp("gone")) as server:
         held = RequestHold(
             server.url, "s", RequestPoint(), record=lambda *event: told.append(event)

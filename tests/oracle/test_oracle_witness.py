@@ -22,6 +22,7 @@ WOKEN = (
 SILENCE = (
     HISTORIES / "no-lost-task" / "invalid-the-code-completed-and-nobody-told-the-api-server.ndjson"
 )
+DROPPED = HISTORIES / "no-crash" / "invalid-one-answer-of-the-kubernetes-api-was-lost.ndjson"
 GOLDEN = Path(__file__).parent / "golden"
 INVALID = sorted(HISTORIES.glob("*/invalid-*.ndjson"))
 MOST_LINES = 15
@@ -41,6 +42,10 @@ def test_the_reset_of_what_a_live_scheduler_queued_is_told_like_the_golden_witne
 
 def test_a_lost_task_is_told_like_the_golden_witness_up_to_what_was_seen_last_of_it() -> None:
     assert witness.text(check(SILENCE)) == (GOLDEN / "silence.txt").read_text()
+
+
+def test_a_crash_is_told_like_the_golden_witness_with_what_its_process_had_to_bear() -> None:
+    assert witness.text(check(DROPPED)) == (GOLDEN / "dropped-answer.txt").read_text()
 
 
 def test_a_history_without_violations_has_no_witness() -> None:

@@ -32,16 +32,22 @@ def faults() -> dict[str, type[Fault[Any]]]:
 def test_old_histories_name_the_same_faults() -> None:
     assert {fault.name for fault in faults().values()} == {
         "database-restart",
+        "late-pod-end",
         "link-cut",
         "link-loss",
         "network-latency",
         "node-pause",
+        "pod-answer-lost",
+        "pod-api-drop",
+        "pod-api-error",
+        "pod-api-latency",
         "pod-deletion",
         "pod-network",
         "scheduler-kill",
         "scheduler-pause",
         "slow-pods",
         "statement-delay",
+        "watch-broken",
     }
 
 
@@ -65,6 +71,9 @@ def test_what_a_kind_of_lab_never_has_is_known_before_there_is_one() -> None:
     assert missing("cluster", "node") == "the cluster's nodes are not ours"
     assert missing("cluster", "proxy") == "the lab has no proxy in front of its database"
     assert missing("cluster", "kill") is None
+    assert missing("embedded", "kube-api") is None
+    assert "is a real one" in (missing("kind", "kube-api") or "")
+    assert missing("cluster", "kube-api") == "the cluster's Kubernetes API is not ours"
 
 
 def test_a_power_that_no_lab_has_is_a_mistake_and_no_skip() -> None:
