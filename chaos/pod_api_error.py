@@ -15,7 +15,8 @@ class PodApiError(RequestFault):
 
     code    what it is, as a kube-apiserver words it
     403     a quota is used up
-    409     the name is taken (create), or another was quicker (all else)
+    409     another was quicker: with the pod, or when one is made with its quota; made `after` all,
+            its name is taken, as when a proxy sends a request twice
     429     too many requests; plain text, with Retry-After
     500     etcd has no leader
     503     the server is starting, or going

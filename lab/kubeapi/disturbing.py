@@ -24,15 +24,22 @@ _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 _OF_MANY = {"DELETE": "deletecollection", "GET": "list", "HEAD": "list"}
 _OF_ONE = {"DELETE": "delete", "GET": "get", "HEAD": "get"}
 
+_CHANGED = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
 # By what a kube-apiserver refuses requests for a while, as it words it.
 _REASONS = {
     403: ("Forbidden", 'pods "{}" is forbidden: exceeded quota: lab, requested: pods=1'),
-    409: ("Conflict", 'Operation cannot be fulfilled on pods "{}": the object has been modified'),
+    409: ("Conflict", f'Operation cannot be fulfilled on pods "{{}}": {_CHANGED}'),
     500: ("InternalError", "Internal error occurred: etcdserver: leader changed"),
     503: ("ServiceUnavailable", "the server is currently unable to handle the request"),
     504: ("Timeout", "Timeout: request did not complete within the allotted timeout"),
 }
-_TAKEN = ("AlreadyExists", 'pods "{}" already exists')
+# A new pod is counted by a quota, which others count by too; and it may have been made just now.
+_OF_CREATE = {
+    "before": ("Conflict", f'Operation cannot be fulfilled on resourcequotas "lab": {_CHANGED}'),
+    "after": ("AlreadyExists", 'pods "{}" already exists'),
+}
 # This one alone is no Status: it is written by a filter that stands before the API.
 _TOO_MANY = b"Too many requests, please try again later.\n"
 
@@ -139,7 +146,8 @@ def _refusal(rule: Rule, asked: Asked) -> web.Response:
         answer = web.Response(body=_TOO_MANY, status=code, content_type="text/plain")
         after = 1 if after is None else after
     else:
-        reason, message = _TAKEN if (code, asked.verb) == (409, "create") else _REASONS[code]
+        of_create = (code, asked.verb) == (409, "create")
+        reason, message = _OF_CREATE[rule.when] if of_create else _REASONS[code]
         details = {"name": asked.pod, "kind": "pods"}
         error = ApiError(code, reason, message.format(asked.pod), details)
         answer = as_json(error.body(), code)

@@ -218,4 +218,5 @@ class Rules:
         """Yield the rules that do one of these things to a client."""
         for made in tuple(self.in_force.values()):
             if made.rule.do in deeds and is_for(made.rule.client, client):
-                yield made
+                if not made.over.is_set():  # it may have ended since the one before
+                    yield made

@@ -162,7 +162,7 @@ class Call(threading.Thread):
     def run(self) -> None:
         try:
             self.answer = self._ask()
-        except (ApiException, HTTPError) as error:
+        except (ApiException, HTTPError, OSError) as error:
             self.error = error
 
     def over(self, timeout: float = 5.0) -> bool:

@@ -115,7 +115,7 @@ def test_an_error_is_answered_as_kubernetes_words_it_and_nothing_has_happened(
     assert (error.status, error.headers["Retry-After"]) == (code, "7")
     words = {
         403: 'pods \\"new\\" is forbidden: exceeded quota',
-        409: '"reason":"AlreadyExists"',
+        409: 'on resourcequotas \\"lab\\": the object has been modified; please',
         429: "Too many requests, please try again later.\n",
         500: '"reason":"InternalError"',
         503: '"reason":"ServiceUnavailable"',
@@ -126,13 +126,17 @@ def test_an_error_is_answered_as_kubernetes_words_it_and_nothing_has_happened(
     two.create("new")
 
 
-def test_another_conflict_than_a_taken_name(kube: Kube, own: Client, two: Client) -> None:
+def test_a_conflict_is_about_the_pod_its_quota_or_its_name(
+    kube: Kube, own: Client, two: Client
+) -> None:
     own.create("there")
     with PodApiError("scheduler-2", 409, request="patch").on(kube.lab):
-        assert (
-            '"reason":"Conflict"'
-            in refused(two.core.patch_namespaced_pod, "there", NAMESPACE, {}).body
-        )
+        error = refused(two.core.patch_namespaced_pod, "there", NAMESPACE, {})
+    assert 'on pods \\"there\\": the object has been modified; please' in error.body
+    with PodApiError("scheduler-2", 409, request="create", when="after").on(kube.lab):
+        error = refused(two.create, "new")
+    assert '"reason":"AlreadyExists"' in error.body
+    assert own.names() == ["new", "there"]
 
 
 def test_too_many_requests_say_when_to_come_again(kube: Kube, two: Client) -> None:
@@ -229,6 +233,21 @@ def test_two_faults_add_up(kube: Kube, own: Client, two: Client) -> None:
         begun = time.monotonic()
         assert refused(two.create, "new").status == 500
         assert time.monotonic() - begun >= 0.3
+    assert own.names() == ["new"]
+
+
+def test_a_fault_that_heals_while_another_has_a_request_wait_strikes_it_no_more(
+    kube: Kube, own: Client, two: Client
+) -> None:
+    with (
+        PodApiLatency("scheduler-2", 0.5, request="create").on(kube.lab),
+        PodApiError("scheduler-2", 500, request="create").on(kube.lab) as error,
+    ):
+        call = Call(two.create, "new")
+        assert not call.over(0.1)
+        error.end()
+        assert call.over()
+    assert call.error is None
     assert own.names() == ["new"]
 
 

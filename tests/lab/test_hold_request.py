@@ -8,12 +8,15 @@ import sys
 import time
 
 import pytest
+import requests
 from kubernetes.client.rest import ApiException
 from urllib3.exceptions import ProtocolError
 
 from chaos.holds.hold import HoldError
 from chaos.holds.request import RequestHold, RequestPoint
+from chaos.kube_api import ApiRule
 from common.errors import UserError
+from lab.kubeapi.rules import Rule
 from tests.contract.apis import running_kubeapi
 from tests.lab.kube_clients import NAMESPACE, Call, Client, Kube
 from tests.labs import eventually
@@ -192,3 +195,17 @@ def test_a_hold_whose_api_is_gone_says_so(tmp_path_factory: pytest.TempPathFacto
         held.held()
     held.release()
     assert told[-1][-1] == "it had ended before: the Kubernetes API was gone"
+
+
+def test_an_api_that_ends_waits_for_nobody(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with running_kubeapi(tmp_path_factory.mktemp("ends")) as server:
+        rules = [ApiRule(server.url, Rule(do=do)) for do in ("hold", "silence")]
+        assert server.process is not None
+        call = Call(requests.get, f"{server.url}/api/v1/pods", timeout=30)
+        assert eventually(lambda: len(rules[0].report().held) == 1, 5)
+        begun = time.monotonic()
+        server.process.terminate()
+        server.process.wait(10)
+        assert time.monotonic() - begun < 2
+        assert call.over()
+    assert [rule.withdraw() for rule in rules] == [None, None]
