@@ -217,6 +217,6 @@ class Rules:
     def of(self, client: str, *deeds: str) -> Iterator[InForce]:
         """Yield the rules that do one of these things to a client."""
         for made in tuple(self.in_force.values()):
-            if made.rule.do in deeds and is_for(made.rule.client, client):
-                if not made.over.is_set():  # it may have ended since the one before
-                    yield made
+            meant = made.rule.do in deeds and is_for(made.rule.client, client)
+            if meant and not made.over.is_set():  # it may have ended since the one before it
+                yield made

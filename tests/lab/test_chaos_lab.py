@@ -24,7 +24,7 @@ from tests.labs import eventually
 
 pytestmark = pytest.mark.xdist_group("labs-3")
 
-GONE = b"Kubernetes resource version is too old"
+GONE = b"too old resource version"
 
 
 @pytest.fixture(scope="module")
