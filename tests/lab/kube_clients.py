@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +30,7 @@ class Client:
         self.name = name
         self.api = config.new_client_from_config(str(kubeconfig), context=name)
         self.core = client.CoreV1Api(self.api)
+        self.watches: list[Watching] = []
 
     def create(self, name: str, **labels: str) -> Any:
         pod = {
@@ -53,7 +55,13 @@ class Client:
         made = Watching(self, {"resource_version": version, "timeout_seconds": 30, **options})
         made.start()
         assert made.open.wait(5)
+        self.watches.append(made)
         return made
+
+    def close(self) -> None:
+        """Hang up all watches."""
+        for each in self.watches:
+            each.close()
 
 
 class Watching(threading.Thread):
@@ -68,27 +76,38 @@ class Watching(threading.Thread):
         self._who = who
         self._options = options
         self._watch = watch.Watch()
+        self._answer: Any = None
+
+    @property
+    def version(self) -> str:
+        """The resource version up to which it was told everything."""
+        return str(self._watch.resource_version)
 
     def run(self) -> None:
         try:
             for event in self._watch.stream(self._list, NAMESPACE, **self._options):
-                pod = event["object"]
-                told = (event["type"], pod.metadata.name, pod.status.phase)
+                pod = event["raw_object"]
+                if event["type"] == "BOOKMARK":
+                    continue
+                told = (event["type"], pod["metadata"]["name"], pod["status"]["phase"])
                 self.told.append(told)
                 self.times.setdefault(told, time.monotonic())
             self.ending = "in good order"
         except ApiException as error:
             self.ending = str(error.status)
-        except HTTPError as error:
+        except (HTTPError, ValueError) as error:
             self.ending = type(error).__name__
 
     def _list(self, *args: Any, **options: Any) -> Any:
-        answer = self._who.core.list_namespaced_pod(*args, **options)
+        self._answer = self._who.core.list_namespaced_pod(*args, **options)
         self.open.set()
-        return answer
+        return self._answer
 
-    _list.__doc__ = client.CoreV1Api.list_namespaced_pod.__doc__
-    """By which the client's Watch finds out what it is that it is told of."""
+    def close(self) -> None:
+        """Hang up."""
+        with suppress(ValueError, RuntimeError, OSError, AttributeError):
+            self._answer.shutdown()
+        self.join(5)
 
 
 @dataclass(frozen=True)
@@ -126,13 +145,15 @@ def own(kube: Kube) -> Iterator[Client]:
 
 
 @pytest.fixture
-def one(kube: Kube) -> Client:
-    return kube.client("scheduler-1")
+def one(kube: Kube) -> Iterator[Client]:
+    with closing(kube.client("scheduler-1")) as made:
+        yield made
 
 
 @pytest.fixture
-def two(kube: Kube) -> Client:
-    return kube.client("scheduler-2")
+def two(kube: Kube) -> Iterator[Client]:
+    with closing(kube.client("scheduler-2")) as made:
+        yield made
 
 
 def refused(ask: Any, *args: Any, **options: Any) -> ApiException:

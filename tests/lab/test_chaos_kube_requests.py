@@ -174,10 +174,20 @@ def test_a_request_is_lost_on_its_way(kube: Kube, own: Client, two: Client) -> N
     two.create("new")
 
 
-def test_the_client_tries_a_lost_read_again_by_itself(kube: Kube, two: Client) -> None:
-    with PodApiDrop("scheduler-2", request="list", count=2).on(kube.lab) as fault:
+@pytest.mark.parametrize(
+    "fault",
+    [
+        PodApiDrop("scheduler-2", request="list", count=2),
+        PodApiError("scheduler-2", 429, retry_after=0, request="list", count=2),
+    ],
+    ids=lambda fault: fault.name,
+)
+def test_the_client_tries_a_lost_read_again_by_itself(
+    kube: Kube, two: Client, fault: RequestFault
+) -> None:
+    with fault.on(kube.lab) as injection:
         assert two.names() == []
-        assert fault.kept.report().struck == 2
+        assert injection.kept.report().struck == 2
 
 
 def test_a_count_is_of_those_that_are_struck(
@@ -255,17 +265,17 @@ def test_it_heals_when_the_test_fails_and_says_what_it_struck(kube: Kube, two: C
     told: list[tuple[str, ...]] = []
 
     def fail() -> None:
-        with PodApiError("scheduler-2", 429, count=3).on(
+        with PodApiError("scheduler-2", 503, count=3).on(
             kube.lab, lambda *event: told.append(event)
         ):
-            assert refused(two.names).status == 429
+            assert refused(two.names).status == 503
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
     assert two.names() == []
     assert told == [
-        ("begin", "pod-api-error", "scheduler-2", "the next 3 requests answered 429"),
+        ("begin", "pod-api-error", "scheduler-2", "the next 3 requests answered 503"),
         ("end", "pod-api-error", "scheduler-2", "struck once: list of pods"),
     ]
 
