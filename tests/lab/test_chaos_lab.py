@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from chaos.database_restart import HOWS, DatabaseRestart
+from chaos.holds.request import RequestHold, RequestPoint
 from chaos.link_cut import LinkCut
 from chaos.pod_deletion import PodDeletion
 from chaos.scheduler_kill import SchedulerKill
@@ -166,6 +167,18 @@ def test_each_scheduler_asks_the_kubernetes_api_by_its_own_name(lab: EmbeddedLab
             assert eventually(lambda log=log, seen=seen: GONE in log.read_bytes()[seen:], 10)
             assert [each[2] for each in fault.kept.report().last] == [name]
     assert lab.problems() == []
+
+
+def test_a_scheduler_is_held_at_its_request_for_a_pod(lab: EmbeddedLab) -> None:
+    with RequestHold(lab.kube_api, "scheduler-*", RequestPoint("create")) as hold:
+        lab.api.trigger("issue_57618", "held")
+        held = hold.wait_held(timeout=60)
+        assert held.process in lab.schedulers
+        assert held.pod.startswith("issue-57618-start-")
+        assert phases(lab) == {}
+        lab.api.fail_run("issue_57618", "held")
+    assert eventually(lambda: held.pod in phases(lab), 5)
+    lab.clean()
 
 
 def test_a_real_kubernetes_api_does_nothing_of_the_kind(
