@@ -4,12 +4,14 @@ import logging
 import secrets
 import time
 from contextlib import ExitStack, suppress
+from typing import Any
 
 import allure
 
 from chaos.base import ANY_WORKER, Injection
 from chaos.holds.hold import Hold
 from chaos.holds.points import Point, named
+from chaos.holds.request import RequestHold, RequestPoint
 from chaos.holds.worker_request import WorkerRequestHold
 from chaos.process_kill import ProcessKill
 from chaos.process_pause import ProcessPause
@@ -24,7 +26,8 @@ from oracle.events import DagRunEvent, Event, TaskInstanceEvent
 from oracle.invariants.queued_in_time import FREE
 from run.logs import OwnReason
 from run.run import AssumptionFailed, Run
-from scenarios.scenario import Scenario, Step
+from scenarios.scenario import Scenario
+from scenarios.steps import Step
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +53,10 @@ class Performer:
         self._run_id = f"{scenario.name}-{secrets.token_hex(4)}"
         self._run_ids = {"": self._run_id}
         self._dags: dict[str, str] = {}
-        self._holds: dict[str, Hold | WorkerRequestHold] = {}
+        self._holds: dict[str, Hold | RequestHold | WorkerRequestHold] = {}
         self._pauses: dict[str, Injection[Lab]] = {}
         self._kills: dict[str, Injection[Lab]] = {}
+        self._faults: dict[tuple[str, str | None], Injection[Any]] = {}
         self._undo = ExitStack()
         self._last_event = 0.0
 
@@ -62,8 +66,7 @@ class Performer:
         The machinery of holds is installed first: a hold must begin faster than a task runs.
         """
         steps = self._scenario.permutations[permutation]
-        held = (step for step in steps if step.verb == "hold" and not step.of_worker)
-        self._run.allow_rules(map(self._point, held))
+        self._run.allow_rules(self._point(step) for step in steps if "hold" in step.powers)
         with self._undo:
             for step in steps:
                 text = self._text(step)
@@ -80,6 +83,7 @@ class Performer:
     def _do(self, step: Step) -> None:
         try:
             getattr(self, f"_{step.verb}")(step)
+            self._run.look_for_faults()
         except UserError as error:
             raise AssumptionFailed(f"step {step.name}: {error}") from error
 
@@ -109,6 +113,25 @@ class Performer:
     def _start(self, step: Step) -> None:
         self._kills[self._process(step)].end()
 
+    def _fault(self, step: Step) -> None:
+        fault = step.target.on(self._run.lab, self._run.record, self._run.seed)
+        self._run.faults[fault] = False
+        self._faults[fault.name, step.options.get("on")] = self._undo.enter_context(fault)
+
+    def _heal(self, step: Step) -> None:
+        """End a fault, once it has struck: one that never does proves nothing."""
+        fault = self._faults.get((step.target, step.options.get("on")))
+        if fault is None or not fault.begun:
+            raise UserError(f"The fault {step.target} is not on.", "Begin it first.")
+
+        def struck() -> bool:
+            self._run.look_for_faults()
+            return self._run.faults[fault]
+
+        if not until(struck, self._patience):
+            raise UserError(f"The fault {fault.name} struck nobody in {self._patience:.0f} s.")
+        fault.end()
+
     def _free(self, step: Step) -> None:
         """State what no history shows: that a scheduler could queue whatever is scheduled now."""
         process = self._process(step)
@@ -118,13 +141,16 @@ class Performer:
         self._run.assume(f"{FREE}{process}", slots > wanting, *told)
 
     def _hold(self, step: Step) -> None:
-        lab, record = self._run.lab, self._run.record
-        hold: Hold | WorkerRequestHold
+        lab: Any = self._run.lab
+        process, record = self._process(step), self._run.record
+        hold: Hold | RequestHold | WorkerRequestHold
         if step.of_worker:
             hold = WorkerRequestHold(lab, **step.options, record=record)
+        elif "request" in step.options:
+            hold = RequestHold(lab.kube_api, process, RequestPoint(**step.options), record=record)
         else:
-            hold = Hold(lab.dsn(), self._process(step), self._point(step), record=record)
-        self._holds[hold.process] = self._undo.enter_context(hold)
+            hold = Hold(lab.dsn(), process, self._point(step), record=record)
+        self._holds[process] = self._undo.enter_context(hold)
 
     def _point(self, step: Step) -> Point:
         options = step.options
@@ -161,7 +187,7 @@ class Performer:
     def _pass(self, step: Step) -> None:
         """Let a session pass once: it is held again when its transaction is over."""
         now = self._run.recorder.now() + self._run.recorder.header.epoch
-        self._holds[self._process(step)].wait_held(now, self._patience)
+        self._holds[self._process(step)].let_pass(now, self._patience)
 
     def _trigger(self, step: Step) -> None:
         name = step.options.get("as", "")

@@ -1,29 +1,8 @@
 """Scenarios: one known or suspected race each, written in YAML with isolationtester's words.
 
 A spec has a setup, sessions (names for processes), steps (one deed of one session each) and
-permutations (orders of the steps). This module reads and checks specs; `scenarios.perform` runs
-them.
-
-    pause, resume      freeze a session between two transactions; let it go on
-    freeze             freeze a session wherever it stands, with all the locks that it holds
-    hold, release      hold a session at a point, and let it go on. The point is the statement that
-                       a scheduler locks its runs with; another of chaos.holds.points.STATEMENTS
-                       (`statement: dag-by-id`, with its values: `with: {dag: x}`); or where it
-                       commits what it wrote into a table (`commit: dag_run`), a row that has some
-                       values (`row: {state: running}`)
-                       A worker is held at a request to the API server: `{ hold: worker, request:
-                       state, of: TASK, when: before }`, or after, with the answer; `state: success`
-                       for those that say so. `held`, `pass` and `release` take `worker` as well
-    held, pass         wait until it is held there; let it pass once
-    cancel, terminate  have what it is held in fail; have its connection closed
-    kill, start        kill a session (SIGKILL); have it started again
-    clear, mark        clear a task of a run, or mark it (`state: success`), as a person does
-    free               state that nothing disturbs a session from here on (oracle: queued-in-time)
-    trigger            a DAG's run; a second one of a scenario has a name (`as: second`)
-    update             an asset, by an event from outside of Airflow
-    until              wait for runs or for task instances; `of: second`, or `of: all` its runs
-    wait               seconds
-    settle             wait for the end of all runs
+permutations (orders of the steps). `scenarios.steps` says what a step can be. This module reads and
+checks specs; `scenarios.perform` runs them.
 
 `setup` says what the lab must have: its DAGs' shapes, how many schedulers and triggerers, and
 `settings`, sections of Airflow's options as in airflow.cfg, for what would take too long by
@@ -32,60 +11,15 @@ Airflow's defaults.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import yaml
 from packaging.specifiers import SpecifierSet
 
-from chaos.base import ANY_WORKER
-from chaos.holds.points import STATEMENTS
-from chaos.holds.worker_request import PLACES
 from common.errors import UserError
-from oracle import old_names
-
-_OF_A_SESSION = (
-    *("pause", "freeze", "resume", "free", "hold", "release", "held", "pass"),
-    *("cancel", "terminate", "kill", "start"),
-)
-_OF_A_WORKER = ("hold", "held", "pass", "release")
-_VERBS = (*_OF_A_SESSION, "trigger", "update", "clear", "mark", "until", "wait", "settle")
-_AT_A_REQUEST = {"request", "state", "of", "when"}
-_OPTIONS = {
-    "hold": {"statement", "with", "commit", "row"},
-    "trigger": {"as"},
-    "clear": {"of"},
-    "mark": {"of", "state"},
-}
-_POWERS = {"pause": "pause", "freeze": "pause", "hold": "hold", "kill": "kill"}
-_MARKS = ("success", "failed", "skipped")
-_PARTS = {
-    "until": {"run", "task", "state", "count", "by", "of"},
-    "settle": {"at_most", "after_violation"},
-}
-
-
-@dataclass(frozen=True)
-class Step:
-    """One deed: a verb and what it is done to."""
-
-    name: str
-    verb: str
-    target: Any
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def of_worker(self) -> bool:
-        """Whether it is of a worker, which is no session."""
-        return self.verb in _OF_A_WORKER and self.target == ANY_WORKER
-
-    @property
-    def power(self) -> str | None:
-        """Return what a lab must be able to do for it."""
-        return "worker-requests" if self.of_worker else _POWERS.get(self.verb)
+from scenarios.steps import Step, check_heals, known, step
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scenario"}):
@@ -110,8 +44,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     @property
     def powers(self) -> tuple[str, ...]:
         """Return what a lab must be able to do for its steps."""
-        powers = (step.power for steps in self.permutations.values() for step in steps)
-        return tuple(sorted({power for power in powers if power}))
+        steps = (step for steps in self.permutations.values() for step in steps)
+        return tuple(sorted({power for step in steps for power in step.powers}))
 
     def affects(self, version: str) -> bool:
         """Tell whether a release is known to have this race."""
@@ -139,7 +73,9 @@ class _Loader(yaml.SafeLoader):
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> Iterator[_Mapping]:
     made = _Mapping()
     yield made
-    made.update({str(key): value for key, value in loader.construct_mapping(node).items()})
+    # By its text: YAML takes the key `on` for true.
+    values = loader.construct_mapping(node)
+    made.update({str(key.value): values[loader.construct_object(key)] for key, _ in node.value})
     made.lines = {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
 
 
@@ -151,10 +87,11 @@ def _at(mapping: Mapping[str, Any], key: str) -> Iterator[None]:
     """Give a mistake that is made with a key that key's line, unless it has its own."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, _Mistake) and error.line:
             raise
-        text = str(error) if isinstance(error, ValueError) else f"{key!r} is of another shape"
+        told = isinstance(error, UserError | ValueError)
+        text = str(error) if told else f"{key!r} is of another shape"
         raise _Mistake(text, getattr(mapping, "lines", {}).get(key, 0)) from error
 
 
@@ -185,17 +122,18 @@ def _scenario(data: dict[str, Any]) -> Scenario:
     steps = {}
     for name, what in data["steps"].items():
         with _at(data["steps"], name):
-            steps[name] = _step(name, dict(what), sessions)
+            steps[name] = step(name, what, sessions)
     permutations = {}
     for name, permutation in data["permutations"].items():
         with _at(data["permutations"], name):
             permutations[name] = tuple(
-                _known(step, steps, f"permutation {name!r} names an unknown step")
-                for step in permutation["steps"]
+                known(each, steps, f"permutation {name!r} names an unknown step")
+                for each in permutation["steps"]
             )
-    for step in set(steps) - {step.name for each in permutations.values() for step in each}:
-        with _at(data["steps"], step):
-            raise ValueError(f"no permutation uses the step {step}")
+            check_heals(permutations[name])
+    for unused in set(steps) - {each.name for one in permutations.values() for each in one}:
+        with _at(data["steps"], unused):
+            raise ValueError(f"no permutation uses the step {unused}")
     setup = dict(data["setup"])
     written = {
         **data,
@@ -207,18 +145,6 @@ def _scenario(data: dict[str, Any]) -> Scenario:
     return msgspec.convert(written, Scenario, dec_hook=lambda wanted, text: wanted(text))
 
 
-T = TypeVar("T")
-
-
-def _known(name: str, known: Mapping[str, T], complaint: str) -> T:
-    """Return what has a name; ValueError with the nearest name there is."""
-    if name in known:
-        return known[name]
-    near = get_close_matches(str(name), known, 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-    raise ValueError(f"{complaint}: {name} ({hint})")
-
-
 def _settings(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return Airflow's options under the names by which environment variables set them."""
     settings = {}
@@ -228,52 +154,3 @@ def _settings(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
                 raise ValueError(f"the setting {section}.{option} must be text or a number")
             settings[f"AIRFLOW__{section}__{option}".upper()] = str(value)
     return settings
-
-
-def _step(name: str, written: dict[str, Any], sessions: Mapping[str, str]) -> Step:
-    what = {old_names.STEPS.get(word, word): value for word, value in written.items()}
-    verbs = [verb for verb in what if verb in _VERBS]
-    if len(verbs) != 1:
-        raise ValueError(f"step {name!r} needs exactly one of: {', '.join(_VERBS)}")
-    verb = verbs[0]
-    target = what.pop(verb)
-    step = Step(name, verb, target, what)
-    of_worker_hold = step.of_worker and verb == "hold"
-    if unknown := set(what) - (_AT_A_REQUEST if of_worker_hold else _OPTIONS.get(verb, set())):
-        raise ValueError(f"step {name!r} does not know {', '.join(sorted(unknown))}")
-    if verb in _OF_A_SESSION and not step.of_worker:
-        _known(target, sessions, f"step {name!r} names no session")
-    if of_worker_hold:
-        _check_request(name, what)
-    elif verb == "hold":
-        _check_hold(name, what)
-    if verb == "mark":
-        _known(what.get("state"), dict.fromkeys(_MARKS), f"step {name!r} marks as no state")
-    if verb == "wait":
-        step = replace(step, target=float(target))
-    if verb in _PARTS and (unknown := set(target) - _PARTS[verb]):
-        raise ValueError(f"step {name!r} does not know {', '.join(sorted(unknown))}")
-    return step
-
-
-def _check_request(step: str, what: Mapping[str, Any]) -> None:
-    """Raise ValueError where no request is named, or no place at which it can be held."""
-    if not isinstance(what.get("request"), str):
-        raise ValueError(f"step {step!r} names no request (`request: state`, run, heartbeat ..)")
-    when = what.get("when", "before")
-    _known(when, PLACES, f"step {step!r}: a request is held before or after")
-
-
-def _check_hold(step: str, what: Mapping[str, Any]) -> None:
-    """Raise ValueError where a point is named twice, by no name, or by values that it lacks."""
-    if "commit" in what and ("statement" in what or "with" in what):
-        raise ValueError(f"step {step!r} is either of a statement or of a commit")
-    if "row" in what and "commit" not in what:
-        raise ValueError(f"step {step!r} has a row of no commit")
-    if "commit" in what:
-        return
-    name = what.get("statement", "running-dag-runs")
-    statement = _known(name, STATEMENTS, f"step {step!r} names an unknown statement")
-    if set(what.get("with", {})) != set(statement.values):
-        wanted = ", ".join(statement.values) or "no values"
-        raise ValueError(f"step {step!r}: the statement {name} takes {wanted} (`with:`)")

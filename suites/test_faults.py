@@ -11,16 +11,19 @@ from chaos.api_server_kill import ApiServerKill
 from chaos.api_server_pause import ApiServerPause
 from chaos.database_restart import DatabaseRestart
 from chaos.dropped_requests import DroppedRequests
+from chaos.late_pod_end import LatePodEnd
 from chaos.link_cut import LinkCut
 from chaos.link_loss import LinkLoss
 from chaos.network_latency import NetworkLatency
 from chaos.node_pause import NodePause
+from chaos.pod_api_latency import PodApiLatency
 from chaos.pod_deletion import PodDeletion
 from chaos.pod_network import PodNetwork
 from chaos.scheduler_kill import SchedulerKill
 from chaos.scheduler_pause import SchedulerPause
 from chaos.slow_api_server import SlowApiServer
 from chaos.slow_pods import SlowPods
+from chaos.watch_broken import WatchBroken
 from harness.faults import Faults
 from harness.flood import Floods
 
@@ -118,6 +121,35 @@ def test_pod_deletion(flood: Floods, faults: Faults) -> None:
 @pytest.mark.fault(SlowPods(delay=10))
 def test_slow_pods(flood: Floods, faults: Faults) -> None:
     """Each pod takes ten seconds longer to start."""
+    with flood.running(), faults():
+        flood.go_on(20)
+
+
+@pytest.mark.fault(PodApiLatency("scheduler-2", latency=0.5))
+def test_pod_api_latency(flood: Floods, faults: Faults) -> None:
+    """The Kubernetes API takes half a second longer for all that one scheduler asks of it."""
+    with flood.running(), faults():
+        flood.go_on(20)
+
+
+@pytest.mark.fault(WatchBroken("scheduler-2"))
+@pytest.mark.parametrize("how", ["closed", "cut", "gone"])
+def test_watch_broken(flood: Floods, faults: Faults, how: str) -> None:
+    """One scheduler's watch of its pods ends, as each does some day."""
+    with flood.running(), faults(how=how):
+        flood.go_on(10)
+
+
+@pytest.mark.fault(WatchBroken("scheduler-2", how="silent", seconds=40))
+def test_watch_silent(flood: Floods, faults: Faults) -> None:
+    """One scheduler's watch hangs for longer than its client waits for a word (30 s)."""
+    with flood.running(), faults():
+        flood.go_on(40)
+
+
+@pytest.mark.fault(LatePodEnd("scheduler-2", late=5))
+def test_late_pod_end(flood: Floods, faults: Faults) -> None:
+    """One scheduler hears of its pods' ends five seconds late."""
     with flood.running(), faults():
         flood.go_on(20)
 

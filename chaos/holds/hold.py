@@ -118,6 +118,10 @@ class Hold:
         self.record("held", self.point.name, held.process, f"pid {held.pid}")
         return held
 
+    def let_pass(self, now: float, timeout: float) -> None:
+        """Let pass who is held, and wait until it is held again."""
+        self.wait_held(now, timeout)
+
     def _newer_than(self, moment: float | None) -> Held | None:
         """Return who is held in a statement begun after a moment; let older ones pass."""
         found = self.held()

@@ -37,6 +37,7 @@ class ClusterLab(ReleaseLab):
         "delay-pods": "the release was not installed with charts-values/slow-pods.yaml",
         "proxy": "the lab has no proxy in front of its database",
         "worker-requests": NO_REQUESTS,
+        "kube-api": "the cluster's Kubernetes API is not ours",
     }
 
     def __init__(self, directory: Path) -> None:

@@ -29,6 +29,7 @@ from common.spawn import Child, end_all, signal_family, spawn, wait_exit
 from lab.base import ProcessEnd
 from lab.embedded import components
 from lab.embedded.components import (
+    FORK_SERVER,
     FORKED,
     NAMESPACE,
     Component,
@@ -39,7 +40,7 @@ from lab.embedded.envtest import ASSETS_VARIABLE, EnvTest
 from lab.embedded.forks import ForkServer
 from lab.embedded.postgres import Postgres, free_port, port_is_free, template_for
 from lab.kube.client import api_client
-from lab.kubeapi.kubeconfig import write_kubeconfig
+from lab.kubeapi.kubeconfig import CLIENTS, write_kubeconfig
 from lab.ready import Readiness
 from lab.spec import LabSpec
 from lab.state import LabState, ProcessState, Progress
@@ -154,7 +155,7 @@ class EmbeddedBoot:
                     continue
                 self._close_fork_server(imports)
             # Sessions of the one daemon that it serves, or of none.
-            name = served[0].name if len(served) == 1 else "fork-server"
+            name = served[0].name if len(served) == 1 else FORK_SERVER
             env = components.airflow_env(self.spec, self.directory, at, name)
             path = self._log_of(_ledger_name(imports))
             server = ForkServer.open(replace(served[0], name=name, env=env), FORKED[imports], path)
@@ -219,12 +220,13 @@ class EmbeddedBoot:
     def _start_kubernetes(self) -> str:
         """Start the Kubernetes API: ours, or the real one of KUBEBUILDER_ASSETS; return its URL."""
         kubeconfig = self.directory / "kubeconfig"
+        clients = components.clients(self.spec)
         if ASSETS_VARIABLE not in os.environ:
             line = self._start_announced(components.kubeapi(self.directory))
             server = line.split()[-1]
-            write_kubeconfig(kubeconfig, server, namespace=NAMESPACE)
+            write_kubeconfig(kubeconfig, f"{server}{CLIENTS}{{client}}", NAMESPACE, clients=clients)
             return server
-        real = EnvTest(self.directory / "kubernetes")
+        real = EnvTest(self.directory / "kubernetes", clients)
         real.start()
         for name, child in real.processes.items():
             self._adopt(name, child, real.log_of(name))

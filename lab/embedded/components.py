@@ -16,13 +16,15 @@ from common.environment import bare
 from common.files import write_whole
 from common.paths import PROJECT
 from lab.environments.settings import clean_environment, database_urls
+from lab.kubeapi.rules import KUBELET, LAB
 from lab.spec import LabSpec
 
 NAMESPACE = "airflow"
 NODE = "lab-node"
 ANSWERS = "answers.ndjson"
 """The file of a lab's folder that has what was answered to workers."""
-
+_WORKER = "worker"
+FORK_SERVER = "fork-server"
 _POD_TEMPLATE = Path(__file__).with_name("pod_template.yaml")
 
 
@@ -153,21 +155,31 @@ def kubeapi(directory: Path) -> Component:
     return Component("kubeapi", argv, bare(directory / "airflow"))
 
 
+def clients(spec: LabSpec) -> tuple[str, ...]:
+    """Return who asks the Kubernetes API, by the names that it knows them by; first ourselves."""
+    return (LAB, KUBELET, _WORKER, FORK_SERVER, *_commands(spec))
+
+
 def airflow_components(spec: LabSpec, directory: Path, at: Endpoints) -> Iterator[Component]:
     """Yield Airflow's own daemons, each under its name."""
     python = str(spec.airflow.python)
-    commands = {
-        "api-server": ["api-server", "--host", "127.0.0.1", "--port", str(at.api)],
-        "dag-processor": ["dag-processor"],
-        **{f"scheduler-{n}": ["scheduler"] for n in range(1, spec.schedulers + 1)},
-        **{f"triggerer-{n}": ["triggerer"] for n in range(1, spec.triggerers + 1)},
-    }
-    commands["api-server"] += ["--workers", "1"]
+    commands = _commands(spec)
+    commands["api-server"] += ["--host", "127.0.0.1", "--port", str(at.api), "--workers", "1"]
     for name, command in commands.items():
         env = airflow_env(spec, directory, at, name)
         argv = [python, "-m", "airflow", *command]
         imports = "" if spec.cold else _FORKED_BY.get(command[0], "")
         yield Component(name, argv, env, directory / "airflow", imports)
+
+
+def _commands(spec: LabSpec) -> dict[str, list[str]]:
+    """Return what Airflow's daemons are started by, each under its name."""
+    return {
+        "api-server": ["api-server"],
+        "dag-processor": ["dag-processor"],
+        **{f"scheduler-{n}": ["scheduler"] for n in range(1, spec.schedulers + 1)},
+        **{f"triggerer-{n}": ["triggerer"] for n in range(1, spec.triggerers + 1)},
+    }
 
 
 def airflow_env(spec: LabSpec, directory: Path, at: Endpoints, name: str) -> dict[str, str]:
@@ -177,6 +189,7 @@ def airflow_env(spec: LabSpec, directory: Path, at: Endpoints, name: str) -> dic
         **clean_environment(spec.airflow, home),
         **database_urls(spec.airflow, at.proxy, at.password, name),
         **airflow_settings(at, home, PROJECT / "dags"),
+        "AIRFLOW__KUBERNETES_EXECUTOR__CLUSTER_CONTEXT": name,
         **spec.env,
         "PGAPPNAME": name,
         "TMPDIR": at.temporary,
@@ -190,12 +203,12 @@ def kubelet(spec: LabSpec, directory: Path, at: Endpoints, ledger: str) -> Compo
     """
     argv = [
         *(sys.executable, "-m", "lab.kubelet", "--kubeconfig", str(directory / "kubeconfig")),
-        *("--namespace", NAMESPACE, "--node", NODE, "--mode", spec.kubelet),
+        *("--context", KUBELET, "--namespace", NAMESPACE, "--node", NODE, "--mode", spec.kubelet),
         *("--python", str(spec.airflow.python), "--logs", str(directory / "pods")),
         *("--work", str(directory / "airflow"), "--start-delay", str(spec.start_delay)),
         *("--execution-api", f"{at.workers}/execution/"),
     ]
-    env = airflow_env(spec, directory, at, "worker")
+    env = airflow_env(spec, directory, at, _WORKER)
     return Component("kubelet", argv, env | {"HA_CHAOS_LEDGER": ledger})
 
 

@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import requests
@@ -44,11 +45,13 @@ def assets() -> Path:
 class EnvTest:
     """One etcd and one kube-apiserver on free loopback ports, with all they write in `directory`.
 
-    Every authenticated request may do everything; the token is in `kubeconfig`. The processes
-    are in `processes` by name, so that a ledger can adopt them as soon as they run.
+    Every authenticated request may do everything; the token is in `kubeconfig`, which has a context
+    for each of `clients`, all alike. The processes are in `processes` by name, so that a ledger can
+    adopt them as soon as they run.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, clients: Sequence[str] = ("lab",)) -> None:
+        self._clients = clients
         self._assets = assets()
         self._directory = directory.resolve()
         self.kubeconfig = self._directory / "kubeconfig"
@@ -70,7 +73,7 @@ class EnvTest:
         except BaseException:
             self.close()
             raise
-        write_kubeconfig(self.kubeconfig, server, certificate_authority=certificate, token=token)
+        write_kubeconfig(self.kubeconfig, server, "default", certificate, token, self._clients)
         return self
 
     def close(self) -> None:

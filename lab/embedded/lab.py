@@ -8,6 +8,7 @@ from common.errors import UserError
 from common.spawn import is_same_process
 from lab.base import ProcessEnd
 from lab.embedded.components import ANSWERS, NAMESPACE
+from lab.embedded.envtest import ASSETS_VARIABLE
 from lab.ending import ask
 from lab.kubelet.kubelet import write_start_delay
 from lab.ready import live_schedulers
@@ -25,6 +26,7 @@ class EmbeddedLab(SupervisedLab):
     namespace = NAMESPACE
     powers = frozenset(
         {"pause", "kill", "hold", "restart-database", "delay-pods", "proxy", "worker-requests"}
+        | {"kube-api"}
     )
     cannot = dict.fromkeys(
         ("node", "netem"),
@@ -37,6 +39,7 @@ class EmbeddedLab(SupervisedLab):
         # A lab of another checkout may have no such proxy.
         self.request_control = str(self.endpoints.get("requests", ""))
         self.answers = directory / ANSWERS if self.request_control else None
+        self.kube_api = str(self.endpoints["kubernetes"])
 
     @property
     def schedulers(self) -> tuple[str, ...]:
@@ -52,6 +55,12 @@ class EmbeddedLab(SupervisedLab):
     def ends(self) -> list[ProcessEnd]:
         """Return which daemons ended by themselves, and were brought back."""
         return self.state.ends
+
+    def missing(self, power: str) -> str | None:
+        """Return why the lab has not a power, None when it has it."""
+        if power == "kube-api" and not self.kube_api.startswith("http:"):
+            return f"the lab's Kubernetes API is a real one ({ASSETS_VARIABLE})"
+        return super().missing(power)
 
     def process(self, role: str) -> str:
         """Return the process of a role: here they have the same names."""

@@ -30,7 +30,10 @@ class KindLab(ReleaseLab):
     powers = frozenset(
         {"pause", "kill", "hold", "restart-database", "delay-pods", "proxy", "node", "netem"}
     )
-    cannot: ClassVar[Mapping[str, str]] = {"worker-requests": NO_REQUESTS}
+    cannot: ClassVar[Mapping[str, str]] = {
+        "worker-requests": NO_REQUESTS,
+        "kube-api": "the cluster's Kubernetes API is a real one, which does nothing of the kind",
+    }
     clean_seconds = 90.0
 
     @classmethod

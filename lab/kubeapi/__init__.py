@@ -7,4 +7,7 @@ a real kube-apiserver too. There is no authentication, no scheduler and no contr
 
     request --> server (routes) --> parameters, patches --> registry (pods, validation) --> store
     watch   <-- views  <-- watches, selectors  <------------- history -------------'
+
+Each client asks under a name of its own (`kubeconfig`), by which `rules` choose whose requests and
+watches are late, held, refused or lost (`disturbing`, `watches`); `control` sets the rules.
 """

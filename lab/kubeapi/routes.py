@@ -17,9 +17,11 @@ _NAME = re.compile(r"\{(\w+)\}")
 
 
 class Request(web.BaseRequest):
-    """A request, and in `match` what stands in its path for the names in its route's."""
+    """A request: in `match` what stands in its path for the names in its route's, in `client` who
+    asks."""
 
     match: Mapping[str, str] = {}
+    client: str = "unnamed"
 
 
 Handler = Callable[[Request], Awaitable[web.StreamResponse]]
@@ -27,6 +29,11 @@ Route = tuple[str, str, Handler]
 """Method, path and handler; `{name}` in a path stands for one segment of it."""
 
 _Methods = dict[str, Handler]
+
+
+def as_json(body: bytes, code: int = 200) -> web.Response:
+    """Return an answer whose body is JSON already."""
+    return web.Response(body=body, status=code, content_type="application/json")
 
 
 class Router:

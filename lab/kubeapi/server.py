@@ -13,9 +13,13 @@ import yaml
 from aiohttp import web
 
 from lab.kubeapi import parameters, patches, status
+from lab.kubeapi.control import Control
+from lab.kubeapi.disturbing import Disturbing
+from lab.kubeapi.kubeconfig import CLIENTS
 from lab.kubeapi.pods import PODS
 from lab.kubeapi.registry import NAMESPACES, Registry
-from lab.kubeapi.routes import Handler, Request, Route, Router
+from lab.kubeapi.routes import Handler, Request, Route, Router, as_json
+from lab.kubeapi.rules import Rules
 from lab.kubeapi.store import Object, Record, Resource, Store
 from lab.kubeapi.validation import is_name
 from lab.kubeapi.views import Lister, view_for
@@ -45,14 +49,22 @@ def server(store: Store, logs_directory: Path, **options: Any) -> web.Server:
 
     `options` are those of aiohttp's low-level server.
     """
-    handlers = Handlers(Registry(store), logs_directory)
-    router = Router([*handlers.routes(), *_discovery_routes()])
+    rules = Rules(store)
+    disturbing = Disturbing(rules, store)
+    handlers = Handlers(Registry(store), logs_directory, rules)
+    router = Router([*handlers.routes(), *_discovery_routes(), *Control(rules).routes()])
     loop = asyncio.get_running_loop()
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         assert isinstance(request, Request)
+        path = request.rel_url.raw_path
         try:
-            handler, request.match = router.handler(request.method, request.rel_url.raw_path)
+            if path.startswith(CLIENTS):
+                request.client, _, path = path[len(CLIENTS) :].partition("/")
+                path = f"/{path}"
+            handler, request.match = router.handler(request.method, path)
+            if rules.in_force:
+                return await disturbing.answer(request, path, handler)
             return await handler(request)
         except status.ApiError as error:
             return as_json(error.body(), error.code)
@@ -64,15 +76,10 @@ def server(store: Store, logs_directory: Path, **options: Any) -> web.Server:
     return web.Server(answer, request_factory=made, **options)
 
 
-def as_json(body: bytes, code: int = 200) -> web.Response:
-    """Return an answer whose body is JSON already."""
-    return web.Response(body=body, status=code, content_type="application/json")
-
-
 async def list_or_watch(
-    store: Store, lister: Lister, request: Request, resource: Resource
+    store: Store, lister: Lister, request: Request, resource: Resource, rules: Rules | None = None
 ) -> web.StreamResponse:
-    """Answer a GET of a resource's objects: with a page of them, or by a watch."""
+    """Answer a GET of a resource's objects: with a page of them, or by a watch under `rules`."""
     selector = parameters.selector(request, resource)
     view = view_for(resource, request.headers.get("Accept", ""))
     namespace = request.match.get("namespace")
@@ -81,7 +88,10 @@ async def list_or_watch(
         bookmarks = parameters.flag(request, "allowWatchBookmarks")
         # Unset and 0 both mean: the state as it is, then every change.
         position = parameters.number(request, "resourceVersion") or None
-        watch = Watch(store, view, namespace, selector, seconds, bookmarks, position)
+        watch = Watch(
+            *(store, view, namespace, selector, seconds, bookmarks, position),
+            *(rules or Rules(store), request.client),
+        )
         return await watch.serve(request)
     limit = parameters.number(request, "limit") or 0
     token = request.query.get("continue", "")
@@ -121,8 +131,9 @@ def _discovery_routes() -> list[Route]:
 class Handlers:
     """The requests that read or change objects."""
 
-    def __init__(self, registry: Registry, logs_directory: Path) -> None:
+    def __init__(self, registry: Registry, logs_directory: Path, rules: Rules) -> None:
         self._registry = registry
+        self._rules = rules
         self._store = registry.store
         self._lister = Lister(registry.store)
         self._logs = logs_directory
@@ -153,7 +164,7 @@ class Handlers:
         ]
 
     async def _list_pods(self, request: Request) -> web.StreamResponse:
-        return await list_or_watch(self._store, self._lister, request, PODS)
+        return await list_or_watch(self._store, self._lister, request, PODS, self._rules)
 
     async def _list_namespaces(self, request: Request) -> web.StreamResponse:
         return await list_or_watch(self._store, self._lister, request, NAMESPACES)

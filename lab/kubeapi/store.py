@@ -180,9 +180,10 @@ class Store:
     def close(self) -> None:
         """Wake all subscribers for the last time, so that they end."""
         self.closed = True
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Have all subscribers look again."""
         self._gathering = None
         for waker in self._wakers:
             waker.set()
@@ -198,4 +199,4 @@ class Store:
 
     def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
         self._woken = max(loop.time() + _GATHER_SECONDS, self._woken + _BUSY_SECONDS)
-        self._gathering = loop.call_at(self._woken, self._wake)
+        self._gathering = loop.call_at(self._woken, self.wake)

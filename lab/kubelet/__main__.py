@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add, sleep = parser.add_argument, os.environ.get(_SLEEP) or "0"
     add("--kubeconfig", type=Path, default=_default_kubeconfig(), metavar="FILE", help=_API_FILE)
+    add("--context", metavar="NAME", help="the kubeconfig's context (default: the current one)")
     add("--namespace", default="airflow", help="whose pods to run (%(default)s)")
     add("--node", default="lab", metavar="NAME", help="this node's name (%(default)s)")
     add("--mode", choices=["process", "fork", "simulated"], default="process", help="see above")
@@ -93,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_API_FILE = "where the API is: its current context (default: $KUBECONFIG or ~/.kube/config)"
+_API_FILE = "where the API is (default: $KUBECONFIG or ~/.kube/config)"
 _CAPACITY_HELP = "pods at once; more wait Pending, unbound (%(default)s)"
 _DELAY_HELP = (
     "how long each pod stays ContainerCreating, like a slow image pull; a number in the file "
@@ -124,7 +125,7 @@ async def _serve(options: argparse.Namespace) -> None:
     for directory in (options.logs, options.work):
         if not directory.is_dir():
             raise UserError(f"{directory} is not a directory.", "Make it, then start again.")
-    configuration = api.load(options.kubeconfig)
+    configuration = api.load(options.kubeconfig, options.context)
     async with (
         api.PodsAPI(configuration, options.namespace) as pods,
         _runtime(options) as runtime,

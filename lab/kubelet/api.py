@@ -43,14 +43,14 @@ _decode_event = msgspec.json.Decoder(WatchEvent).decode
 _decode_pod = msgspec.json.Decoder(Pod).decode
 
 
-def load(kubeconfig: Path) -> Configuration:
-    """Return the client configuration of the kubeconfig's current context.
+def load(kubeconfig: Path, context: str | None = None) -> Configuration:
+    """Return the client configuration of a kubeconfig's context, by default the current one.
 
     Raises UserError for a file that is missing or is not a kubeconfig.
     """
     configuration = Configuration()
     try:
-        config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+        config.load_kube_config(str(kubeconfig), context, client_configuration=configuration)
     except (config.ConfigException, OSError, ValueError) as error:
         raise UserError(
             f"{kubeconfig} cannot be used as a kubeconfig: {error}",

@@ -1,5 +1,6 @@
 """Do Airflow's own processes stay up while nothing disturbs them?"""
 
+from collections import deque
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
@@ -13,10 +14,18 @@ Airflow itself holds a silent scheduler for dead (`scheduler_health_check_thresh
 
 EVERYBODY = "*"
 
-WIDER = {"node-pause": EVERYBODY}
-"""Faults that strike more than the process they name: a node carries others too. All else fells
-whom it names (a glob): `*` (database-restart) every daemon, `worker` (pod-deletion, slow-pods) none
-of them, for the daemons have to bear what becomes of workers; no name at all, every daemon."""
+NOBODY = "-"
+_TOLD = 10
+
+STRIKES = {
+    "node-pause": EVERYBODY,
+    **dict.fromkeys(("pod-api-latency", "pod-api-error", "pod-answer-lost"), NOBODY),
+    **dict.fromkeys(("pod-api-drop", "watch-broken", "late-pod-end"), NOBODY),
+}
+"""Faults that excuse others than the process they name: a node carries others too; and what becomes
+of requests to the Kubernetes API, every daemon has to bear. All else fells whom it names (a glob):
+`*` (database-restart) every daemon, `worker` (pod-deletion, slow-pods) none of them, for they have
+to bear what becomes of workers; no name at all, every daemon."""
 
 
 class NoCrash(Invariant):
@@ -36,15 +45,26 @@ class NoCrash(Invariant):
         self._lab = header.lab
         self._disturbances = Disturbances()
         self._over: dict[str, float] = {}
+        self._borne: deque[FaultEvent | HoldEvent] = deque(maxlen=_TOLD)
 
     def on_process(self, event: ProcessEvent) -> Iterable[Violation]:
         """Report who ends undisturbed."""
         if self._is_crash(event):
-            yield self.violation(f"{event.process} {end_text(event)}", None, event.t, event)
+            what = f"{event.process} {end_text(event)}"
+            yield self.violation(what, None, event.t, *self._borne_by(event), event)
+
+    def _borne_by(self, event: ProcessEvent) -> Iterable[FaultEvent | HoldEvent]:
+        """Return what of late befell the process that is no excuse: it tells why."""
+        for each in self._borne:
+            of_it = fnmatchcase(event.process, each.process or EVERYBODY)
+            if of_it and event.t <= each.t + SETTLE_SECONDS:
+                yield each
 
     def on_fault(self, event: FaultEvent | HoldEvent) -> None:
         """Follow whom a disturbance strikes, and until when."""
         self._disturbances.feed(event)
+        if _whom(event) == NOBODY:
+            self._borne.append(event)
         if event.op in ENDS:
             self._over[_whom(event)] = event.t
 
@@ -61,4 +81,4 @@ class NoCrash(Invariant):
 
 
 def _whom(event: FaultEvent | HoldEvent) -> str:
-    return WIDER.get(event.name) or event.process or EVERYBODY
+    return STRIKES.get(event.name) or event.process or EVERYBODY

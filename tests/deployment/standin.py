@@ -26,8 +26,8 @@ from common.files import write_whole
 from lab.kube.client import api_client
 from lab.kubeapi import parameters, status
 from lab.kubeapi.pods import PODS, now
-from lab.kubeapi.routes import Request, Route, Router
-from lab.kubeapi.server import as_json, list_or_watch
+from lab.kubeapi.routes import Request, Route, Router, as_json
+from lab.kubeapi.server import list_or_watch
 from lab.kubeapi.store import Resource, Store
 from lab.kubeapi.views import Lister
 

@@ -8,11 +8,14 @@ import psycopg
 import pytest
 
 from chaos.database_restart import HOWS, DatabaseRestart
+from chaos.holds.request import RequestHold, RequestPoint
 from chaos.link_cut import LinkCut
 from chaos.pod_deletion import PodDeletion
 from chaos.scheduler_kill import SchedulerKill
 from chaos.slow_pods import SlowPods
+from chaos.watch_broken import WatchBroken
 from common.errors import UserError
+from lab.embedded.lab import EmbeddedLab
 from lab.environments.preparation import prepare
 from lab.life import start
 from lab.pool import Owner
@@ -21,6 +24,8 @@ from lab.supervised import SupervisedLab
 from tests.labs import eventually
 
 pytestmark = pytest.mark.xdist_group("labs-3")
+
+GONE = b"too old resource version"
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +158,36 @@ def test_a_scheduler_that_gives_up_by_itself_comes_back(lab: SupervisedLab) -> N
     assert eventually(lambda: lab.problems() == [], 60)
 
 
+def test_each_scheduler_asks_the_kubernetes_api_by_its_own_name(lab: EmbeddedLab) -> None:
+    for name in lab.schedulers:
+        log = lab.logs()[name]
+        seen = log.stat().st_size
+        with WatchBroken(name, how="gone").on(lab) as fault:
+            assert eventually(fault.fired, 40)
+            assert eventually(lambda log=log, seen=seen: GONE in log.read_bytes()[seen:], 10)
+            assert [each[2] for each in fault.kept.report().last] == [name]
+    assert lab.problems() == []
+
+
+def test_a_scheduler_is_held_at_its_request_for_a_pod(lab: EmbeddedLab) -> None:
+    with RequestHold(lab.kube_api, "scheduler-*", RequestPoint("create")) as hold:
+        lab.api.trigger("issue_57618", "held")
+        held = hold.wait_held(timeout=60)
+        assert held.process in lab.schedulers
+        assert held.pod.startswith("issue-57618-start-")
+        assert phases(lab) == {}
+        lab.api.fail_run("issue_57618", "held")
+    assert eventually(lambda: held.pod in phases(lab), 5)
+    lab.clean()
+
+
+def test_a_real_kubernetes_api_does_nothing_of_the_kind(
+    lab: EmbeddedLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lab, "kube_api", "https://127.0.0.1:6443")
+    assert "is a real one (KUBEBUILDER_ASSETS)" in (lab.missing("kube-api") or "")
+
+
 def test_another_way_to_restart_a_database_is_one_clear_line(lab: SupervisedLab) -> None:
     with pytest.raises(UserError, match="restarts fast or immediate, not 'gently'"):
         DatabaseRestart("gently")
@@ -169,7 +204,10 @@ def test_a_role_that_is_not_there_is_told_with_those_that_are(lab: SupervisedLab
 
 
 def test_the_embedded_lab_misses_nothing_but_a_node(lab: SupervisedLab) -> None:
-    powers = ("pause", "kill", "hold", "restart-database", "delay-pods", "proxy", "worker-requests")
-    assert [lab.missing(power) for power in powers] == [None] * 7
+    powers = (
+        *("pause", "kill", "hold", "restart-database", "delay-pods", "proxy", "worker-requests"),
+        "kube-api",
+    )
+    assert [lab.missing(power) for power in powers] == [None] * 8
     assert "on this machine itself" in (lab.missing("node") or "")
     assert "on this machine itself" in (lab.missing("netem") or "")

@@ -27,6 +27,7 @@ MARKED = (
     / "legal-transition"
     / "invalid-a-triggerer-resumed-what-its-user-had-marked-as-a-success.ndjson"
 )
+DROPPED = HISTORIES / "no-crash" / "invalid-one-answer-of-the-kubernetes-api-was-lost.ndjson"
 GOLDEN = Path(__file__).parent / "golden"
 INVALID = sorted(HISTORIES.glob("*/invalid-*.ndjson"))
 MOST_LINES = 15
@@ -50,6 +51,10 @@ def test_a_lost_task_is_told_like_the_golden_witness_up_to_what_was_seen_last_of
 
 def test_the_resumption_of_what_does_not_wait_is_told_like_the_golden_witness() -> None:
     assert witness.text(check(MARKED)) == (GOLDEN / "stale-trigger.txt").read_text()
+
+
+def test_a_crash_is_told_like_the_golden_witness_with_what_its_process_had_to_bear() -> None:
+    assert witness.text(check(DROPPED)) == (GOLDEN / "dropped-answer.txt").read_text()
 
 
 def test_a_history_without_violations_has_no_witness() -> None:

@@ -36,11 +36,16 @@ def test_old_histories_name_the_same_faults() -> None:
         "api-server-pause",
         "database-restart",
         "dropped-requests",
+        "late-pod-end",
         "link-cut",
         "link-loss",
         "lost-answers",
         "network-latency",
         "node-pause",
+        "pod-answer-lost",
+        "pod-api-drop",
+        "pod-api-error",
+        "pod-api-latency",
         "pod-deletion",
         "pod-network",
         "process-kill",
@@ -50,6 +55,7 @@ def test_old_histories_name_the_same_faults() -> None:
         "slow-api-server",
         "slow-pods",
         "statement-delay",
+        "watch-broken",
     }
 
 
@@ -76,6 +82,9 @@ def test_what_a_kind_of_lab_never_has_is_known_before_there_is_one() -> None:
     for kind in ("kind", "cluster"):
         assert "between its workers and its API server" in (missing(kind, "worker-requests") or "")
     assert missing("embedded", "worker-requests") is None
+    assert missing("embedded", "kube-api") is None
+    assert "is a real one" in (missing("kind", "kube-api") or "")
+    assert missing("cluster", "kube-api") == "the cluster's Kubernetes API is not ours"
 
 
 def test_a_power_that_no_lab_has_is_a_mistake_and_no_skip() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from chaos.pod_answer_lost import PodAnswerLost
 from common.errors import UserError
 from harness.markers import scenarios
 from scenarios.scenario import load
@@ -53,6 +54,57 @@ def test_the_words_of_before_still_say_the_same(tmp_path: Path) -> None:
 def test_a_scenario_takes_the_powers_that_its_steps_use(tmp_path: Path) -> None:
     assert load(written(tmp_path, GOOD)).powers == ("pause",)
     assert scenarios()["57618"].powers == ("hold", "pause")
+
+
+OF_THE_API = """steps:
+  lose: {fault: pod-answer-lost, on: A, with: {request: create, count: 1}}
+  lost: {heal: pod-answer-lost, on: A}
+  hold: {hold: A, request: create, when: after, pods: "dag-*", labels: try_number=1}
+"""
+
+
+def api_scenario(text: str = OF_THE_API) -> str:
+    """Return a scenario of faults and of holds at requests."""
+    begun, ended = GOOD.index("steps:"), GOOD.index("permutations:")
+    return GOOD[:begun] + text + GOOD[ended:].replace("[stop, wait]", "[lose, hold, lost]")
+
+
+def test_a_step_begins_a_fault_by_its_name_and_a_hold_may_be_at_a_request(tmp_path: Path) -> None:
+    scenario = load(written(tmp_path, api_scenario()))
+    lose, hold, lost = scenario.permutations["only"]
+    assert lose.target == PodAnswerLost("scheduler-1", request="create", count=1)
+    assert (lost.verb, lost.target, lost.options) == ("heal", "pod-answer-lost", {"on": "A"})
+    assert (hold.options["when"], hold.powers) == ("after", ("kube-api",))
+    assert scenario.powers == ("kube-api",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "{fault: pod-answer-lost",
+            "{fault: pod-lost",
+            "line 10: not a valid scenario: No fault",
+        ),
+        ("count: 1", "cuont: 1", "does not take cuont"),
+        ("count: 1", "count: some", "Expected `int | null`, got `str` - at `$.count`"),
+        ("lost, on: A, with", "lost, on: C, with", "names no session: C"),
+        ("lost, on: A, with", "lost, with", "takes process, which is not given"),
+        ("heal: pod-answer-lost", "heal: pod-api-drop", "heals what no step before it has begun"),
+        ("lost, on: A}", "lost}", "heals what no step before it has begun"),
+        ("request: create, when", "request: post, when", "There is no request 'post'"),
+        ("when: after", "when: during", "It is before or after, not 'during'"),
+        ("when: after", "statement: critical-section", "pods, request is of a request alone"),
+        ("request: create, when", "when", "labels, pods, when is of a request alone"),
+    ],
+)
+def test_a_bad_fault_or_request_is_told_in_one_line(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in OF_THE_API
+    with pytest.raises(UserError) as caught:
+        load(written(tmp_path, api_scenario(OF_THE_API.replace(old, new))))
+    assert said in str(caught.value)
 
 
 def test_a_scenario_s_settings_reach_airflow_by_its_environment(tmp_path: Path) -> None:

@@ -1,0 +1,16 @@
+"""Does Airflow bear what becomes of its requests to the Kubernetes API?
+
+One request is disturbed, of thousands; every client of an API meets that on an ordinary day.
+"""
+
+import pytest
+
+from run.run import Run
+from scenarios.perform import Performer
+from scenarios.scenario import Scenario
+
+
+@pytest.mark.scenario("dropped-answer")
+def test_dropped(scenario: Scenario, permutation: str, history: Run) -> None:
+    """One connection breaks while a scheduler asks for a pod."""
+    Performer(scenario, history).perform(permutation)
