@@ -9,6 +9,7 @@ import msgspec
 from oracle.events import (
     BEGINS,
     ENDS,
+    AnswerEvent,
     DagRunEvent,
     Event,
     FaultEvent,
@@ -28,6 +29,7 @@ UNITS: dict[type, str] = {
     PodEvent: "pods",
     WorkerEvent: "workers",
     LedgerEvent: "task instances with a ledger",
+    AnswerEvent: "answers",
     DagRunEvent: "runs",
     ProcessEvent: "processes",
 }

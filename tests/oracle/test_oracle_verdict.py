@@ -60,6 +60,7 @@ def test_an_assumption_once_unmet_stays_unmet() -> None:
 
 NOT_JUDGED = {
     "asset-events-consumed": "no row event in the history",
+    "success-stands": "no answer event in the history",
     "max-active-runs": "no limit of a DAG that ran was recorded",
     "max-active-tasks": "no limit of a DAG whose tasks were queued was recorded",
     "pool-slots": "no pool's size was recorded",
@@ -178,6 +179,7 @@ def test_the_verdict_is_ready_for_json() -> None:
         "retry-after-end": 0,
         "legal-transition": 1,
         "no-invented-outcome": 0,
+        "success-stands": 0,
         "all-tries-start": 0,
         "run-ends-once": 0,
         "max-active-runs": 0,
@@ -230,6 +232,7 @@ def test_each_promise_says_how_much_it_judged() -> None:
         "retry-after-end": 1,
         "legal-transition": 1,
         "no-invented-outcome": 1,
+        "success-stands": 0,
         "all-tries-start": 0,
         "run-ends-once": 1,
         "max-active-runs": 0,
