@@ -101,10 +101,6 @@ class WorkerRequestHold:
         self.record("held", self.name, self.process, held.text)
         return held
 
-    def let_pass(self, now: float, timeout: float) -> None:
-        """Let pass what is held, and wait until the next is."""
-        self.wait_held(now, timeout)
-
     def _newer_than(self, moment: float | None) -> HeldRequest | None:
         """Return the first that came after a moment; let older ones pass."""
         found = self.held()
