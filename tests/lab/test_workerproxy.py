@@ -183,17 +183,19 @@ def test_a_hold_dies_with_its_controller(server: ApiServer, proxy: WorkerProxy) 
     program = (
         "import sys, time; from types import SimpleNamespace as Lab;"
         "from chaos.holds.worker_request import WorkerRequestHold as Hold;"
-        "Hold(Lab(request_control=sys.argv[1]), 'state').hold();"
+        "hold = Hold(Lab(request_control=sys.argv[1]), 'state'); hold.hold();"
         "print('held', flush=True); time.sleep(600)"
     )
     argv = [sys.executable, "-c", program, proxy.control]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as controller:
-        assert controller.stdout is not None
-        assert controller.stdout.readline() == "held\n"
-        asking = proxy.begin("state", state="success")
-        time.sleep(0.3)
-        assert (asking.status, server.asked) == (None, [])
-        os.kill(controller.pid, signal.SIGKILL)
+        try:
+            assert controller.stdout is not None
+            assert controller.stdout.readline() == "held\n"
+            asking = proxy.begin("state", state="success")
+            time.sleep(0.3)
+            assert (asking.status, server.asked) == (None, [])
+        finally:
+            os.kill(controller.pid, signal.SIGKILL)
         asking.join(5)
     assert asking.status == 204
 
