@@ -73,7 +73,7 @@ def test_a_request_goes_through_as_it_is(server: ApiServer, proxy: WorkerProxy) 
     assert headers["authorization"] == "Bearer first"
     assert headers["content-length"] == "3000000"
     assert body == b"x" * 3_000_000
-    assert proxy.answers() == [], "of what is about no task instance only errors are written down"
+    assert proxy.answers(0) == [], "of what is about no task instance only errors are written down"
 
 
 def test_what_was_answered_is_written_down(server: ApiServer, proxy: WorkerProxy) -> None:
@@ -83,7 +83,7 @@ def test_what_was_answered_is_written_down(server: ApiServer, proxy: WorkerProxy
     server.answer = Answer(409, body=b'{"detail": {"reason": "invalid_state"}}')
     assert proxy.ask("state", state="success").status_code == 409
     assert proxy.ask("state", ti=OTHER, state="failed").json()["detail"]["reason"]
-    first, second, third = proxy.answers()
+    first, second, third = proxy.answers(3)
     assert [each["n"] for each in (first, second, third)] == [1, 2, 3]
     told = {"ti": TI, "host": "pod-1", "given": True, "by": "api-server"}
     assert first.items() >= (told | {"request": "run", "state": "running", "status": 200}).items()
@@ -98,7 +98,7 @@ def test_where_no_api_server_is_the_connection_is_closed_and_that_is_written_dow
     with worker_proxy("http://127.0.0.1:1", tmp_path) as proxy:
         with pytest.raises(requests.ConnectionError):
             proxy.ask("state", state="success")
-        [answer] = proxy.answers()
+        [answer] = proxy.answers(1)
         assert (answer["status"], answer["given"]) == (None, False)
 
 
@@ -129,7 +129,7 @@ def test_an_answer_is_held_when_the_api_server_has_done_what_was_asked(
         asking = proxy.begin("state", state="success")
         hold.wait_held(timeout=5)
         assert len(server.asked) == 1
-        assert (asking.status, proxy.answers()) == (None, [])
+        assert (asking.status, proxy.answers(0)) == (None, [])
     asking.join(5)
     assert asking.status == 204
 
@@ -235,7 +235,7 @@ def test_dropped_requests_do_not_arrive_and_lost_answers_do(
         assert proxy.ask("state", state="success").status_code == 204, "one was to be lost"
         assert lost.fired()
     assert proxy.ask("state", state="success").status_code == 204
-    seen = [(each["status"], each["given"]) for each in proxy.answers()]
+    seen = [(each["status"], each["given"]) for each in proxy.answers(5)]
     assert seen == [(None, False), (204, True), (204, False), (204, True), (204, True)]
 
 
@@ -252,7 +252,7 @@ def test_errors_are_ours_until_the_fault_is_healed(server: ApiServer, proxy: Wor
         *("begin", "api-server-errors", "worker"),
         "500 to run requests, 2 of them",
     )
-    assert [each["by"] for each in proxy.answers()] == [
+    assert [each["by"] for each in proxy.answers(5)] == [
         *("fault", "fault", "api-server", "fault", "api-server"),
     ]
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 import requests
 
 from common.database import DSN_VARIABLE
+from common.waiting import until
 from lab.base import Lab
 
 TI = "019a0000-0000-7000-8000-000000000001"
@@ -101,8 +102,9 @@ class WorkerProxy:
         """Ask in the background."""
         return Asking(self, request, options)
 
-    def answers(self) -> list[dict[str, Any]]:
-        """Return the lines that it has written so far."""
+    def answers(self, count: int) -> list[dict[str, Any]]:
+        """Return the lines that it has written, once there are so many: they follow the answers."""
+        until(lambda: len(self.file.read_text().splitlines()) >= count, 5.0, 0.01)
         return [json.loads(line) for line in self.file.read_text().splitlines()]
 
 
