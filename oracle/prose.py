@@ -15,6 +15,7 @@ from oracle.events import (
     PodEvent,
     ProcessEvent,
     Row,
+    RowEvent,
     TaskInstanceEvent,
     WorkerEvent,
 )
@@ -43,6 +44,7 @@ class Narrator:
             AnswerEvent: _answer,
             ProcessEvent: process_text,
             DagRunEvent: _run,
+            RowEvent: _other_row,
             HoldEvent: lambda event: (event.process, hold_text(event)),
             FaultEvent: lambda event: ("fault", f"{fault_text(event)} {event.op}s"),
         }
@@ -140,8 +142,16 @@ def _answer(event: AnswerEvent) -> Text | None:
 
 
 def _run(event: DagRunEvent) -> Text:
-    verb = "began" if event.new == RUNNING else f"set {shown(event.new)}"
+    verb = "made" if event.op == "insert" else f"set {shown(event.new)}"
+    if event.new == RUNNING:
+        verb = "began"
     return event.process, f"{verb} run {event.run_id} of {event.dag_id}"
+
+
+def _other_row(event: RowEvent) -> Text | None:
+    if event.table == "asset_event" and event.op == "insert" and event.new:
+        return event.process, f"updated asset {event.new['asset_id']}: event {event.new['id']}"
+    return None
 
 
 def hold_text(event: HoldEvent) -> str:

@@ -120,7 +120,7 @@ def _holds(disturbances: Iterable[Event], piece: Sequence[Event], first: Violati
         if isinstance(event, HoldEvent) and event.process in processes and event.t <= first.t:
             if event.op == "held":
                 held[event.process] = [event]
-            elif event.op == "release" and event.process in held:
+            elif event.op != "hold" and event.process in held:
                 held[event.process].append(event)
     return [event for events in held.values() for event in events]
 

@@ -66,7 +66,8 @@ class Performer:
         The machinery of holds is installed first: a hold must begin faster than a task runs.
         """
         steps = self._scenario.permutations[permutation]
-        self._run.allow_rules(self._point(step) for step in steps if "hold" in step.powers)
+        holds = (step for step in steps if step.verb == "hold" and "hold" in step.powers)
+        self._run.allow_rules(map(self._point, holds))
         with self._undo:
             for step in steps:
                 text = self._text(step)

@@ -14,3 +14,9 @@ from scenarios.scenario import Scenario
 def test_dropped(scenario: Scenario, permutation: str, history: Run) -> None:
     """One connection breaks while a scheduler asks for a pod."""
     Performer(scenario, history).perform(permutation)
+
+
+@pytest.mark.scenario("ambiguous-create")
+def test_ambiguous(scenario: Scenario, permutation: str, history: Run) -> None:
+    """One connection breaks when a pod was made, and before its scheduler is told so."""
+    Performer(scenario, history).perform(permutation)

@@ -1,7 +1,7 @@
 """Does every update of an asset come to every DAG that is scheduled on it, once?"""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from oracle.distinct import Distinct
@@ -30,7 +30,8 @@ class AssetEventsConsumed(Invariant):
         self._consumers: defaultdict[int, set[str]] = defaultdict(set)
         self._set_off: dict[str, bool] = {}
         self._runs: dict[int, DagRunEvent] = {}
-        self._waiting: dict[tuple[int, str], RowEvent] = {}
+        self._latest: dict[int, RowEvent] = {}
+        self._waiting: dict[tuple[int, str], tuple[RowEvent, RowEvent | None]] = {}
         self._consumed: dict[tuple[int, str], int] = {}
         self._judged = Distinct()
         self._disturbances = Disturbances()
@@ -63,10 +64,12 @@ class AssetEventsConsumed(Invariant):
     def _happened(self, event: RowEvent) -> Iterable[Violation]:
         if event.op != "insert" or event.new is None or event.new.get("partition_key"):
             return ()
-        for dag_id in self._consumers[int(event.new["asset_id"])]:
+        asset = int(event.new["asset_id"])
+        for dag_id in self._consumers[asset]:
             if self._set_off.get(dag_id):
-                self._waiting[int(event.new["id"]), dag_id] = event
+                self._waiting[int(event.new["id"]), dag_id] = (event, self._latest.get(asset))
                 self._judged.add((event.new["id"], dag_id))
+        self._latest[asset] = event
         return ()
 
     def on_run(self, event: DagRunEvent) -> None:
@@ -105,7 +108,7 @@ class AssetEventsConsumed(Invariant):
         """Report what is in no run though there was time for it."""
         if self._end is None or self._disturbances.on:
             return
-        for (number, dag_id), event in self._waiting.items():
+        for (number, dag_id), (event, before) in self._waiting.items():
             since = max(event.t, self._disturbances.last_end)
             if self._end - since > BOUND_SECONDS and self._set_off.get(dag_id):
                 asset = (event.new or {}).get("asset_id")
@@ -113,7 +116,16 @@ class AssetEventsConsumed(Invariant):
                     f"event {number} of asset {asset} (by {event.process}) is in no run of {dag_id}"
                     f" {self._end - since:.0f} s later"
                 )
-                yield self.violation(fact, None, event.t, event)
+                witness = [*self._consumption(before, dag_id), event]
+                yield self.violation(fact, None, event.t, *sorted(witness, key=lambda each: each.t))
+
+    def _consumption(self, event: RowEvent | None, dag_id: str) -> Iterator[RowEvent | DagRunEvent]:
+        """Give the asset's event before, and the run that has it: that one was seen."""
+        if event is not None and event.new is not None:
+            yield event
+            run = self._runs.get(self._consumed.get((int(event.new["id"]), dag_id), 0))
+            if run is not None:
+                yield run
 
     def abstention(self) -> str | None:
         """Say that nothing was to be consumed."""

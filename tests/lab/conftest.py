@@ -2,4 +2,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.lab.proxied", "tests.lab.miniature_fixtures")
+pytest.register_assert_rewrite(
+    "tests.lab.proxied", "tests.lab.miniature_fixtures", "tests.lab.kube_clients"
+)

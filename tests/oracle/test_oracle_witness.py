@@ -9,52 +9,30 @@ from oracle.__main__ import check
 from tests.oracle.telling import HISTORIES, tellings
 
 RACE = HISTORIES / "57618" / "invalid-second-scheduler-schedules-stale-rows-again.ndjson"
-STALL = (
-    HISTORIES
-    / "queued-in-time"
-    / ("invalid-the-other-scheduler-hangs-in-its-critical-section.ndjson")
-)
-WOKEN = (
-    HISTORIES
-    / "no-live-orphan"
-    / "invalid-the-other-reset-it-and-its-scheduler-made-the-pod.ndjson"
-)
-SILENCE = (
-    HISTORIES / "no-lost-task" / "invalid-the-code-completed-and-nobody-told-the-api-server.ndjson"
-)
-MARKED = (
-    HISTORIES
-    / "legal-transition"
-    / "invalid-a-triggerer-resumed-what-its-user-had-marked-as-a-success.ndjson"
-)
-DROPPED = HISTORIES / "no-crash" / "invalid-one-answer-of-the-kubernetes-api-was-lost.ndjson"
+TOLD = {
+    "57618": "57618/invalid-second-scheduler-schedules-stale-rows-again",
+    "critical-section": "queued-in-time/invalid-the-other-scheduler-hangs-in-its-critical-section",
+    "woken-scheduler": "no-live-orphan/invalid-the-other-reset-it-and-its-scheduler-made-the-pod",
+    "silence": "no-lost-task/invalid-the-code-completed-and-nobody-told-the-api-server",
+    "stale-trigger": "legal-transition/"
+    "invalid-a-triggerer-resumed-what-its-user-had-marked-as-a-success",
+    "dropped-answer": "no-crash/invalid-one-answer-of-the-kubernetes-api-was-lost",
+    "active-runs": "max-active-runs/invalid-two-schedulers-begin-one-each",
+    "failed-success": "success-stands/invalid-stored-as-failed",
+    "second-asset-event": "asset-events-consumed/invalid-the-second-is-in-no-run",
+    "stuck-sweep": "legal-transition/invalid-a-running-task-was-taken-for-stuck-in-queued",
+}
+"""The golden witnesses, by the scenario that is told, each with its history."""
+
 GOLDEN = Path(__file__).parent / "golden"
 INVALID = sorted(HISTORIES.glob("*/invalid-*.ndjson"))
 MOST_LINES = 15
 
 
-def test_the_race_57618_is_told_like_the_golden_witness() -> None:
-    assert witness.text(check(RACE)) == (GOLDEN / "57618.txt").read_text()
-
-
-def test_the_stall_is_told_like_the_golden_witness_with_what_the_free_scheduler_did() -> None:
-    assert witness.text(check(STALL)) == (GOLDEN / "critical-section.txt").read_text()
-
-
-def test_the_reset_of_what_a_live_scheduler_queued_is_told_like_the_golden_witness() -> None:
-    assert witness.text(check(WOKEN)) == (GOLDEN / "woken-scheduler.txt").read_text()
-
-
-def test_a_lost_task_is_told_like_the_golden_witness_up_to_what_was_seen_last_of_it() -> None:
-    assert witness.text(check(SILENCE)) == (GOLDEN / "silence.txt").read_text()
-
-
-def test_the_resumption_of_what_does_not_wait_is_told_like_the_golden_witness() -> None:
-    assert witness.text(check(MARKED)) == (GOLDEN / "stale-trigger.txt").read_text()
-
-
-def test_a_crash_is_told_like_the_golden_witness_with_what_its_process_had_to_bear() -> None:
-    assert witness.text(check(DROPPED)) == (GOLDEN / "dropped-answer.txt").read_text()
+@pytest.mark.parametrize("golden", TOLD)
+def test_a_race_is_told_like_its_golden_witness(golden: str) -> None:
+    told = witness.text(check(HISTORIES / f"{TOLD[golden]}.ndjson"))
+    assert told == (GOLDEN / f"{golden}.txt").read_text()
 
 
 def test_a_history_without_violations_has_no_witness() -> None:

@@ -84,7 +84,7 @@ def test_a_step_begins_a_fault_by_its_name_and_a_hold_may_be_at_a_request(tmp_pa
         (
             "{fault: pod-answer-lost",
             "{fault: pod-lost",
-            "line 10: not a valid scenario: No fault",
+            "line 11: not a valid scenario: No fault",
         ),
         ("count: 1", "cuont: 1", "does not take cuont"),
         ("count: 1", "count: some", "Expected `int | null`, got `str` - at `$.count`"),
