@@ -113,13 +113,14 @@ class Asking(threading.Thread):
 
     def __init__(self, proxy: WorkerProxy, request: str, options: dict[str, Any]) -> None:
         super().__init__(daemon=True)
-        self._ask = lambda: proxy.ask(request, timeout=60.0, **options).status_code
+        self._proxy, self._request, self._options = proxy, request, options
         self.status: int | str | None = None
         self.start()
 
     def run(self) -> None:
         try:
-            self.status = self._ask()
+            asked = self._proxy.ask(self._request, timeout=60.0, **self._options)
+            self.status = asked.status_code
         except requests.ConnectionError:
             self.status = "the connection was closed"
 
