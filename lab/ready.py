@@ -31,8 +31,12 @@ the present one it is true). Before, the column is not there; so no column is na
 
 _UNFINISHED = f"""
     SELECT count(*) FROM task_instance
-    WHERE state IN ('scheduled', 'queued', 'running', 'restarting') AND {PRESENT}
+    WHERE (state IN ('queued', 'running', 'restarting') OR state = 'scheduled' AND EXISTS (
+        SELECT FROM dag_run WHERE dag_run.dag_id = task_instance.dag_id
+        AND dag_run.run_id = task_instance.run_id AND dag_run.state = 'running'
+    )) AND {PRESENT}
 """
+"""What is scheduled in a run that has ended, no scheduler queues any more."""
 
 
 def live_schedulers(dsn: str) -> int:
