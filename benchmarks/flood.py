@@ -37,7 +37,7 @@ PROFILE = replace(profile("issue"), runs=12, rate=2.0)
 LONGEST = 3600.0
 """Seconds that a flood may take: how fast it is, is what is asked."""
 
-OURS = ("kubeapi", "kubelet", "dbproxy", "recorder and judge", "Locust")
+OURS = ("kubeapi", "kubelet", "dbproxy", "workerproxy", "recorder and judge", "Locust")
 
 
 @contextmanager

@@ -8,7 +8,11 @@ from chaos.worker_requests import RequestFault
 
 @dataclass(frozen=True)
 class DroppedRequests(RequestFault):
-    """Closes the connections of workers that ask something; the API server hears nothing of it."""
+    """Closes the connections of workers that ask something; the API server hears nothing of it.
+
+    worker      --- state success --> X    again, after a pause of the SDK's --> 204
+    API server         (hears nothing)
+    """
 
     name = "dropped-requests"
 

@@ -34,9 +34,13 @@ class RequestRule:
         report: dict[str, Any] = self._ask("GET", f"rules/{self._key}").json()
         return report
 
-    def let_pass(self, before: float | None = None) -> None:
-        """Let go on who is held now, or of these who came `before` then (unix seconds)."""
-        self._ask("POST", f"rules/{self._key}/pass", json={"before": before})
+    def let_go(self, outcome: str = "pass", before: float | None = None) -> int:
+        """Let go who is held now, or of these who came `before` then (unix seconds); count them.
+
+        `outcome` is one of `lab.workerproxy.rules.Outcome`.
+        """
+        wanted = {"outcome": outcome, "before": before}
+        return int(self._ask("POST", f"rules/{self._key}/pass", json=wanted).json()["gone"])
 
     def withdraw(self) -> str:
         """End the rule; return that it had ended before, where the proxy was not there any more."""

@@ -165,15 +165,10 @@ class Performer:
         self._holds[self._process(step)].release()
 
     def _cancel(self, step: Step) -> None:
-        self._hold_of(step).cancel()
+        self._holds[self._process(step)].cancel()
 
     def _terminate(self, step: Step) -> None:
-        self._hold_of(step).terminate()
-
-    def _hold_of(self, step: Step) -> Hold:
-        hold = self._holds[self._process(step)]
-        assert isinstance(hold, Hold)  # a worker's request has no such steps
-        return hold
+        self._holds[self._process(step)].terminate()
 
     def _held(self, step: Step) -> None:
         newer_than = self._last_event + self._run.recorder.header.epoch

@@ -11,7 +11,7 @@ hold, release      hold a session at a point, and let it go on. The point is the
                    name (`pods: dag-*`) or by `labels`
                    A worker is held at a request to the API server: `{ hold: worker, request:
                    state, of: TASK, when: before }`, or after, with the answer; `state: success`
-                   for those that say so. `held`, `pass` and `release` take `worker` as well
+                   for those that say so. `held`, `pass`, `cancel` .. take `worker` as well
 held, pass         wait until it is held there; let it pass once
 cancel, terminate  have what it is held in fail; have its connection closed
 fault, heal        begin any fault of chaos/ by its name (`fault: pod-answer-lost, on: A`, with
@@ -45,7 +45,7 @@ _OF_A_SESSION = (
     *("pause", "freeze", "resume", "free", "hold", "release", "held", "pass"),
     *("cancel", "terminate", "kill", "start"),
 )
-_OF_A_WORKER = ("hold", "held", "pass", "release")
+_OF_A_WORKER = ("hold", "held", "pass", "cancel", "terminate", "release")
 VERBS = (
     *(*_OF_A_SESSION, "fault", "heal", "trigger", "update", "clear", "mark"),
     *("until", "wait", "settle"),

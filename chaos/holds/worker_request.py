@@ -82,9 +82,7 @@ class WorkerRequestHold:
 
         Raises HoldError when the hold is released, UserError when the proxy is gone.
         """
-        if self._rule is None:
-            raise HoldError(f"Nothing holds the {self.request} requests now.", "Hold them first.")
-        return msgspec.convert(self._rule.report()["held"], list[HeldRequest])
+        return msgspec.convert(self._in_force().report()["held"], list[HeldRequest])
 
     def wait_held(
         self, newer_than: float | None = None, timeout: float = 30.0, interval: float = 0.02
@@ -103,19 +101,38 @@ class WorkerRequestHold:
         self.record("held", self.name, self.process, held.text)
         return held
 
-    def let_pass(self, now: float, timeout: float) -> None:
-        """Let pass what is held, and wait until the next is."""
-        self.wait_held(now, timeout)
-
     def _newer_than(self, moment: float | None) -> HeldRequest | None:
         """Return the first that came after a moment; let older ones pass."""
         found = self.held()
         for held in found:
             if moment is None or held.since > moment:
                 return held
-        if found and self._rule is not None:
-            self._rule.let_pass(before=moment)
+        if found:
+            self._in_force().let_go(before=moment)
         return None
+
+    def let_pass(self, _now: float, timeout: float) -> None:
+        """Let pass what is held, waiting for it if need be; the next request is held again."""
+        self.wait_held(timeout=timeout)
+        self._in_force().let_go()
+
+    def cancel(self) -> None:
+        """Have what is held answered by a 500, as an API server in trouble would."""
+        self._end_held("cancel", "answer")
+
+    def terminate(self) -> None:
+        """Have the connection of what is held closed, as an API server that goes would."""
+        self._end_held("terminate", "drop")
+
+    def _end_held(self, op: str, outcome: str) -> None:
+        if not self._in_force().let_go(outcome):
+            raise HoldError(f"No {self.request} request is held now.")
+        self.record(op, self.name, self.process, "")
+
+    def _in_force(self) -> RequestRule:
+        if self._rule is None:
+            raise HoldError(f"Nothing holds the {self.request} requests now.", "Hold them first.")
+        return self._rule
 
     def __enter__(self) -> Self:
         self.hold()

@@ -3,8 +3,9 @@
 POST   /rules             a rule; answers {"key": n} and goes on, and the rule is in force until
                           the connection ends
 GET    /rules/<key>       {"struck": n, "held": [{"ti", "request", "state", "host", "since"}]}
-POST   /rules/<key>/pass  lets go on who waits now, or with {"before": unix seconds} who came
-                          before then; who comes next waits again
+POST   /rules/<key>/pass  lets go who waits now, or with {"before": unix seconds} who came before
+                          then; with {"outcome": "drop"} its connection is closed, with "answer" it
+                          is answered 500. Who comes next waits again. Answers {"gone": n}
 DELETE /rules/<key>       ends the rule; the answer to its POST ends too
 """
 
@@ -14,11 +15,15 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from lab.workerproxy.rules import LiveRule, RequestRule, Rules
+from lab.workerproxy.rules import LiveRule, Outcome, RequestRule, Rules
 
 
 class _Pass(msgspec.Struct, forbid_unknown_fields=True):
     before: float | None = None
+    outcome: Outcome = "pass"
+
+
+_Deed = Callable[[int, LiveRule, bytes], dict[str, Any]]
 
 
 class Control:
@@ -26,10 +31,10 @@ class Control:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._deeds: dict[tuple[str, str], Callable[[int, LiveRule, bytes], None]] = {
-            ("GET", ""): lambda _, __, ___: None,
+        self._deeds: dict[tuple[str, str], _Deed] = {
+            ("GET", ""): lambda _, live, __: live.report(),
             ("POST", "pass"): _pass,
-            ("DELETE", ""): lambda key, _, __: rules.remove(key),
+            ("DELETE", ""): self._end,
         }
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -49,8 +54,11 @@ class Control:
         live = self._rules.live.get(int(key)) if key.isdigit() else None
         if live is None:
             return _json({"error": f"there is no rule {key}"}, 404)
-        do(int(key), live, await request.read())
-        return _json(live.report())
+        return _json(do(int(key), live, await request.read()))
+
+    def _end(self, key: int, live: LiveRule, _: bytes) -> dict[str, Any]:
+        self._rules.remove(key)
+        return live.report()
 
     async def _put(self, request: web.BaseRequest) -> web.StreamResponse:
         key = self._rules.add(msgspec.json.decode(await request.read(), type=RequestRule))
@@ -65,8 +73,9 @@ class Control:
         return response
 
 
-def _pass(_: int, live: LiveRule, body: bytes) -> None:
-    live.let_pass(msgspec.json.decode(body or b"{}", type=_Pass).before)
+def _pass(_: int, live: LiveRule, body: bytes) -> dict[str, Any]:
+    wanted = msgspec.json.decode(body or b"{}", type=_Pass)
+    return {"gone": live.let_go(wanted.outcome, wanted.before)}
 
 
 def _json(answer: dict[str, Any], status: int = 200) -> web.Response:

@@ -58,16 +58,13 @@ class Proxy:
         self, request: web.BaseRequest, asked: Asked, answered: Answered
     ) -> web.StreamResponse:
         struck = await self._rules.struck(asked)
-        for rule in struck:
-            await rule.stand(asked, "before")
-        done = {each.rule.do: each.rule for each in struck}
-        if "drop" in done:
+        outcomes = [await rule.stand(asked, "before") for rule in struck]
+        deeds = [each.rule.do for each in struck]
+        if "drop" in (*outcomes, *deeds):
             return _cut(request)
-        if "answer" in done:
-            answered.status, answered.by = done["answer"].status, "fault"
-            response = web.Response(status=answered.status, text='{"detail":"a fault"}')
-            response.content_type = "application/json"
-            return await _give(request, response, answered)
+        if "answer" in (*outcomes, *deeds):
+            status = next((each.rule.status for each in struck if each.rule.do == "answer"), 500)
+            return await _refuse(request, answered, status)
         return await self._pass_on(request, asked, answered, struck)
 
     async def _pass_on(
@@ -87,11 +84,12 @@ class Proxy:
             allow_redirects=False,
         ) as theirs:
             answered.status = theirs.status
-            for rule in struck:
-                await rule.stand(asked, "after")
-            if any(rule.rule.do == "lose" for rule in struck):
+            outcomes = [await rule.stand(asked, "after") for rule in struck]
+            if "drop" in outcomes or any(rule.rule.do == "lose" for rule in struck):
                 await theirs.read()
                 return _cut(request)
+            if "answer" in outcomes:
+                return await _refuse(request, answered, 500)
             response = web.StreamResponse(
                 status=theirs.status, reason=theirs.reason, headers=_passed(theirs.headers)
             )
@@ -118,6 +116,14 @@ async def _give(
     await response.write_eof()
     answered.given = True
     return response
+
+
+async def _refuse(request: web.BaseRequest, answered: Answered, status: int) -> web.StreamResponse:
+    """Answer in the API server's place."""
+    answered.status, answered.by = status, "fault"
+    body = b'{"detail": "a fault, and not the API server"}'
+    response = web.Response(status=status, body=body, content_type="application/json")
+    return await _give(request, response, answered)
 
 
 def _passed(headers: Mapping[str, str]) -> CIMultiDict[str]:

@@ -20,6 +20,9 @@ FROM (SELECT dag_id, task_id, to_jsonb(ti) AS row FROM task_instance AS ti WHERE
 _KEPT = 10_000
 _LONGEST = 3600.0
 
+Outcome = Literal["pass", "drop", "answer"]
+"""What becomes of who waited: it goes on, its connection is closed, or we answer 500."""
+
 
 class RequestRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is done to the requests that fit.
@@ -58,45 +61,51 @@ class LiveRule:
         self.rule = rule
         self.struck = 0
         self.ended = asyncio.Event()
-        self._held: dict[int, tuple[Asked, float, asyncio.Event]] = {}
+        self._held: dict[int, tuple[Asked, float, asyncio.Future[Outcome]]] = {}
 
     @property
     def spent(self) -> bool:
         """Whether it has struck as many as it was to strike."""
         return self.rule.count is not None and self.struck >= self.rule.count
 
-    async def stand(self, asked: Asked, when: str) -> None:
-        """Have a request wait here, if that is what is done to it now."""
+    async def stand(self, asked: Asked, when: str) -> Outcome:
+        """Have a request wait here, if that is what is done to it now; return what follows."""
         if self.rule.do not in ("hold", "delay") or self.rule.when != when or self.ended.is_set():
-            return
-        gone = asyncio.Event()
-        self._held[asked.number] = asked, time.time(), gone
+            return "pass"
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._held[asked.number] = asked, time.time(), outcome
         limit = self.rule.seconds if self.rule.do == "delay" else None
         try:
             async with asyncio.timeout(limit):
-                await gone.wait()
+                return await outcome
         except TimeoutError:
-            pass
+            return "pass"
         finally:
             del self._held[asked.number]
 
-    def let_pass(self, before: float | None = None) -> None:
-        """Let go on who waits now, or of these who came `before` then (unix seconds)."""
-        for _, since, gone in self._held.values():
-            if before is None or since <= before:
-                gone.set()
+    def let_go(self, outcome: Outcome = "pass", before: float | None = None) -> int:
+        """Let go who waits now, or of these who came `before` then (unix seconds); count them."""
+        gone = [
+            end
+            for _, since, end in self._held.values()
+            if not end.done() and (before is None or since <= before)
+        ]
+        for end in gone:
+            end.set_result(outcome)
+        return len(gone)
 
     def end(self) -> None:
         """Let go on who waits, and be over."""
         self.ended.set()
-        self.let_pass()
+        self.let_go()
 
     def report(self) -> dict[str, Any]:
         """Return how many were struck, and who waits now; `since` in unix seconds."""
         held = [
             {"ti": asked.ti, "request": asked.request, "state": asked.state, "host": asked.host}
             | {"since": since}
-            for asked, since, _ in self._held.values()
+            for asked, since, end in self._held.values()
+            if not end.done()
         ]
         return {"struck": self.struck, "held": held}
 

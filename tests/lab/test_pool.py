@@ -85,7 +85,7 @@ def test_a_lab_boots_again_as_another_in_its_place(pool: Pool) -> None:
         assert again.api.dag_ids() == ["wide-2"]
         assert again.api.runs() == []
         assert stayed(first, again) == {
-            *("dbproxy", "fork-server-api-server", "fork-server-scheduler"),
+            *("dbproxy", "workerproxy", "fork-server-api-server", "fork-server-scheduler"),
         }
         assert sessions(again) <= {*again.daemons, "ha-chaos", "recorder", "task"}
 

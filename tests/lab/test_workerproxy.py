@@ -149,21 +149,53 @@ def test_who_came_before_a_moment_passes_and_the_next_is_held(proxy: WorkerProxy
         assert second.status is None
 
 
+def test_one_passes_and_the_next_is_held(proxy: WorkerProxy) -> None:
+    with WorkerRequestHold(proxy.lab, "state") as hold:
+        first = proxy.begin("state", state="success")
+        hold.let_pass(time.time(), 5)
+        first.join(5)
+        assert first.status == 204
+        second = proxy.begin("state", state="failed")
+        assert hold.wait_held(timeout=5).state == "failed"
+        assert second.status is None
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_is_held_is_answered_500_or_its_connection_closed(
+    server: ApiServer, proxy: WorkerProxy, when: str
+) -> None:
+    told: list[tuple[str, ...]] = []
+    record = lambda *event: told.append(event)  # noqa: E731
+    with WorkerRequestHold(proxy.lab, "state", when=when, record=record) as hold:
+        with pytest.raises(HoldError, match="No state request is held now"):
+            hold.cancel()
+        for end, status in ((hold.cancel, 500), (hold.terminate, CLOSED)):
+            asking = proxy.begin("state", state="success")
+            hold.wait_held(timeout=5)
+            end()
+            asking.join(5)
+            assert asking.status == status
+    assert len(server.asked) == (2 if when == "after" else 0)
+    assert [op for op, *_ in told] == ["hold", "held", "cancel", "held", "terminate", "release"]
+
+
 def test_a_hold_dies_with_its_controller(server: ApiServer, proxy: WorkerProxy) -> None:
     program = (
         "import sys, time; from types import SimpleNamespace as Lab;"
         "from chaos.holds.worker_request import WorkerRequestHold as Hold;"
-        "Hold(Lab(request_control=sys.argv[1]), 'state').hold();"
+        "hold = Hold(Lab(request_control=sys.argv[1]), 'state'); hold.hold();"
         "print('held', flush=True); time.sleep(600)"
     )
     argv = [sys.executable, "-c", program, proxy.control]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as controller:
-        assert controller.stdout is not None
-        assert controller.stdout.readline() == "held\n"
-        asking = proxy.begin("state", state="success")
-        time.sleep(0.3)
-        assert (asking.status, server.asked) == (None, [])
-        os.kill(controller.pid, signal.SIGKILL)
+        try:
+            assert controller.stdout is not None
+            assert controller.stdout.readline() == "held\n"
+            asking = proxy.begin("state", state="success")
+            time.sleep(0.3)
+            assert (asking.status, server.asked) == (None, [])
+        finally:
+            os.kill(controller.pid, signal.SIGKILL)
         asking.join(5)
     assert asking.status == 204
 

@@ -26,6 +26,9 @@ COUNTS = {
     "deferrable:3": 5,
     "impatient:4": 1,
     "flaky:6": 8,
+    "serial": 1,
+    "producer": 1,
+    "consumer": 1,
     "single": 1,
 }
 
