@@ -151,7 +151,8 @@ class Performer:
             hold = RequestHold(lab.kube_api, process, RequestPoint(**step.options), record=record)
         else:
             hold = Hold(lab.dsn(), process, self._point(step), record=record)
-        self._holds[process] = self._undo.enter_context(hold)
+        self._holds[process] = hold
+        self._undo.enter_context(hold)
 
     def _point(self, step: Step) -> Point:
         options = step.options

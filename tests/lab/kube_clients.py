@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -177,7 +178,7 @@ class Call(threading.Thread):
         super().__init__(daemon=True)
         self.answer: Any = None
         self.error: Exception | None = None
-        self._ask = lambda: ask(*args, **options)
+        self._ask: Callable[[], Any] = partial(ask, *args, **options)
         self.start()
 
     def run(self) -> None:

@@ -58,9 +58,8 @@ def test_what_is_too_old_stays_so_while_it_lasts_and_a_new_list_helps(
     before = two.core.list_namespaced_pod(NAMESPACE).metadata.resource_version
     own.create("a")
     with WatchBroken("scheduler-2", how="gone").on(kube.lab):
-        for _ in range(2):
-            old = two.watching(resource_version=before)
-            assert eventually(lambda old=old: old.ending == "410", 5)
+        old = [two.watching(resource_version=before) for _ in range(2)]
+        assert eventually(lambda: [each.ending for each in old] == ["410"] * 2, 5)
         assert told(two.watching(resource_version="0"), ("ADDED", "a", "Pending"))
         assert not two.watching().ending
     assert told(two.watching(resource_version=before), ("ADDED", "a", "Pending"))
