@@ -73,22 +73,19 @@ class Watching(threading.Thread):
         self.told: list[tuple[str, str, str]] = []
         self.times: dict[tuple[str, str, str], float] = {}
         self.ending = ""
+        self.bookmark = 0
         self.open = threading.Event()
         self._who = who
         self._options = options
         self._watch = watch.Watch()
         self._answer: Any = None
 
-    @property
-    def version(self) -> str:
-        """The resource version up to which it was told everything."""
-        return str(self._watch.resource_version)
-
     def run(self) -> None:
         try:
             for event in self._watch.stream(self._list, NAMESPACE, **self._options):
                 pod = event["raw_object"]
                 if event["type"] == "BOOKMARK":
+                    self.bookmark = int(pod["metadata"]["resourceVersion"])
                     continue
                 told = (event["type"], pod["metadata"]["name"], pod["status"]["phase"])
                 self.told.append(told)
