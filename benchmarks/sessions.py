@@ -79,7 +79,7 @@ def verdicts(checkout: Path, since: float) -> Iterator[str]:
 
 def collected(checkout: Path) -> list[str]:
     """Return the node ids of a checkout's tests."""
-    collecting = [sys.executable, "-m", "pytest", "tests", "--collect-only", "-qq"]
+    collecting = [sys.executable, "-m", "pytest", "tests", "--collect-only", "-q"]
     done = subprocess.run(collecting, cwd=checkout, capture_output=True, text=True, check=True)
     return [line for line in done.stdout.splitlines() if "::" in line]
 
