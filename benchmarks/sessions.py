@@ -121,10 +121,9 @@ def session(command: list[str], checkout: Path, env: dict[str, str]) -> tuple[fl
     counted = dict(Counter(verdicts(checkout, since)))
     lines = (done.stdout + done.stderr).strip().splitlines()
     last = next((line for line in reversed(lines) if " in " in line and "s" in line), "")
-    return (
-        seconds,
-        f"{seconds:.0f} s, {cpu:.0f} s of CPU, exit {done.returncode}, {counted}; {last}",
-    )
+    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    told = f"{seconds:.0f} s, {cpu:.0f} s of CPU, exit {done.returncode}, {counted}; {last}"
+    return seconds, "\n".join([told, *failed])
 
 
 def main() -> None:
