@@ -79,8 +79,8 @@ def main() -> None:
     """Measure, and print each side's median and its ratio to the base."""
     parser = argparse.ArgumentParser("python -m benchmarks.kubeapi", description=__doc__)
     parser.add_argument("--base", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--count", type=int, default=250, help="pods a round, four requests each")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--count", type=int, default=1000, help="pods a round, four requests each")
     options = parser.parse_args()
     named = f"{CLIENTS}scheduler-1"
     with ExitStack() as stack:

@@ -79,7 +79,7 @@ def verdicts(checkout: Path, since: float) -> Iterator[str]:
 
 def collected(checkout: Path) -> list[str]:
     """Return the node ids of a checkout's tests."""
-    collecting = [sys.executable, "-m", "pytest", "tests", "--collect-only", "-qq"]
+    collecting = [sys.executable, "-m", "pytest", "tests", "--collect-only", "-q"]
     done = subprocess.run(collecting, cwd=checkout, capture_output=True, text=True, check=True)
     return [line for line in done.stdout.splitlines() if "::" in line]
 
@@ -121,10 +121,9 @@ def session(command: list[str], checkout: Path, env: dict[str, str]) -> tuple[fl
     counted = dict(Counter(verdicts(checkout, since)))
     lines = (done.stdout + done.stderr).strip().splitlines()
     last = next((line for line in reversed(lines) if " in " in line and "s" in line), "")
-    return (
-        seconds,
-        f"{seconds:.0f} s, {cpu:.0f} s of CPU, exit {done.returncode}, {counted}; {last}",
-    )
+    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    told = f"{seconds:.0f} s, {cpu:.0f} s of CPU, exit {done.returncode}, {counted}; {last}"
+    return seconds, "\n".join([told, *failed])
 
 
 def main() -> None:

@@ -87,7 +87,7 @@ def _between(middle: Iterable[Node], ends: Iterable[str]) -> tuple[tuple[Node, .
     return (Node("start"), *middle, Node("end")), edges
 
 
-def _grouped(name: str, prefix: str, groups: int, width: int, **limits: int) -> Shape:
+def _grouped(name: str, prefix: str, groups: int, width: int, **limits: Any) -> Shape:
     names = [f"{prefix}_{group}" for group in range(1, groups + 1)]
     tasks = (Node(f"{name}.task_{task}") for name in names for task in range(1, width + 1))
     nodes, edges = _between(tasks, names)

@@ -120,7 +120,7 @@ class InForce:
         self._due: dict[int, float] = {}
 
     def strikes(self, asked: Asked) -> bool:
-        """Return whether the rule is for this request; it counts as struck then."""
+        """Return whether the rule is for this request of its client; it counts as struck then."""
         rule = self.rule
         if self.struck == rule.count or not self._fits(asked):
             return False
@@ -132,7 +132,6 @@ class InForce:
         rule = self.rule
         return (
             rule.request in ("*", asked.verb)
-            and is_for(rule.client, asked.client)
             and fnmatchcase(asked.pod, rule.pods)
             and self._selector.matches(asked.labels, {})
         )
@@ -199,12 +198,21 @@ class Rules:
         self.in_force: dict[int, InForce] = {}
         self._store = store
         self._numbers = itertools.count(1)
+        self._concerned: dict[str, bool] = {}
+
+    def concern(self, client: str) -> bool:
+        """Return whether a rule is for a client; all others are to pay nothing for it."""
+        known = self._concerned.get(client)
+        if known is None:
+            known = any(is_for(made.rule.client, client) for made in self.in_force.values())
+            self._concerned[client] = known
+        return known
 
     def put(self, rule: Rule) -> InForce:
         """Put a rule in force; raises ApiError 400 where its labels are no selector."""
         made = InForce(next(self._numbers), rule, self._store.revision)
         self.in_force[made.number] = made
-        self._store.wake()
+        self._changed()
         return made
 
     def withdraw(self, number: int) -> None:
@@ -212,7 +220,11 @@ class Rules:
         if made := self.in_force.pop(number, None):
             made.over.set()
             made.release("go")
-            self._store.wake()
+            self._changed()
+
+    def _changed(self) -> None:
+        self._concerned.clear()
+        self._store.wake()
 
     def of(self, client: str, *deeds: str) -> Iterator[InForce]:
         """Yield the rules that do one of these things to a client."""

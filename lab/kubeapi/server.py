@@ -63,7 +63,7 @@ def server(store: Store, logs_directory: Path, **options: Any) -> web.Server:
                 request.client, _, path = path[len(CLIENTS) :].partition("/")
                 path = f"/{path}"
             handler, request.match = router.handler(request.method, path)
-            if rules.in_force:
+            if rules.in_force and rules.concern(request.client):
                 return await disturbing.answer(request, path, handler)
             return await handler(request)
         except status.ApiError as error:

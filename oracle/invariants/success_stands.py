@@ -71,13 +71,10 @@ class SuccessStands(Invariant):
             f"its worker was answered {answer.status} and {stored.process} stored "
             f"{shown(RUNNING)} -> {shown(stored.new.state)}{tries}"
         )
-        t = max(answer.t, stored.t)
-        return (self.violation(fact, stored.ti, t, *sorted((answer, stored), key=_time)),)
+        if answer.t < stored.t:
+            return (self.violation(fact, stored.ti, stored.t, answer, stored),)
+        return (self.violation(fact, stored.ti, answer.t, stored, answer),)
 
     def judged(self) -> int | None:
         """Count the successes that were acknowledged."""
         return self._judged
-
-
-def _time(event: AnswerEvent | TaskInstanceEvent) -> float:
-    return event.t

@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -72,22 +73,19 @@ class Watching(threading.Thread):
         self.told: list[tuple[str, str, str]] = []
         self.times: dict[tuple[str, str, str], float] = {}
         self.ending = ""
+        self.bookmark = 0
         self.open = threading.Event()
         self._who = who
         self._options = options
         self._watch = watch.Watch()
         self._answer: Any = None
 
-    @property
-    def version(self) -> str:
-        """The resource version up to which it was told everything."""
-        return str(self._watch.resource_version)
-
     def run(self) -> None:
         try:
             for event in self._watch.stream(self._list, NAMESPACE, **self._options):
                 pod = event["raw_object"]
                 if event["type"] == "BOOKMARK":
+                    self.bookmark = int(pod["metadata"]["resourceVersion"])
                     continue
                 told = (event["type"], pod["metadata"]["name"], pod["status"]["phase"])
                 self.told.append(told)
@@ -177,7 +175,7 @@ class Call(threading.Thread):
         super().__init__(daemon=True)
         self.answer: Any = None
         self.error: Exception | None = None
-        self._ask = lambda: ask(*args, **options)
+        self._ask: Callable[[], Any] = partial(ask, *args, **options)
         self.start()
 
     def run(self) -> None:

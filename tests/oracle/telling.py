@@ -48,6 +48,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ class Telling:
 
     def _tell_limit(self, words: list[str]) -> None:
         what, *values = words
-        table, row = {
+        limits: dict[str, Callable[..., tuple[str, Line]]] = {
             "runs": lambda n: ("dag", {"dag_id": "d", "max_active_runs": int(n)}),
             "tasks": lambda n: ("dag", {"dag_id": "d", "max_active_tasks": int(n)}),
             "backfill": lambda of, n: ("backfill", {"id": int(of), "max_active_runs": int(n)}),
@@ -163,7 +164,8 @@ class Telling:
                 "slot_pool",
                 {"pool": name, "slots": int(n), "include_deferred": bool(deferred)},
             ),
-        }[what](*values)
+        }
+        table, row = limits[what](*values)
         self._other("seen", table, row)
 
     def _other(self, op: str, table: str, row: Line, process: str = "") -> None:
@@ -172,13 +174,13 @@ class Telling:
 
     def _tell_asset(self, words: list[str]) -> None:
         if words[1] == "updated":
-            row = {"id": int(words[3]), "asset_id": int(words[0])}
-            self._other("insert", "asset_event", row, words[5])
+            updated = {"id": int(words[3]), "asset_id": int(words[0])}
+            self._other("insert", "asset_event", updated, words[5])
             return
         assets = [int(word) for word in words if word.isdigit()]
         expression = {"all": [{"asset": {"id": each}} for each in assets]}
-        row = {"dag_id": words[-1], "is_paused": False, "asset_expression": expression}
-        self._other("seen", "dag", row)
+        dag: Line = {"dag_id": words[-1], "is_paused": False, "asset_expression": expression}
+        self._other("seen", "dag", dag)
         for each in assets:
             reference = {"asset_id": each, "dag_id": words[-1]}
             self._other("seen", "dag_schedule_asset_reference", reference)
@@ -190,7 +192,7 @@ class Telling:
         new_end = float(more["end"]) if "end" in more else old_end
         self._runs[run] = (new, new_end)
         op = "update" if old else "insert"
-        which = {"dag_id": "d", "run_id": run, "old": old, "new": new}
+        which: Line = {"dag_id": "d", "run_id": run, "old": old, "new": new}
         ends = {"old_end": old_end, "new_end": new_end}
         backfill = {"backfill": int(more["backfill"])} if "backfill" in more else {}
         if "row" in more:
