@@ -18,8 +18,7 @@ import kubernetes
 import psycopg
 
 from common.errors import UserError
-from common.files import last_line
-from common.redaction import redact
+from common.redaction import first_line
 from lab.cluster.approach import approach
 from lab.cluster.discovery import Release, scheduler_container, sidecars_of
 from lab.cluster.grants import require_grants
@@ -172,8 +171,7 @@ def check(conninfo: str, where: str) -> str:
         with psycopg.connect(conninfo, connect_timeout=10) as connection:
             return require_grants(connection, where)
     except psycopg.Error as error:
-        reason = redact(last_line(str(error), "it gave no reason")).rstrip(".")
-        raise _failed(where, reason) from error
+        raise _failed(where, first_line(error).rstrip(".")) from error
 
 
 def _failed(where: str, reason: str) -> UserError:
