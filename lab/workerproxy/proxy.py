@@ -7,7 +7,7 @@ where nobody listens, or the server hangs up, the worker's connection is closed.
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
@@ -21,6 +21,9 @@ from lab.workerproxy.rules import LiveRule, Rules
 _OF_A_CONNECTION = frozenset(
     ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding")
 )
+_AT_ONCE = 65_536
+"""Bytes; an answer that is no longer is written together with its head."""
+
 _ADDED_BY_AIOHTTP = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
 
 
@@ -74,7 +77,7 @@ class Proxy:
         answered: Answered,
         struck: Sequence[LiveRule],
     ) -> web.StreamResponse:
-        """Ask the API server, and give the worker what it answers, piece by piece."""
+        """Ask the API server, and give the worker what it answers, a long answer piece by piece."""
         body = asked.body
         async with self._session.request(
             request.method,
@@ -90,10 +93,15 @@ class Proxy:
                 return _cut(request)
             if "answer" in outcomes:
                 return await _refuse(request, answered, 500)
-            response = web.StreamResponse(
-                status=theirs.status, reason=theirs.reason, headers=_passed(theirs.headers)
-            )
-            return await _give(request, response, answered, theirs.content)
+            head: Any = {
+                "status": theirs.status,
+                "reason": theirs.reason,
+                "headers": _passed(theirs.headers),
+            }
+            if theirs.content_length is None or theirs.content_length > _AT_ONCE:
+                return await _give(request, web.StreamResponse(**head), answered, theirs.content)
+            response = web.Response(body=await theirs.read(), **head)
+            return await _give(request, response, answered)
 
     async def __aenter__(self) -> Self:
         return self
