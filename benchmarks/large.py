@@ -189,10 +189,11 @@ def _line(name: str, samples: list[list[list[float]]], statistic: Statistic) -> 
         figure([value for each in runs for value in each], statistic) * 1e3 for runs in samples
     )
     ratio = bootstrap_ratio(samples[0], samples[1], statistic)
-    print(f"{name:<30}{off:>7.2f} ms{on:>8.2f} ms   {_told(ratio)}")
+    print(f"{name:<30}{off:>7.2f} ms{on:>8.2f} ms   {told(ratio)}")
 
 
-def _told(ratio: Interval | None) -> str:
+def told(ratio: Interval | None) -> str:
+    """Say a ratio, with its interval."""
     if ratio is None:
         return "ratio not known"
     return f"ratio {ratio.estimate:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"

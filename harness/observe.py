@@ -91,6 +91,8 @@ class Observation:
         with self._ended_by_interrupt():
             for each in self._history.lab.not_covered:
                 self._say(f"Not covered: {each}")
+            if reason := self._history.lab.unidentified:
+                self._say(f"The verdict will be unknown: {reason}")
             how_long = f"for {self._seconds:.0f} s" if self._seconds else "without end"
             self._say(f"Observing {how_long}; Ctrl-C ends it with the verdict so far")
             begun, minute = time.monotonic(), Every(_PROGRESS)
@@ -101,7 +103,6 @@ class Observation:
                     self._say(self._progress(time.monotonic() - begun))
             self._say(self._progress(time.monotonic() - begun))
         # What the verdict rests on; how much there was to see, the judge itself asks.
-        reason = self._history.lab.unidentified
         self._history.assume("schedulers-told-apart", not reason, reason or "yes", "yes")
 
     def _say_gaps(self) -> None:

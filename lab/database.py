@@ -6,6 +6,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from common.errors import UserError
+from common.redaction import first_line
 
 _KEEPALIVES = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=5"
 
@@ -42,9 +43,8 @@ def connect(dsn: str) -> psycopg.Connection:
                 raise
             return _connected(dsn)
     except psycopg.OperationalError as error:
-        reason = (str(error).strip().splitlines() or ["it gave no reason"])[-1]
         raise UserError(
-            f"The metadata database takes no connection: {reason}",
+            f"The metadata database takes no connection: {first_line(error)}",
             "Look at the database's log, and whether the lab is up.",
         ) from error
 

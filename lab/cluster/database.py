@@ -6,6 +6,7 @@ HA_CHAOS_DATABASE_URL, or what a scheduler's container has (origin)
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -17,8 +18,7 @@ import kubernetes
 import psycopg
 
 from common.errors import UserError
-from common.files import last_line
-from common.redaction import redact
+from common.redaction import first_line
 from lab.cluster.approach import approach
 from lab.cluster.discovery import Release, scheduler_container, sidecars_of
 from lab.cluster.grants import require_grants
@@ -32,6 +32,8 @@ from lab.kube.kubeconfig import Kubeconfig
 from lab.kube.portforward import PortForward
 
 URL_VARIABLE = "HA_CHAOS_DATABASE_URL"
+
+_TLS = re.compile(r"\b(SSL|certificate|private key)\b")
 
 
 @dataclass(frozen=True)
@@ -169,10 +171,25 @@ def check(conninfo: str, where: str) -> str:
         with psycopg.connect(conninfo, connect_timeout=10) as connection:
             return require_grants(connection, where)
     except psycopg.Error as error:
-        reason = redact(last_line(str(error), "it gave no reason"))
-        raise Unreachable(
-            f"The metadata database {where} cannot be reached from here: {reason}",
-            "Open a way to it (`ssh -L 15432:HOST:5432 BASTION`, or `kubectl port-forward` to a "
-            f"pod that relays), and give {URL_VARIABLE}=postgresql://USER:PASSWORD@127.0.0.1:15432"
-            "/DATABASE or --database-url.",
-        ) from error
+        raise _failed(where, first_line(error).rstrip(".")) from error
+
+
+def _failed(where: str, reason: str) -> UserError:
+    """Say what a connection failed at: the server's own word, a certificate, or the way there."""
+    if "FATAL:" in reason:
+        return UserError(
+            f"The metadata database {where} refuses us: {reason}.",
+            "Look at the user, the password and the database of its URL, and at the server's "
+            f"pg_hba.conf; or give another URL in {URL_VARIABLE}.",
+        )
+    if _TLS.search(reason):
+        return UserError(
+            f"TLS to the metadata database {where} fails: {reason}.",
+            f"Look at sslmode, sslrootcert and their kind in its URL; or give {URL_VARIABLE}.",
+        )
+    return Unreachable(
+        f"The metadata database {where} cannot be reached from here: {reason}.",
+        "Open a way to it (`ssh -L 15432:HOST:5432 BASTION`, or `kubectl port-forward` to a pod "
+        f"that relays), and give {URL_VARIABLE}=postgresql://USER:PASSWORD@127.0.0.1:15432"
+        "/DATABASE or --database-url.",
+    )

@@ -21,6 +21,13 @@ _SESSIONS = """
     SELECT DISTINCT application_name, coalesce(host(client_addr), '') FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
+# As the server itself decides whether it shows who a session is.
+_HIDDEN = """
+    SELECT quote_ident(current_user) FROM pg_stat_activity
+    WHERE datname = current_database() AND NOT pg_has_role('pg_read_all_stats', 'USAGE')
+        AND NOT pg_has_role(usesysid, 'USAGE')
+    LIMIT 1
+"""
 
 
 def addresses(core: Any, namespace: str) -> dict[str, str]:
@@ -42,6 +49,7 @@ def told_apart(core: Any, release: Release, conninfo: str) -> tuple[str, str]:
     schedulers = release.schedulers
     with psycopg.connect(conninfo, connect_timeout=10) as connection:
         sessions = connection.execute(_SESSIONS).fetchall()
+        hidden = connection.execute(_HIDDEN).fetchone()
     by_name = {str(name) for name, _ in sessions}
     if by_name >= set(schedulers):
         return "name", ""
@@ -50,10 +58,14 @@ def told_apart(core: Any, release: Release, conninfo: str) -> tuple[str, str]:
     if by_address >= set(schedulers):
         return "address", ""
     known = {each for each in schedulers if each in by_name or each in by_address}
-    strangers = sorted({str(name or address) for name, address in sessions})[:4]
+    strangers = sorted({str(name or address) for name, address in sessions} - {""})[:4]
+    why = "a pooler or the network hides them"
+    if hidden:
+        grant = f"GRANT pg_read_all_stats TO {hidden[0]};"
+        why = f"our role may not see whose they are (have a superuser run: {grant}), or {why}"
     return "", (
         f"{len(known)} of {len(schedulers)} schedulers are known by their database sessions, "
-        f"which come from {', '.join(strangers) or 'nobody'}: a pooler or the network hides them"
+        f"which come from {', '.join(strangers) or 'nobody'}: {why}"
     )
 
 

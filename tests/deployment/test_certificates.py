@@ -105,8 +105,10 @@ def test_they_are_kept_where_nobody_else_reads_them_and_not_longer(
 def test_the_certificate_is_still_that_of_the_url_s_host(there: StandIn, airflow: Airflow) -> None:
     wrong = airflow.url("airflow-db", query=QUERY)
     there.put(secret("airflow-metadata", {"connection": wrong}))
-    with pytest.raises(UserError, match=r"does not match host name .airflow-db"):
+    with pytest.raises(UserError, match=r"TLS .* does not match host name .airflow-db") as caught:
         attach(there)
+    assert "Look at sslmode" in str(caught.value)
+    assert "Open a way" not in str(caught.value)
 
 
 def test_behind_an_alias_it_is_still_that(there: StandIn, secure: int) -> None:

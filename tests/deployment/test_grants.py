@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
+from kubernetes.client import CoreV1Api
 
 from chaos.holds import installer
 from chaos.holds.rule import CRITICAL_SECTION, Rule
 from common.errors import UserError
 from lab.cluster.database import find_database, reached
 from lab.cluster.discovery import discover
+from lab.cluster.identity import told_apart
 from lab.database import unbound
 from lab.embedded.postgres import Postgres
 from recorder import audit
@@ -192,3 +194,28 @@ def test_a_database_that_is_not_airflow_s_is_told(airflow: Airflow) -> None:
         there.lead("airflow-db-0", 5432, airflow.port)
         with pytest.raises(UserError, match="has no table task_instance"):
             attach(there)
+
+
+def test_a_server_that_refuses_us_is_no_matter_of_the_way_there(airflow: Airflow) -> None:
+    wrong = airflow.url().replace(airflow.password, "another")
+    with StandIn([*release(url=wrong), *database()]) as there:
+        there.lead("airflow-db-0", 5432, airflow.port)
+        with pytest.raises(UserError, match=r"refuses us: .*password authentication") as told:
+            attach(there)
+    assert "Look at the user, the password" in str(told.value)
+    assert "Open a way" not in str(told.value)
+
+
+@pytest.mark.usefixtures("told")
+def test_a_role_that_may_not_see_whose_the_sessions_are_is_told_the_grant(airflow: Airflow) -> None:
+    """It is not Airflow's own role: so the server does not say where its sessions come from."""
+    dsn, grant = airflow.as_role(ROLE, "p:w"), f"GRANT pg_read_all_stats TO {QUOTED};"
+    with StandIn(release()) as there, airflow.connect():
+        core, found = CoreV1Api(there.client()), discover(there.client(), "airflow")
+        identity, reason = told_apart(core, found, dsn)
+        assert (identity, grant in reason) == ("", True)
+        assert "which come from nobody" in reason
+        airflow.superuser(grant)
+        identity, reason = told_apart(core, found, dsn)
+        assert (identity, "GRANT" in reason) == ("", False)
+        assert "which come from 127.0.0.1: a pooler" in reason

@@ -1,8 +1,10 @@
 """A deployment's database URL means the same to libpq here as to SQLAlchemy there."""
 
 import os
+import socket
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from common.errors import UserError
 from lab.cluster.boot import trim
+from lab.cluster.database import check
 from lab.cluster.pooler import parse
 from lab.cluster.url import Database, parse_url
+from lab.database import connect
 
 
 def test_what_is_escaped_in_the_url_is_not_in_the_conninfo() -> None:
@@ -171,3 +175,16 @@ def test_the_followed_logs_stay_bounded_on_disk(tmp_path: Path) -> None:
     trim(tmp_path, limit=100, total=90)
     left = {path.stem: path.stat().st_size for path in tmp_path.iterdir()}
     assert left == {"new": 40, "old": 40, "huge": 0}
+
+
+@pytest.mark.parametrize("reach", [connect, lambda conninfo: check(conninfo, "x at y")])
+def test_why_nobody_answers_is_libpq_s_reason_and_not_its_question(
+    reach: Callable[[str], object],
+) -> None:
+    """It says what happened in a first line, and asks whether the server runs in a last one."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        where = f"host=127.0.0.1 port={nobody.getsockname()[1]} user=u dbname=d"
+        with pytest.raises(UserError, match="Connection refused") as told:
+            reach(where)
+    assert "Is the server running" not in str(told.value)

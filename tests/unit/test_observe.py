@@ -23,6 +23,20 @@ def test_what_is_not_covered_is_said_before_anything_is_observed() -> None:
     assert stated == [("schedulers-told-apart", True, "yes", "yes")]
 
 
+def test_what_makes_the_verdict_unknown_is_said_before_hours_are_spent() -> None:
+    told: list[str] = []
+    stated: list[tuple[Any, ...]] = []
+    run = SimpleNamespace(
+        lab=SimpleNamespace(not_covered=(), unidentified="nobody is known"),
+        recorder=SimpleNamespace(gaps=[], trouble=""),
+        so_far=lambda: {"runs": 2},
+        assume=lambda *what: stated.append(what),
+    )
+    Observation(cast("Run", run), 0.1, told.append).watch()
+    assert told[0] == "The verdict will be unknown: nobody is known"
+    assert stated == [("schedulers-told-apart", False, "nobody is known", "yes")]
+
+
 def test_a_gap_is_told_when_it_comes_and_the_database_s_absence_with_the_progress() -> None:
     told: list[str] = []
     gaps: list[str] = []
