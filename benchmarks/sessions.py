@@ -9,10 +9,10 @@
 suite is `pytest suites/ -n 8`, reproduce is `make reproduce`, both warm: environments and migrated
 databases are there. With --empty each is a fresh clone with an empty cache; ci is `.ci/run` in a
 fresh clone, with the cache as it is. The other checkout has a cache of its own, for labs of two
-versions of this project do not know one another. With --common only those tests are run that the
-other has too, by their names. Printed are the seconds by the clock, the CPU
-seconds of all processes, and how many tests had which verdict. Other work on the machine spoils
-the comparison.
+versions of this project do not know one another. With --common only those tests are run here that
+the other has too, by their names. Printed are the seconds by the clock, the CPU seconds of all
+processes, how many tests had which verdict, and which failed. Other work on the machine spoils the
+comparison.
 """
 
 import argparse
@@ -141,6 +141,8 @@ def main() -> None:
     fresh = options.what == "ci"
     if not (fresh or options.airflow):
         parser.error("--airflow says which Airflow")
+    if options.common and not (fresh and options.against):
+        parser.error("--common is for ci, and --against says with which checkout")
     sides = {"here": (PROJECT, cache_dir())}
     if options.against:
         sides["against"] = (options.against.resolve(), cache_dir() / "against")
@@ -149,16 +151,16 @@ def main() -> None:
             prepare = [sys.executable, "-m", "lab.environments", "prepare", options.airflow]
             env = {**os.environ, "HA_CHAOS_CACHE": str(cache)}
             subprocess.run(prepare, cwd=checkout, env=env, check=True, stdout=subprocess.DEVNULL)
-    commands_of = {name: commands(options.what, options.airflow) for name in sides}
-    if options.common:
-        tests = Path(tempfile.mkdtemp(prefix="ha-chaos-")) / "tests.txt"
-        print(in_common(PROJECT, sides["against"][0], tests), flush=True)
-        commands_of["here"] = commands(options.what, options.airflow, tests)
     found: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(options.rounds):
-        for name, (checkout, cache) in sides.items():
+    with tempfile.TemporaryDirectory() as folder:
+        some = {}
+        if options.common:
+            some["here"] = Path(folder) / "tests.txt"
+            print(in_common(PROJECT, sides["against"][0], some["here"]), flush=True)
+        for name, (checkout, cache) in list(sides.items()) * options.rounds:
+            command = commands(options.what, options.airflow, some.get(name))
             with side(checkout, cache, fresh=fresh, empty=options.empty) as (where, env):
-                seconds, line = session(commands_of[name], where, env)
+                seconds, line = session(command, where, env)
             found[name].append(seconds)
             print(f"{name:8} {line}", flush=True)
     if options.against:

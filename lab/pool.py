@@ -9,7 +9,7 @@ be. A lab belongs to the session, not to the worker that booted it.
 import json
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,29 +76,21 @@ class Pool:
         shall be.
         """
         busy = busy and self._measured
-        with self._turn:
-            if busy:
-                with self._lent(spec, timeout, alone=alone, busy=True) as lab:
-                    yield lab
-                return
-        with self._lent(spec, timeout, alone=alone) as lab:
-            yield lab
-
-    @contextmanager
-    def _lent(
-        self, spec: LabSpec, timeout: float, *, alone: bool, busy: bool = False
-    ) -> Iterator[SupervisedLab]:
-        slot, lock = self._take(spec, timeout)
-        try:
-            with lab_of(spec.kind).lease(spec, timeout, alone=alone):
-                try:
-                    lab = self._prepare(slot, spec)
-                finally:
-                    self._boots.release(force=True)
-                with self._quiet() if busy else nullcontext():
-                    yield lab
-        finally:
-            lock.release()
+        with ExitStack() as turn:
+            turn.enter_context(self._turn)
+            if not busy:
+                turn.close()
+            slot, lock = self._take(spec, timeout)
+            try:
+                with lab_of(spec.kind).lease(spec, timeout, alone=alone):
+                    try:
+                        lab = self._prepare(slot, spec)
+                    finally:
+                        self._boots.release(force=True)
+                    with self._quiet() if busy else nullcontext():
+                        yield lab
+            finally:
+                lock.release()
 
     def _one_boot(self) -> AbstractContextManager[object]:
         """Let nobody else boot a lab meanwhile, where their number follows from a measurement."""

@@ -30,7 +30,7 @@ def test_it(number):
 
 def make_test_options() -> list[str]:
     """Return how `make test` spreads the tests."""
-    found = re.search(r"-m pytest tests (.+)", (PROJECT / "Makefile").read_text())
+    found = re.search(r"-m pytest \$\(TESTS\) (.+)", (PROJECT / "Makefile").read_text())
     assert found is not None
     return found[1].split()
 
