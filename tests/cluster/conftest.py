@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes import client, config
+from kubernetes import client
 
 from lab.kind.tools import engine
+from lab.kube.client import api_client
+from lab.kube.kubeconfig import single_context
 from lab.undo import Undo
 
 CLUSTER_VARIABLE = "HA_CHAOS_TEST_CLUSTER"
@@ -45,11 +47,9 @@ def image() -> str:
 
 @pytest.fixture(scope="session")
 def kubernetes_api(cluster_name: str) -> Any:
-    """CoreV1Api of the cluster, through a configuration of its own."""
+    """CoreV1Api of the cluster, by the client that the project itself uses."""
     assert cluster_name
-    settings = client.Configuration()
-    config.load_kube_config(client_configuration=settings)
-    return client.CoreV1Api(client.ApiClient(settings))
+    return client.CoreV1Api(api_client(single_context(os.environ["KUBECONFIG"], None)))
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,7 @@ def spec(cluster: str) -> LabSpec:
     return LabSpec(
         Airflow(VERSION, VERSION, image=image),
         env={"HA_CHAOS_SHAPES": "single", "HA_CHAOS_SLEEP": "0"},
-        deployment=deployment(wanted, image),
+        deployment=deployment(wanted, VERSION, image, 2),
     )
 
 
