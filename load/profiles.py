@@ -60,9 +60,9 @@ class Profile:
         )
 
     def task_instances(self, seed: int = 0) -> int:
-        """Return how many task instances the flood's runs have, if all of them come to be."""
+        """Return how many task instances of the flood's runs are scheduled, if all come to be."""
         shapes = self.dags()
-        return sum(shapes[order.dag_id].task_instances for order in orders(self.asked(seed)))
+        return sum(shapes[order.dag_id].scheduled for order in orders(self.asked(seed)))
 
     def for_pods(self) -> "Profile":
         """Return the flood for workers that are real pods: a third of the runs, a third as fast.
