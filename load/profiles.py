@@ -139,7 +139,6 @@ PROFILES: Mapping[str, Profile] = {
                 # Longer than a scheduler's loop, for the sake of `sensors`.
                 "HA_CHAOS_POKE_INTERVAL": "5",
             },
-            busy=True,
             work=True,
             triggerers=1,
         ),
