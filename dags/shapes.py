@@ -80,6 +80,14 @@ class Shape:
         """How many task instances one run has; a skipped one counts, for it has a row too."""
         return sum(max(1, node.mapped) for node in self.nodes)
 
+    @property
+    def scheduled(self) -> int:
+        """How many of them are scheduled: not the paths that a branch does not take, nor what waits
+        for a task that skips itself."""
+        skips = {node.task_id for node in self.nodes if node.kind == "skip"}
+        not_taken = sum(len(node.choices) - 1 for node in self.nodes if node.choices)
+        return self.task_instances - not_taken - sum(up in skips for up, _ in self.edges)
+
 
 def _between(middle: Iterable[Node], ends: Iterable[str]) -> tuple[tuple[Node, ...], list[Edge]]:
     """Put `start` before and `end` after the given tasks; `ends` names what the edges join."""

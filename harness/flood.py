@@ -108,7 +108,7 @@ class Floods:
 
     @property
     def _wanted(self) -> int:
-        """How many task instances the flood's runs have."""
+        """How many task instances of the flood's runs are to be scheduled."""
         return self._profile.task_instances(self._history.seed)
 
     @property

@@ -88,16 +88,15 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
             cold=cold,
             triggerers=scenario.triggerers,
         )
-    flood = bool(item.get_closest_marker("flood"))
-    env = flood_profile(item).environment() if flood else {}
+    flood = flood_profile(item) if item.get_closest_marker("flood") else None
     layers = tuple(layer for power, layer in LAYERS.items() if power in _powers(item))
     return wanted_lab(
         airflow,
         options,
-        env,
-        simulated=flood,
+        flood.environment() if flood else {},
+        simulated=flood is not None and not flood.work,
         cold=cold,
-        triggerers=_triggerers(item),
+        triggerers=max(_triggerers(item), flood.triggerers if flood else 0),
         layers=layers,
     )
 

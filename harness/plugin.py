@@ -49,7 +49,7 @@ _MARKERS = (
     "issue(name, shows=True): the known race that this test can meet; shows: it must show it",
     "fault(fault, ...): what disturbs its lab, which must be able to do that, or it skips",
     "needs(power, ...): what else its lab must be able to do, or it skips",
-    "flood(profile): flood the lab with a profile of load/profiles.py, its workers simulated",
+    "flood(profile): flood the lab with a profile of load/profiles.py",
 )
 
 

@@ -23,7 +23,9 @@ class Profile:
 
     `shapes` is written as HA_CHAOS_SHAPES is; `rate` is runs a second, `sleep` seconds a task.
     `settings` are more variables of every process, Airflow's or the shapes' own. `busy`: it is
-    about numbers, and takes most of what two processors can do (1.4 of them, 3.3.2).
+    about numbers, and takes most of what two processors can do (1.4 of them, 3.3.2). `work`: its
+    workers do what the shapes say, and take a hundred times as long as simulated ones, which only
+    say that they have done it. `triggerers` are those that its shapes need.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Profile:
     sleep: float = 0.0
     settings: Mapping[str, str] = field(default_factory=dict)
     busy: bool = False
+    work: bool = False
+    triggerers: int = 0
 
     def dags(self) -> dict[str, Shape]:
         """Return the flood's DAGs by id; UserError where the shapes cannot be made."""
@@ -56,9 +60,9 @@ class Profile:
         )
 
     def task_instances(self, seed: int = 0) -> int:
-        """Return how many task instances the flood's runs have, if all of them come to be."""
+        """Return how many task instances of the flood's runs are scheduled, if all come to be."""
         shapes = self.dags()
-        return sum(shapes[order.dag_id].task_instances for order in orders(self.asked(seed)))
+        return sum(shapes[order.dag_id].scheduled for order in orders(self.asked(seed)))
 
     def for_pods(self) -> "Profile":
         """Return the flood for workers that are real pods: a third of the runs, a third as fast.
@@ -120,6 +124,24 @@ PROFILES: Mapping[str, Profile] = {
             rate=0.5,
             settings=FAST_PODS,
             busy=True,
+        ),
+        Profile(
+            "every",
+            "every kind of shape, with real workers: limits that bind, retries, deferrals, assets",
+            "single,deep:3,wide:6,diamond:1,mapped:4,many_groups:2x2,branching:2,flaky:3,sensors:2,"
+            "deferrable:2,impatient:60,serial,producer,consumer",
+            runs=28,
+            rate=1.0,
+            users=1,
+            settings={
+                **FAST_PODS,
+                "HA_CHAOS_MAX_ACTIVE_TASKS": "3",
+                # Longer than a scheduler's loop, for the sake of `sensors`.
+                "HA_CHAOS_POKE_INTERVAL": "5",
+            },
+            busy=True,
+            work=True,
+            triggerers=1,
         ),
     )
 }

@@ -54,11 +54,7 @@ CREATE FUNCTION chaos.in_force(rule chaos.rule) RETURNS boolean
     LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF pg_try_advisory_lock_shared(57618, rule.key) THEN
-        PERFORM pg_advisory_unlock_shared(57618, rule.key);
-        RETURN false;
-    END IF;
-    RETURN true;
+    RETURN NOT pg_try_advisory_xact_lock_shared(57618, rule.key);
 END $$;
 
 -- How long the next statement is delayed, in seconds: evenly from delay - jitter to delay + jitter.
@@ -94,8 +90,9 @@ BEGIN
     IF rule.delay IS NOT NULL THEN
         PERFORM chaos.sleep(rule);
     ELSE
-        PERFORM pg_advisory_lock_shared(57618, rule.key);
-        PERFORM pg_advisory_unlock_shared(57618, rule.key);
+        -- The transaction's, not the session's: who is cancelled at the moment of its release has
+        -- the lock and an error, and would keep it for as long as it is connected.
+        PERFORM pg_advisory_xact_lock_shared(57618, rule.key);
     END IF;
 END $$;
 

@@ -1,12 +1,17 @@
 """A process is held at its commit: with all its locks, by what it wrote, and by nothing else."""
 
+import os
+import signal
+
 import psycopg
 import pytest
 from psycopg import errors
 
 from chaos.holds.hold import Hold, HoldError
+from chaos.holds.installer import OURS
 from chaos.holds.points import Point
 from tests.lab.miniature import Process
+from tests.lab.proxied import eventually
 
 pytest_plugins = ["tests.lab.miniature_fixtures"]
 
@@ -20,6 +25,13 @@ def write(process: Process, state: str = "running", table: str = "dag_run") -> N
 
 def state(process: Process) -> str:
     return str(process.run("SELECT DISTINCT state FROM dag_run")[0]["state"])
+
+
+def locks(process: Process) -> list[tuple[int, bool]]:
+    return [
+        tuple(row.values())
+        for row in process.run(f"SELECT pid, granted FROM pg_locks WHERE {OURS}")
+    ]
 
 
 def test_at_commit_every_lock_is_held_and_nothing_is_seen(
@@ -141,3 +153,27 @@ def test_a_cancelled_hold_fails_the_transaction_and_a_terminated_one_the_connect
                 strike(hold)
         assert [event[0] for event in told] == ["hold", "held", strike.__name__, "release"]
     assert state(scheduler_1) == before
+
+
+@pytest.mark.parametrize("point", [Point("dag"), ANY], ids=["statement", "commit"])
+def test_who_is_cancelled_as_it_is_released_keeps_no_lock(
+    dsn: str, scheduler_1: Process, point: Point
+) -> None:
+    process = Process(dsn, "scheduler-3")
+    backend = process.connection.info.backend_pid
+    with Hold(dsn, "scheduler-3", point) as hold:
+        process.run("BEGIN")
+        process.run("UPDATE dag_run SET state = 'failed'")
+        process.begin("SELECT FROM dag" if point.row is None else "COMMIT")
+        hold.wait_held(timeout=10)
+        # It learns of both at once, as it may when the machine is busy.
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            hold.cancel()
+            hold.release()
+            assert eventually(lambda: locks(scheduler_1) == [(backend, True)])
+        finally:
+            os.kill(backend, signal.SIGCONT)
+    assert process.ended(10)
+    assert isinstance(process.error, errors.QueryCanceled)
+    assert not locks(scheduler_1)

@@ -47,7 +47,7 @@ def test_a_lab_makes_as_many_pods_a_loop_as_airflow_does_by_default() -> None:
         "worker_pods_creation_batch_size" not in (PROJECT / "charts-values/base.yaml").read_text()
     )
     fast = {name for name, each in PROFILES.items() if set(FAST_PODS) & set(each.settings)}
-    assert fast == {"issue", "steady"}
+    assert fast == {"issue", "steady", "every"}
 
 
 def test_where_the_labs_parts_are_is_fixed() -> None:

@@ -99,6 +99,12 @@ def test_a_branch_follows_tasks_that_wait_for_it() -> None:
     assert all(graph[choice] == {chooser.task_id} for choice in chooser.choices)
 
 
+def test_what_is_skipped_is_not_scheduled() -> None:
+    made = shape("branching:5")
+    assert made.task_instances - made.scheduled == 5, "four paths, and what waits for a skip"
+    assert shape("deep:3").scheduled == 3
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
