@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaos.base import require
-from chaos.worker_requests import RequestFault
+from chaos.worker_requests import WorkerRequestFault
 
 
 @dataclass(frozen=True)
-class ApiServerErrors(RequestFault):
+class ApiServerErrors(WorkerRequestFault):
     """Answers workers' requests with a status of 5xx, and the API server does not hear of them.
 
         worker  --- state success --> 503 --- again, after a pause of the SDK's --> 503 ...

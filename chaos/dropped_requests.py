@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from chaos.worker_requests import RequestFault
+from chaos.worker_requests import WorkerRequestFault
 
 
 @dataclass(frozen=True)
-class DroppedRequests(RequestFault):
+class DroppedRequests(WorkerRequestFault):
     """Closes the connections of workers that ask something; the API server hears nothing of it.
 
     worker      --- state success --> X    again, after a pause of the SDK's --> 204

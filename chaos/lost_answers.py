@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from chaos.worker_requests import RequestFault
+from chaos.worker_requests import WorkerRequestFault
 
 
 @dataclass(frozen=True)
-class LostAnswers(RequestFault):
+class LostAnswers(WorkerRequestFault):
     """Has the API server do what workers ask, and closes the connection in the answer's place.
 
         worker      --- state deferred -->            X   again --> 409, or worse

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaos.base import require
-from chaos.worker_requests import RequestFault
+from chaos.worker_requests import WorkerRequestFault
 
 WHENS = ("before", "after")
 
 
 @dataclass(frozen=True)
-class SlowApiServer(RequestFault):
+class SlowApiServer(WorkerRequestFault):
     """Makes each request of a worker take `delay` seconds longer.
 
     `before` the API server gets it, so that what the worker says is old by then; or `after`, when

@@ -69,7 +69,7 @@ class RequestRule:
 
 
 @dataclass(frozen=True)
-class RequestFault(Fault[Lab]):
+class WorkerRequestFault(Fault[Lab]):
     """Does something to requests that workers send to the API server.
 
     `request` (`run`, `state`, `heartbeat` ..), `state` (what the worker says it is in) and `of` (a

@@ -20,7 +20,7 @@ PLACES = {
 }
 
 
-class HeldRequest(msgspec.Struct, frozen=True):
+class HeldWorkerRequest(msgspec.Struct, frozen=True):
     """A request that is held: of which row, which, what it says, and since when (unix seconds)."""
 
     ti: str
@@ -40,8 +40,8 @@ class HeldRequest(msgspec.Struct, frozen=True):
 class WorkerRequestHold:
     """Holds each request of a worker that fits, as `chaos.holds.hold.Hold` holds statements.
 
-    `request`, `state` and `of` are patterns, as of `chaos.worker_requests.RequestFault`; `when` is
-    a key of `PLACES`. It lasts for as long as this object's connection to the proxy lives.
+    `request`, `state` and `of` are patterns, as of `chaos.worker_requests.WorkerRequestFault`;
+    `when` is a key of `PLACES`. It lasts for as long as this object's connection to the proxy.
     """
 
     lab: Lab
@@ -77,16 +77,16 @@ class WorkerRequestHold:
             rule, self._rule = self._rule, None
             self.record("release", self.name, self.process, rule.withdraw())
 
-    def held(self) -> list[HeldRequest]:
+    def held(self) -> list[HeldWorkerRequest]:
         """Return the requests that are held now, the first one at the front.
 
         Raises HoldError when the hold is released, UserError when the proxy is gone.
         """
-        return msgspec.convert(self._in_force().report()["held"], list[HeldRequest])
+        return msgspec.convert(self._in_force().report()["held"], list[HeldWorkerRequest])
 
     def wait_held(
         self, newer_than: float | None = None, timeout: float = 30.0, interval: float = 0.02
-    ) -> HeldRequest:
+    ) -> HeldWorkerRequest:
         """Return the request that is held and came after `newer_than`, in unix seconds.
 
         Older ones are let pass. Raises HoldError after `timeout` seconds.
@@ -101,7 +101,7 @@ class WorkerRequestHold:
         self.record("held", self.name, self.process, held.text)
         return held
 
-    def _newer_than(self, moment: float | None) -> HeldRequest | None:
+    def _newer_than(self, moment: float | None) -> HeldWorkerRequest | None:
         """Return the first that came after a moment; let older ones pass."""
         found = self.held()
         for held in found:

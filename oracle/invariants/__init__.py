@@ -12,6 +12,7 @@ from oracle.invariants.no_crash import NoCrash
 from oracle.invariants.no_invented_outcome import NoInventedOutcome
 from oracle.invariants.no_live_orphan import NoLiveOrphan
 from oracle.invariants.no_lost_task import NoLostTask
+from oracle.invariants.no_server_error import NoServerError
 from oracle.invariants.pool_slots import PoolSlots
 from oracle.invariants.queued_in_time import QueuedInTime
 from oracle.invariants.retry_after_end import RetryAfterEnd
@@ -34,6 +35,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     PoolSlots,
     AssetEventsConsumed,
     NoCrash,
+    NoServerError,
     NoLiveOrphan,
     SingleLivePod,
     ValidStart,

@@ -61,6 +61,7 @@ def test_an_assumption_once_unmet_stays_unmet() -> None:
 NOT_JUDGED = {
     "asset-events-consumed": "no row event in the history",
     "success-stands": "no answer event in the history",
+    "no-server-error": "no answer event in the history",
     "max-active-runs": "no limit of a DAG that ran was recorded",
     "max-active-tasks": "no limit of a DAG whose tasks were queued was recorded",
     "pool-slots": "no pool's size was recorded",
@@ -187,6 +188,7 @@ def test_the_verdict_is_ready_for_json() -> None:
         "pool-slots": 0,
         "asset-events-consumed": 0,
         "no-crash": 0,
+        "no-server-error": 0,
         "no-live-orphan": 0,
         "single-live-pod": 1,
         "valid-start": 1,
@@ -245,6 +247,7 @@ def test_each_promise_says_how_much_it_judged() -> None:
         "executed-once": 1,
         "completed-work-stands": 1,
         "no-crash": 0,
+        "no-server-error": 0,
         "queued-in-time": 0,
         "no-lost-task": 1,
     }
