@@ -188,6 +188,18 @@ def _never_stored(events: Events) -> Mutants:
         yield instead(events, at)
 
 
+def _answered(status: int, *requests: str, given: bool = True, first: bool = False) -> Make:
+    """Have requests answered with a server error: the one that came, or one more before it."""
+
+    def mutants(events: Events) -> Mutants:
+        for place, event in enumerate(events):
+            if isinstance(event, AnswerEvent) and event.request in requests:
+                failed = structs.replace(event, status=status, given=given, by="api-server")
+                yield instead(events, place, failed, *([event] if first else []))
+
+    return mutants
+
+
 def _ends(code: int, *roles: str) -> Make:
     """Have a process of these roles end by itself, at many a moment."""
 
@@ -241,6 +253,12 @@ WAYS = (
     Way("success-stands", "UP_FOR_RETRY by the API server, later", _stored_later(
         UP_FOR_RETRY, API)),
     Way("success-stands", "never stored", _never_stored),
+    Way("no-server-error", "500 to who starts", _answered(500, "run")),
+    Way("no-server-error", "500 to who ends", _answered(500, "state")),
+    Way("no-server-error", "503, and then the same answer", _answered(
+        503, "run", "state", first=True)),
+    Way("no-server-error", "504 that is lost", _answered(504, "run", "state", given=False)),
+    Way("no-server-error", "502 to other requests", _answered(502, "heartbeat", "xcoms", "skip")),
     Way("no-crash", "a scheduler, exit code 1", _ends(1, "scheduler")),
     Way("no-crash", "a scheduler, exit code 0", _ends(0, "scheduler")),
     Way("no-crash", "a scheduler, SIGSEGV", _ends(-11, "scheduler")),
