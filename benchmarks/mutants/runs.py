@@ -32,8 +32,15 @@ def _again(new: str | None, shift: float | None) -> Make:
 
 
 def _consumptions(events: Events) -> Iterator[tuple[int, RowEvent]]:
+    """Give where an event of an asset is consumed, of those that came while it was recorded."""
+    came = {
+        e.new["id"]
+        for e in events
+        if isinstance(e, RowEvent) and (e.table, e.op) == ("asset_event", "insert") and e.new
+    }
     for place, event in enumerate(events):
-        if isinstance(event, RowEvent) and event.table == "dagrun_asset_event" and event.new:
+        consumes = isinstance(event, RowEvent) and event.table == "dagrun_asset_event"
+        if isinstance(event, RowEvent) and consumes and event.new and event.new["event_id"] in came:
             yield place, event
 
 

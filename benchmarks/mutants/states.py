@@ -17,7 +17,15 @@ from benchmarks.mutants.making import (
     step,
     until_next,
 )
-from oracle.events import DagRunEvent, Event, PodEvent, Row, RowModel, TaskInstanceEvent
+from oracle.events import (
+    DagRunEvent,
+    Event,
+    PodEvent,
+    Row,
+    RowModel,
+    TaskInstanceEvent,
+    TaskInstanceKey,
+)
 from oracle.states import (
     DEFERRED,
     FAILED,
@@ -39,11 +47,18 @@ def _to(state: str | None, tries: int = 0, **columns: object) -> Change:
     return lambda row: {"state": state, "try_number": row.try_number + tries, **columns}
 
 
-def moved(old: str | None, new: str | None, *changes: Change, by: str = OTHER) -> Make:
-    """Have a process move a task instance on, right after it came from one state to another."""
+def moved(
+    old: str | None, new: str | None, *changes: Change, by: str = OTHER, unstarted: bool = False
+) -> Make:
+    """Have a process move a task instance on, right after it came from one state to another.
+
+    Unstarted: where none of the executions of its try has begun yet.
+    """
 
     def mutants(events: Events) -> Mutants:
-        for place, event, _ in moves(events, old, new):
+        for place, event, row in moves(events, old, new):
+            if unstarted and (event.ti, row.try_number) in _begun(events[:place]):
+                continue
             added, last = [], event
             for change in changes:
                 assert last.new is not None
@@ -52,6 +67,11 @@ def moved(old: str | None, new: str | None, *changes: Change, by: str = OTHER) -
             yield after(events, place, *added)
 
     return mutants
+
+
+def _begun(events: Events) -> set[tuple[TaskInstanceKey, int]]:
+    """Return the tries that have begun."""
+    return {(event.ti, row.try_number) for _, event, row in moves(events, QUEUED, RUNNING)}
 
 
 def otherwise(old: str | None, new: str | None, change: Change, by: str = "") -> Make:
@@ -77,7 +97,7 @@ def _never_started(by: str) -> Make:
             if queued is None:
                 continue
             failed = structs.replace(changed(event, by, **_used_up(FAILED)(row)), old=queued)
-            rest = [each for each in events[:place] if not _starts(each, event)]
+            rest = [each for each in events[:place] if not _runs(each, event)]
             yield [*rest, failed, *events[place + 1 :]]
 
     return mutants
@@ -88,6 +108,12 @@ def _row_before(events: Events, place: int, ended: TaskInstanceEvent) -> Row | N
         if isinstance(event, TaskInstanceEvent) and _starts(event, ended):
             return event.old
     return None
+
+
+def _runs(event: Event, other: TaskInstanceEvent) -> bool:
+    is_it = isinstance(event, TaskInstanceEvent) and event.ti == other.ti
+    row = event.new if isinstance(event, TaskInstanceEvent) else None
+    return is_it and row is not None and row.state == RUNNING
 
 
 def _starts(event: Event, other: TaskInstanceEvent) -> bool:
@@ -224,7 +250,8 @@ WAYS = (
     Way("no-invented-outcome", "SKIPPED, and another run fails", _skipped_where_another_run_fails),
     Way("no-invented-outcome", "QUEUED -> SUCCESS", _successful(False)),
     Way("no-invented-outcome", "QUEUED -> SUCCESS by the pod before", _successful(True)),
-    Way("all-tries-start", "QUEUED -> FAILED", moved(SCHEDULED, QUEUED, _used_up(FAILED))),
+    Way("all-tries-start", "QUEUED -> FAILED", moved(
+        SCHEDULED, QUEUED, _used_up(FAILED), unstarted=True)),
     Way("all-tries-start", "SCHEDULED -> FAILED", moved(None, SCHEDULED, _used_up(FAILED))),
     Way("all-tries-start", "QUEUED -> UP_FOR_RETRY -> FAILED", moved(
         SCHEDULED, QUEUED, _to(UP_FOR_RETRY), _to(SCHEDULED, 1), _used_up(FAILED))),
