@@ -66,7 +66,7 @@ def _left(old: str | None, new: str | None, *told: type) -> Make:
             rest = [
                 each
                 for each in events[place + 1 :]
-                if _run_of(each) not in still or (isinstance(each, told) and _pod_of(each) in known)
+                if _moves_on(each, still) or (isinstance(each, told) and _pod_of(each) in known)
             ]
             yield _and_then_nothing([*events[: place + 1], *rest])
 
