@@ -102,6 +102,7 @@ def _attempt_fact(old: Row, new: Row) -> str | None:
     if old.state is None and new.try_number == 0:
         return f"scheduled it from NONE with no try: {_tries(old, new)}"
     taken_back = old.state == QUEUED and new.queued_by_job_id is None
-    if old.state in NOT_AGAIN or (old.state == QUEUED and not taken_back):
-        return f"scheduled try {new.try_number} again while it was {shown(old.state)}"
-    return None
+    again = old.state in NOT_AGAIN or (old.state == QUEUED and not taken_back)
+    return (
+        f"scheduled try {new.try_number} again while it was {shown(old.state)}" if again else None
+    )
