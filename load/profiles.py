@@ -131,7 +131,7 @@ PROFILES: Mapping[str, Profile] = {
             "single,deep:3,wide:6,diamond:1,mapped:4,many_groups:2x2,branching:2,flaky:3,sensors:2,"
             "deferrable:2,impatient:60,serial,producer,consumer",
             runs=28,
-            rate=1.0,
+            rate=0.5,
             users=1,
             settings={
                 **FAST_PODS,
