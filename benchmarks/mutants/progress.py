@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 
 from msgspec import structs
 
-from benchmarks.mutants.making import Events, Make, Mutants, Way, moves
+from benchmarks.mutants.making import Events, Make, Mutants, Way, moves, runs
 from oracle.events import (
     AssumptionEvent,
     DagRunEvent,
@@ -92,13 +92,15 @@ def _run_left(is_next: Callable[[DagRunEvent], bool]) -> Make:
     return mutants
 
 
-def _not_queued(*free: str, whole_run: bool = False, late: bool = False) -> Make:
+def _not_queued(*which: int, whole_run: bool = False, late: bool = False) -> Make:
     """State that schedulers are free, and leave task instances scheduled.
 
     One for ever, all of its run, or one until the history ends.
     """
 
     def mutants(events: Events) -> Mutants:
+        schedulers = sorted({event.process for _, event in runs(events, RUNNING)})
+        free = [schedulers[n] for n in which if n < len(schedulers)]
         stated = [
             AssumptionEvent(events[0].t, f"{queued_in_time.FREE}{name}", True) for name in free
         ]
@@ -150,11 +152,11 @@ WAYS = (
     Way("no-lost-task", "a run left RUNNING, all in it done", _run_left(_ends)),
     Way("no-lost-task", "a run left QUEUED", _run_left(
         lambda e: (e.old, e.new) == (QUEUED, RUNNING))),
-    Way("queued-in-time", "one left SCHEDULED, scheduler-1 is free", _not_queued("scheduler-1")),
-    Way("queued-in-time", "one left SCHEDULED, scheduler-2 is free", _not_queued("scheduler-2")),
+    Way("queued-in-time", "one left SCHEDULED, one scheduler is free", _not_queued(0)),
+    Way("queued-in-time", "one left SCHEDULED, the other is free", _not_queued(1)),
     Way("queued-in-time", "one left SCHEDULED, both are free", _not_queued(
-        "scheduler-1", "scheduler-2")),
+        0, 1)),
     Way("queued-in-time", "all of a run left SCHEDULED", _not_queued(
-        "scheduler-1", whole_run=True)),
-    Way("queued-in-time", "one is queued at the end", _not_queued("scheduler-1", late=True)),
+        0, whole_run=True)),
+    Way("queued-in-time", "one is queued at the end", _not_queued(0, late=True)),
 )  # fmt: skip
