@@ -10,6 +10,7 @@ import pytest
 from common.errors import UserError
 from common.paths import FOLDERS, PROJECT
 from common.pipe import count
+from harness.depth import add_depth_option, depth_of
 from harness.options_cluster import ClusterOptions, add_cluster_options, read_cluster_options
 from harness.options_kind import add_kind_options, read_kind_options
 from lab.environments.pins import newest
@@ -51,6 +52,7 @@ class Options:
     until_clear: float | None = None
     confidence: float = 0.95
     triggerers: int = 0
+    depth: str = "quick"
 
     def until(self) -> Sequential | None:
         """Return the test by which a flood knows that its answer is clear, if one is asked for."""
@@ -103,6 +105,7 @@ def add_options(parser: pytest.Parser) -> None:
          "%(default)s)"),
     ):  # fmt: skip
         group.addoption(name, type=kind, default=default, metavar=metavar, help=text)
+    add_depth_option(group)
     add_kind_options(parser)
     add_cluster_options(parser)
 
@@ -143,6 +146,7 @@ def read_options(config: pytest.Config) -> Options:
         labs=_labs(config),
         kind=read_kind_options(config),
         cluster=cluster,
+        depth=depth_of(config),
     )
 
 

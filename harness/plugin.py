@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from common.environment import forget_libpq
-from harness import judging, preflight, redacting, summary
+from harness import depth, judging, preflight, redacting, summary
 from harness.faults import Faults
 from harness.flood import Floods
 from harness.judging import FAILED, RUN
@@ -50,6 +50,7 @@ _MARKERS = (
     "fault(fault, ...): what disturbs its lab, which must be able to do that, or it skips",
     "needs(power, ...): what else its lab must be able to do, or it skips",
     "flood(profile): flood the lab with a profile of load/profiles.py",
+    depth.MARKER,
 )
 
 
@@ -104,6 +105,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"airflow: {', '.join(options.airflow)}; lab: {options.lab}, "
         f"{options.schedulers} schedulers; seed: {options.seed}",
+        depth.line(options.depth),
         *plan,
     ]
 
@@ -125,10 +127,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run an observation alone, and only where one is asked for."""
+    """Run what is asked for: an observation alone, or the tests of a depth."""
     if session := config.stash.get(SESSION, None):
         cluster = session.options.cluster
         deselect(config, items, cluster is not None and cluster.observe is not None)
+        depth.leave_to_deeper(config, items, session.options.depth)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -233,8 +236,10 @@ def flood(request: pytest.FixtureRequest, history: Run) -> Iterator[Floods]:
     options = request.config.stash[SESSION].options
     if options.flood_runs:
         profile = replace(profile, runs=options.flood_runs)
-    elif history.lab.workers == "pods":
-        profile = profile.for_pods()
+    else:
+        if history.lab.workers == "pods":
+            profile = profile.for_pods()
+        profile = replace(profile, runs=depth.runs_in_a_flood(options.depth, profile.runs))
     floods = Floods(
         history,
         profile,
