@@ -4,6 +4,7 @@ rates, sides              what stored runs say, or sessions that are run for it
 flood, audit, dbproxy     what watching and disturbing cost an Airflow, on and off in turn
 timeline, report          how long it takes to draw and to report, in a process of its own
 history                   how long it takes to judge, this checkout and another in turn
+mutants                   how many ways of breaking a promise are seen, in real histories
 """
 
 import json

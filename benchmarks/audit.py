@@ -56,7 +56,12 @@ Cost = tuple[float, float]
 
 
 def _watch(dsn: str) -> None:
-    """Have holds possible at the statements below, and at their commits."""
+    """Have holds possible at the statements below, and at their commits.
+
+    Airflow's tables are known by their neighbour `dag`, which is not measured.
+    """
+    with psycopg.connect(dsn) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS dag (dag_id text)")
     holds.install(dsn, "task_instance")
     holds.install(dsn, "task_instance", commits=True)
 

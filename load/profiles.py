@@ -131,7 +131,7 @@ PROFILES: Mapping[str, Profile] = {
             "single,deep:3,wide:6,diamond:1,mapped:4,many_groups:2x2,branching:2,flaky:3,sensors:2,"
             "deferrable:2,impatient:60,serial,producer,consumer",
             runs=28,
-            rate=1.0,
+            rate=0.5,
             users=1,
             settings={
                 **FAST_PODS,
@@ -139,7 +139,6 @@ PROFILES: Mapping[str, Profile] = {
                 # Longer than a scheduler's loop, for the sake of `sensors`.
                 "HA_CHAOS_POKE_INTERVAL": "5",
             },
-            busy=True,
             work=True,
             triggerers=1,
         ),

@@ -24,6 +24,7 @@ from itertools import groupby
 from msgspec import structs
 
 from oracle.events import (
+    AnswerEvent,
     ArchivedEvent,
     DagRunEvent,
     Event,
@@ -75,8 +76,10 @@ class Attempts:
         ready = self._transaction()
         if type(event) is TaskInstanceEvent:
             self._waiting.append(event)
-        elif not self._is_ambiguous(event):
-            ready.append(event)
+        else:
+            event = _without_region(event)
+            if not self._is_ambiguous(event):
+                ready.append(event)
         return ready
 
     def finish(self) -> Iterable[Event]:
@@ -173,6 +176,13 @@ class Attempts:
         self._names.pop(identity, None)
         self._current.pop(ti, None)
         self._ended[hash(ti)] = hash(region)
+
+
+def _without_region(event: Event) -> Event:
+    """Give an answer, which is about a row, under the task instance's name."""
+    if not isinstance(event, AnswerEvent) or event.ti is None or not event.ti.region:
+        return event
+    return structs.replace(event, ti=structs.replace(event.ti, region=""))
 
 
 def _name(event: TaskInstanceEvent) -> tuple[str, str, str, int]:

@@ -17,7 +17,8 @@ class NoInventedOutcome(Invariant):
     A scheduler skips what runs where its run timed out (`dagrun_timeout`: the run is FAILED in the
     same transaction) or fails fast (another task instance of the run has failed). It takes a
     queued task instance for successful where the executor says so, and that says what a pod said
-    which was made since it was queued. Without that it acts on rows that are no longer so, as
+    which was made since it was queued: a pod that was there when it left QUEUED before is of that
+    queueing, however late it ends. Without that it acts on rows that are no longer so, as
     `NotPreviouslySkippedDep` and the late exit of a deferred task's pod have done.
     """
 
@@ -32,16 +33,27 @@ class NoInventedOutcome(Invariant):
         super().__init__(header)
         self._failed = Distinct()
         self._queued: dict[TaskInstanceKey, bool] = {}
+        self._live: dict[TaskInstanceKey, set[str]] = {}
+        self._past = Distinct()
         self._skipped: list[TaskInstanceEvent] = []
         self._unsaid: dict[TaskInstanceKey, TaskInstanceEvent] = {}
 
     def heeds_pod(self, event: PodEvent) -> bool:
-        """Want those that say success."""
-        return event.exit_code == 0 or event.phase == "Succeeded"
+        """Want those that come, and those that end."""
+        return event.op == "added" or event.over
 
     def on_pod(self, event: PodEvent) -> None:
         """Remember that a queued task instance's pod succeeded; our watch may be the later one."""
         if event.ti is None or not self.heeds_pod(event):
+            return
+        if not event.over:
+            self._live.setdefault(event.ti, set()).add(event.uid)
+            return
+        if pods := self._live.get(event.ti):
+            pods.discard(event.uid)
+            if not pods:
+                del self._live[event.ti]
+        if not (event.exit_code == 0 or event.phase == "Succeeded") or event.uid in self._past:
             return
         if event.ti in self._queued:
             self._queued[event.ti] = True
@@ -73,7 +85,12 @@ class NoInventedOutcome(Invariant):
         succeeded = self._queued.pop(event.ti, False)
         if state == QUEUED:
             self._queued[event.ti] = False
-        if event.old is None or not self.is_scheduler(event.process):
+        if event.old is None:
+            return found
+        if event.old.state == QUEUED != state:
+            for uid in self._live.get(event.ti, ()):
+                self._past.add(uid)
+        if not self.is_scheduler(event.process):
             return found
         if state == SKIPPED and event.old.state == RUNNING:
             self._skipped.append(event)

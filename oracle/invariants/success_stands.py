@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable
 
-from oracle.events import AnswerEvent, Header, TaskInstanceEvent, TaskInstanceKey
+from oracle.events import AnswerEvent, End, Header, TaskInstanceEvent, TaskInstanceKey
 from oracle.invariants.base import Invariant, Violation
 from oracle.states import RUNNING, SUCCESS, shown
+
+SETTLE_SECONDS = 5.0
+"""How long after its acknowledgement a success may be unseen: the commit comes before the answer,
+or right after it."""
 
 
 class SuccessStands(Invariant):
@@ -27,6 +31,7 @@ class SuccessStands(Invariant):
         self._otherwise: dict[TaskInstanceKey, TaskInstanceEvent] = {}
         self._acknowledged: dict[TaskInstanceKey, AnswerEvent] = {}
         self._judged = 0
+        self._end = float("-inf")
 
     def heeds_ti(self, event: TaskInstanceEvent) -> bool:
         """Want what begins to run, and what ends that."""
@@ -74,6 +79,19 @@ class SuccessStands(Invariant):
         if answer.t < stored.t:
             return (self.violation(fact, stored.ti, stored.t, answer, stored),)
         return (self.violation(fact, stored.ti, answer.t, stored, answer),)
+
+    def on_end(self, event: End) -> None:
+        """Take note of when the history ends."""
+        self._end = event.t
+
+    def finish(self) -> Iterable[Violation]:
+        """Report what was acknowledged and is not stored."""
+        for ti, answer in self._acknowledged.items():
+            if (late := self._end - answer.t) > SETTLE_SECONDS:
+                fact = (
+                    f"its worker was answered {answer.status} and it is RUNNING {late:.0f} s later"
+                )
+                yield self.violation(fact, ti, answer.t, answer)
 
     def judged(self) -> int | None:
         """Count the successes that were acknowledged."""

@@ -99,7 +99,10 @@ def _attempt_fact(old: Row, new: Row) -> str | None:
         return None if first else f"raised {_tries(old, new)} in the row of try {old.try_number}"
     if new.state != SCHEDULED or old.state == SCHEDULED:
         return None
+    if old.state is None and new.try_number == 0:
+        return f"scheduled it from NONE with no try: {_tries(old, new)}"
     taken_back = old.state == QUEUED and new.queued_by_job_id is None
-    if old.state in NOT_AGAIN or (old.state == QUEUED and not taken_back):
-        return f"scheduled try {new.try_number} again while it was {shown(old.state)}"
-    return None
+    again = old.state in NOT_AGAIN or (old.state == QUEUED and not taken_back)
+    return (
+        f"scheduled try {new.try_number} again while it was {shown(old.state)}" if again else None
+    )

@@ -4,6 +4,7 @@ from msgspec import structs
 
 from oracle.attempts import Attempts
 from oracle.events import (
+    AnswerEvent,
     DagRunEvent,
     Event,
     Header,
@@ -138,3 +139,14 @@ def test_names_that_two_live_rows_bear_say_nothing() -> None:
     seen = list(attempts.over(events))
     assert attempts.ambiguous == {structs.replace(START, map_index=0)}
     assert [getattr(each, "op", "") for each in seen] == ["insert", "delete"]
+
+
+def test_an_answer_about_a_row_in_a_region_is_about_its_task_instance() -> None:
+    inside = structs.replace(START, region="0123")
+    answer = AnswerEvent(0.3, "state", "a", inside, 1, "success", status=204, given=True)
+    queued = change(1, row("a", "queued"), row("a", "running"), inside)
+    seen = list(Attempts(HEADER).over((queued, answer)))
+    assert [each.ti for each in seen if isinstance(each, TaskInstanceEvent | AnswerEvent)] == [
+        START,
+        START,
+    ]

@@ -1,0 +1,107 @@
+"""What ways of breaking a promise share: the places of a history, and how it is put together."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from msgspec import structs
+
+from oracle.events import (
+    DagRunEvent,
+    Event,
+    Row,
+    RowModel,
+    TaskInstanceEvent,
+)
+
+Events = Sequence[Event]
+Mutants = Iterator[list[Event]]
+Make = Callable[[Events], Mutants]
+
+OTHER = "scheduler-2"
+LATER = 1e-4
+
+_FRESH = 1 << 40
+"""Above every transaction id of a short history: what is put in is of a transaction of its own."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of breaking a promise: every place of a history at which it can be broken so.
+
+    `model` is what a row must be for it to be one, None where that does not matter.
+    """
+
+    promise: str
+    name: str
+    mutants: Make
+    model: RowModel | None = None
+
+
+def after(events: Events, place: int, *more: Event, wait: float = LATER) -> list[Event]:
+    """Put events in, `wait` seconds behind the one at a place, each in a transaction of its own.
+
+    Those that have the same xid are of one transaction.
+    """
+    at = events[place].t + wait
+    while place + 1 < len(events) and events[place + 1].t <= at:
+        place += 1
+    return [*events[: place + 1], *(_fresh(each, at) for each in more), *events[place + 1 :]]
+
+
+def _fresh(event: Event, t: float) -> Event:
+    xid = getattr(event, "xid", None)
+    if xid is None:
+        return structs.replace(event, t=t)
+    return cast(Event, structs.replace(cast(Any, event), t=t, xid=_FRESH + xid))
+
+
+def instead(events: Events, place: int, *others: Event) -> list[Event]:
+    """Put other events, or none, in the place of one."""
+    return [*events[:place], *others, *events[place + 1 :]]
+
+
+def moves(
+    events: Events, old: str | None, new: str | None
+) -> Iterator[tuple[int, TaskInstanceEvent, Row]]:
+    """Give the places where a task instance goes from one state to another."""
+    for place, event in enumerate(events):
+        if (
+            isinstance(event, TaskInstanceEvent)
+            and event.old is not None
+            and event.new is not None
+            and (event.old.state, event.new.state) == (old, new)
+            and not event.new.archived
+        ):
+            yield place, event, event.new
+
+
+def runs(events: Events, *states: str) -> Iterator[tuple[int, DagRunEvent]]:
+    """Give the places where a scheduler brings a run into one of these states."""
+    for place, event in enumerate(events):
+        if isinstance(event, DagRunEvent) and event.new in states and "scheduler" in event.process:
+            yield place, event
+
+
+def step(event: TaskInstanceEvent, process: str = OTHER, **changes: object) -> TaskInstanceEvent:
+    """Return the change of a row that comes after this one, with other values in some columns."""
+    assert event.new is not None
+    row = structs.replace(event.new, **changes)
+    return structs.replace(
+        event, op="update", old=event.new, new=row, process=process, xid=event.xid + 1
+    )
+
+
+def changed(event: TaskInstanceEvent, process: str = "", **changes: object) -> TaskInstanceEvent:
+    """Return the same change of a row, but to other values."""
+    assert event.new is not None
+    row = structs.replace(event.new, **changes)
+    return structs.replace(event, new=row, process=process or event.process)
+
+
+def until_next(events: Events, place: int, event: TaskInstanceEvent) -> float:
+    """Return how many seconds a row stays as this event at a place leaves it."""
+    for later in events[place + 1 :]:
+        if isinstance(later, TaskInstanceEvent) and later.ti == event.ti:
+            return later.t - event.t
+    return events[-1].t - event.t
