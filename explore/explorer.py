@@ -1,0 +1,227 @@
+"""An exploration: rounds in batches, each recorded and judged, and what they found and covered.
+
+    batch:  Run.begin --> round, round, round .. (until one breaks a promise) --> Run.end
+                             |                                                      |
+                        plan(seed, n), strategy(n)                     finds/N: schedule, history
+
+A batch shares one recorder, for to start one takes as long as a round; its history is judged as
+that of any test is. What was found is on disk before the next batch begins.
+"""
+
+import logging
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from explore import schedule as schedules
+from explore.controller import Controller
+from explore.coverage import Coverage
+from explore.plan import ALIVE, SETTINGS, SHAPES, Plan, plan
+from explore.points import ASSETS, LEVELS, Watched
+from explore.rounds import Performance, Round
+from explore.schedule import SCHEMA, Schedule
+from explore.strategies import EXPLORING, Strategy, depth_of, drawn
+from lab.base import Lab
+from oracle import witness
+from oracle.invariants import Violation
+from oracle.verdict import Judgement
+from run.run import Run
+
+log = logging.getLogger(__name__)
+
+BATCH = 20
+"""Rounds that share a recorder, and a database."""
+
+_EVERY: tuple[Watched, ...] = tuple(dict.fromkeys((*LEVELS["finest"], *ASSETS)))
+_USUAL = 120
+
+
+@dataclass
+class Find:
+    """A round that broke promises: where its schedule and its history are."""
+
+    folder: Path
+    schedule: Schedule
+    at: float
+    """Seconds since the exploration began."""
+
+    @property
+    def broken(self) -> frozenset[str]:
+        """Return the promises that it broke."""
+        return frozenset(self.schedule.broken)
+
+
+@dataclass
+class Totals:
+    """What an exploration did so far."""
+
+    rounds: int = 0
+    steps: int = 0
+    uncontrolled: int = 0
+    unknown: int = 0
+    seconds: float = 0.0
+    exploring: float = 0.0
+    cpu: float = 0.0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def line(self, coverage: Coverage, finds: int) -> str:
+        """Return the line that tells how far it is."""
+        hourly = 3600 * self.rounds / self.seconds if self.seconds else 0
+        return (
+            f"{self.rounds} rounds ({hourly:.0f} an hour), {self.steps} points, "
+            f"{len(coverage.orders)} distinct orders, {len(coverage.pairs)} pairs, "
+            f"{self.unknown} unknown, {finds} found"
+        )
+
+
+class Explorer:
+    """Explores one lab. `begin` is the number of the first round: to go on where one ended."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        folder: Path,
+        seed: int,
+        *,
+        settings: dict[str, str] | None = None,
+        strategies: Sequence[str] = EXPLORING,
+        levels: Sequence[str] = tuple(LEVELS),
+        moves: bool = True,
+        begin: int = 0,
+        coverage: Coverage | None = None,
+        tell: Callable[[str], None] = log.info,
+    ) -> None:
+        self.lab = lab
+        self.folder = folder
+        self.seed = seed
+        self.settings = settings or {}
+        self.number = begin
+        self.coverage = coverage or Coverage()
+        self.totals = Totals()
+        self.finds: list[Find] = []
+        self._strategies = tuple(strategies)
+        self._levels = tuple(levels)
+        self._moves = moves
+        self._tell = tell
+        self._usual = _USUAL
+        self._began = time.monotonic()
+
+    def explore(self, over: Callable[[], bool]) -> None:
+        """Explore batch after batch until `over` says so; asked before each round."""
+        while not over():
+            self._batch(over)
+
+    def _batch(self, over: Callable[[], bool]) -> None:
+        folder = self.folder / f"batch-{self.number}"
+        run = Run(self.lab, folder, f"exploration-{self.number}", self.seed)
+        rounds: list[tuple[Round, Schedule]] = []
+        began = time.monotonic()
+        run.begin()
+        try:
+            self._rounds(run, rounds, over)
+            judgement = run.end()
+        except BaseException:
+            run.abandon()
+            raise
+        self.totals.seconds += time.monotonic() - began
+        self._judged(judgement, rounds, folder)
+        clean = time.monotonic()
+        self.lab.clean()  # type: ignore[attr-defined]
+        self.totals.seconds += time.monotonic() - clean
+        self._tell(self.totals.line(self.coverage, len(self.finds)))
+
+    def _rounds(
+        self, run: Run, rounds: list[tuple[Round, Schedule]], over: Callable[[], bool]
+    ) -> None:
+        with Controller(self.lab.dsn(), _EVERY) as controller:
+            while len(rounds) < BATCH and not run.violated.is_set() and not over():
+                rounds.append(self._round(run, controller))
+                if not rounds[-1][0].over:
+                    break
+
+    def _round(self, run: Run, controller: Controller) -> tuple[Round, Schedule]:
+        number, self.number = self.number, self.number + 1
+        rng = Random(f"{self.seed}:{number}")
+        drawn_plan = plan(rng, self._levels, moves=self._moves)
+        strategy = self._strategy(rng, number)
+        controller.switch(drawn_plan.points)
+        mark = f"x{number}-{rng.randrange(16**4):04x}"
+        performance = Performance(run, controller, strategy, self.coverage)
+        done = performance.perform(number, mark, drawn_plan.deeds)
+        self._count(done)
+        return done, self._schedule(done, drawn_plan, strategy)
+
+    def _strategy(self, rng: Random, number: int) -> Strategy:
+        name = self._strategies[number % len(self._strategies)]
+        depth = depth_of(number // len(self._strategies))
+        return drawn(name, rng, self.coverage, depth, self._usual)
+
+    def _count(self, done: Round) -> None:
+        self._usual = (3 * self._usual + len(done.steps)) // 4
+        totals = self.totals
+        totals.rounds += 1
+        totals.steps += len(done.steps)
+        totals.exploring += done.seconds
+        totals.cpu += done.cpu
+        totals.reasons.update(step.rsplit(" ", 1)[1] for step in done.steps)
+        log.debug(
+            "Round %d: %d steps in %.1f s%s",
+            done.number,
+            len(done.steps),
+            done.seconds,
+            "" if done.over else ", not over",
+        )
+
+    def _schedule(self, done: Round, of: Plan, strategy: Strategy) -> Schedule:
+        return Schedule(
+            schema=SCHEMA,
+            airflow=self.lab.airflow.version,
+            shapes=SHAPES,
+            settings=self.settings,
+            seed=self.seed,
+            round=done.number,
+            strategy=strategy.name,
+            points=list(map(str, of.points)),
+            deeds=list(of.deeds),
+            steps=done.steps,
+        )
+
+    def _judged(
+        self, judgement: Judgement, rounds: Sequence[tuple[Round, Schedule]], folder: Path
+    ) -> None:
+        unknown = [done for done, _ in rounds if not done.over or done.silent > ALIVE / 2]
+        self.totals.unknown += len(rounds) if judgement.verdict == "unknown" else len(unknown)
+        if judgement.verdict != "invalid":
+            if judgement.verdict == "unknown":
+                log.info("A batch is unknown: %s", "; ".join(judgement.reasons))
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        text = witness.text(judgement)
+        for done, schedule in rounds:
+            broken = sorted({v.invariant for v in judgement.violations if _of(v, done)})
+            if broken and done.silent < ALIVE / 2:
+                self._found(schedule, broken, text, folder)
+
+    def _found(self, found: Schedule, broken: list[str], text: str, folder: Path) -> None:
+        kept = self.folder / "finds" / f"{found.round}"
+        kept.mkdir(parents=True, exist_ok=True)
+        schedule = schedules.with_find(found, broken, text)
+        schedules.write(schedule, kept / "schedule.yaml")
+        if (folder / "history.ndjson").exists():
+            shutil.copy(folder / "history.ndjson", kept)
+        self.finds.append(Find(kept, schedule, time.monotonic() - self._began))
+        self._tell(f"Round {found.round} ({found.strategy}) broke {', '.join(broken)}: {kept}")
+
+
+def _of(violation: Violation, done: Round) -> bool:
+    """Tell whether a violation is of a round: by its runs' names, or by when it was."""
+    if violation.ti is not None and violation.ti.run_id.startswith("x"):
+        return violation.ti.run_id.startswith(f"{done.mark}-")
+    return done.began <= violation.t <= done.ended
+
+
+__all__ = ["SETTINGS", "Explorer", "Find", "Totals"]

@@ -1,0 +1,132 @@
+"""A schedule: everything that a round was, in a file that can be read, replayed and shrunk."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from common.errors import UserError
+from common.files import write_whole
+from explore.points import Watched
+
+SCHEMA = 1
+
+Verb = Literal["trigger", "update", "clear", "mark", "cancel"]
+
+
+class Deed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Something that is done to the lab before the step of a number: by a person, or a fault.
+
+    `trigger` a run of `target` (a DAG) that is called `run` in the round; `update` an asset;
+    `clear` and `mark` (`state`) a task of a run; `cancel` the statement of who is to pass next.
+    """
+
+    do: Verb
+    target: str = ""
+    at: int = 0
+    run: str = ""
+    task: str = ""
+    state: str = ""
+
+
+class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One round: what the lab was, what was done to it, and who passed which point when.
+
+    A step is `PROCESS POINT HOW`, where HOW is how it ended (controller.Rest): after `idle`,
+    `ended` and `late` the round went on without being told to. With `yields` (`PROCESS POINT`)
+    it is a shrunken one: nobody is preempted but there.
+    """
+
+    schema: int
+    airflow: str
+    shapes: str
+    settings: dict[str, str]
+    seed: int
+    round: int
+    strategy: str
+    points: list[str]
+    deeds: list[Deed]
+    steps: list[str] = []
+    yields: list[str] = []
+    broken: list[str] = []
+    witness: str = ""
+
+    @property
+    def watched(self) -> list[Watched]:
+        """Return its points."""
+        return [parsed(each) for each in self.points]
+
+    @property
+    def order(self) -> list[tuple[str, str]]:
+        """Return its steps as processes and points."""
+        return [(process, point) for process, point, *_ in map(str.split, self.steps)]
+
+    @property
+    def preemptions(self) -> dict[tuple[str, str], int]:
+        """Return where somebody stood who could have gone on, and another was let past instead."""
+        found: dict[tuple[str, str], int] = {}
+        for number, (process, _, how) in enumerate(_split(self.steps[:-1])):
+            following = self.order[number + 1][0]
+            if how == "arrived" and following != process:
+                later = (step for step in self.order[number + 1 :] if step[0] == process)
+                if at := next(later, None):
+                    found[at] = found.get(at, 0) + 1
+        return found
+
+    @property
+    def uncontrolled(self) -> float:
+        """Return the share of its steps after which it was time that told who stands."""
+        left = sum(how not in ("arrived", "blocked") for _, _, how in _split(self.steps))
+        return left / len(self.steps) if self.steps else 0.0
+
+
+def _split(steps: Sequence[str]) -> list[tuple[str, str, str]]:
+    return [(process, point, how) for process, point, how in map(str.split, steps)]
+
+
+def parsed(text: str) -> Watched:
+    """Read a point of a schedule; ValueError for what is none."""
+    for commits, words in ((False, "scan of "), (True, "commit of ")):
+        if text.startswith(words) and text.removeprefix(words).isidentifier():
+            return Watched(text.removeprefix(words), commits)
+    raise ValueError(f"{text!r} is not a point; write `scan of TABLE` or `commit of TABLE`")
+
+
+def write(schedule: Schedule, path: Path) -> None:
+    """Write a schedule to a file."""
+    write_whole(path, msgspec.yaml.encode(schedule).decode())
+
+
+def read(path: Path) -> Schedule:
+    """Read a schedule. Raises UserError, in a line, for a file that is none."""
+    try:
+        schedule = msgspec.yaml.decode(path.read_bytes(), type=Schedule)
+        _check(schedule)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        what = " ".join(str(error).split())
+        raise UserError(
+            f"{path} is not a schedule: {what}.",
+            "Give a file that an exploration wrote (schedule.yaml).",
+        ) from error
+    return schedule
+
+
+def _check(schedule: Schedule) -> None:
+    if schedule.schema != SCHEMA:
+        raise ValueError(f"its schema is {schedule.schema}, this project reads {SCHEMA}")
+    if any(len(step.split()) != 3 for step in schedule.steps):
+        raise ValueError("a step is `PROCESS POINT HOW`")
+    if any(len(each.split()) != 2 for each in schedule.yields):
+        raise ValueError("a yield is `PROCESS POINT`")
+    for point in schedule.points:
+        parsed(point)
+    if not schedule.deeds:
+        raise ValueError("nothing is triggered")
+
+
+def with_find(schedule: Schedule, broken: Sequence[str], witness: str) -> Schedule:
+    """Return the schedule of a round that broke promises, with the witness' text."""
+    return msgspec.structs.replace(schedule, broken=list(broken), witness=witness)
