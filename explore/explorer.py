@@ -9,6 +9,7 @@ that of any test is. What was found is on disk before the next batch begins.
 """
 
 import logging
+import secrets
 import shutil
 import time
 from collections import Counter
@@ -16,11 +17,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Protocol
+
+from msgspec.structs import replace
 
 from explore import schedule as schedules
 from explore.controller import Controller
 from explore.coverage import Coverage
-from explore.plan import ALIVE, SETTINGS, SHAPES, Plan, plan
+from explore.plan import ALIVE, SHAPES, Plan, plan
 from explore.points import ASSETS, LEVELS, Watched
 from explore.rounds import Performance, Round
 from explore.schedule import SCHEMA, Schedule
@@ -78,6 +82,31 @@ class Totals:
         )
 
 
+class Source(Protocol):
+    """Says what a round does, by its number, and who chooses in it."""
+
+    def draw(self, number: int, coverage: Coverage, usual: int) -> tuple[Plan, Strategy]:
+        """Return the plan and the strategy of a round; `usual` is how many steps others had."""
+        ...
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Draws rounds by a seed: the strategies in turn, PCT deeper from time to time."""
+
+    seed: int
+    strategies: Sequence[str] = EXPLORING
+    levels: Sequence[str] = tuple(LEVELS)
+    moves: bool = True
+
+    def draw(self, number: int, coverage: Coverage, usual: int) -> tuple[Plan, Strategy]:
+        """Return the plan and the strategy of a round."""
+        rng = Random(f"{self.seed}:{number}")
+        what = plan(rng, self.levels, moves=self.moves)
+        turn, which = divmod(number, len(self.strategies))
+        return what, drawn(self.strategies[which], rng, coverage, depth_of(turn), usual)
+
+
 class Explorer:
     """Explores one lab. `begin` is the number of the first round: to go on where one ended."""
 
@@ -86,11 +115,9 @@ class Explorer:
         lab: Lab,
         folder: Path,
         seed: int,
+        source: Source,
         *,
         settings: dict[str, str] | None = None,
-        strategies: Sequence[str] = EXPLORING,
-        levels: Sequence[str] = tuple(LEVELS),
-        moves: bool = True,
         begin: int = 0,
         coverage: Coverage | None = None,
         tell: Callable[[str], None] = log.info,
@@ -103,9 +130,9 @@ class Explorer:
         self.coverage = coverage or Coverage()
         self.totals = Totals()
         self.finds: list[Find] = []
-        self._strategies = tuple(strategies)
-        self._levels = tuple(levels)
-        self._moves = moves
+        self.kept: list[float] = []
+        """Of each round: the share of its steps before it parted from the schedule it replays."""
+        self._source = source
         self._tell = tell
         self._usual = _USUAL
         self._began = time.monotonic()
@@ -145,23 +172,19 @@ class Explorer:
 
     def _round(self, run: Run, controller: Controller) -> tuple[Round, Schedule]:
         number, self.number = self.number, self.number + 1
-        rng = Random(f"{self.seed}:{number}")
-        drawn_plan = plan(rng, self._levels, moves=self._moves)
-        strategy = self._strategy(rng, number)
+        drawn_plan, strategy = self._source.draw(number, self.coverage, self._usual)
         controller.switch(drawn_plan.points)
-        mark = f"x{number}-{rng.randrange(16**4):04x}"
+        mark = f"x{number}-{secrets.token_hex(2)}"
         performance = Performance(run, controller, strategy, self.coverage)
         done = performance.perform(number, mark, drawn_plan.deeds)
+        done.parted = getattr(strategy, "parted", None)
         self._count(done)
         return done, self._schedule(done, drawn_plan, strategy)
 
-    def _strategy(self, rng: Random, number: int) -> Strategy:
-        name = self._strategies[number % len(self._strategies)]
-        depth = depth_of(number // len(self._strategies))
-        return drawn(name, rng, self.coverage, depth, self._usual)
-
     def _count(self, done: Round) -> None:
         self._usual = (3 * self._usual + len(done.steps)) // 4
+        steps = max(1, len(done.steps))
+        self.kept.append(1.0 if done.parted is None else min(1.0, done.parted / steps))
         totals = self.totals
         totals.rounds += 1
         totals.steps += len(done.steps)
@@ -202,19 +225,22 @@ class Explorer:
             return
         text = witness.text(judgement)
         for done, schedule in rounds:
-            broken = sorted({v.invariant for v in judgement.violations if _of(v, done)})
-            if broken and done.silent < ALIVE / 2:
-                self._found(schedule, broken, text, folder)
+            violations = [each for each in judgement.violations if _of(each, done)]
+            if violations and done.silent < ALIVE / 2:
+                first = min(each.t for each in violations)
+                until = sum(t <= first for t in done.times)
+                broken = sorted({each.invariant for each in violations})
+                self._found(replace(schedule, broken=broken, until=until, witness=text), folder)
 
-    def _found(self, found: Schedule, broken: list[str], text: str, folder: Path) -> None:
-        kept = self.folder / "finds" / f"{found.round}"
+    def _found(self, schedule: Schedule, folder: Path) -> None:
+        kept = self.folder / "finds" / f"{schedule.round}"
         kept.mkdir(parents=True, exist_ok=True)
-        schedule = schedules.with_find(found, broken, text)
         schedules.write(schedule, kept / "schedule.yaml")
         if (folder / "history.ndjson").exists():
             shutil.copy(folder / "history.ndjson", kept)
         self.finds.append(Find(kept, schedule, time.monotonic() - self._began))
-        self._tell(f"Round {found.round} ({found.strategy}) broke {', '.join(broken)}: {kept}")
+        broken = ", ".join(schedule.broken)
+        self._tell(f"Round {schedule.round} ({schedule.strategy}) broke {broken}: {kept}")
 
 
 def _of(violation: Violation, done: Round) -> bool:
@@ -222,6 +248,3 @@ def _of(violation: Violation, done: Round) -> bool:
     if violation.ti is not None and violation.ti.run_id.startswith("x"):
         return violation.ti.run_id.startswith(f"{done.mark}-")
     return done.began <= violation.t <= done.ended
-
-
-__all__ = ["SETTINGS", "Explorer", "Find", "Totals"]

@@ -1,4 +1,4 @@
-"""What a round does, drawn from a seed: which runs begin, what else is done, how finely it is cut."""
+"""What a round does, drawn from a seed: which runs begin, what else is done, at which points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

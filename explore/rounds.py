@@ -38,7 +38,8 @@ class Round:
     """What became of a round. Times are in seconds, `began` and `ended` on the history's clock.
 
     `silent` is how long a process had not given a heartbeat at most; `over` tells whether all runs
-    ended by themselves while the round was explored.
+    ended by themselves while the round was explored. `times` are when each of its steps began, and
+    `parted` is the step at which a replay went another way.
     """
 
     number: int
@@ -47,6 +48,8 @@ class Round:
     ended: float = 0.0
     over: bool = False
     steps: list[str] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    parted: int | None = None
     silent: float = 0.0
     cpu: float = 0.0
     refused: list[str] = field(default_factory=list)
@@ -122,6 +125,7 @@ class Performance:
     def _pass(self, done: Round, chosen: Standing, cancelling: bool) -> Rest:
         if cancelling and self._controller.cancel(chosen):
             self._run.record("cancel", chosen.point, chosen.process, "pg_cancel_backend")
+        done.times.append(self._run.recorder.now())
         rest = self._controller.step(chosen, PATIENCE, GRACE)
         self._coverage.passed(chosen)
         self._strategy.rested(chosen, rest)

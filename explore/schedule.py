@@ -35,7 +35,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     A step is `PROCESS POINT HOW`, where HOW is how it ended (controller.Rest): after `idle`,
     `ended` and `late` the round went on without being told to. With `yields` (`PROCESS POINT`)
-    it is a shrunken one: nobody is preempted but there.
+    it is a shrunken one: nobody is preempted but there. A promise was `broken` in the step before
+    number `until`, and `witness` tells how.
     """
 
     schema: int
@@ -49,6 +50,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     deeds: list[Deed]
     steps: list[str] = []
     yields: list[str] = []
+    until: int = 0
     broken: list[str] = []
     witness: str = ""
 
@@ -63,16 +65,20 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         return [(process, point) for process, point, *_ in map(str.split, self.steps)]
 
     @property
-    def preemptions(self) -> dict[tuple[str, str], int]:
-        """Return where somebody stood who could have gone on, and another was let past instead."""
-        found: dict[tuple[str, str], int] = {}
-        for number, (process, _, how) in enumerate(_split(self.steps[:-1])):
-            following = self.order[number + 1][0]
-            if how == "arrived" and following != process:
-                later = (step for step in self.order[number + 1 :] if step[0] == process)
-                if at := next(later, None):
-                    found[at] = found.get(at, 0) + 1
-        return found
+    def preemptions(self) -> list[tuple[str, str]]:
+        """Return at which points processes stood while others were let past, the latest first.
+
+        Of the steps before a promise was broken; each once.
+        """
+        order = self.order[: self.until or None]
+        found: dict[tuple[str, str], None] = {}
+        last: dict[str, int] = {}
+        for number, (process, point) in enumerate(order):
+            if process in last and number - last[process] > 1:
+                found.pop((process, point), None)
+                found[process, point] = None
+            last[process] = number
+        return list(reversed(found))
 
     @property
     def uncontrolled(self) -> float:
@@ -125,8 +131,3 @@ def _check(schedule: Schedule) -> None:
         parsed(point)
     if not schedule.deeds:
         raise ValueError("nothing is triggered")
-
-
-def with_find(schedule: Schedule, broken: Sequence[str], witness: str) -> Schedule:
-    """Return the schedule of a round that broke promises, with the witness' text."""
-    return msgspec.structs.replace(schedule, broken=list(broken), witness=witness)
