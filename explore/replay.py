@@ -19,8 +19,9 @@ from reports.statistics import Rate
 
 log = logging.getLogger(__name__)
 
-TRIALS = 3
-"""Rounds that a shrunken schedule gets to show itself in."""
+TRIALS, NEEDED = 3, 2
+"""Rounds that a shrunken schedule gets, and in how many of them it must show itself: what comes of
+chance alone, as a race does now and then without any preemption, is no explanation."""
 
 _MOST_PAIRS = 5
 
@@ -77,10 +78,10 @@ def replay(
     count: int,
     folder: Path,
     *,
-    enough: int | None = None,
+    needed: int = 0,
     tell: Callable[[str], None] = log.debug,
 ) -> Shown:
-    """Replay a schedule `count` times, or until it was shown `enough` times.
+    """Replay a schedule `count` times, or until it is clear whether `needed` of them show it.
 
     It was shown where a round broke one of the promises that the schedule says.
     """
@@ -90,7 +91,12 @@ def replay(
     def shown() -> int:
         return sum(bool(wanted & find.broken) for find in explorer.finds)
 
-    explorer.explore(lambda: explorer.number >= count or (enough and shown() >= enough) or False)
+    def over() -> bool:
+        missed = explorer.number - shown()
+        clear = needed and (shown() >= needed or missed > count - needed)
+        return bool(clear) or explorer.number >= count
+
+    explorer.explore(over)
     kept = sorted(explorer.kept)
     return Shown(
         Rate(min(shown(), explorer.totals.rounds), explorer.totals.rounds),
@@ -109,10 +115,10 @@ def shrink(
     """
     for number, yields in enumerate(candidates(schedule)):
         wanted = replace(schedule, steps=[], yields=yields, strategy="yields")
-        shown = replay(lab, wanted, TRIALS, folder / f"{number}", enough=1)
+        shown = replay(lab, wanted, TRIALS, folder / f"{number}", needed=NEEDED)
         what = ", ".join(yields) or "no preemption"
         tell(f"{what}: {shown.text}")
-        if shown.rate.hits:
+        if shown.rate.hits >= NEEDED:
             return wanted
     raise UserError(
         "No schedule with fewer preemptions showed it again.",
