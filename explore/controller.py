@@ -14,7 +14,7 @@ import psycopg
 
 from chaos.holds.installer import LOCK_CLASS, install
 from chaos.holds.points import like
-from explore.points import NEVER, PROCESSES, Watched, statement
+from explore.points import NEVER, PROCESSES, Watched, commit, statement
 from explore.points import Statement as Named
 from lab.database import connect
 
@@ -36,6 +36,7 @@ class Seen(msgspec.Struct, frozen=True):
     process: str
     ticket: int | None = None
     query: str | None = None
+    writes: list[str] | None = None
     waits_for: list[int] | None = None
 
 
@@ -167,7 +168,8 @@ class Controller:
         for each in stand:
             assert each.ticket is not None
             known = self._statements.get(each.ticket)
-            fresh[each.ticket] = known or statement(each.query or "")
+            named = commit(each.writes) if each.writes else statement(each.query or "")
+            fresh[each.ticket] = known or named
         self._statements = fresh
         self._known = max([self._known, *fresh])
         blocks = _blocks(blocked)

@@ -19,8 +19,12 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
+import psycopg
+import requests
 from msgspec.structs import replace
 
+from chaos.holds.points import STATEMENTS
+from common.errors import UserError
 from explore import schedule as schedules
 from explore.controller import Controller
 from explore.coverage import Coverage
@@ -31,11 +35,17 @@ from explore.schedule import SCHEMA, Schedule
 from explore.strategies import EXPLORING, Strategy, depth_of, drawn
 from lab.base import Lab
 from oracle import witness
+from oracle.history import HistoryError
 from oracle.invariants import Violation
 from oracle.verdict import Judgement
+from recorder.audit import AuditError
+from recorder.recorder import RecorderError
 from run.run import Run
 
 log = logging.getLogger(__name__)
+
+TROUBLES = (psycopg.Error, requests.RequestException, RecorderError, HistoryError, AuditError)
+"""What a lab that dies in a round ends in, whoever notices first."""
 
 BATCH = 20
 """Rounds that share a recorder, and a database."""
@@ -61,16 +71,25 @@ class Find:
 
 @dataclass
 class Totals:
-    """What an exploration did so far."""
+    """What an exploration did so far, all its sessions together.
+
+    `exploring` are the seconds within rounds, out of all `seconds`, and `cpu` those of processor
+    time that the controller itself took; `reasons` count how steps ended (controller.Rest).
+    """
 
     rounds: int = 0
     steps: int = 0
-    uncontrolled: int = 0
     unknown: int = 0
     seconds: float = 0.0
     exploring: float = 0.0
     cpu: float = 0.0
     reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def uncontrolled(self) -> float:
+        """Return the share of steps after which time told who stands, not what was chosen."""
+        left = sum(n for how, n in self.reasons.items() if how not in ("arrived", "blocked"))
+        return left / self.steps if self.steps else 0.0
 
     def line(self, coverage: Coverage, finds: int) -> str:
         """Return the line that tells how far it is."""
@@ -120,7 +139,9 @@ class Explorer:
         settings: dict[str, str] | None = None,
         begin: int = 0,
         coverage: Coverage | None = None,
+        totals: Totals | None = None,
         tell: Callable[[str], None] = log.info,
+        after: Callable[["Explorer"], None] = lambda _: None,
     ) -> None:
         self.lab = lab
         self.folder = folder
@@ -128,12 +149,13 @@ class Explorer:
         self.settings = settings or {}
         self.number = begin
         self.coverage = coverage or Coverage()
-        self.totals = Totals()
+        self.totals = totals or Totals()
         self.finds: list[Find] = []
         self.kept: list[float] = []
         """Of each round: the share of its steps before it parted from the schedule it replays."""
         self._source = source
         self._tell = tell
+        self._after = after
         self._usual = _USUAL
         self._began = time.monotonic()
 
@@ -143,23 +165,34 @@ class Explorer:
             self._batch(over)
 
     def _batch(self, over: Callable[[], bool]) -> None:
-        folder = self.folder / f"batch-{self.number}"
-        run = Run(self.lab, folder, f"exploration-{self.number}", self.seed)
-        rounds: list[tuple[Round, Schedule]] = []
+        """Explore, record and judge some rounds. Raises UserError where the lab is lost."""
         began = time.monotonic()
+        rounds: list[tuple[Round, Schedule]] = []
+        try:
+            self._recorded(rounds, over)
+        except (*TROUBLES, UserError) as error:
+            self.totals.unknown += max(1, len(rounds))
+            self._tell(f"The rounds from {self.number - len(rounds)} on are unknown: {error}")
+        self.lab.clean()  # type: ignore[attr-defined]
+        self.totals.seconds += time.monotonic() - began
+        self._tell(self.totals.line(self.coverage, len(self.finds)))
+        self._after(self)
+
+    def _recorded(self, rounds: list[tuple[Round, Schedule]], over: Callable[[], bool]) -> None:
+        folder = self.folder / f"batch-{self.number}"
+        shutil.rmtree(folder, ignore_errors=True)
+        run = Run(self.lab, folder, f"exploration-{self.number}", self.seed)
         run.begin()
         try:
             self._rounds(run, rounds, over)
-            judgement = run.end()
+        except KeyboardInterrupt:
+            if run.violated.is_set():
+                self._judged(run.end(), rounds, folder)
+            raise
         except BaseException:
             run.abandon()
             raise
-        self.totals.seconds += time.monotonic() - began
-        self._judged(judgement, rounds, folder)
-        clean = time.monotonic()
-        self.lab.clean()  # type: ignore[attr-defined]
-        self.totals.seconds += time.monotonic() - clean
-        self._tell(self.totals.line(self.coverage, len(self.finds)))
+        self._judged(run.end(), rounds, folder)
 
     def _rounds(
         self, run: Run, rounds: list[tuple[Round, Schedule]], over: Callable[[], bool]
@@ -211,6 +244,11 @@ class Explorer:
             points=list(map(str, of.points)),
             deeds=list(of.deeds),
             steps=done.steps,
+            statements={
+                name: done.patterns[name]
+                for name in dict.fromkeys(step.split()[1] for step in done.steps)
+                if name in done.patterns and name not in STATEMENTS
+            },
         )
 
     def _judged(

@@ -1,6 +1,6 @@
 """What a round does, drawn from a seed: which runs begin, what else is done, at which points."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -21,15 +21,22 @@ SETTINGS = {
 }
 """What an explored lab has in its environment."""
 
-DRAWN: Sequence[dict[str, str]] = (
-    {"AIRFLOW__SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE": "1"},
-    {},
-    {
+WORLDS: Mapping[str, Mapping[str, str]] = {
+    "defaults": {},
+    "run-a-loop": {"AIRFLOW__SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE": "1"},
+    "task-a-loop": {
         "AIRFLOW__SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE": "1",
-        "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "1",
+        "AIRFLOW__SCHEDULER__MAX_TIS_PER_QUERY": "1",
     },
-)
-"""Settings that differ: each needs a lab that boots with it, so they change once in many rounds."""
+}
+"""Settings that make schedulers share work differently, by name. Each needs a lab that boots with
+it, so a session explores one after the other."""
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of an explored lab with some settings of its own."""
+    return {**SETTINGS, **settings}
+
 
 ALIVE = 600.0
 """Seconds after which a process of an explored lab is taken for dead."""
@@ -74,11 +81,12 @@ def plan(rng: Random, levels: Sequence[str] = tuple(LEVELS), *, moves: bool = Tr
 
 def _move(rng: Random, dags: Sequence[str]) -> Deed:
     at = rng.randrange(10, _LATEST)
-    run = rng.choice([n for n, dag in enumerate(dags) if dag in _TASKS] or [-1])
-    if run < 0:
+    known = [n for n, dag in enumerate(dags) if dag in _TASKS]
+    do = rng.choice(("cancel", "clear", "mark")) if known else "cancel"
+    if do == "cancel":
         return Deed("cancel", at=at)
-    about = {"target": dags[run], "at": at, "run": f"{run}", "task": _TASKS[dags[run]]}
-    do = rng.choice(("cancel", "clear", "mark"))
-    if do == "mark":
-        return Deed("mark", **about, state=rng.choice(("success", "failed")))
-    return Deed("clear", **about) if do == "clear" else Deed("cancel", at=at)
+    run = rng.choice(known)
+    task = _TASKS[dags[run]]
+    if do == "clear":
+        return Deed("clear", dags[run], at, f"{run}", task)
+    return Deed("mark", dags[run], at, f"{run}", task, rng.choice(("success", "failed")))

@@ -67,6 +67,26 @@ class Statement:
 
     name: str
     footprint: Footprint
+    text: str = ""
+    """As Airflow sent it, with ? for each value."""
+
+    @property
+    def pattern(self) -> str:
+        """Return a LIKE pattern of its text: of a SELECT from where its columns end."""
+        columns, begins, rest = self.text.partition("FROM")
+        text = f"{columns.split()[0]} ?FROM{rest}" if begins else self.text
+        for sign in "\\%_":
+            text = text.replace(sign, f"\\{sign}")
+        return re.sub(r"\s+", "%", re.sub(r"\(?\?\)?", "%", text))[:_LONGEST] + "%"
+
+
+_LONGEST = 600
+
+
+def commit(writes: Iterable[str]) -> Statement:
+    """Return the commit of a transaction that wrote some tables."""
+    tables = frozenset(writes) - NEVER
+    return Statement(f"commit-{'+'.join(sorted(tables))}", Footprint(tables, tables))
 
 
 _VALUES = re.compile(r"'(?:[^']|'')*'(?:::\w+)*|\b\d+(?:\.\d+)?\b|%\(\w+\)s|\$\d+")
@@ -74,7 +94,6 @@ _LISTS = re.compile(r"\(\s*\?(?:\s*,\s*\?)*\s*\)(?:\s*,\s*\(\s*\?(?:\s*,\s*\?)*\
 _LOCKS = re.compile(r"\bFOR (?:NO KEY )?UPDATE(?: OF (\w+))?")
 _TABLE = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO)\s+(?:ONLY\s+)?\"?(\w+)\"?", re.IGNORECASE)
 _WRITES = re.compile(r"\b(?:UPDATE|INSERT INTO|DELETE FROM)\s+\"?(\w+)\"?")
-_KEPT = 4096
 
 
 @functools.lru_cache(maxsize=4096)
@@ -95,13 +114,11 @@ def _plain(plain: str, known: str | None) -> Statement:
         written.add(locked.group(1) or (tables[0] if tables else ""))
     footprint = Footprint(frozenset(tables), frozenset(written))
     if known:
-        return Statement(known, footprint)
-    if verb in ("COMMIT", "ROLLBACK"):
-        return Statement(verb.lower(), Footprint())
+        return Statement(known, footprint, plain)
     digest = hashlib.sha256(plain.encode()).hexdigest()[:4]
     what = "+".join(tables[:3]) or "nothing"
     lock = "-locking" if locked else ""
-    return Statement(f"{verb.lower()}{lock}-{what}-{digest}", footprint)
+    return Statement(f"{verb.lower()}{lock}-{what}-{digest}", footprint, plain)
 
 
 def _known(query: str) -> str | None:

@@ -1,7 +1,8 @@
 """Replaying a schedule, and shrinking it to the fewest preemptions that still break the promise."""
 
 import logging
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from common.errors import UserError
+from common.files import write_whole
+from explore import schedule as schedules
 from explore.coverage import Coverage
-from explore.explorer import Explorer
+from explore.explorer import Explorer, Find
 from explore.plan import Plan
 from explore.schedule import Schedule
 from explore.strategies import Replay, Strategy, Yields
@@ -59,6 +62,7 @@ class Shown:
     rate: Rate
     kept: float
     unknown: int
+    finds: Sequence[Find] = ()
 
     @property
     def text(self) -> str:
@@ -102,6 +106,7 @@ def replay(
         Rate(min(shown(), explorer.totals.rounds), explorer.totals.rounds),
         kept[len(kept) // 2] if kept and schedule.steps else 0.0,
         explorer.totals.unknown,
+        [find for find in explorer.finds if wanted & find.broken],
     )
 
 
@@ -110,8 +115,8 @@ def shrink(
 ) -> Schedule:
     """Return the schedule with the fewest preemptions that still shows the violation.
 
-    First those that stood last before it: none, each alone, then in pairs. Raises UserError where
-    none of them shows it.
+    It is written into `folder`, beside the history of a round that shows it. Tried are those that
+    stood last before it: none, each alone, then in pairs. Raises UserError where none shows it.
     """
     for number, yields in enumerate(candidates(schedule)):
         wanted = replace(schedule, steps=[], yields=yields, strategy="yields")
@@ -119,11 +124,25 @@ def shrink(
         what = ", ".join(yields) or "no preemption"
         tell(f"{what}: {shown.text}")
         if shown.rate.hits >= NEEDED:
-            return wanted
+            return _written(wanted, shown.finds[0], folder)
     raise UserError(
         "No schedule with fewer preemptions showed it again.",
         "Replay the schedule itself: python -m explore replay FILE --count 20.",
     )
+
+
+def _written(wanted: Schedule, find: Find, folder: Path) -> Schedule:
+    """Write what shows it, as it was seen to; nothing is left of the others."""
+    there = find.schedule
+    known = wanted.statements | there.statements
+    small = replace(wanted, statements=known, broken=there.broken, witness=there.witness)
+    history = find.folder / "history.ndjson"
+    kept = history.read_bytes() if history.exists() else b""
+    for each in folder.iterdir():
+        shutil.rmtree(each)
+    schedules.write(small, folder / "schedule.yaml")
+    write_whole(folder / history.name, kept)
+    return small
 
 
 def candidates(schedule: Schedule) -> Iterator[list[str]]:

@@ -39,7 +39,8 @@ class Round:
 
     `silent` is how long a process had not given a heartbeat at most; `over` tells whether all runs
     ended by themselves while the round was explored. `times` are when each of its steps began, and
-    `parted` is the step at which a replay went another way.
+    `parted` is the step at which a replay went another way. `patterns` are the table and the LIKE
+    pattern of each statement that was passed, by its name.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Round:
     over: bool = False
     steps: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    patterns: dict[str, tuple[str, str]] = field(default_factory=dict)
     parted: int | None = None
     silent: float = 0.0
     cpu: float = 0.0
@@ -125,6 +127,9 @@ class Performance:
     def _pass(self, done: Round, chosen: Standing, cancelling: bool) -> Rest:
         if cancelling and self._controller.cancel(chosen):
             self._run.record("cancel", chosen.point, chosen.process, "pg_cancel_backend")
+        if chosen.statement.text and chosen.point not in done.patterns:
+            tables = sorted(chosen.statement.footprint.tables)
+            done.patterns[chosen.point] = (",".join(tables), chosen.statement.pattern)
         done.times.append(self._run.recorder.now())
         rest = self._controller.step(chosen, PATIENCE, GRACE)
         self._coverage.passed(chosen)

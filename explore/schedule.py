@@ -1,6 +1,5 @@
 """A schedule: everything that a round was, in a file that can be read, replayed and shrunk."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +35,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     A step is `PROCESS POINT HOW`, where HOW is how it ended (controller.Rest): after `idle`,
     `ended` and `late` the round went on without being told to. With `yields` (`PROCESS POINT`)
     it is a shrunken one: nobody is preempted but there. A promise was `broken` in the step before
-    number `until`, and `witness` tells how.
+    number `until`, and `witness` tells how. `statements` are the tables and the LIKE pattern of
+    those that have no name of their own (chaos.holds.points).
     """
 
     schema: int
@@ -50,6 +50,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     deeds: list[Deed]
     steps: list[str] = []
     yields: list[str] = []
+    statements: dict[str, tuple[str, str]] = {}
     until: int = 0
     broken: list[str] = []
     witness: str = ""
@@ -79,16 +80,6 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
                 found[process, point] = None
             last[process] = number
         return list(reversed(found))
-
-    @property
-    def uncontrolled(self) -> float:
-        """Return the share of its steps after which it was time that told who stands."""
-        left = sum(how not in ("arrived", "blocked") for _, _, how in _split(self.steps))
-        return left / len(self.steps) if self.steps else 0.0
-
-
-def _split(steps: Sequence[str]) -> list[tuple[str, str, str]]:
-    return [(process, point, how) for process, point, how in map(str.split, steps)]
 
 
 def parsed(text: str) -> Watched:

@@ -42,7 +42,7 @@ class Strategy(Protocol):
 
 def bound(actors: int, steps: int, depth: int) -> float:
     """Return the least probability that a PCT round shows a race of a depth."""
-    return 1.0 / (actors * max(1, steps) ** (depth - 1))
+    return 1.0 / (actors * float(max(1, steps)) ** (depth - 1))
 
 
 def depth_of(number: int, deepest: int = DEEPEST) -> int:
@@ -264,7 +264,7 @@ def drawn(name: str, rng: Random, coverage: Coverage, depth: int, steps: int) ->
         return PCT(rng, depth, steps)
     if name == Learning.name:
         return Learning(rng, coverage)
-    return {RandomWalk.name: RandomWalk, PartialOrder.name: PartialOrder}[name](rng)
+    return PartialOrder(rng) if name == PartialOrder.name else RandomWalk(rng)
 
 
 EXPLORING = (PCT.name, PartialOrder.name, Learning.name, RandomWalk.name)

@@ -267,6 +267,11 @@ BEGIN
             SELECT json_agg(json_build_object(
                 'ticket', l.objid::bigint, 'pid', a.pid, 'process', a.application_name,
                 'query', CASE WHEN l.objid::bigint > known OR l.objid IS NULL THEN a.query END,
+                'writes', CASE WHEN l.objid::bigint > known AND a.query ILIKE 'commit%' THEN (
+                    SELECT json_agg(c.relname ORDER BY c.relname)
+                    FROM pg_locks AS w JOIN pg_class AS c ON c.oid = w.relation
+                    WHERE w.pid = a.pid AND w.mode = 'RowExclusiveLock' AND c.relkind = 'r'
+                ) END,
                 'waits_for', CASE WHEN l.objid IS NULL THEN pg_blocking_pids(a.pid) END
             ) ORDER BY l.objid)
             FROM pg_stat_activity AS a LEFT JOIN pg_locks AS l ON l.pid = a.pid
