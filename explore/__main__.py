@@ -11,6 +11,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from common import pipe
+from common.durations import seconds
 from common.environment import forget_libpq
 from common.redaction import RedactingFormatter
 from common.waiting import Deadline
@@ -48,21 +49,6 @@ strategies: random (a random walk), pct (random priorities, lowered at d - 1 ste
 depth d in a round with a probability of 1 / (n k^(d-1)) at least, where n processes pass k points),
 pos (a random priority for each statement), learning (orders that were not seen yet)
 """
-
-
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def seconds(text: str) -> float:
-    """Read a duration: 90s, 20m, 8h."""
-    number, unit = text[:-1], text[-1:]
-    try:
-        found = float(number) * _UNITS[unit]
-    except (ValueError, KeyError):
-        found = 0.0
-    if not 0 < found < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 90s, 20m or 8h")
-    return found
 
 
 def _parser() -> argparse.ArgumentParser:

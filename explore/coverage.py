@@ -48,15 +48,9 @@ class Coverage:
         self.orders.add(order)
         return new
 
-    def news(self, each: Standing) -> float:
-        """Return how new the orders are that somebody would make by going on now."""
-        return sum(1.0 / (1 + self.pairs[_pair(b, each)]) for b in self._before(each))
-
-    def rarity(self, first: Standing, second: Standing) -> float:
-        """Return how new an order of two that stand is: 1 where it was never seen, 0 for none."""
-        if not first.statement.footprint.meets(second.statement.footprint):
-            return 0.0
-        return 1.0 / (1 + self.pairs[_pair(first, second)])
+    def news(self, each: Standing) -> int:
+        """Return how many orders that nobody saw yet somebody would make by going on now."""
+        return sum(self.pairs[_pair(before, each)] == 0 for before in self._before(each))
 
     def _before(self, each: Standing) -> list[Standing]:
         found = {}

@@ -77,7 +77,8 @@ class Statement:
         text = f"{columns.split()[0]} ?FROM{rest}" if begins else self.text
         for sign in "\\%_":
             text = text.replace(sign, f"\\{sign}")
-        return re.sub(r"\s+", "%", re.sub(r"\(?\?\)?", "%", text))[:_LONGEST] + "%"
+        loose = re.sub(r"\(?\?\)?|\s+", "%", text)[:_LONGEST].rstrip("\\")
+        return re.sub(r"((?<!\\)%)+", "%", f"{loose}%")
 
 
 _LONGEST = 600

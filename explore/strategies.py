@@ -23,7 +23,7 @@ from explore.controller import Rest, Standing
 from explore.coverage import Coverage
 
 DEEPEST = 6
-_LEARNS = 0.8
+_LEARNS = 0.7
 
 
 class Strategy(Protocol):
@@ -149,30 +149,28 @@ class PartialOrder(_Base):
         return self._priorities.get(each.ticket, self._rng.random())
 
 
-class Learning(_Base):
+class Learning(PCT):
     """Favours orders that no round has shown yet, by the pairs that the coverage knows.
 
-    Of those that stand, it lets past who makes most pairs new: after what was done last to the same
-    tables, and before the others that stand. Now and then it lets anyone past.
+    Where somebody would make a new pair by going on, after what was done last to the same tables,
+    that one goes first; else, and now and then anyhow, it is PCT that leads on to where orders are
+    left that nobody has seen.
     """
 
     name = "learning"
 
-    def __init__(self, rng: Random, coverage: Coverage) -> None:
-        self._rng = rng
+    def __init__(self, rng: Random, coverage: Coverage, depth: int, steps: int) -> None:
+        super().__init__(rng, depth, steps)
         self._coverage = coverage
 
     def choose(self, standing: Sequence[Standing]) -> Standing:
         """Return who makes most orders that were not seen."""
+        led = super().choose(standing)
         if self._rng.random() > _LEARNS:
-            return self._rng.choice(standing)
-        return max(standing, key=lambda each: (self._news(each, standing), self._rng.random()))
-
-    def _news(self, each: Standing, standing: Sequence[Standing]) -> float:
-        others = [other for other in standing if other.actor != each.actor]
-        return self._coverage.news(each) + sum(
-            self._coverage.rarity(each, other) for other in others
-        )
+            return led
+        news = {each.ticket: self._coverage.news(each) for each in standing}
+        best = max(standing, key=lambda each: (news[each.ticket], each is led))
+        return best if news[best.ticket] else led
 
 
 class Replay(_Base):
@@ -263,7 +261,7 @@ def drawn(name: str, rng: Random, coverage: Coverage, depth: int, steps: int) ->
     if name == PCT.name:
         return PCT(rng, depth, steps)
     if name == Learning.name:
-        return Learning(rng, coverage)
+        return Learning(rng, coverage, depth, steps)
     return PartialOrder(rng) if name == PartialOrder.name else RandomWalk(rng)
 
 

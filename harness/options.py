@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from common.durations import seconds
 from common.errors import UserError
 from common.paths import FOLDERS, PROJECT
 from common.pipe import count
@@ -26,7 +27,7 @@ SUITES = PROJECT / "suites"
 
 _AS_GIVEN = (
     *("lab", "cold", "keep_lab", "expect_known", "whole_flood", "triggerers"),
-    *("flood_workers", "flood_runs", "until_clear", "confidence"),
+    *("flood_workers", "flood_runs", "until_clear", "confidence", "explore"),
 )
 """Options that need no other check than their own type's."""
 
@@ -51,6 +52,7 @@ class Options:
     until_clear: float | None = None
     confidence: float = 0.95
     triggerers: int = 0
+    explore: float = 60.0
 
     def until(self) -> Sequential | None:
         """Return the test by which a flood knows that its answer is clear, if one is asked for."""
@@ -96,6 +98,8 @@ def add_options(parser: pytest.Parser) -> None:
          "number; a third of it with real pods)"),
         ("--flood-workers", int, 0, "N", "how many Locust processes share a flood "
          "(default: one)"),
+        ("--explore", seconds, 60.0, "DURATION", "how long to explore, all explorations together: "
+         "90s, 20m, 8h (default: 60s); the next session goes on where this one ended"),
         ("--until-clear", _share, None, "RATE", "end a flood as soon as it has ruled out that task "
          "instances show a violation at this rate, and not before: 0.01 takes 299 task instances "
          "at 95 %%"),

@@ -271,6 +271,7 @@ BEGIN
                     SELECT json_agg(c.relname ORDER BY c.relname)
                     FROM pg_locks AS w JOIN pg_class AS c ON c.oid = w.relation
                     WHERE w.pid = a.pid AND w.mode = 'RowExclusiveLock' AND c.relkind = 'r'
+                        AND c.relnamespace = SCHEMA_OF_DAG::regnamespace
                 ) END,
                 'waits_for', CASE WHEN l.objid IS NULL THEN pg_blocking_pids(a.pid) END
             ) ORDER BY l.objid)
