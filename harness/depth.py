@@ -9,6 +9,7 @@ MARKER = "depth(depth): only a session that asks as deep runs the test (--depth)
 LONGER = 10
 """So many times as many runs as its profile has are in a flood of a `soak`."""
 
+_EXPLORING = dict(zip(DEPTHS, (60.0, 1200.0, 3600.0), strict=True))
 _QUICK, _NIGHTLY, _SOAK = range(len(DEPTHS))
 
 
@@ -36,6 +37,11 @@ def depth_of(config: pytest.Config) -> str:
 def runs_in_a_flood(depth: str, runs: int) -> int:
     """Return how many runs a flood has whose profile has `runs`."""
     return runs * LONGER if depth == DEPTHS[_SOAK] else runs
+
+
+def seconds_of_exploring(depth: str) -> float:
+    """Return for how long all explorations of a session explore, unless it is told."""
+    return _EXPLORING[depth]
 
 
 def leave_to_deeper(config: pytest.Config, items: list[pytest.Item], depth: str) -> None:

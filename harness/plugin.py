@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from common.environment import forget_libpq
+from explore.plan import WORLDS
 from harness import depth, judging, preflight, redacting, summary
+from harness.exploration import Exploration
 from harness.faults import Faults
 from harness.flood import Floods
 from harness.judging import FAILED, RUN
@@ -49,6 +51,7 @@ _MARKERS = (
     "issue(name, shows=True): the known race that this test can meet; shows: it must show it",
     "fault(fault, ...): what disturbs its lab, which must be able to do that, or it skips",
     "needs(power, ...): what else its lab must be able to do, or it skips",
+    "explore(world): explore orders of statements with the settings of explore.plan.WORLDS",
     "flood(profile): flood the lab with a profile of load/profiles.py",
     depth.MARKER,
 )
@@ -257,6 +260,17 @@ def observation(request: pytest.FixtureRequest, history: Run) -> Observation:
     cluster = request.config.stash[SESSION].options.cluster
     assert cluster is not None
     return Observation(history, cluster.observe or 0.0, printer(request.config))
+
+
+@pytest.fixture
+def exploration(request: pytest.FixtureRequest, lab: Lab, seed: int) -> Exploration:
+    """An exploration of this lab, which goes on where the last session's ended."""
+    options = request.config.stash[SESSION].options
+    if lab.kind != "embedded":
+        pytest.skip("an exploration takes an embedded lab")
+    share = options.explore / len(WORLDS)
+    world = str(request.node.get_closest_marker("explore").args[0])
+    return Exploration(lab, world, seed, share, printer(request.config))
 
 
 @pytest.hookimpl(trylast=True)

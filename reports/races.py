@@ -98,8 +98,8 @@ _HEAD = """\
 # Known races
 
 Written by `python -m reports races --write` from `suites/scenarios/`, and from the last runs of
-each (`python -m reports races RUNS --write` takes up newer ones). *Seen* is how many of the runs that
-could tell showed it: on that release, on demand. **high** is work that is lost, done twice or
+each (`python -m reports races RUNS --write` takes up newer ones). *Seen* is how many of the runs
+that could tell showed it: on that release, on demand. **high** is work that is lost, done twice or
 recorded wrongly with nobody told; **medium** is late, or done twice where that is seen; **low** is
 noise. What to do meanwhile is read from Airflow's source.
 

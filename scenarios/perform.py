@@ -158,6 +158,8 @@ class Performer:
         options = step.options
         if table := options.get("commit"):
             return Point(table, row=options.get("row", {}), name=f"commit of {table}")
+        if table := options.get("table"):
+            return Point(table, options["matching"], name=f"statement on {table}")
         airflow = self._run.lab.airflow
         name = options.get("statement", "running-dag-runs")
         return named(name, options.get("with", {}), airflow.version, airflow.drivers)
