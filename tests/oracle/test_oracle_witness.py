@@ -27,6 +27,7 @@ TOLD = {
     "late-exit": "no-lost-task/invalid-the-end-of-its-second-pod-was-overlooked",
     "half-condition": "asset-condition-met/invalid-the-other-scheduler-took-both",
     "zombie-purge": "single-live-pod/invalid-its-heartbeats-had-come-again",
+    "resent-defer": "executed-once/invalid-a-repeated-request-deferred-it-once-more",
     "stuck-sweep": "legal-transition/invalid-a-running-task-was-taken-for-stuck-in-queued",
 }
 """The golden witnesses, by the scenario that is told, each with its history."""
