@@ -23,7 +23,9 @@ clear, mark        clear a task of a run, or mark it (`state: success`), as a pe
 free               state that nothing disturbs a session from here on (oracle: queued-in-time)
 trigger            a DAG's run; a second one of a scenario has a name (`as: second`)
 update             an asset, by an event from outside of Airflow
-until              wait for runs or for task instances; `of: second`, or `of: all` its runs
+until              wait for runs or for task instances; `of: second`, or `of: all` its runs, or
+                   `dag: X` any run of a DAG, as one that assets set off; with `again: true`, for
+                   one more than the last `until` saw
 wait               seconds
 settle             wait for the end of all runs
 """
@@ -65,7 +67,7 @@ _OPTIONS = {
 _POWERS = {"pause": "pause", "freeze": "pause", "hold": "hold", "kill": "kill"}
 _MARKS = ("success", "failed", "skipped")
 _PARTS = {
-    "until": {"run", "task", "state", "count", "by", "of"},
+    "until": {"run", "task", "state", "count", "by", "of", "dag", "again"},
     "settle": {"at_most", "after_violation"},
 }
 

@@ -22,7 +22,7 @@ setup: {shapes: single, schedulers: 2, settings: {scheduler: {orphaned_tasks_che
 sessions: {A: scheduler-1}
 steps:
   stop: {pause: A}
-  wait: {until: {state: queued, count: 2, by: A}}
+  wait: {until: {state: queued, count: 2, by: A, dag: single, again: true}}
 permutations:
   only: {steps: [stop, wait]}
 """
