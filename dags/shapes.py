@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, Literal
 
-Kind = Literal["work", "branch", "skip", "flaky", "reschedule", "defer"]
+Kind = Literal["work", "branch", "skip", "flaky", "fail", "reschedule", "defer"]
 Edge = tuple[str, str]
 
 MAX_TASK_INSTANCES = 10_000
@@ -30,9 +30,10 @@ class Node:
     """One task. `mapped` is how many instances it expands to (0: not mapped).
 
     Kinds: `work` does it and ends; `branch` follows one of `choices` and skips the others;
-    `skip` skips itself; `flaky` fails some tries, chosen by the seed; `reschedule` is a sensor
-    that gives its slot back between pokes; `defer` waits in the triggerer, for `patience` seconds
-    at most (0: as long as it takes). `outlets` are the names of the assets that it updates.
+    `skip` skips itself; `flaky` fails some tries, chosen by the seed; `fail` fails each;
+    `reschedule` is a sensor that gives its slot back between pokes; `defer` waits in the triggerer,
+    for `patience` seconds at most (0: as long as it takes). `outlets` are the names of the assets
+    that it updates.
     """
 
     task_id: str
@@ -185,6 +186,11 @@ def flaky(n: int = 10) -> Shape:
     return _side_by_side("flaky", "flaky", n)
 
 
+def failing(n: int = 4) -> Shape:
+    """N tasks that fail whenever they start, and may be tried once more."""
+    return Shape("failing", tuple(Node(f"task_{k}", "fail") for k in range(1, n + 1)), retries=1)
+
+
 def serial() -> Shape:
     """One task, and one run at a time: no second run may be at work beside it."""
     return Shape("serial", (Node("task"),), max_active_runs=1)
@@ -200,6 +206,11 @@ def consumer() -> Shape:
     return Shape("consumer", (Node("task"),), scheduled_on=("a",))
 
 
+def gatherer() -> Shape:
+    """One task, run whenever both assets, `a` and `b`, were updated."""
+    return Shape("gatherer", (Node("task"),), scheduled_on=("a", "b"))
+
+
 def single() -> Shape:
     """One task: the smallest run there is."""
     return Shape("single", (Node("task"),))
@@ -209,8 +220,8 @@ SHAPES: Mapping[str, Callable[..., Shape]] = {
     make.__name__: make
     for make in (
         issue_57618, many_groups, wide, deep, diamond, mapped, branching, sensors, deferrable,
-        impatient, flaky, serial,
-        producer, consumer, single,
+        impatient, flaky, failing, serial,
+        producer, consumer, gatherer, single,
     )
 }  # fmt: skip
 

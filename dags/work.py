@@ -39,7 +39,7 @@ class LedgerError(Exception):
 
 
 class FlakyError(Exception):
-    """A failure that the seed asked for."""
+    """A failure that was asked for, by the seed or by the shape."""
 
 
 class Ledger:
@@ -124,6 +124,13 @@ def flaky(ti: TaskInstance, sleep: float = 0.0, seed: int = 0) -> None:
         time.sleep(sleep)
         if ti.try_number <= _draw(ti, seed, ti.task.retries + 1):
             raise FlakyError(f"Try {ti.try_number} fails, as seed {seed} asks for.")
+
+
+def fail(ti: TaskInstance, sleep: float = 0.0) -> None:
+    """Work, and fail at the end. Raises FlakyError."""
+    with recorded(ti):
+        time.sleep(sleep)
+        raise FlakyError(f"Try {ti.try_number} fails, as each does.")
 
 
 def skip(ti: TaskInstance, sleep: float = 0.0) -> None:

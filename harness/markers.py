@@ -9,6 +9,7 @@ import pytest
 
 from chaos.base import Fault
 from common.errors import UserError
+from explore.plan import WORLDS, environment
 from harness.labs import wanted_lab
 from harness.options import SUITES, Options
 from harness.outcome import KnownRace
@@ -52,6 +53,17 @@ def known_race(item: pytest.Item) -> KnownRace | None:
     return KnownRace(scenario, marker.kwargs.get("shows", True)) if marker and scenario else None
 
 
+def world_of(item: pytest.Item) -> Mapping[str, str]:
+    """Return the settings that a test explores with; UsageError when it names none."""
+    marker = item.get_closest_marker("explore")
+    name = str(marker.args[0]) if marker and marker.args else ""
+    if name not in WORLDS:
+        raise pytest.UsageError(
+            f"{item.nodeid}: there is no world {name!r} to explore; there are: {', '.join(WORLDS)}"
+        )
+    return WORLDS[name]
+
+
 def flood_profile(item: pytest.Item) -> Profile:
     """Return the profile that a test floods with; UsageError when it names none."""
     marker = item.get_closest_marker("flood")
@@ -88,6 +100,9 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
             cold=cold,
             triggerers=scenario.triggerers,
         )
+    if item.get_closest_marker("explore"):
+        env = environment(world_of(item))
+        return wanted_lab(airflow, options, env, simulated=True)
     flood = flood_profile(item) if item.get_closest_marker("flood") else None
     layers = tuple(layer for power, layer in LAYERS.items() if power in _powers(item))
     return wanted_lab(

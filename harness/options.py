@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from common.durations import seconds
 from common.errors import UserError
 from common.paths import FOLDERS, PROJECT
 from common.pipe import count
+from harness.depth import add_depth_option, depth_of, seconds_of_exploring
 from harness.options_cluster import ClusterOptions, add_cluster_options, read_cluster_options
 from harness.options_kind import add_kind_options, read_kind_options
 from lab.environments.pins import newest
@@ -51,6 +53,8 @@ class Options:
     until_clear: float | None = None
     confidence: float = 0.95
     triggerers: int = 0
+    depth: str = "quick"
+    explore: float = 60.0
 
     def until(self) -> Sequential | None:
         """Return the test by which a flood knows that its answer is clear, if one is asked for."""
@@ -96,6 +100,8 @@ def add_options(parser: pytest.Parser) -> None:
          "number; a third of it with real pods)"),
         ("--flood-workers", int, 0, "N", "how many Locust processes share a flood "
          "(default: one)"),
+        ("--explore", seconds, None, "DURATION", "how long to explore, all explorations together: "
+         "90s, 20m, 8h (default: by --depth 60s, 20m, 1h); the next session goes on there"),
         ("--until-clear", _share, None, "RATE", "end a flood as soon as it has ruled out that task "
          "instances show a violation at this rate, and not before: 0.01 takes 299 task instances "
          "at 95 %%"),
@@ -103,6 +109,7 @@ def add_options(parser: pytest.Parser) -> None:
          "%(default)s)"),
     ):  # fmt: skip
         group.addoption(name, type=kind, default=default, metavar=metavar, help=text)
+    add_depth_option(group)
     add_kind_options(parser)
     add_cluster_options(parser)
 
@@ -133,7 +140,7 @@ def read_options(config: pytest.Config) -> Options:
         raise pytest.UsageError(
             "--until-clear ends a flood early, --whole-flood never: give one of them."
         )
-    seed = config.getoption("seed")
+    seed, depth = config.getoption("seed"), depth_of(config)
     given = {name: config.getoption(name) for name in _AS_GIVEN}
     return Options(
         **given,
@@ -143,6 +150,8 @@ def read_options(config: pytest.Config) -> Options:
         labs=_labs(config),
         kind=read_kind_options(config),
         cluster=cluster,
+        depth=depth,
+        explore=config.getoption("explore") or seconds_of_exploring(depth),
     )
 
 

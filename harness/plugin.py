@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from common.environment import forget_libpq
-from harness import judging, preflight, redacting, summary
+from explore.plan import WORLDS
+from harness import depth, judging, preflight, redacting, summary
+from harness.exploration import Exploration
 from harness.faults import Faults
 from harness.flood import Floods
 from harness.judging import FAILED, RUN
@@ -49,7 +51,9 @@ _MARKERS = (
     "issue(name, shows=True): the known race that this test can meet; shows: it must show it",
     "fault(fault, ...): what disturbs its lab, which must be able to do that, or it skips",
     "needs(power, ...): what else its lab must be able to do, or it skips",
+    "explore(world): explore orders of statements with the settings of explore.plan.WORLDS",
     "flood(profile): flood the lab with a profile of load/profiles.py",
+    depth.MARKER,
 )
 
 
@@ -104,6 +108,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"airflow: {', '.join(options.airflow)}; lab: {options.lab}, "
         f"{options.schedulers} schedulers; seed: {options.seed}",
+        depth.line(options.depth),
         *plan,
     ]
 
@@ -125,10 +130,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run an observation alone, and only where one is asked for."""
+    """Run what is asked for: an observation alone, or the tests of a depth."""
     if session := config.stash.get(SESSION, None):
         cluster = session.options.cluster
         deselect(config, items, cluster is not None and cluster.observe is not None)
+        depth.leave_to_deeper(config, items, session.options.depth)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -233,8 +239,10 @@ def flood(request: pytest.FixtureRequest, history: Run) -> Iterator[Floods]:
     options = request.config.stash[SESSION].options
     if options.flood_runs:
         profile = replace(profile, runs=options.flood_runs)
-    elif history.lab.workers == "pods":
-        profile = profile.for_pods()
+    else:
+        if history.lab.workers == "pods":
+            profile = profile.for_pods()
+        profile = replace(profile, runs=depth.runs_in_a_flood(options.depth, profile.runs))
     floods = Floods(
         history,
         profile,
@@ -252,6 +260,17 @@ def observation(request: pytest.FixtureRequest, history: Run) -> Observation:
     cluster = request.config.stash[SESSION].options.cluster
     assert cluster is not None
     return Observation(history, cluster.observe or 0.0, printer(request.config))
+
+
+@pytest.fixture
+def exploration(request: pytest.FixtureRequest, lab: Lab, seed: int) -> Exploration:
+    """An exploration of this lab, which goes on where the last session's ended."""
+    options = request.config.stash[SESSION].options
+    if lab.kind != "embedded":
+        pytest.skip("an exploration takes an embedded lab")
+    share = options.explore / len(WORLDS)
+    world = str(request.node.get_closest_marker("explore").args[0])
+    return Exploration(lab, world, seed, share, printer(request.config))
 
 
 @pytest.hookimpl(trylast=True)

@@ -13,6 +13,7 @@ from oracle.events import (
     WorkerEvent,
 )
 from oracle.invariants import Violation
+from oracle.invariants.asset_condition_met import AssetConditionMet
 from oracle.invariants.asset_events_consumed import AssetEventsConsumed
 from oracle.invariants.max_active_runs import MaxActiveRuns
 from oracle.invariants.no_crash import NoCrash
@@ -27,7 +28,10 @@ LINES = 11
 TWO_TRIES = frozenset({"single-live-pod", "executed-once"})
 """Broken by two tries together, so that the story begins with the earlier of them."""
 
-OF_NONE = (NoCrash.name, MaxActiveRuns.name, RunEndsOnce.name, AssetEventsConsumed.name)
+OF_NONE = (
+    *(NoCrash.name, MaxActiveRuns.name, RunEndsOnce.name),
+    *(AssetEventsConsumed.name, AssetConditionMet.name),
+)
 """Promises about processes, runs and assets; no task instance's story tells of them."""
 
 BY_SILENCE = frozenset({"no-lost-task"})

@@ -15,7 +15,10 @@ _COLUMNS = """
     SELECT attname::text FROM pg_catalog.pg_attribute
     WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped AND attname = ANY (%s)
 """
-_MAY = "SELECT has_table_privilege(to_regclass(%s), 'SELECT, TRIGGER')"
+_MAY = """
+    SELECT has_table_privilege(t.oid, 'SELECT') AND has_table_privilege(t.oid, 'TRIGGER')
+    FROM (SELECT to_regclass(%s) AS oid) AS t
+"""
 _WATCH = """
     CREATE TRIGGER oracle_changed AFTER INSERT OR UPDATE OR DELETE ON {table}
     FOR EACH ROW EXECUTE FUNCTION oracle.record_row({columns})

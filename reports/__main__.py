@@ -1,4 +1,4 @@
-"""Shows what runs found (dashboard, timelines, matrix, bisect), and gates a release.
+"""Shows what runs found (dashboard, timelines, races, matrix, bisect), and gates a release.
 
 examples:
   python -m reports build
@@ -21,6 +21,7 @@ COMMANDS = {
     "build": ("reports.commands", "the dashboard of all runs: one folder of static pages"),
     "timeline": ("reports.commands", "draw one run's history"),
     "gate": ("reports.commands", "is this release safe? exits 0 (yes), 1 (no) or 2 (cannot tell)"),
+    "races": ("reports.commands", "every known race in one table, with what to do meanwhile"),
     "matrix": ("reports.campaigns", "show which version has which race"),
     "bisect": ("reports.campaigns", "find the release that fixed a race, or introduced it"),
 }

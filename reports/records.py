@@ -34,7 +34,7 @@ Verdict = Literal["valid", "invalid", "unknown"]
 GRAVITY: tuple[Verdict, ...] = ("invalid", "unknown", "valid")
 """The verdicts, the worst first."""
 
-_ISSUE = re.compile(r"https://github\.com/([^/]+/[^/]+)/issues/(\d+)$")
+_ISSUE = re.compile(r"https://github\.com/([^/]+/[^/]+)/(?:issues|pull)/(\d+)$")
 _REPETITION = re.compile(r"(?:^|-)(\d+-\d+)$")
 _STAMP = re.compile(r"^\d{8}-\d{6}-")
 
@@ -101,10 +101,14 @@ class Assumption(msgspec.Struct, frozen=True):
 
 
 def issue_link(issue: str) -> tuple[str, str] | None:
-    """Return an issue's URL, and how people write it: apache/airflow#57618; None for no URL."""
-    if found := _ISSUE.match(issue):
-        return issue, f"{found[1]}#{found[2]}"
-    return (issue, issue) if issue.startswith("https://") else None
+    """Return an issue's URL, and how people write it: apache/airflow#57618; None for no URL.
+
+    A remark may follow it.
+    """
+    url = issue.partition(" ")[0]
+    if found := _ISSUE.match(url):
+        return url, f"{found[1]}#{found[2]}"
+    return (url, url) if url.startswith("https://") else None
 
 
 def scenario_names() -> list[str]:
@@ -136,7 +140,7 @@ class Known(msgspec.Struct, frozen=True):
     @property
     def url(self) -> str:
         """The issue's URL; empty where it was never filed."""
-        return self.issue if self.link else ""
+        return self.link[0] if self.link else ""
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -152,30 +153,32 @@ class Performer:
         else:
             hold = Hold(lab.dsn(), process, self._point(step), record=record)
         self._undo.enter_context(hold)
-        self._holds[process] = hold
+        self._holds[step.target] = hold
 
     def _point(self, step: Step) -> Point:
         options = step.options
         if table := options.get("commit"):
             return Point(table, row=options.get("row", {}), name=f"commit of {table}")
+        if table := options.get("table"):
+            return Point(table, options["matching"], name=f"statement on {table}")
         airflow = self._run.lab.airflow
         name = options.get("statement", "running-dag-runs")
         return named(name, options.get("with", {}), airflow.version, airflow.drivers)
 
     def _release(self, step: Step) -> None:
-        self._holds[self._process(step)].release()
+        self._holds[step.target].release()
 
     def _cancel(self, step: Step) -> None:
-        self._holds[self._process(step)].cancel()
+        self._holds[step.target].cancel()
 
     def _terminate(self, step: Step) -> None:
-        self._holds[self._process(step)].terminate()
+        self._holds[step.target].terminate()
 
     def _held(self, step: Step) -> None:
         newer_than = self._last_event + self._run.recorder.header.epoch
         process = self._process(step)
         try:
-            held = self._holds[process].wait_held(newer_than, self._patience)
+            held = self._holds[step.target].wait_held(newer_than, self._patience)
         except UserError as error:
             self._run.assume("hold-reached", False, "nobody was held", process)
             raise AssumptionFailed(str(error)) from error
@@ -184,7 +187,7 @@ class Performer:
     def _pass(self, step: Step) -> None:
         """Let a session pass once: it is held again when its transaction is over."""
         now = self._run.recorder.now() + self._run.recorder.header.epoch
-        self._holds[self._process(step)].let_pass(now, self._patience)
+        self._holds[step.target].let_pass(now, self._patience)
 
     def _trigger(self, step: Step) -> None:
         name = step.options.get("as", "")
@@ -218,25 +221,33 @@ class Performer:
         count = int(wanted.pop("count", 1))
         role = self._scenario.sessions.get(wanted.get("by", ""))
         by = self._run.lab.process(role) if role else None
-        of = wanted.get("of", "")
-        runs = self._run_ids.values() if of == "all" else [self._run_ids[of]]
+        since = self._last_event if wanted.get("again") else -1.0
+        meant = self._meant(wanted)
         seen: set[object] = set()
 
         def fits(event: Event) -> bool:
             if isinstance(event, DagRunEvent):
                 fitting = event.new == wanted.get("run", "") and by in (None, event.process)
-                which: object = event.run_id if event.run_id in runs else None
+                which: object = event.run_id if meant(event.dag_id, event.run_id) else None
             elif isinstance(event, TaskInstanceEvent):
                 fitting = "state" in wanted and self._fits(event, wanted, by)
-                which = event.ti if event.ti.run_id in runs else None
+                which = event.ti if meant(event.ti.dag_id, event.ti.run_id) else None
             else:
                 return False
-            if fitting and which is not None:
+            if fitting and which is not None and event.t > since:
                 seen.add(which)
             return len(seen) >= count
 
         what = f"step {step.name}: {step.target}"
         self._last_event = self._run.wait(fits, self._patience, what).t
+
+    def _meant(self, wanted: dict[str, str]) -> Callable[[str, str], bool]:
+        """Return what tells, of a DAG and a run, whether an `until` is about them."""
+        if dag := wanted.get("dag"):
+            return lambda dag_id, _: dag_id == dag
+        of = wanted.get("of", "")
+        runs = self._run_ids.values() if of == "all" else [self._run_ids[of]]
+        return lambda _, run_id: run_id in runs
 
     def _fits(self, event: TaskInstanceEvent, wanted: dict[str, str], by: str | None) -> bool:
         return (

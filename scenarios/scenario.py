@@ -12,7 +12,7 @@ Airflow's defaults.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import yaml
@@ -21,9 +21,16 @@ from packaging.specifiers import SpecifierSet
 from common.errors import UserError
 from scenarios.steps import Step, check_heals, known, step
 
+Severity = Literal["high", "medium", "low"]
+"""What a race does to whom it strikes: high is work that is lost, done twice or recorded wrongly,
+with nobody told; medium is work that is late, or done twice where that is seen; low is noise."""
+
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scenario"}):
-    """One race, as its YAML file tells it; `settings` by the names of environment variables."""
+    """One race, as its YAML file tells it; `settings` by the names of environment variables.
+
+    `meanwhile` is what a user can do on a release that has it.
+    """
 
     name: str
     title: str
@@ -32,6 +39,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     has: SpecifierSet
     breaks: frozenset[str]
     because: str
+    severity: Severity
+    meanwhile: str
     shapes: str
     sleep: float = 0.0
     pod_start: float = 0.0

@@ -4,7 +4,9 @@ pause, resume      freeze a session between two transactions; let it go on
 freeze             freeze a session wherever it stands, with all the locks that it holds
 hold, release      hold a session at a point, and let it go on. The point is the statement that
                    a scheduler locks its runs with; another of chaos.holds.points.STATEMENTS
-                   (`statement: dag-by-id`, with its values: `with: {dag: x}`); or where it
+                   (`statement: dag-by-id`, with its values: `with: {dag: x}`), or one without a
+                   name (`table: asset_event, matching: '%FROM asset_event %'`, a LIKE pattern:
+                   held where it scans the table); or where it
                    commits what it wrote into a table (`commit: dag_run`), a row that has some
                    values (`row: {state: running}`); or its request to the Kubernetes API
                    (`request: create`), `when: before` it is processed or `after`, of `pods` by
@@ -21,7 +23,9 @@ clear, mark        clear a task of a run, or mark it (`state: success`), as a pe
 free               state that nothing disturbs a session from here on (oracle: queued-in-time)
 trigger            a DAG's run; a second one of a scenario has a name (`as: second`)
 update             an asset, by an event from outside of Airflow
-until              wait for runs or for task instances; `of: second`, or `of: all` its runs
+until              wait for runs or for task instances; `of: second`, or `of: all` its runs, or
+                   `dag: X` any run of a DAG, as one that assets set off; with `again: true`, for
+                   one more than the last `until` saw
 wait               seconds
 settle             wait for the end of all runs
 """
@@ -53,7 +57,7 @@ VERBS = (
 _AT_A_REQUEST = {"request", "state", "of", "when"}
 _OF_A_REQUEST = frozenset({"request", "when", "pods", "labels"})
 _OPTIONS = {
-    "hold": {"statement", "with", "commit", "row", *_OF_A_REQUEST},
+    "hold": {"statement", "with", "table", "matching", "commit", "row", *_OF_A_REQUEST},
     "fault": {"on", "with"},
     "heal": {"on"},
     "trigger": {"as"},
@@ -63,7 +67,7 @@ _OPTIONS = {
 _POWERS = {"pause": "pause", "freeze": "pause", "hold": "hold", "kill": "kill"}
 _MARKS = ("success", "failed", "skipped")
 _PARTS = {
-    "until": {"run", "task", "state", "count", "by", "of"},
+    "until": {"run", "task", "state", "count", "by", "of", "dag", "again"},
     "settle": {"at_most", "after_violation"},
 }
 
@@ -167,6 +171,13 @@ def _check_hold(step: str, what: Mapping[str, Any]) -> None:
         return
     if "commit" in what and ("statement" in what or "with" in what):
         raise ValueError(f"step {step!r} is either of a statement or of a commit")
+    of_a_scan = {"table", "matching"} & what.keys()
+    if of_a_scan:
+        if len(of_a_scan) < 2 or len(what) > 2:
+            raise ValueError(
+                f"step {step!r}: a statement without a name has `table` and `matching`"
+            )
+        return
     if "row" in what and "commit" not in what:
         raise ValueError(f"step {step!r} has a row of no commit")
     if "commit" in what:

@@ -1,4 +1,4 @@
-"""Does every update of an asset come to those that wait for it?"""
+"""Does every update of an asset come to those that wait for it, and with all they wait for?"""
 
 import pytest
 
@@ -10,4 +10,10 @@ from scenarios.scenario import Scenario
 @pytest.mark.scenario("second-asset-event")
 def test_updated_twice(scenario: Scenario, permutation: str, history: Run) -> None:
     """An asset is updated twice before a scheduler looks."""
+    Performer(scenario, history).perform(permutation)
+
+
+@pytest.mark.scenario("half-condition")
+def test_half_updated(scenario: Scenario, permutation: str, history: Run) -> None:
+    """Two assets are updated, and one of them again while a scheduler is about to act on it."""
     Performer(scenario, history).perform(permutation)

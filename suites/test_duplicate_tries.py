@@ -30,6 +30,7 @@ def test_flood_with_delay_inside_the_statement(flood: Floods, faults: Faults) ->
         flood.run()
 
 
+@pytest.mark.depth("nightly")
 @pytest.mark.issue("57618", shows=False)
 @pytest.mark.flood("issue")
 @pytest.mark.fault(NetworkLatency("scheduler-2", latency=0.05, jitter=0.01))

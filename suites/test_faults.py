@@ -4,6 +4,8 @@ Each fault begins when a flood is under way, lasts a while, and is healed while 
 What it delays must be done in the end; what it kills may be tried again, and nothing else.
 """
 
+from functools import partial
+
 import pytest
 
 from chaos.api_server_errors import ApiServerErrors
@@ -29,6 +31,9 @@ from harness.flood import Floods
 
 pytestmark = pytest.mark.flood("faults")
 
+NIGHTLY = partial(pytest.param, marks=pytest.mark.depth("nightly"))
+"""Another way of the same fault, for a deeper session."""
+
 
 @pytest.mark.fault(SchedulerKill("scheduler-2", seconds=10))
 def test_scheduler_kill(flood: Floods, faults: Faults) -> None:
@@ -52,6 +57,7 @@ def test_api_server_kill(flood: Floods, faults: Faults) -> None:
         flood.go_on(10)
 
 
+@pytest.mark.depth("nightly")
 @pytest.mark.fault(ApiServerPause(seconds=20))
 def test_api_server_pause(flood: Floods, faults: Faults) -> None:
     """The API server is frozen, with what workers had asked it, and goes on."""
@@ -66,6 +72,7 @@ def test_api_server_errors(flood: Floods, faults: Faults) -> None:
         flood.go_on(10)
 
 
+@pytest.mark.depth("nightly")
 @pytest.mark.fault(SlowApiServer(2.0))
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_slow_api_server(flood: Floods, faults: Faults, when: str) -> None:
@@ -74,6 +81,7 @@ def test_slow_api_server(flood: Floods, faults: Faults, when: str) -> None:
         flood.go_on(20)
 
 
+@pytest.mark.depth("nightly")
 @pytest.mark.fault(DroppedRequests(request="state", count=10))
 def test_dropped_requests(flood: Floods, faults: Faults) -> None:
     """Ten workers say that they are done, and are not heard the first time."""
@@ -82,7 +90,7 @@ def test_dropped_requests(flood: Floods, faults: Faults) -> None:
 
 
 @pytest.mark.fault(DatabaseRestart())
-@pytest.mark.parametrize("how", ["fast", "immediate"])
+@pytest.mark.parametrize("how", ["fast", NIGHTLY("immediate")])
 def test_database_restart(flood: Floods, faults: Faults, how: str) -> None:
     """The database ends every session and transaction of everybody."""
     with flood.running(), faults(how=how):
@@ -90,13 +98,14 @@ def test_database_restart(flood: Floods, faults: Faults, how: str) -> None:
 
 
 @pytest.mark.fault(LinkCut("scheduler-2", seconds=10))
-@pytest.mark.parametrize("how", ["reset", "drop"])
+@pytest.mark.parametrize("how", ["reset", NIGHTLY("drop")])
 def test_link_cut(flood: Floods, faults: Faults, how: str) -> None:
     """One scheduler cannot reach its database for a while."""
     with flood.running(), faults(how=how):
         flood.go_on(10)
 
 
+@pytest.mark.depth("nightly")
 @pytest.mark.fault(LinkLoss("scheduler-2", loss=0.05))
 def test_link_loss(flood: Floods, faults: Faults) -> None:
     """One scheduler's database link loses one piece in twenty, each way."""
@@ -118,6 +127,7 @@ def test_pod_deletion(flood: Floods, faults: Faults) -> None:
         flood.go_on(20)
 
 
+@pytest.mark.depth("nightly")
 @pytest.mark.fault(SlowPods(delay=10))
 def test_slow_pods(flood: Floods, faults: Faults) -> None:
     """Each pod takes ten seconds longer to start."""
@@ -133,13 +143,14 @@ def test_pod_api_latency(flood: Floods, faults: Faults) -> None:
 
 
 @pytest.mark.fault(WatchBroken("scheduler-2"))
-@pytest.mark.parametrize("how", ["closed", "cut", "gone"])
+@pytest.mark.parametrize("how", ["gone", NIGHTLY("closed"), NIGHTLY("cut")])
 def test_watch_broken(flood: Floods, faults: Faults, how: str) -> None:
     """One scheduler's watch of its pods ends, as each does some day."""
     with flood.running(), faults(how=how):
         flood.go_on(10)
 
 
+@pytest.mark.depth("nightly")
 @pytest.mark.fault(WatchBroken("scheduler-2", how="silent", seconds=40))
 def test_watch_silent(flood: Floods, faults: Faults) -> None:
     """One scheduler's watch hangs for longer than its client waits for a word (30 s)."""
@@ -147,6 +158,7 @@ def test_watch_silent(flood: Floods, faults: Faults) -> None:
         flood.go_on(40)
 
 
+@pytest.mark.depth("nightly")
 @pytest.mark.fault(LatePodEnd("scheduler-2", late=5))
 def test_late_pod_end(flood: Floods, faults: Faults) -> None:
     """One scheduler hears of its pods' ends five seconds late."""

@@ -20,3 +20,9 @@ def test_dropped(scenario: Scenario, permutation: str, history: Run) -> None:
 def test_ambiguous(scenario: Scenario, permutation: str, history: Run) -> None:
     """One connection breaks when a pod was made, and before its scheduler is told so."""
     Performer(scenario, history).perform(permutation)
+
+
+@pytest.mark.scenario("late-exit")
+def test_told_late(scenario: Scenario, permutation: str, history: Run) -> None:
+    """A pod's end is told when its task has another pod already."""
+    Performer(scenario, history).perform(permutation)

@@ -11,3 +11,9 @@ from scenarios.scenario import Scenario
 def test_swept(scenario: Scenario, permutation: str, history: Run) -> None:
     """A worker starts while a scheduler takes its task for stuck."""
     Performer(scenario, history).perform(permutation)
+
+
+@pytest.mark.scenario("zombie-purge")
+def test_purged(scenario: Scenario, permutation: str, history: Run) -> None:
+    """A worker's heartbeats come again while a scheduler takes it for dead."""
+    Performer(scenario, history).perform(permutation)

@@ -97,6 +97,20 @@ _TRIGGER_EVENT = (
     " AND task_instance.state = %"
 )
 
+# The statement with which a scheduler locks the DAGs that it will make runs of, among them one that
+# assets have set off, as it has read before, without a lock (DagModel.dags_needing_dagruns).
+_DAGS_SET_OFF = (
+    "%FROM dag %WHERE dag.is_paused = false AND %dag.dag_id IN ('{consumer}')%"
+    "FOR NO KEY UPDATE OF dag SKIP LOCKED%"
+)
+
+# The statement with which a scheduler looks for running task instances whose heartbeats are missing
+# (SchedulerJobRunner._find_task_instances_without_heartbeats); until 3.3 it locks nothing.
+_MISSED_HEARTBEATS = (
+    "SELECT task_instance.%FROM task_instance JOIN dag ON task_instance.dag_id = dag.dag_id"
+    " %WHERE task_instance.state IN (%) AND task_instance.last_heartbeat_at < %"
+)
+
 STATEMENTS: Mapping[str, Statement] = {
     "running-dag-runs": Statement("dag", {ALL: _RUNNING_DAG_RUNS}),
     "critical-section": Statement("dag", {ALL: _CRITICAL_SECTION}),
@@ -104,6 +118,8 @@ STATEMENTS: Mapping[str, Statement] = {
     "asset-by-name": Statement("asset", {ALL: _ASSET_BY_NAME}, ("asset",)),
     "dag-by-id": Statement("dag", {ALL: "%FROM dag %WHERE dag.dag_id = '{dag}'%"}, ("dag",)),
     "trigger-event": Statement("task_instance", {ALL: _TRIGGER_EVENT}),
+    "dags-set-off": Statement("dag", {ALL: _DAGS_SET_OFF}, ("consumer",)),
+    "missed-heartbeats": Statement("task_instance", {ALL: _MISSED_HEARTBEATS}),
 }
 """On every pinned release each of these fits its own statement and no other
 (tests/system/test_statements.py)."""

@@ -19,6 +19,14 @@
 -- until the commit, and the commit pays nothing. What it finds is noted in a setting of the
 -- transaction, since at COMMIT current_query() says COMMIT.
 --
+-- An explored rule (explore/) gives everybody a ticket: whoever comes to a point, once a statement,
+-- draws the next number and waits for that number's advisory lock (57619, number). The explorer
+-- holds the locks of the next WINDOW numbers, so nobody passes until it gives up one of them:
+--
+--   at a point --> draw t --> wait for (57619, t)        explorer: chaos.step(t) unlocks t, and waits
+--                                 |                      until who held t stands again, is blocked,
+--                             goes on  <---------------- is idle, or patience ends
+--
 -- A rule is in force while its controller holds the advisory lock (57618, key) exclusively: a
 -- controller that dies loses its locks, and with them its holds and delays are over.
 --
@@ -33,6 +41,7 @@ GRANT USAGE ON SCHEMA chaos TO PUBLIC;
 
 CREATE SEQUENCE chaos.key AS integer;
 CREATE SEQUENCE chaos.draw;
+CREATE SEQUENCE chaos.ticket AS integer START 1;
 
 -- UNLOGGED: no subscriber of this database gets it, and a crash ends every rule anyway.
 CREATE UNLOGGED TABLE chaos.rule (
@@ -44,10 +53,11 @@ CREATE UNLOGGED TABLE chaos.rule (
     delay double precision,                                   -- seconds; null: hold
     jitter double precision NOT NULL DEFAULT 0,               -- seconds, either way
     seed bigint NOT NULL DEFAULT 0,
+    explored boolean NOT NULL DEFAULT false,                  -- hold everybody by a ticket
     first_draw bigint NOT NULL DEFAULT nextval('chaos.draw')  -- draws count from here
 );
 GRANT SELECT ON chaos.rule TO PUBLIC;
-GRANT USAGE, SELECT ON SEQUENCE chaos.draw TO PUBLIC;
+GRANT USAGE, SELECT ON SEQUENCE chaos.draw, chaos.ticket TO PUBLIC;
 GRANT SELECT ON SEQUENCE chaos.key TO PUBLIC;
 
 CREATE FUNCTION chaos.in_force(rule chaos.rule) RETURNS boolean
@@ -83,11 +93,30 @@ BEGIN
     END LOOP;
 END $$;
 
+-- Once a statement, however many tables it scans: the setting remembers which statement it was. A
+-- transaction that is rolled back takes the memory with it, and later statements have later times.
+CREATE FUNCTION chaos.stand() RETURNS void
+    LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    drawn integer;
+BEGIN
+    IF current_setting('chaos.stood', true) = statement_timestamp()::text THEN
+        RETURN;
+    END IF;
+    PERFORM set_config('chaos.stood', statement_timestamp()::text, false);
+    drawn := nextval('chaos.ticket');
+    PERFORM pg_advisory_lock_shared(57619, drawn);
+    PERFORM pg_advisory_unlock_shared(57619, drawn);
+END $$;
+
 CREATE FUNCTION chaos.wait(rule chaos.rule) RETURNS void
     LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF rule.delay IS NOT NULL THEN
+    IF rule.explored THEN
+        PERFORM chaos.stand();
+    ELSIF rule.delay IS NOT NULL THEN
         PERFORM chaos.sleep(rule);
     ELSE
         -- The transaction's, not the session's: who is cancelled at the moment of its release has
@@ -160,6 +189,125 @@ BEGIN
     -- Once a commit, however many rows it changed.
     PERFORM set_config('chaos.due', '', true);
     RETURN NULL;
+END $$;
+
+-- The explorer's one step (explore/controller.py): let `opened` pass, and wait in here, where a look
+-- costs microseconds, until `runner` has come to rest: it `arrived` at its next point, is `blocked`
+-- by a lock, was `idle` outside of any transaction for `grace` seconds, or `ended`; else until
+-- `patience` seconds are over (`late`). Without a runner, until anybody arrives. Who belongs to the
+-- runner's `family` (sessions of one process that take turns) rests for it. Answers with who stands
+-- at a point, by number, and who waits for a lock of whom; `query` of those after `known` alone.
+CREATE FUNCTION chaos.step(
+    opened integer, runner integer, family text, known integer, patience double precision,
+    grace double precision
+) RETURNS text
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    ending timestamptz := clock_timestamp() + make_interval(secs => patience);
+    began timestamptz := clock_timestamp();
+    drawn integer;
+    low integer := coalesce(opened, known);
+    seen integer;
+    looked integer;
+    act record;
+    reason text;
+    answer text;
+BEGIN
+    SELECT CASE WHEN is_called THEN last_value ELSE 0 END INTO drawn FROM chaos.ticket;
+    PERFORM chaos.window(drawn);
+    seen := drawn;
+    IF opened IS NOT NULL THEN
+        PERFORM pg_advisory_unlock(57619, opened);
+    ELSIF drawn > known AND runner IS NULL THEN
+        reason := 'arrived';
+    END IF;
+    WHILE reason IS NULL LOOP
+        SELECT CASE WHEN is_called THEN last_value ELSE 0 END INTO drawn FROM chaos.ticket;
+        IF drawn > seen THEN
+            IF chaos.stands(low, runner, family) THEN
+                reason := 'arrived';
+                EXIT;
+            END IF;
+            -- Another one; who has drawn waits a moment later, so it is looked at twice.
+            IF looked = drawn THEN
+                seen := drawn;
+            END IF;
+            looked := drawn;
+        END IF;
+        IF runner IS NOT NULL THEN
+            PERFORM pg_stat_clear_snapshot();
+            SELECT a.state, a.state_change, a.wait_event_type, a.wait_event INTO act
+            FROM pg_stat_get_activity(runner) AS a;
+            reason := CASE
+                WHEN act.state IS NULL THEN 'ended'
+                WHEN act.wait_event_type = 'Lock' AND act.wait_event <> 'advisory' THEN 'blocked'
+                WHEN act.wait_event_type = 'Lock' AND chaos.stands(low, runner, family)
+                    THEN 'arrived'
+                WHEN act.state = 'idle'
+                    AND clock_timestamp() > act.state_change + make_interval(secs => grace)
+                    THEN 'idle'
+            END;
+            EXIT WHEN reason IS NOT NULL;
+        END IF;
+        IF clock_timestamp() > ending THEN
+            reason := 'late';
+            EXIT;
+        END IF;
+        PERFORM pg_sleep(0.001);
+    END LOOP;
+    PERFORM pg_stat_clear_snapshot();
+    SELECT json_build_object(
+        'reason', reason,
+        'waited', extract(epoch FROM clock_timestamp() - began),
+        'there', coalesce((
+            SELECT json_agg(json_build_object(
+                'ticket', l.objid::bigint, 'pid', a.pid, 'process', a.application_name,
+                'query', CASE WHEN l.objid::bigint > known OR l.objid IS NULL THEN a.query END,
+                'writes', CASE WHEN l.objid::bigint > known AND a.query ILIKE 'commit%' THEN (
+                    SELECT json_agg(c.relname ORDER BY c.relname)
+                    FROM pg_locks AS w JOIN pg_class AS c ON c.oid = w.relation
+                    WHERE w.pid = a.pid AND w.mode = 'RowExclusiveLock' AND c.relkind = 'r'
+                        AND c.relnamespace = SCHEMA_OF_DAG::regnamespace
+                ) END,
+                'waits_for', CASE WHEN l.objid IS NULL THEN pg_blocking_pids(a.pid) END
+            ) ORDER BY l.objid)
+            FROM pg_stat_activity AS a LEFT JOIN pg_locks AS l ON l.pid = a.pid
+                AND l.locktype = 'advisory' AND l.classid = 57619 AND NOT l.granted
+            WHERE a.datname = current_database() AND a.wait_event_type = 'Lock'
+                AND (l.objid IS NOT NULL OR a.wait_event <> 'advisory')
+        ), '[]')
+    )::text INTO answer;
+    RETURN answer;
+END $$;
+
+-- Tickets that nobody has drawn yet, held beforehand: as many as sessions can come at once.
+CREATE FUNCTION chaos.window(drawn integer) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    last integer := coalesce(nullif(current_setting('chaos.window_end', true), ''), '0')::integer;
+    number integer;
+BEGIN
+    FOR number IN greatest(last, drawn) + 1 .. drawn + 64 LOOP
+        PERFORM pg_advisory_lock(57619, number);
+    END LOOP;
+    PERFORM set_config('chaos.window_end', greatest(last, drawn + 64)::text, false);
+END $$;
+
+-- Does one that drew a number after `low` belong to the runner (or to anybody, without one), and
+-- wait for it by now?
+CREATE FUNCTION chaos.stands(low integer, runner integer, family text)
+    RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM pg_stat_clear_snapshot();
+    RETURN EXISTS (
+        SELECT FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+        WHERE l.locktype = 'advisory' AND l.classid = 57619 AND NOT l.granted
+            AND l.objid::bigint > low
+            AND (runner IS NULL OR a.pid = runner OR a.application_name = family)
+    );
 END $$;
 
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA chaos TO PUBLIC;

@@ -118,8 +118,7 @@ class Watch:
         """Return whether a rule ends this watch: it was open, or asks for what is too old."""
         expires = rule.rule.do == "expire"
         is_old = self._asked is not None and self._asked < rule.revision
-        is_next = not rule.struck and not (expires and self._asked is None)
-        meant = self._begun < rule.since or is_next or (expires and is_old)
+        meant = self._begun < rule.since or not rule.struck or (expires and is_old)
         return meant and rule.strikes(Asked(self.client, "watch"))
 
     def _news(self, now: float) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
 """The promises that a history is judged by."""
 
 from oracle.invariants.all_tries_start import AllTriesStart
+from oracle.invariants.asset_condition_met import AssetConditionMet
 from oracle.invariants.asset_events_consumed import AssetEventsConsumed
 from oracle.invariants.base import Invariant, Violation
 from oracle.invariants.completed_work_stands import CompletedWorkStands
@@ -34,6 +35,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     MaxActiveTasks,
     PoolSlots,
     AssetEventsConsumed,
+    AssetConditionMet,
     NoCrash,
     NoServerError,
     NoLiveOrphan,

@@ -220,3 +220,12 @@ def test_a_role_that_may_not_see_whose_the_sessions_are_is_told_the_grant(airflo
         identity, reason = told_apart(core, found, dsn)
         assert (identity, "GRANT" in reason) == ("", False)
         assert "which come from 127.0.0.1: a pooler" in reason
+
+
+def test_a_role_that_sees_its_own_sessions_lacks_no_grant(airflow: Airflow) -> None:
+    own = airflow.as_role()
+    with StandIn(release()) as there, psycopg.connect(own):
+        core, found = CoreV1Api(there.client()), discover(there.client(), "airflow")
+        identity, reason = told_apart(core, found, own)
+    assert (identity, "GRANT" in reason) == ("", False)
+    assert "which come from 127.0.0.1: a pooler" in reason

@@ -40,7 +40,9 @@ def test_open_watches_of_one_client_end_and_the_next_goes_on(
     assert not again.ending
 
 
-@pytest.mark.parametrize(("how", "ending"), [("closed", "in good order"), ("cut", "ProtocolError")])
+@pytest.mark.parametrize(
+    ("how", "ending"), [("closed", "in good order"), ("cut", "ProtocolError"), ("gone", "410")]
+)
 def test_where_no_watch_is_open_the_next_one_ends(
     kube: Kube, two: Client, how: str, ending: str
 ) -> None:

@@ -60,6 +60,7 @@ def test_an_assumption_once_unmet_stays_unmet() -> None:
 
 NOT_JUDGED = {
     "asset-events-consumed": "no row event in the history",
+    "asset-condition-met": "no row event in the history",
     "success-stands": "no answer event in the history",
     "no-server-error": "no answer event in the history",
     "max-active-runs": "no limit of a DAG that ran was recorded",
@@ -187,6 +188,7 @@ def test_the_verdict_is_ready_for_json() -> None:
         "max-active-tasks": 0,
         "pool-slots": 0,
         "asset-events-consumed": 0,
+        "asset-condition-met": 0,
         "no-crash": 0,
         "no-server-error": 0,
         "no-live-orphan": 0,
@@ -241,6 +243,7 @@ def test_each_promise_says_how_much_it_judged() -> None:
         "max-active-tasks": 0,
         "pool-slots": 0,
         "asset-events-consumed": 0,
+        "asset-condition-met": 0,
         "no-live-orphan": 1,
         "single-live-pod": 1,
         "valid-start": 1,

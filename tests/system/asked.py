@@ -19,10 +19,11 @@ from lab.spec import LabSpec
 from tests.labs import eventually
 
 SHAPES = "single*2,diamond:1,impatient:60,serial,producer,consumer"
-# The search for what is stuck in queued is asked for at once, not after two minutes.
+# The searches for what is stuck in queued and for missing heartbeats are asked for at once.
 ENV = {
     "HA_CHAOS_SHAPES": SHAPES,
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "2",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
 }
 BY_ASSET = "consumer"
 GOLDEN = Path(__file__).with_name("statements.txt")

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.xdist_group("labs-2")
 ALL = "HA_CHAOS_ALL_VERSIONS"
 
 
-VALUES = {"asset": "a", "dag": "serial"}
+VALUES = {"asset": "a", "consumer": "consumer", "dag": "serial"}
 
 
 def patterns(version: str) -> dict[str, str]:

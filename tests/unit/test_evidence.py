@@ -74,6 +74,10 @@ def test_a_result_says_nothing_of_the_machine_it_was_made_on(
             "https://github.com/apache/airflow/issues/57618",
             ("https://github.com/apache/airflow/issues/57618", "apache/airflow#57618"),
         ),
+        (
+            "https://github.com/apache/airflow/issues/45388 (closed as stale)",
+            ("https://github.com/apache/airflow/issues/45388", "apache/airflow#45388"),
+        ),
         ("https://example.org/1", ("https://example.org/1", "https://example.org/1")),
         ("none: it is Airflow's design", None),
     ],

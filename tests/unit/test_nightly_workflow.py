@@ -164,7 +164,8 @@ def test_a_job_asks_pytest_for_what_the_matrix_says(
         SCHEDULERS="3",
         EXPECT_KNOWN=known,
     )
-    assert told == f"suites/ -n 8 --lab {lab} --airflow 3.1.8 --schedulers 3{asked}\n"
+    options = f"--depth nightly --lab {lab} --airflow 3.1.8 --schedulers 3{asked}"
+    assert told == f"suites/ -n 8 {options}\n"
 
 
 def test_only_the_last_nights_are_kept(tmp_path: Path) -> None:

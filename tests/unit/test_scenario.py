@@ -16,11 +16,13 @@ issue: https://example.invalid/1
 has: ">=3.0,<3.2"
 breaks: [unique-try]
 because: reasons
+severity: low
+meanwhile: wait
 setup: {shapes: single, schedulers: 2, settings: {scheduler: {orphaned_tasks_check_interval: 5}}}
 sessions: {A: scheduler-1}
 steps:
   stop: {pause: A}
-  wait: {until: {state: queued, count: 2, by: A}}
+  wait: {until: {state: queued, count: 2, by: A, dag: single, again: true}}
 permutations:
   only: {steps: [stop, wait]}
 """
@@ -84,7 +86,7 @@ def test_a_step_begins_a_fault_by_its_name_and_a_hold_may_be_at_a_request(tmp_pa
         (
             "{fault: pod-answer-lost",
             "{fault: pod-lost",
-            "line 11: not a valid scenario: No fault",
+            "line 13: not a valid scenario: No fault",
         ),
         ("count: 1", "cuont: 1", "does not take cuont"),
         ("count: 1", "count: some", "Expected `int | null`, got `str` - at `$.count`"),
@@ -161,7 +163,7 @@ def test_a_step_that_cannot_be_is_told_with_its_line(tmp_path: Path, step: str, 
         (
             "pause: A",
             "pause: C",
-            "line 11: not a valid scenario: step 'stop' names no session: C (there are A)",
+            "line 13: not a valid scenario: step 'stop' names no session: C (there are A)",
         ),
         ("pause: A", "stun: A", "needs exactly one of"),
         ("pause: A", "pause: A, resume: A", "needs exactly one of"),
@@ -177,12 +179,12 @@ def test_a_step_that_cannot_be_is_told_with_its_line(tmp_path: Path, step: str, 
         (
             "[stop, wait]",
             "[stop, wiat]",
-            "line 14: not a valid scenario: permutation 'only' names an unknown step: wiat (did",
+            "line 16: not a valid scenario: permutation 'only' names an unknown step: wiat (did",
         ),
         (
             "[stop, wait]",
             "[stop]",
-            "line 12: not a valid scenario: no permutation uses the step wait",
+            "line 14: not a valid scenario: no permutation uses the step wait",
         ),
         ('">=3.0,<3.2"', '"3.0 or so"', "3.0 or so"),
         ("breaks: [unique-try]", "", "not a valid scenario"),

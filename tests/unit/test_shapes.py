@@ -26,9 +26,11 @@ COUNTS = {
     "deferrable:3": 5,
     "impatient:4": 1,
     "flaky:6": 8,
+    "failing:3": 3,
     "serial": 1,
     "producer": 1,
     "consumer": 1,
+    "gatherer": 1,
     "single": 1,
 }
 

@@ -1,0 +1,192 @@
+"""`python -m explore`: explore a release, and replay, shrink and explain what was found."""
+
+import argparse
+import logging
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from common import pipe
+from common.durations import seconds
+from common.environment import forget_libpq
+from common.redaction import RedactingFormatter
+from common.waiting import Deadline
+from explore import schedule as schedules
+from explore.explain import judged, scenario
+from explore.explorer import Drawn, Explorer
+from explore.memory import folder_of, recall, remember
+from explore.plan import WORLDS, environment
+from explore.points import LEVELS
+from explore.replay import replay, shrink
+from explore.schedule import Schedule
+from explore.strategies import EXPLORING
+from lab.environments.pins import newest
+from lab.environments.preparation import prepare
+from lab.life import start
+from lab.pool import Owner
+from lab.spec import LabSpec
+from lab.supervised import SupervisedLab
+
+_ABOUT = """\
+Find races that nobody knows: the statements of unmodified schedulers and of the API server stand
+at points inside the database, and one at a time is let past, in orders that a seed draws.
+
+  python -m explore run --airflow 3.3.2 --for 1h
+        explore; what breaks a promise is kept as a schedule, with its history. To go on later,
+        say the same again: hours add up
+  python -m explore replay FILE --count 20
+        how often does this schedule show the violation again?
+  python -m explore shrink FILE
+        the fewest preemptions that still show it -> shrunk/schedule.yaml beside it
+  python -m explore explain shrunk/schedule.yaml > suites/scenarios/NAME.yaml
+        the race as a scenario, and how it was seen to happen
+
+strategies: random (a random walk), pct (random priorities, lowered at d - 1 steps; finds a race of
+depth d in a round with a probability of 1 / (n k^(d-1)) at least, where n processes pass k points),
+pos (a random priority for each statement), learning (orders that were not seen yet)
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m explore",
+        description=_ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="explore a release", description="Explore a release.")
+    add = run.add_argument
+    add("--airflow", metavar="SPEC", help="as pytest takes it (default: the newest final version)")
+    add("--for", dest="long", type=seconds, metavar="DURATION",
+        help="how long, as 90s, 20m, 8h (default: 1m)")  # fmt: skip
+    add("--rounds", type=pipe.count, metavar="N", help="or how many rounds")
+    add("--seed", type=int, default=1, help="what rounds are drawn by (default: %(default)s)")
+    add("--world", choices=WORLDS, default="run-a-loop",
+        help="Airflow's settings (default: %(default)s)")  # fmt: skip
+    add("--strategy", action="append", choices=EXPLORING, help="repeatable (default: all in turn)")
+    add("--points", action="append", choices=LEVELS, help="repeatable (default: drawn)")
+    add("--no-moves", action="store_true", help="no clears, marks and cancelled statements")
+    run.set_defaults(work=_run)
+    for name, work, text in (
+        ("replay", _replay, "say how often a schedule shows its violation again"),
+        ("shrink", _shrink, "find the fewest preemptions that still show it"),
+        ("explain", _explain, "write a shrunken schedule as a scenario"),
+    ):
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        command.add_argument("file", type=Path, metavar="FILE", help="a schedule.yaml")
+        if name == "replay":
+            command.add_argument("--count", type=pipe.count, default=10, metavar="N",
+                                 help="rounds (default: %(default)s)")  # fmt: skip
+        if name == "explain":
+            command.add_argument("--name", default="found", help="the scenario's name")
+        else:
+            command.add_argument("--airflow", metavar="SPEC", help="another than the schedule's")
+        command.set_defaults(work=work)
+    return parser
+
+
+@contextmanager
+def _lab(airflow: str, settings: Mapping[str, str]) -> Iterator[SupervisedLab]:
+    """Boot a lab that dies with this process, and take it down in the end."""
+    owner = Owner.me()
+    spec = LabSpec(prepare(airflow), kubelet="simulated", env=environment(settings))
+    lab = start(spec, owner=(owner.pid, owner.born))
+    try:
+        yield lab
+    finally:
+        lab.stop()
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = WORLDS[options.world]
+    over = Deadline(options.long or 60.0)
+    found = 0
+    source = Drawn(
+        options.seed,
+        options.strategy or EXPLORING,
+        options.points or tuple(LEVELS),
+        moves=not options.no_moves,
+    )
+    with _lab(options.airflow or newest(), settings) as lab:
+        folder = folder_of(lab.airflow, options.world)
+        memory = recall(folder)
+        explorer = Explorer(
+            lab, folder, options.seed, source,
+            settings=dict(settings), begin=memory.rounds, coverage=memory.coverage(),
+            totals=memory.totals(), tell=_say, after=remember,
+        )  # fmt: skip
+        last = explorer.number + options.rounds if options.rounds else None
+        try:
+            explorer.explore(lambda: explorer.number >= last if last is not None else over.passed)
+        except KeyboardInterrupt:
+            _say("Interrupted; what was found is kept.")
+        finally:
+            remember(explorer)
+        found = len(explorer.finds)
+        _say(explorer.totals.line(explorer.coverage, found))
+        _say(f"{explorer.totals.uncontrolled:.0%} of steps were told by time; in {folder}")
+    return 1 if found else 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    schedule = schedules.read(options.file)
+    folder = options.file.parent / "replays"
+    shutil.rmtree(folder, ignore_errors=True)
+    with _lab(options.airflow or schedule.airflow, schedule.settings) as lab:
+        shown = replay(lab, _for(schedule, lab), options.count, folder, tell=_say)
+    print(shown.text)
+    return 0 if shown.rate.hits else 1
+
+
+def _shrink(options: argparse.Namespace) -> int:
+    schedule = schedules.read(options.file)
+    folder = options.file.parent / "shrunk"
+    shutil.rmtree(folder, ignore_errors=True)
+    with _lab(options.airflow or schedule.airflow, schedule.settings) as lab:
+        small = shrink(lab, _for(schedule, lab), folder, print)
+    print(f"{', '.join(small.yields) or 'no preemption'}: {folder / 'schedule.yaml'}")
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    schedule = schedules.read(options.file)
+    print(scenario(schedule, judged(options.file.with_name("history.ndjson")), options.name))
+    return 0
+
+
+def _for(schedule: Schedule, lab: SupervisedLab) -> Schedule:
+    """Return the schedule for a lab; UserError where its names mean nothing there."""
+    if schedule.airflow != lab.airflow.version:
+        _say(
+            f"The schedule is of Airflow {schedule.airflow}: statements without a name may be "
+            f"others in {lab.airflow.version}."
+        )
+    return replace(schedule, airflow=lab.airflow.version)
+
+
+def _say(line: str) -> None:
+    logging.getLogger("explore").info("%s", line)
+
+
+@pipe.reporting
+def main() -> int:
+    """Run one command; 0 nothing found (or done), 1 found, 2 bad input, 130 interrupted."""
+    options = _parser().parse_args()
+    forget_libpq(credentials=False)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(RedactingFormatter(handler.formatter))
+    try:
+        code: int = options.work(options)
+        return code
+    except KeyboardInterrupt:
+        print("Interrupted; the lab is taken down.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(pipe.run(main))

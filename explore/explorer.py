@@ -1,0 +1,288 @@
+"""An exploration: rounds in batches, each recorded and judged, and what they found and covered.
+
+    batch:  Run.begin --> round, round, round .. (until one breaks a promise) --> Run.end
+                             |                                                      |
+                        plan(seed, n), strategy(n)                     finds/N: schedule, history
+
+A batch shares one recorder, for to start one takes as long as a round; its history is judged as
+that of any test is. What was found is on disk before the next batch begins.
+"""
+
+import logging
+import secrets
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Protocol
+
+import psycopg
+import requests
+from msgspec.structs import replace
+
+from chaos.holds.points import STATEMENTS
+from common.errors import UserError
+from explore import schedule as schedules
+from explore.controller import Controller
+from explore.coverage import Coverage
+from explore.plan import ALIVE, SHAPES, Plan, plan
+from explore.points import ASSETS, LEVELS, Watched
+from explore.rounds import Performance, Round
+from explore.schedule import SCHEMA, Schedule
+from explore.strategies import EXPLORING, Strategy, depth_of, drawn
+from lab.base import Lab
+from oracle import witness
+from oracle.history import HistoryError
+from oracle.invariants import Violation
+from oracle.verdict import Judgement
+from recorder.audit import AuditError
+from recorder.recorder import RecorderError
+from run.run import Run
+
+log = logging.getLogger(__name__)
+
+TROUBLES = (psycopg.Error, requests.RequestException, RecorderError, HistoryError, AuditError)
+"""What a lab that dies in a round ends in, whoever notices first."""
+
+BATCH = 20
+"""Rounds that share a recorder, and a database."""
+
+_EVERY: tuple[Watched, ...] = tuple(dict.fromkeys((*LEVELS["finest"], *ASSETS)))
+_USUAL = 120
+
+
+@dataclass
+class Find:
+    """A round that broke promises: where its schedule and its history are."""
+
+    folder: Path
+    schedule: Schedule
+    at: float
+    """Seconds since the exploration began."""
+
+    @property
+    def broken(self) -> frozenset[str]:
+        """Return the promises that it broke."""
+        return frozenset(self.schedule.broken)
+
+
+@dataclass
+class Totals:
+    """What an exploration did so far, all its sessions together.
+
+    `exploring` are the seconds within rounds, out of all `seconds`, and `cpu` those of processor
+    time that the controller itself took; `reasons` count how steps ended (controller.Rest).
+    """
+
+    rounds: int = 0
+    steps: int = 0
+    unknown: int = 0
+    seconds: float = 0.0
+    exploring: float = 0.0
+    cpu: float = 0.0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def uncontrolled(self) -> float:
+        """Return the share of steps after which time told who stands, not what was chosen."""
+        left = sum(n for how, n in self.reasons.items() if how not in ("arrived", "blocked"))
+        return left / self.steps if self.steps else 0.0
+
+    def line(self, coverage: Coverage, finds: int) -> str:
+        """Return the line that tells how far it is."""
+        hourly = 3600 * self.rounds / self.seconds if self.seconds else 0
+        return (
+            f"{self.rounds} rounds ({hourly:.0f} an hour), {self.steps} points, "
+            f"{len(coverage.orders)} distinct orders, {len(coverage.pairs)} pairs, "
+            f"{self.unknown} unknown, {finds} found"
+        )
+
+
+class Source(Protocol):
+    """Says what a round does, by its number, and who chooses in it."""
+
+    def draw(self, number: int, coverage: Coverage, usual: int) -> tuple[Plan, Strategy]:
+        """Return the plan and the strategy of a round; `usual` is how many steps others had."""
+        ...
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Draws rounds by a seed: the strategies in turn, PCT deeper from time to time."""
+
+    seed: int
+    strategies: Sequence[str] = EXPLORING
+    levels: Sequence[str] = tuple(LEVELS)
+    moves: bool = True
+
+    def draw(self, number: int, coverage: Coverage, usual: int) -> tuple[Plan, Strategy]:
+        """Return the plan and the strategy of a round."""
+        rng = Random(f"{self.seed}:{number}")
+        what = plan(rng, self.levels, moves=self.moves)
+        turn, which = divmod(number, len(self.strategies))
+        return what, drawn(self.strategies[which], rng, coverage, depth_of(turn), usual)
+
+
+class Explorer:
+    """Explores one lab. `begin` is the number of the first round: to go on where one ended."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        folder: Path,
+        seed: int,
+        source: Source,
+        *,
+        settings: dict[str, str] | None = None,
+        begin: int = 0,
+        coverage: Coverage | None = None,
+        totals: Totals | None = None,
+        tell: Callable[[str], None] = log.info,
+        after: Callable[["Explorer"], None] = lambda _: None,
+    ) -> None:
+        self.lab = lab
+        self.folder = folder
+        self.seed = seed
+        self.settings = settings or {}
+        self.number = begin
+        self.coverage = coverage or Coverage()
+        self.totals = totals or Totals()
+        self.finds: list[Find] = []
+        self.kept: list[float] = []
+        """Of each round: the share of its steps before it parted from the schedule it replays."""
+        self._source = source
+        self._tell = tell
+        self._after = after
+        self._usual = _USUAL
+        self._began = time.monotonic()
+
+    def explore(self, over: Callable[[], bool]) -> None:
+        """Explore batch after batch until `over` says so; asked before each round."""
+        while not over():
+            self._batch(over)
+
+    def _batch(self, over: Callable[[], bool]) -> None:
+        """Explore, record and judge some rounds. Raises UserError where the lab is lost."""
+        began = time.monotonic()
+        rounds: list[tuple[Round, Schedule]] = []
+        try:
+            self._recorded(rounds, over)
+        except (*TROUBLES, UserError) as error:
+            self.totals.unknown += max(1, len(rounds))
+            self._tell(f"The rounds from {self.number - len(rounds)} on are unknown: {error}")
+        self.lab.clean()  # type: ignore[attr-defined]
+        self.totals.seconds += time.monotonic() - began
+        self._tell(self.totals.line(self.coverage, len(self.finds)))
+        self._after(self)
+
+    def _recorded(self, rounds: list[tuple[Round, Schedule]], over: Callable[[], bool]) -> None:
+        folder = self.folder / f"batch-{self.number}"
+        shutil.rmtree(folder, ignore_errors=True)
+        run = Run(self.lab, folder, f"exploration-{self.number}", self.seed)
+        run.begin()
+        try:
+            self._rounds(run, rounds, over)
+        except KeyboardInterrupt:
+            if run.violated.is_set():
+                self._judged(run.end(), rounds, folder)
+            raise
+        except BaseException:
+            run.abandon()
+            raise
+        self._judged(run.end(), rounds, folder)
+
+    def _rounds(
+        self, run: Run, rounds: list[tuple[Round, Schedule]], over: Callable[[], bool]
+    ) -> None:
+        with Controller(self.lab.dsn(), _EVERY) as controller:
+            while len(rounds) < BATCH and not run.violated.is_set() and not over():
+                rounds.append(self._round(run, controller))
+                if not rounds[-1][0].over:
+                    break
+
+    def _round(self, run: Run, controller: Controller) -> tuple[Round, Schedule]:
+        number, self.number = self.number, self.number + 1
+        drawn_plan, strategy = self._source.draw(number, self.coverage, self._usual)
+        controller.switch(drawn_plan.points)
+        mark = f"x{number}-{secrets.token_hex(2)}"
+        performance = Performance(run, controller, strategy, self.coverage)
+        done = performance.perform(number, mark, drawn_plan.deeds)
+        done.parted = getattr(strategy, "parted", None)
+        self._count(done)
+        return done, self._schedule(done, drawn_plan, strategy)
+
+    def _count(self, done: Round) -> None:
+        self._usual = (3 * self._usual + len(done.steps)) // 4
+        steps = max(1, len(done.steps))
+        self.kept.append(1.0 if done.parted is None else min(1.0, done.parted / steps))
+        totals = self.totals
+        totals.rounds += 1
+        totals.steps += len(done.steps)
+        totals.exploring += done.seconds
+        totals.cpu += done.cpu
+        totals.reasons.update(step.rsplit(" ", 1)[1] for step in done.steps)
+        log.debug(
+            "Round %d: %d steps in %.1f s%s",
+            done.number,
+            len(done.steps),
+            done.seconds,
+            "" if done.over else ", not over",
+        )
+
+    def _schedule(self, done: Round, of: Plan, strategy: Strategy) -> Schedule:
+        return Schedule(
+            schema=SCHEMA,
+            airflow=self.lab.airflow.version,
+            shapes=SHAPES,
+            settings=self.settings,
+            seed=self.seed,
+            round=done.number,
+            strategy=strategy.name,
+            points=list(map(str, of.points)),
+            deeds=list(of.deeds),
+            steps=done.steps,
+            statements={
+                name: done.patterns[name]
+                for name in dict.fromkeys(step.split()[1] for step in done.steps)
+                if name in done.patterns and name not in STATEMENTS
+            },
+        )
+
+    def _judged(
+        self, judgement: Judgement, rounds: Sequence[tuple[Round, Schedule]], folder: Path
+    ) -> None:
+        unknown = [done for done, _ in rounds if not done.over or done.silent > ALIVE / 2]
+        self.totals.unknown += len(rounds) if judgement.verdict == "unknown" else len(unknown)
+        if judgement.verdict != "invalid":
+            if judgement.verdict == "unknown":
+                log.info("A batch is unknown: %s", "; ".join(judgement.reasons))
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        text = witness.text(judgement)
+        for done, schedule in rounds:
+            violations = [each for each in judgement.violations if _of(each, done)]
+            if violations and done.silent < ALIVE / 2:
+                first = min(each.t for each in violations)
+                until = sum(t <= first for t in done.times)
+                broken = sorted({each.invariant for each in violations})
+                self._found(replace(schedule, broken=broken, until=until, witness=text), folder)
+
+    def _found(self, schedule: Schedule, folder: Path) -> None:
+        kept = self.folder / "finds" / f"{schedule.round}"
+        kept.mkdir(parents=True, exist_ok=True)
+        schedules.write(schedule, kept / "schedule.yaml")
+        if (folder / "history.ndjson").exists():
+            shutil.copy(folder / "history.ndjson", kept)
+        self.finds.append(Find(kept, schedule, time.monotonic() - self._began))
+        broken = ", ".join(schedule.broken)
+        self._tell(f"Round {schedule.round} ({schedule.strategy}) broke {broken}: {kept}")
+
+
+def _of(violation: Violation, done: Round) -> bool:
+    """Tell whether a violation is of a round: by its runs' names, or by when it was."""
+    if violation.ti is not None and violation.ti.run_id.startswith("x"):
+        return violation.ti.run_id.startswith(f"{done.mark}-")
+    return done.began <= violation.t <= done.ended

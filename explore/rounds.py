@@ -1,0 +1,176 @@
+"""A round: small DAG runs under one schedule, until all of them have ended."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import requests
+
+from common.errors import UserError
+from common.waiting import Deadline, until
+from explore.controller import GRACE, PATIENCE, Controller, Rest, Standing
+from explore.coverage import Coverage
+from explore.schedule import Deed
+from explore.strategies import Strategy
+from lab.api import AirflowAPI
+from run.run import Run
+
+LONGEST = 20.0
+"""Seconds that a round is explored; whoever has not ended then goes on freely."""
+
+_FREE = 20.0
+_LOOK = 0.05
+_NOBODY = 0.03
+
+_LEFT = """
+SELECT (SELECT count(*) FROM dag_run WHERE state IN ('queued', 'running'))
+     + (SELECT count(*) FROM asset_dag_run_queue)
+"""
+_SILENT = """
+SELECT coalesce(extract(epoch FROM now() - min(latest_heartbeat)), 0)::float8
+FROM job WHERE state = 'running' AND job_type IN ('SchedulerJob', 'TriggererJob')
+"""
+
+
+@dataclass
+class Round:
+    """What became of a round. Times are in seconds, `began` and `ended` on the history's clock.
+
+    `silent` is how long a process had not given a heartbeat at most; `over` tells whether all runs
+    ended by themselves while the round was explored. `times` are when each of its steps began, and
+    `parted` is the step at which a replay went another way. `patterns` are the table and the LIKE
+    pattern of each statement that was passed, by its name.
+    """
+
+    number: int
+    mark: str
+    began: float
+    ended: float = 0.0
+    over: bool = False
+    steps: list[str] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    patterns: dict[str, tuple[str, str]] = field(default_factory=dict)
+    parted: int | None = None
+    silent: float = 0.0
+    cpu: float = 0.0
+    refused: list[str] = field(default_factory=list)
+    new: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it took."""
+        return self.ended - self.began
+
+
+class Performance:
+    """Performs one round: its deeds at their steps, and its strategy's choices."""
+
+    def __init__(
+        self, run: Run, controller: Controller, strategy: Strategy, coverage: Coverage
+    ) -> None:
+        self._run = run
+        self._controller = controller
+        self._strategy = strategy
+        self._coverage = coverage
+        self._under_way: list[tuple[Deed, Future[None]]] = []
+
+    def perform(self, number: int, mark: str, deeds: Sequence[Deed]) -> Round:
+        """Perform a round; its runs are called `MARK-RUN`."""
+        now = self._run.recorder.now
+        done = Round(number, mark, now())
+        cpu = self._controller.cpu
+        self._coverage.begin()
+        with ThreadPoolExecutor(4, thread_name_prefix="deed") as pool:
+            try:
+                self._explore(done, sorted(deeds, key=lambda deed: deed.at), pool)
+            finally:
+                if not done.over:
+                    self._controller.pause()
+        done.new = self._coverage.end()
+        done.refused = [
+            f"{deed.do}: {each.exception()}"
+            for deed, each in self._under_way
+            if each.exception() is not None
+        ]
+        if not done.over:
+            until(lambda: not self._left(), _FREE)
+            self._controller.open()
+        done.ended, done.cpu = now(), self._controller.cpu - cpu
+        done.silent = self._controller.ask(_SILENT)
+        return done
+
+    def _explore(self, done: Round, deeds: list[Deed], pool: ThreadPoolExecutor) -> None:
+        deadline = Deadline(LONGEST)
+        rest = self._controller.step()
+        looked = 0.0
+        while not deadline.passed:
+            cancelling = self._begin(done, deeds, pool)
+            chosen = self._strategy.choose(rest.standing) if rest.standing else None
+            if chosen is None:
+                if not deeds and time.monotonic() > looked + _LOOK:
+                    looked = time.monotonic()
+                    if self._over():
+                        done.over = True
+                        return
+                elif not rest.standing and deeds:
+                    deeds[0] = _sooner(deeds[0], len(done.steps))
+                rest = self._controller.step(None, _NOBODY)
+                continue
+            rest = self._pass(done, chosen, cancelling)
+            if not deeds and time.monotonic() > looked + _LOOK:
+                looked = time.monotonic()
+                if self._over():
+                    done.over = True
+                    return
+
+    def _pass(self, done: Round, chosen: Standing, cancelling: bool) -> Rest:
+        if cancelling and self._controller.cancel(chosen):
+            self._run.record("cancel", chosen.point, chosen.process, "pg_cancel_backend")
+        if chosen.statement.text and chosen.point not in done.patterns:
+            tables = sorted(chosen.statement.footprint.tables)
+            done.patterns[chosen.point] = (",".join(tables), chosen.statement.pattern)
+        done.times.append(self._run.recorder.now())
+        rest = self._controller.step(chosen, PATIENCE, GRACE)
+        self._coverage.passed(chosen)
+        self._strategy.rested(chosen, rest)
+        done.steps.append(f"{chosen.process} {chosen.point} {rest.reason}")
+        return rest
+
+    def _begin(self, done: Round, deeds: list[Deed], pool: ThreadPoolExecutor) -> bool:
+        """Begin the deeds whose step it is; return whether one is to cancel a statement."""
+        cancelling = False
+        while deeds and deeds[0].at <= len(done.steps):
+            deed = deeds.pop(0)
+            if deed.do == "cancel":
+                cancelling = True
+            else:
+                future = pool.submit(_do, self._run.lab.api.base_url, deed, done.mark)
+                self._under_way.append((deed, future))
+        return cancelling
+
+    def _over(self) -> bool:
+        return all(each.done() for _, each in self._under_way) and not self._left()
+
+    def _left(self) -> int:
+        return int(self._controller.ask(_LEFT))
+
+
+def _sooner(deed: Deed, step: int) -> Deed:
+    return Deed(deed.do, deed.target, step, deed.run, deed.task, deed.state)
+
+
+def _do(url: str, deed: Deed, mark: str) -> None:
+    """Do one deed, as a person does; each has a connection of its own to the API server."""
+    api, run_id = AirflowAPI(url), f"{mark}-{deed.run}"
+    try:
+        if deed.do == "trigger":
+            api.trigger(deed.target, run_id)
+        elif deed.do == "update":
+            api.update_asset(deed.target)
+        elif deed.do == "clear":
+            api.clear(deed.target, run_id, deed.task)
+        elif deed.do == "mark":
+            api.mark(deed.target, run_id, deed.task, deed.state)
+    except requests.RequestException as error:
+        raise UserError(f"The API server did not answer: {error}") from error

@@ -1,0 +1,124 @@
+"""A schedule: everything that a round was, in a file that can be read, replayed and shrunk."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from common.errors import UserError
+from common.files import write_whole
+from explore.points import Watched
+
+SCHEMA = 1
+
+Verb = Literal["trigger", "update", "clear", "mark", "cancel"]
+
+
+class Deed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Something that is done to the lab before the step of a number: by a person, or a fault.
+
+    `trigger` a run of `target` (a DAG) that is called `run` in the round; `update` an asset;
+    `clear` and `mark` (`state`) a task of a run; `cancel` the statement of who is to pass next.
+    """
+
+    do: Verb
+    target: str = ""
+    at: int = 0
+    run: str = ""
+    task: str = ""
+    state: str = ""
+
+
+class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One round: what the lab was, what was done to it, and who passed which point when.
+
+    A step is `PROCESS POINT HOW`, where HOW is how it ended (controller.Rest): after `idle`,
+    `ended` and `late` the round went on without being told to. With `yields` (`PROCESS POINT`)
+    it is a shrunken one: nobody is preempted but there. A promise was `broken` in the step before
+    number `until`, and `witness` tells how. `statements` are the tables and the LIKE pattern of
+    those that have no name of their own (chaos.holds.points).
+    """
+
+    schema: int
+    airflow: str
+    shapes: str
+    settings: dict[str, str]
+    seed: int
+    round: int
+    strategy: str
+    points: list[str]
+    deeds: list[Deed]
+    steps: list[str] = []
+    yields: list[str] = []
+    statements: dict[str, tuple[str, str]] = {}
+    until: int = 0
+    broken: list[str] = []
+    witness: str = ""
+
+    @property
+    def watched(self) -> list[Watched]:
+        """Return its points."""
+        return [parsed(each) for each in self.points]
+
+    @property
+    def order(self) -> list[tuple[str, str]]:
+        """Return its steps as processes and points."""
+        return [(process, point) for process, point, *_ in map(str.split, self.steps)]
+
+    @property
+    def preemptions(self) -> list[tuple[str, str]]:
+        """Return at which points processes stood while others were let past, the latest first.
+
+        Of the steps before a promise was broken; each once.
+        """
+        order = self.order[: self.until or None]
+        found: dict[tuple[str, str], None] = {}
+        last: dict[str, int] = {}
+        for number, (process, point) in enumerate(order):
+            if process in last and number - last[process] > 1:
+                found.pop((process, point), None)
+                found[process, point] = None
+            last[process] = number
+        return list(reversed(found))
+
+
+def parsed(text: str) -> Watched:
+    """Read a point of a schedule; ValueError for what is none."""
+    for commits, words in ((False, "scan of "), (True, "commit of ")):
+        if text.startswith(words) and text.removeprefix(words).isidentifier():
+            return Watched(text.removeprefix(words), commits)
+    raise ValueError(f"{text!r} is not a point; write `scan of TABLE` or `commit of TABLE`")
+
+
+def write(schedule: Schedule, path: Path) -> None:
+    """Write a schedule to a file."""
+    write_whole(path, msgspec.yaml.encode(schedule).decode())
+
+
+def read(path: Path) -> Schedule:
+    """Read a schedule. Raises UserError, in a line, for a file that is none."""
+    try:
+        schedule = msgspec.yaml.decode(path.read_bytes(), type=Schedule)
+        _check(schedule)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        what = " ".join(str(error).split())
+        raise UserError(
+            f"{path} is not a schedule: {what}.",
+            "Give a file that an exploration wrote (schedule.yaml).",
+        ) from error
+    return schedule
+
+
+def _check(schedule: Schedule) -> None:
+    if schedule.schema != SCHEMA:
+        raise ValueError(f"its schema is {schedule.schema}, this project reads {SCHEMA}")
+    if any(len(step.split()) != 3 for step in schedule.steps):
+        raise ValueError("a step is `PROCESS POINT HOW`")
+    if any(len(each.split()) != 2 for each in schedule.yields):
+        raise ValueError("a yield is `PROCESS POINT`")
+    for point in schedule.points:
+        parsed(point)
+    if not schedule.deeds:
+        raise ValueError("nothing is triggered")

@@ -1,0 +1,268 @@
+"""Strategies: who of those that stand is let past next.
+
+    random    anyone, evenly
+    pct       the highest of random priorities, lowered at d - 1 random steps
+    pos       the highest of random priorities that each statement draws, and its rivals draw anew
+    learning  whoever makes an order of two statements that was not seen yet
+    replay    as a schedule says
+    yields    as few preemptions as a shrunken schedule says
+
+PCT (Burckhardt et al., 2010) finds a bug of depth d, one that needs d ordering constraints, in a
+round with a probability of at least 1 / (n k^(d-1)), where n actors make k steps. Here an actor is
+a scheduler, a triggerer or one request to the API server, a step is a point passed; the bound
+holds for steps that are controlled. With n = 2 schedulers and k = 100, a race of depth 2 shows
+itself in one round of 200 or fewer, one of depth 3 in one of 20,000: so points are few
+(`points.LEVELS`), and d is deepened from round to round.
+"""
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Protocol
+
+from explore.controller import Rest, Standing
+from explore.coverage import Coverage
+
+DEEPEST = 6
+_LEARNS = 0.7
+
+
+class Strategy(Protocol):
+    """Chooses one of those that stand; made anew for each round."""
+
+    name: str
+
+    def choose(self, standing: Sequence[Standing]) -> Standing | None:
+        """Return who is let past, None to wait for somebody else to come."""
+        ...
+
+    def rested(self, chosen: Standing, rest: Rest) -> None:
+        """Take how the step ended."""
+        ...
+
+
+def bound(actors: int, steps: int, depth: int) -> float:
+    """Return the least probability that a PCT round shows a race of a depth."""
+    return 1.0 / (actors * float(max(1, steps)) ** (depth - 1))
+
+
+def depth_of(number: int, deepest: int = DEEPEST) -> int:
+    """Return PCT's depth in a round: 2, then 2 and 3, then 2, 3 and 4, and so on."""
+    top = 2
+    while number >= top - 1:
+        number -= top - 1
+        top = min(top + 1, deepest)
+    return 2 + number
+
+
+class _Base:
+    name = ""
+
+    def rested(self, chosen: Standing, rest: Rest) -> None:
+        """Take how the step ended."""
+
+
+class RandomWalk(_Base):
+    """Anyone of those that stand, evenly."""
+
+    name = "random"
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+
+    def choose(self, standing: Sequence[Standing]) -> Standing:
+        """Return who is let past."""
+        return self._rng.choice(standing)
+
+
+class PCT(_Base):
+    """Probabilistic concurrency testing: priorities, and d - 1 steps at which one is lowered.
+
+    `steps` is how many a round has, about: the change points are drawn among as many.
+    """
+
+    name = "pct"
+
+    def __init__(self, rng: Random, depth: int, steps: int) -> None:
+        self._rng = rng
+        self._priorities: dict[str, float] = {}
+        drawn = rng.sample(range(max(steps, depth)), depth - 1)
+        self._changes = {step: depth - 1 - n for n, step in enumerate(drawn)}
+        self._step = 0
+
+    def choose(self, standing: Sequence[Standing]) -> Standing:
+        """Return the one of the highest priority, or whoever that one waits for."""
+        first = self._first(standing)
+        if lowered := self._changes.get(self._step):
+            self._priorities[first.actor] = -lowered
+            first = self._first(standing)
+        self._step += 1
+        return first
+
+    def _first(self, standing: Sequence[Standing]) -> Standing:
+        return max(standing, key=lambda each: urgency(each, self._priority))
+
+    def _priority(self, actor: str) -> float:
+        if actor not in self._priorities:
+            self._priorities[actor] = self._rng.random()
+        return self._priorities[actor]
+
+
+def urgency(standing: Standing, priority: "Priority") -> float:
+    """Return somebody's priority, or that of whoever waits for a lock that it holds."""
+    return max(map(priority, (standing.actor, *standing.blocks)))
+
+
+class Priority(Protocol):
+    """Gives an actor's priority."""
+
+    def __call__(self, actor: str, /) -> float:
+        """Return the priority of an actor."""
+        ...
+
+
+class PartialOrder(_Base):
+    """Partial-order sampling (Yuan et al., 2018): a priority for each statement, not each actor.
+
+    Whatever is in the way of the statement that goes first draws anew, so that orders which
+    differ are drawn more evenly than steps are.
+    """
+
+    name = "pos"
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._priorities: dict[int, float] = {}
+
+    def choose(self, standing: Sequence[Standing]) -> Standing:
+        """Return the one of the highest priority."""
+        now = {each.ticket: self._of(each) for each in standing}
+        first = max(standing, key=lambda each: now[each.ticket])
+        touched = first.statement.footprint
+        self._priorities = {
+            each.ticket: now[each.ticket]
+            for each in standing
+            if each is not first and not touched.meets(each.statement.footprint)
+        }
+        return first
+
+    def _of(self, each: Standing) -> float:
+        return self._priorities.get(each.ticket, self._rng.random())
+
+
+class Learning(PCT):
+    """Favours orders that no round has shown yet, by the pairs that the coverage knows.
+
+    Where somebody would make a new pair by going on, after what was done last to the same tables,
+    that one goes first; else, and now and then anyhow, it is PCT that leads on to where orders are
+    left that nobody has seen.
+    """
+
+    name = "learning"
+
+    def __init__(self, rng: Random, coverage: Coverage, depth: int, steps: int) -> None:
+        super().__init__(rng, depth, steps)
+        self._coverage = coverage
+
+    def choose(self, standing: Sequence[Standing]) -> Standing:
+        """Return who makes most orders that were not seen."""
+        led = super().choose(standing)
+        if self._rng.random() > _LEARNS:
+            return led
+        news = {each.ticket: self._coverage.news(each) for each in standing}
+        best = max(standing, key=lambda each: (news[each.ticket], each is led))
+        return best if news[best.ticket] else led
+
+
+class Replay(_Base):
+    """As a schedule says, step by step: `steps` are processes and the points that they pass.
+
+    Who is not there yet is waited for, `patience` looks long. Where the round goes another way
+    (an idle loop more or less), what comes too much is let past, and what never comes is left out;
+    `parted` is the first step at which that was so.
+    """
+
+    name = "replay"
+
+    AHEAD = 12
+
+    def __init__(self, steps: Sequence[tuple[str, str]], patience: int = 6) -> None:
+        self._steps = steps
+        self._at = 0
+        self._looks = 0
+        self._patience = patience
+        self.parted: int | None = None
+
+    def choose(self, standing: Sequence[Standing]) -> Standing | None:
+        """Return who is next, None while that one is not there yet."""
+        there = {(each.process, each.point): each for each in reversed(standing)}
+        if self._at >= len(self._steps):
+            return standing[0]
+        if found := there.get(self._steps[self._at]):
+            return self._take(found, self._at)
+        self._looks += 1
+        if self._looks <= self._patience:
+            return self._blocker(standing)
+        self.parted = self._at if self.parted is None else self.parted
+        ahead = self._steps[self._at : self._at + self.AHEAD]
+        for each in standing:
+            if (each.process, each.point) not in ahead:
+                return self._take(each, self._at - 1)
+        nearest = min(ahead.index(key) for key in there)
+        return self._take(there[ahead[nearest]], self._at + nearest)
+
+    def _blocker(self, standing: Sequence[Standing]) -> Standing | None:
+        """Return whom the next one waits for: it would be waited for in vain."""
+        process = self._steps[self._at][0]
+        return next((each for each in standing if process in each.blocks), None)
+
+    def _take(self, each: Standing, at: int) -> Standing:
+        self._at, self._looks = at + 1, 0
+        return each
+
+
+class Yields(_Base):
+    """Nobody is preempted but where the schedule says so: the fewest preemptions there are.
+
+    Who was let past goes on for as long as it comes to points. At each of `yields` (process ->
+    points) the process lets all others go first, until none of them stands any more.
+    """
+
+    name = "yields"
+
+    def __init__(self, yields: Mapping[str, Sequence[str]]) -> None:
+        self._yields = yields
+        self._last = ""
+        self._patient: dict[int, int] = {}
+
+    LOOKS = 2
+    """Looks at which nobody else stands, after which a process that yields goes on."""
+
+    def choose(self, standing: Sequence[Standing]) -> Standing | None:
+        """Return who goes on."""
+        free = [each for each in standing if each.point not in self._yields.get(each.process, ())]
+        if not free:
+            return self._first_to_yield(standing)
+        self._patient.clear()
+        first = next((each for each in free if each.actor == self._last), free[0])
+        self._last = first.actor
+        return first
+
+    def _first_to_yield(self, standing: Sequence[Standing]) -> Standing | None:
+        first = standing[0]
+        looks = self._patient[first.ticket] = self._patient.get(first.ticket, 0) + 1
+        if looks <= self.LOOKS and not first.blocks:
+            return None
+        self._last = first.actor
+        return first
+
+
+def drawn(name: str, rng: Random, coverage: Coverage, depth: int, steps: int) -> Strategy:
+    """Make a strategy that explores, by its name, for one round."""
+    if name == PCT.name:
+        return PCT(rng, depth, steps)
+    if name == Learning.name:
+        return Learning(rng, coverage, depth, steps)
+    return PartialOrder(rng) if name == PartialOrder.name else RandomWalk(rng)
+
+
+EXPLORING = (PCT.name, PartialOrder.name, Learning.name, RandomWalk.name)

@@ -1,0 +1,85 @@
+"""An exploration in a test session: what it found is known, or new; what it did not, is bounded."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from common.waiting import Deadline
+from explore.explorer import Drawn, Explorer, Find
+from explore.memory import folder_of, recall, remember
+from explore.plan import WORLDS
+from explore.replay import replay
+from harness.markers import scenarios
+from harness.outcome import Unknown
+from lab.base import Lab
+from reports.statistics import Rate
+from scenarios.scenario import Scenario
+
+log = logging.getLogger(__name__)
+
+REPLAYS = 5
+"""Rounds in which a find must show itself once more."""
+
+LEAST_KNOWN = 0.8
+"""The share of rounds that must have been judged."""
+
+
+class Exploration:
+    """Explores a lab for some seconds, and ends the test as what was found asks."""
+
+    def __init__(
+        self, lab: Lab, world: str, seed: int, seconds: float, say: Callable[[str], None]
+    ) -> None:
+        self._lab = lab
+        self._say = say
+        self._seconds = seconds
+        folder = folder_of(lab.airflow, world)
+        memory = recall(folder)
+        self._before = (memory.rounds, memory.unknown)
+        self._explorer = Explorer(
+            lab, folder, seed, Drawn(seed), settings=dict(WORLDS[world]), begin=memory.rounds,
+            coverage=memory.coverage(), totals=memory.totals(), tell=say, after=remember,
+        )  # fmt: skip
+
+    def explore(self) -> None:
+        """Explore; pytest's failure for a race that no scenario knows, Unknown for too little."""
+        over = Deadline(self._seconds)
+        try:
+            self._explorer.explore(lambda: over.passed)
+        finally:
+            remember(self._explorer)
+        found = [(find, self._known(find)) for find in self._explorer.finds]
+        for name in sorted({known.name for _, known in found if known}):
+            times = sum(known is not None and known.name == name for _, known in found)
+            self._say(f"Known: {name}, in {times} rounds")
+        for find in (find for find, known in found if known is None):
+            self._require_again(find)
+        self._require_enough()
+
+    def _known(self, find: Find) -> Scenario | None:
+        """Return the scenario of a race that this release has, and that breaks such a promise."""
+        release = self._lab.airflow.version
+        fitting = (each for each in scenarios().values() if each.affects(release))
+        return next((each for each in fitting if each.breaks & find.broken), None)
+
+    def _require_again(self, find: Find) -> None:
+        """Fail for a find that replays."""
+        shown = replay(self._lab, find.schedule, REPLAYS, find.folder / "replays", needed=1)
+        if not shown.rate.hits:
+            self._say(f"{find.folder} was not seen again ({shown.text}); it is not counted.")
+            return
+        pytest.fail(
+            f"No scenario knows this race; {shown.text}:\n{find.schedule.witness}"
+            f"python -m explore shrink {find.folder / 'schedule.yaml'}",
+            pytrace=False,
+        )
+
+    def _require_enough(self) -> None:
+        totals = self._explorer.totals
+        rounds = totals.rounds - self._before[0]
+        unknown = totals.unknown - self._before[1]
+        if not rounds or unknown > (1 - LEAST_KNOWN) * rounds:
+            raise Unknown(f"{unknown} of {rounds} explored rounds are unknown.")
+        if not self._explorer.finds:
+            self._say(f"Races found in {Rate(0, rounds).text()} rounds")

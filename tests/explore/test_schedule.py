@@ -1,0 +1,104 @@
+"""A schedule is read as it was written; a bad one is told in a line."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from common.errors import UserError
+from explore import schedule as schedules
+from explore.points import Watched, statement
+from explore.schedule import SCHEMA, Deed, Schedule
+
+SCHEDULE = Schedule(
+    schema=SCHEMA,
+    airflow="3.0.6",
+    shapes="serial",
+    settings={"AIRFLOW__SCHEDULER__X": "1"},
+    seed=7,
+    round=3,
+    strategy="pct",
+    points=["scan of dag", "commit of dag_run"],
+    deeds=[Deed("trigger", "serial", run="0"), Deed("cancel", at=4)],
+    steps=[
+        "scheduler-1 one arrived",
+        "scheduler-2 one arrived",
+        "scheduler-2 two idle",
+        "scheduler-1 two arrived",
+        "scheduler-1 three arrived",
+    ],
+    statements={"two": ("dag,dag_run", "%FROM dag%")},
+    broken=["unique-try"],
+    until=4,
+    witness="a line\nanother: with a colon\n",
+)
+
+
+def test_a_schedule_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "schedule.yaml"
+    schedules.write(SCHEDULE, path)
+    assert schedules.read(path) == SCHEDULE
+
+
+def test_its_points_are_what_they_say() -> None:
+    assert SCHEDULE.watched == [Watched("dag"), Watched("dag_run", commits=True)]
+
+
+def test_preemptions_are_where_somebody_stood_the_latest_first() -> None:
+    """Scheduler 1 stood at `two` while scheduler 2 was let past twice."""
+    assert SCHEDULE.preemptions == [("scheduler-1", "two")]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema": 99}, "schema is 99"),
+        ({"steps": ["scheduler-1 one"]}, "a step is"),
+        ({"yields": ["scheduler-1"]}, "a yield is"),
+        ({"points": ["dag"]}, "scan of TABLE"),
+        ({"deeds": []}, "nothing is triggered"),
+        ({"deeds": [{"do": "explode"}]}, "explode"),
+        ({"another": 1}, "another"),
+        ({"seed": "many"}, "seed"),
+    ],
+)
+def test_a_bad_schedule_is_told_in_a_line(
+    tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    path = tmp_path / "schedule.yaml"
+    data = msgspec.to_builtins(SCHEDULE) | change
+    path.write_bytes(msgspec.yaml.encode(data))
+    with pytest.raises(UserError, match="is not a schedule") as told:
+        schedules.read(path)
+    assert said in str(told.value)
+    assert len(str(told.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "{", "\x00", "history: 1"])
+def test_a_foreign_file_is_told_in_a_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "foreign.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match="Give a file that an exploration wrote") as told:
+        schedules.read(path)
+    assert len(str(told.value).splitlines()) == 1
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        schedules.read(tmp_path / "none.yaml")
+
+
+def test_a_statement_has_one_name_whatever_its_values() -> None:
+    one = statement("SELECT a FROM asset WHERE a.id IN (1, 2, 3) AND b = 'it''s' FOR UPDATE")
+    other = statement("SELECT a FROM asset WHERE a.id IN (7) AND b = 'x' FOR UPDATE")
+    assert one.name == other.name
+    assert one.name.startswith("select-locking-asset-")
+    assert one.footprint.written == {"asset"}
+    assert statement("SELECT a FROM asset").name != one.name
+
+
+def test_its_pattern_fits_its_text() -> None:
+    query = "SELECT a, b_c\nFROM asset_event\nWHERE asset_event.id IN (1, 2) AND x = 'y'"
+    pattern = statement(query).pattern
+    assert pattern.startswith("SELECT%FROM%asset\\_event")
+    assert "'y'" not in pattern

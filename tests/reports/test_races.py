@@ -1,0 +1,71 @@
+"""The table of known races is that of the scenarios and of their last runs."""
+
+from pathlib import Path
+
+import pytest
+
+from common.errors import UserError
+from reports.commands.races import PAGE
+from reports.races import Sight, known_races, page, read_seen, renewed, seen_in, write_seen
+from reports.records import scenario_names
+from reports.store import read_runs
+from tests.reports.matrix.told import keep, record, shown
+
+
+def seen_of(folder: Path) -> dict[str, dict[str, Sight]]:
+    return {race: dict(sights) for race, sights in seen_in(read_runs([folder])).items()}
+
+
+def test_the_page_is_that_of_the_scenarios() -> None:
+    assert PAGE.read_text() == page(known_races(), read_seen())
+
+
+def test_every_race_has_a_row_and_the_gravest_come_first() -> None:
+    rows = page(known_races(), {}).splitlines()[-len(scenario_names()) :]
+    assert {row.partition("[")[2].partition("]")[0] for row in rows} == set(scenario_names())
+    severities = [row.split(" | ")[1] for row in rows if "by design" not in row]
+    assert severities == sorted(severities, key=["high", "medium", "low"].index)
+
+
+def test_runs_that_could_tell_are_counted(tmp_path: Path) -> None:
+    keep(tmp_path, 1, shown())
+    keep(tmp_path, 2, shown())
+    keep(tmp_path, 3, record())
+    keep(tmp_path, 4, record(verdict="unknown"))
+    ((race, sights),) = seen_of(tmp_path).items()
+    assert race == "57618"
+    assert {release: str(sight) for release, sight in sights.items()} == {"3.0.6": "2 of 3"}
+
+
+def test_a_flood_that_only_may_meet_a_race_is_not_counted(tmp_path: Path) -> None:
+    keep(tmp_path, 1, shown(test="test_flood_without_chaos[{place}]"))
+    assert seen_of(tmp_path) == {}
+
+
+def test_newer_runs_take_the_place_of_older_ones_of_their_release() -> None:
+    old = {"a": {"3.0.6": Sight(1, 1, "2026-01-01"), "3.1.8": Sight(2, 2, "2026-01-01")}}
+    new = {"a": {"3.0.6": Sight(0, 5, "2026-02-01")}, "b": {"3.0.6": Sight(1, 1, "2026-02-01")}}
+    assert renewed(old, new) == {"a": {**old["a"], **new["a"]}, "b": new["b"]}
+
+
+def test_what_was_seen_is_kept_in_the_order_of_releases(tmp_path: Path) -> None:
+    kept = {"b": {"3.10.0": Sight(1, 2, "d"), "3.4.0b2": Sight(0, 1, "d")}, "a": {}}
+    write_seen(kept, tmp_path / "seen.json")
+    found = read_seen(tmp_path / "seen.json")
+    assert found == kept
+    assert [*found, *found["b"]] == ["a", "b", "3.4.0b2", "3.10.0"]
+    assert read_seen(tmp_path / "none.json") == {}
+
+
+def test_a_file_that_is_not_ours_is_told(tmp_path: Path) -> None:
+    (tmp_path / "seen.json").write_text('{"a": 1}')
+    with pytest.raises(UserError, match=r"seen\.json cannot be read"):
+        read_seen(tmp_path / "seen.json")
+
+
+def test_issues_are_links_and_remarks_stay() -> None:
+    text = page(known_races(), {})
+    assert (
+        "[apache/airflow#45388](https://github.com/apache/airflow/issues/45388) (closed as stale)"
+        in text
+    )
