@@ -48,6 +48,11 @@ log = logging.getLogger(__name__)
 TROUBLES = (psycopg.Error, requests.RequestException, RecorderError, HistoryError, AuditError)
 """What a lab that dies in a round ends in, whoever notices first."""
 
+
+class LabLost(UserError):
+    """The lab died, or does not come to rest; what was found until then is kept."""
+
+
 BATCH = 40
 """Rounds that share a recorder, and a database."""
 
@@ -175,7 +180,11 @@ class Explorer:
         except (*TROUBLES, UserError) as error:
             self.totals.unknown += max(1, len(rounds))
             self._tell(f"The rounds from {self.number - len(rounds)} on are unknown: {error}")
-        self._clean(rounds)
+        try:
+            self._clean(rounds)
+        except (*TROUBLES, UserError) as error:
+            self._after(self)
+            raise LabLost(f"The lab does not recover: {error}", "Boot another.") from error
         self.totals.seconds += time.monotonic() - began
         self._tell(self.totals.line(self.coverage, len(self.finds)))
         self._after(self)
