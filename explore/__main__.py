@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -13,11 +14,12 @@ from msgspec.structs import replace
 from common import pipe
 from common.durations import seconds
 from common.environment import forget_libpq
+from common.errors import UserError
 from common.redaction import RedactingFormatter
 from common.waiting import Deadline
 from explore import schedule as schedules
 from explore.explain import judged, scenario
-from explore.explorer import Drawn, Explorer
+from explore.explorer import Drawn, Explorer, LabLost
 from explore.memory import folder_of, recall, remember
 from explore.plan import WORLDS, environment
 from explore.points import LEVELS
@@ -51,6 +53,10 @@ pos (a random priority for each statement), learning (orders that were not seen 
 """
 
 
+_NIGHT = 24 * 3600.0
+_MOST_LOST = 3
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m explore",
@@ -69,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
         help="Airflow's settings (default: %(default)s)")  # fmt: skip
     add("--strategy", action="append", choices=EXPLORING, help="repeatable (default: all in turn)")
     add("--points", action="append", choices=LEVELS, help="repeatable (default: drawn)")
+    add("--first", action="store_true", help="end at the first find")
+    add("--folder", type=Path, help="where to keep what is found (default: in the cache)")
     add("--no-moves", action="store_true", help="no clears, marks and cancelled statements")
     run.set_defaults(work=_run)
     for name, work, text in (
@@ -102,34 +110,58 @@ def _lab(airflow: str, settings: Mapping[str, str]) -> Iterator[SupervisedLab]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    settings = WORLDS[options.world]
-    over = Deadline(options.long or 60.0)
-    found = 0
+    """Explore, with another lab where one is lost; return 1 where something was found."""
+    over = Deadline(options.long or (_NIGHT if options.rounds else 60.0))
+    left = options.rounds
+    found, lost = 0, 0
+    while not over.passed and left != 0 and lost < _MOST_LOST:
+        with _lab(options.airflow or newest(), WORLDS[options.world]) as lab:
+            explorer = _explorer(options, lab)
+            begun = explorer.number
+            try:
+                explorer.explore(partial(_enough, options, explorer, begun, left, over))
+                left, lost = 0, 0
+            except LabLost as error:
+                _say(str(error))
+                left, lost = left and max(0, left - (explorer.number - begun)), lost + 1
+            except KeyboardInterrupt:
+                _say("Interrupted; what was found is kept.")
+                left = 0
+            finally:
+                remember(explorer)
+            found += len(explorer.finds)
+            _say(explorer.totals.line(explorer.coverage, found))
+            _say(f"{explorer.totals.uncontrolled:.0%} of steps followed from time alone")
+            _say(f"Kept in {explorer.folder}")
+            if options.first and found:
+                break
+    if lost:
+        raise UserError(f"{lost} labs were lost one after the other.", "See their logs.")
+    return 1 if found else 0
+
+
+def _enough(
+    options: argparse.Namespace, explorer: Explorer, begun: int, left: int | None, over: Deadline
+) -> bool:
+    rounds = left is not None and explorer.number - begun >= left
+    return rounds or over.passed or bool(options.first and explorer.finds)
+
+
+def _explorer(options: argparse.Namespace, lab: SupervisedLab) -> Explorer:
+    """Make the explorer that goes on where the last one ended."""
+    folder = options.folder or folder_of(lab.airflow, options.world)
+    memory = recall(folder)
     source = Drawn(
         options.seed,
         options.strategy or EXPLORING,
         options.points or tuple(LEVELS),
         moves=not options.no_moves,
     )
-    with _lab(options.airflow or newest(), settings) as lab:
-        folder = folder_of(lab.airflow, options.world)
-        memory = recall(folder)
-        explorer = Explorer(
-            lab, folder, options.seed, source,
-            settings=dict(settings), begin=memory.rounds, coverage=memory.coverage(),
-            totals=memory.totals(), tell=_say, after=remember,
-        )  # fmt: skip
-        last = explorer.number + options.rounds if options.rounds else None
-        try:
-            explorer.explore(lambda: explorer.number >= last if last is not None else over.passed)
-        except KeyboardInterrupt:
-            _say("Interrupted; what was found is kept.")
-        finally:
-            remember(explorer)
-        found = len(explorer.finds)
-        _say(explorer.totals.line(explorer.coverage, found))
-        _say(f"{explorer.totals.uncontrolled:.0%} of steps were told by time; in {folder}")
-    return 1 if found else 0
+    return Explorer(
+        lab, folder, options.seed, source,
+        settings=dict(WORLDS[options.world]), begin=memory.rounds, coverage=memory.coverage(),
+        totals=memory.totals(), tell=_say, after=remember,
+    )  # fmt: skip
 
 
 def _replay(options: argparse.Namespace) -> int:

@@ -34,6 +34,7 @@ from explore.rounds import Performance, Round
 from explore.schedule import SCHEMA, Schedule
 from explore.strategies import EXPLORING, Strategy, depth_of, drawn
 from lab.base import Lab
+from lab.database import connect
 from oracle import witness
 from oracle.history import HistoryError
 from oracle.invariants import Violation
@@ -47,11 +48,17 @@ log = logging.getLogger(__name__)
 TROUBLES = (psycopg.Error, requests.RequestException, RecorderError, HistoryError, AuditError)
 """What a lab that dies in a round ends in, whoever notices first."""
 
-BATCH = 20
+
+class LabLost(UserError):
+    """The lab died, or does not come to rest; what was found until then is kept."""
+
+
+BATCH = 40
 """Rounds that share a recorder, and a database."""
 
 _EVERY: tuple[Watched, ...] = tuple(dict.fromkeys((*LEVELS["finest"], *ASSETS)))
 _USUAL = 120
+_EMPTY = "DELETE FROM dag_run; DELETE FROM asset_event; DELETE FROM log"
 
 
 @dataclass
@@ -173,10 +180,22 @@ class Explorer:
         except (*TROUBLES, UserError) as error:
             self.totals.unknown += max(1, len(rounds))
             self._tell(f"The rounds from {self.number - len(rounds)} on are unknown: {error}")
-        self.lab.clean()  # type: ignore[attr-defined]
+        try:
+            self._clean(rounds)
+        except (*TROUBLES, UserError) as error:
+            self._after(self)
+            raise LabLost(f"The lab does not recover: {error}", "Boot another.") from error
         self.totals.seconds += time.monotonic() - began
         self._tell(self.totals.line(self.coverage, len(self.finds)))
         self._after(self)
+
+    def _clean(self, rounds: Sequence[tuple[Round, Schedule]]) -> None:
+        """Empty the database; what has not ended by itself is ended as between two tests."""
+        if rounds and all(done.over for done, _ in rounds):
+            with connect(self.lab.dsn()) as connection:
+                connection.execute(_EMPTY)
+        else:
+            self.lab.clean()  # type: ignore[attr-defined]
 
     def _recorded(self, rounds: list[tuple[Round, Schedule]], over: Callable[[], bool]) -> None:
         folder = self.folder / f"batch-{self.number}"

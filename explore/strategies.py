@@ -88,10 +88,22 @@ class PCT(_Base):
         drawn = rng.sample(range(max(steps, depth)), depth - 1)
         self._changes = {step: depth - 1 - n for n, step in enumerate(drawn)}
         self._step = 0
+        self._coming = ""
 
-    def choose(self, standing: Sequence[Standing]) -> Standing:
-        """Return the one of the highest priority, or whoever that one waits for."""
+    def rested(self, chosen: Standing, rest: Rest) -> None:
+        """Take how the step ended: who is idle comes again, unless its loop is over."""
+        self._coming = chosen.actor if rest.reason == "idle" and chosen.takes_turns else ""
+
+    def choose(self, standing: Sequence[Standing]) -> Standing | None:
+        """Return the one of the highest priority, or whoever that one waits for.
+
+        None where who went last has a higher one: it is between two transactions, and about to
+        come.
+        """
         first = self._first(standing)
+        coming, self._coming = self._coming, ""
+        if coming and self._priority(coming) > urgency(first, self._priority):
+            return None
         if lowered := self._changes.get(self._step):
             self._priorities[first.actor] = -lowered
             first = self._first(standing)
@@ -163,10 +175,10 @@ class Learning(PCT):
         super().__init__(rng, depth, steps)
         self._coverage = coverage
 
-    def choose(self, standing: Sequence[Standing]) -> Standing:
+    def choose(self, standing: Sequence[Standing]) -> Standing | None:
         """Return who makes most orders that were not seen."""
         led = super().choose(standing)
-        if self._rng.random() > _LEARNS:
+        if led is None or self._rng.random() > _LEARNS:
             return led
         news = {each.ticket: self._coverage.news(each) for each in standing}
         best = max(standing, key=lambda each: (news[each.ticket], each is led))
@@ -232,6 +244,7 @@ class Yields(_Base):
     def __init__(self, yields: Mapping[str, Sequence[str]]) -> None:
         self._yields = yields
         self._last = ""
+        self._coming = False
         self._patient: dict[int, int] = {}
 
     LOOKS = 2
@@ -243,9 +256,17 @@ class Yields(_Base):
         if not free:
             return self._first_to_yield(standing)
         self._patient.clear()
-        first = next((each for each in free if each.actor == self._last), free[0])
+        going_on = next((each for each in free if each.actor == self._last), None)
+        if going_on is None and self._coming:
+            self._coming = False
+            return None
+        first = going_on or free[0]
         self._last = first.actor
         return first
+
+    def rested(self, chosen: Standing, rest: Rest) -> None:
+        """Take how the step ended: who is idle comes again, unless its loop is over."""
+        self._coming = rest.reason == "idle" and chosen.takes_turns
 
     def _first_to_yield(self, standing: Sequence[Standing]) -> Standing | None:
         first = standing[0]

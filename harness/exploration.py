@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 REPLAYS = 5
 """Rounds in which a find must show itself once more."""
 
-LEAST_KNOWN = 0.8
+LEAST_KNOWN = 0.5
 """The share of rounds that must have been judged."""
 
 
@@ -82,4 +82,4 @@ class Exploration:
         if not rounds or unknown > (1 - LEAST_KNOWN) * rounds:
             raise Unknown(f"{unknown} of {rounds} explored rounds are unknown.")
         if not self._explorer.finds:
-            self._say(f"Races found in {Rate(0, rounds).text()} rounds")
+            self._say(f"Races found in {Rate(0, rounds - unknown).text()} rounds")

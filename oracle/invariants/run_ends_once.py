@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable
 
-from oracle.events import DagRunEvent
+from oracle.events import DagRunEvent, Header
 from oracle.invariants.base import Invariant, Violation
 from oracle.states import RUN_FINISHED, shown
+
+REMEMBERED = 1000
+"""Of so many runs it is known who finished them first: a second end follows within seconds."""
 
 
 class RunEndsOnce(Invariant):
@@ -20,8 +23,14 @@ class RunEndsOnce(Invariant):
     promise = "A DAG run ends once, and no scheduler takes a finished run back"
     evidence = DagRunEvent
 
+    def __init__(self, header: Header) -> None:
+        super().__init__(header)
+        self._ends: dict[tuple[str, str], DagRunEvent] = {}
+
     def on_run(self, event: DagRunEvent) -> Iterable[Violation]:
         """Look at what a scheduler does to a finished run."""
+        if event.new in RUN_FINISHED and event.old not in RUN_FINISHED:
+            self._remember(event)
         if event.old not in RUN_FINISHED or event.new is None:
             return ()
         if not self.is_scheduler(event.process):
@@ -35,7 +44,16 @@ class RunEndsOnce(Invariant):
         else:
             return ()
         fact = f"{event.process} {did}: {_what(event)}"
-        return (self.violation(fact, None, event.t, event),)
+        first = self._ends.get((event.dag_id, event.run_id))
+        witness = (event,) if first is None else (first, event)
+        return (self.violation(fact, None, event.t, *witness),)
+
+    def _remember(self, event: DagRunEvent) -> None:
+        """Keep who finished a run, for the witness; the oldest is forgotten."""
+        self._ends.pop((event.dag_id, event.run_id), None)
+        self._ends[event.dag_id, event.run_id] = event
+        if len(self._ends) > REMEMBERED:
+            del self._ends[next(iter(self._ends))]
 
 
 def _what(event: DagRunEvent) -> str:

@@ -1,0 +1,54 @@
+"""Rounds are drawn by their seed, and ask for what an explored lab has."""
+
+from random import Random
+
+import pytest
+
+from common.durations import seconds
+from dags.shapes import dags
+from explore.plan import SHAPES, plan
+from explore.points import LEVELS, NEVER
+from explore.schedule import parsed
+
+
+def test_a_seed_draws_one_round() -> None:
+    assert plan(Random("1:7")) == plan(Random("1:7"))
+    assert len({str(plan(Random(f"1:{n}"))) for n in range(50)}) > 40
+
+
+def test_rounds_ask_for_dags_and_tasks_that_there_are() -> None:
+    there = dags(SHAPES)
+    for number in range(300):
+        drawn = plan(Random(number))
+        runs = {deed.run: deed.target for deed in drawn.deeds if deed.do == "trigger"}
+        assert 2 <= len(runs) <= 8
+        for deed in drawn.deeds:
+            if deed.do in ("trigger", "clear", "mark"):
+                assert deed.target in there
+            if deed.do in ("clear", "mark"):
+                assert runs[deed.run] == deed.target
+                assert deed.task in {node.task_id for node in there[deed.target].nodes}
+
+
+def test_all_moves_are_drawn() -> None:
+    deeds = {deed.do for number in range(300) for deed in plan(Random(number)).deeds}
+    assert deeds == {"trigger", "update", "clear", "mark", "cancel"}
+    quiet = {d.do for number in range(300) for d in plan(Random(number), moves=False).deeds}
+    assert quiet == {"trigger", "update"}
+
+
+def test_no_heartbeat_is_a_point() -> None:
+    for points in LEVELS.values():
+        assert not NEVER & {each.table for each in points}
+        assert [parsed(str(each)) for each in points] == list(points)
+
+
+@pytest.mark.parametrize(("text", "value"), [("90s", 90), ("20m", 1200), ("8h", 28800)])
+def test_durations(text: str, value: float) -> None:
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "s", "8", "8d", "-1s", "0s", "nans", "infh"])
+def test_what_is_no_duration_is_told(text: str) -> None:
+    with pytest.raises(Exception, match="write 90s, 20m or 8h"):
+        seconds(text)

@@ -1,0 +1,55 @@
+"""The explorer on real Airflow: it finds what is there without being told, and nothing is lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from explore import schedule as schedules
+from tests.labs import eventually, owned_by
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+pytestmark = pytest.mark.xdist_group("labs-2")
+
+
+def explorer(folder: Path, airflow: str, *more: str) -> "subprocess.Popen[str]":
+    argv = [sys.executable, "-m", "explore", "run", "--airflow", airflow]
+    argv += ["--folder", str(folder), "--seed", "1", "--no-moves", *more]
+    return subprocess.Popen(
+        argv, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def broken(folder: Path) -> set[str]:
+    """Return the promises that any find broke."""
+    found = folder.glob("finds/*/schedule.yaml")
+    return {promise for path in found for promise in schedules.read(path).broken}
+
+
+def test_finds_57618_where_it_is(tmp_path: Path) -> None:
+    process = explorer(tmp_path, "3.0.6", "--rounds", "40")
+    output, _ = process.communicate(timeout=900)
+    assert process.returncode == 1, output
+    assert "unique-try" in broken(tmp_path), output
+
+
+def test_what_was_found_survives_a_kill_and_is_gone_on_with(tmp_path: Path) -> None:
+    """On 3.3.2 two runs of a DAG of one at a time; #57618, repaired there, never."""
+    process = explorer(tmp_path, "3.3.2", "--for", "15m")
+    try:
+        assert eventually(lambda: bool(broken(tmp_path)), 800.0)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert broken(tmp_path) == {"max-active-runs"}
+    assert eventually(lambda: not owned_by(process.pid), 60.0), "its lab dies with it"
+    before = json.loads((tmp_path / "exploration.json").read_text())["rounds"]
+    again = explorer(tmp_path, "3.3.2", "--rounds", "2")
+    output, _ = again.communicate(timeout=300)
+    after = json.loads((tmp_path / "exploration.json").read_text())
+    assert after["rounds"] == before + 2, output
+    assert os.listdir(tmp_path / "finds"), output  # noqa: PTH208
