@@ -13,6 +13,7 @@ from explore.replay import replay
 from harness.markers import scenarios
 from harness.outcome import Unknown
 from lab.base import Lab
+from oracle.invariants import INVARIANTS
 from reports.statistics import Rate
 from scenarios.scenario import Scenario
 
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 REPLAYS = 5
 """Rounds in which a find must show itself once more."""
+
+POWERS = frozenset({"hold", "pause"})
+"""What a race needs that an exploration can show: orders of statements, and nothing else."""
 
 LEAST_KNOWN = 0.5
 """The share of rounds that must have been judged."""
@@ -58,10 +62,17 @@ class Exploration:
         self._require_enough()
 
     def _known(self, find: Find) -> Scenario | None:
-        """Return the scenario of a race that this release has, and that breaks such a promise."""
-        release = self._lab.airflow.version
-        fitting = (each for each in scenarios().values() if each.affects(release))
-        return next((each for each in fitting if each.breaks & find.broken), None)
+        """Return the scenario whose race a find shows, if there is one.
+
+        It is one that this release has, that an exploration's orders can show, and that breaks the
+        first promise which the find broke: the others may be what came of it.
+        """
+        cause = next(each.name for each in INVARIANTS if each.name in find.broken)
+        for each in scenarios().values():
+            by_orders = POWERS.issuperset(each.powers) and not each.triggerers
+            if by_orders and cause in each.breaks and each.affects(self._lab.airflow.version):
+                return each
+        return None
 
     def _require_again(self, find: Find) -> None:
         """Fail for a find that replays."""
