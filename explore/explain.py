@@ -87,6 +87,8 @@ def _scenario(schedule: Schedule, violation: Violation, name: str) -> dict[str, 
         "has": f"=={schedule.airflow}",
         "breaks": list(schedule.broken),
         "because": violation.message,
+        "severity": "medium",
+        "meanwhile": "Not known yet.",
         "setup": {
             "shapes": _shapes(schedule, violation),
             "sleep": 2,

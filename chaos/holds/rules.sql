@@ -106,8 +106,7 @@ BEGIN
     END IF;
     PERFORM set_config('chaos.stood', statement_timestamp()::text, false);
     drawn := nextval('chaos.ticket');
-    PERFORM pg_advisory_lock_shared(57619, drawn);
-    PERFORM pg_advisory_unlock_shared(57619, drawn);
+    PERFORM pg_advisory_xact_lock_shared(57619, drawn);  -- the transaction's: see chaos.wait
 END $$;
 
 CREATE FUNCTION chaos.wait(rule chaos.rule) RETURNS void
