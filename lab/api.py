@@ -146,6 +146,10 @@ class AirflowAPI:
             raise UserError(f"Airflow knows no asset {name!r}.", "Has its DAG been parsed?")
         self.call("POST", "/api/v2/assets/events", json={"asset_id": found[0], "extra": {}})
 
+    def pause_dag(self, dag_id: str, *, paused: bool) -> None:
+        """Pause a DAG, or let it go on: its runs that are under way are not scheduled meanwhile."""
+        self.call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": paused})
+
     def runs(self) -> list[tuple[str, str, str]]:
         """Return (dag_id, run_id, state) of up to 100 of the newest runs."""
         answer = self.call("GET", "/api/v2/dags/~/dagRuns", params={"limit": 100})

@@ -84,7 +84,7 @@ class Performer:
 
     def _do(self, step: Step) -> None:
         try:
-            getattr(self, f"_{step.verb}")(step)
+            getattr(self, f"_{step.verb.replace('-', '_')}")(step)
             self._run.look_for_faults()
         except UserError as error:
             raise AssumptionFailed(f"step {step.name}: {error}") from error
@@ -199,6 +199,11 @@ class Performer:
     def _update(self, step: Step) -> None:
         with OwnReason(self._run.lab, self._run.secrets).added():
             self._run.lab.api.update_asset(step.target)
+
+    def _pause_dag(self, step: Step) -> None:
+        api = self._run.lab.api
+        self._undo.callback(api.pause_dag, step.target, paused=False)
+        api.pause_dag(step.target, paused=True)
 
     def _clear(self, step: Step) -> None:
         self._run.lab.api.clear(*self._run_of(step), step.target)

@@ -14,11 +14,13 @@ hold, release      hold a session at a point, and let it go on. The point is the
                    A worker is held at a request to the API server: `{ hold: worker, request:
                    state, of: TASK, when: before }`, or after, with the answer; `state: success`
                    for those that say so. `held`, `pass`, `cancel` .. take `worker` as well
+                   Two sessions of one process hold it at two points
 held, pass         wait until it is held there; let it pass once
 cancel, terminate  have what it is held in fail; have its connection closed
 fault, heal        begin any fault of chaos/ by its name (`fault: pod-answer-lost, on: A`, with
                    its values: `with: {request: create}`); end it, once it has struck
 kill, start        kill a session (SIGKILL); have it started again
+pause-dag          pause a DAG until the permutation is over, as a person does
 clear, mark        clear a task of a run, or mark it (`state: success`), as a person does
 free               state that nothing disturbs a session from here on (oracle: queued-in-time)
 trigger            a DAG's run; a second one of a scenario has a name (`as: second`)
@@ -51,7 +53,7 @@ _OF_A_SESSION = (
 )
 _OF_A_WORKER = ("hold", "held", "pass", "cancel", "terminate", "release")
 VERBS = (
-    *(*_OF_A_SESSION, "fault", "heal", "trigger", "update", "clear", "mark"),
+    *(*_OF_A_SESSION, "fault", "heal", "trigger", "update", "pause-dag", "clear", "mark"),
     *("until", "wait", "settle"),
 )
 _AT_A_REQUEST = {"request", "state", "of", "when"}

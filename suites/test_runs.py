@@ -8,6 +8,12 @@ from scenarios.scenario import Scenario
 
 
 @pytest.mark.scenario("retry-unlocked")
-def test_finished(scenario: Scenario, permutation: str, history: Run) -> None:
+def test_finished_by_both(scenario: Scenario, permutation: str, history: Run) -> None:
     """A scheduler's statement fails while it decides on runs, and it tries again."""
+    Performer(scenario, history).perform(permutation)
+
+
+@pytest.mark.scenario("paused-sweep")
+def test_finished_while_paused(scenario: Scenario, permutation: str, history: Run) -> None:
+    """A run of a paused DAG has ended, and both schedulers look after such runs."""
     Performer(scenario, history).perform(permutation)

@@ -17,3 +17,9 @@ def test_swept(scenario: Scenario, permutation: str, history: Run) -> None:
 def test_purged(scenario: Scenario, permutation: str, history: Run) -> None:
     """A worker's heartbeats come again while a scheduler takes it for dead."""
     Performer(scenario, history).perform(permutation)
+
+
+@pytest.mark.scenario("lost-locks")
+def test_drained(scenario: Scenario, permutation: str, history: Run) -> None:
+    """A task succeeds while a scheduler that has read its row ends another one."""
+    Performer(scenario, history).perform(permutation)

@@ -111,6 +111,13 @@ _MISSED_HEARTBEATS = (
     " %WHERE task_instance.state IN (%) AND task_instance.last_heartbeat_at < %"
 )
 
+# The statement with which the API server reads and locks the task instance whose worker says how it
+# is with it: that it has ended, defers, waits (execution API, ti_update_state).
+_WORKER_STATE = (
+    "SELECT task_instance.state, task_instance.try_number, task_instance.max_tries,"
+    " task_instance.dag_id%FROM task_instance %WHERE task_instance.id = %FOR UPDATE%"
+)
+
 STATEMENTS: Mapping[str, Statement] = {
     "running-dag-runs": Statement("dag", {ALL: _RUNNING_DAG_RUNS}),
     "critical-section": Statement("dag", {ALL: _CRITICAL_SECTION}),
@@ -119,6 +126,7 @@ STATEMENTS: Mapping[str, Statement] = {
     "dag-by-id": Statement("dag", {ALL: "%FROM dag %WHERE dag.dag_id = '{dag}'%"}, ("dag",)),
     "trigger-event": Statement("task_instance", {ALL: _TRIGGER_EVENT}),
     "dags-set-off": Statement("dag", {ALL: _DAGS_SET_OFF}, ("consumer",)),
+    "worker-state": Statement("task_instance", {ALL: _WORKER_STATE}),
     "missed-heartbeats": Statement("task_instance", {ALL: _MISSED_HEARTBEATS}),
 }
 """On every pinned release each of these fits its own statement and no other

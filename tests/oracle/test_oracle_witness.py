@@ -21,6 +21,7 @@ TOLD = {
     "failed-success": "success-stands/invalid-stored-as-failed",
     "second-asset-event": "asset-events-consumed/invalid-the-second-is-in-no-run",
     "retry-unlocked": "run-ends-once/invalid-tried-again-without-the-lock",
+    "paused-sweep": "run-ends-once/invalid-both-schedulers-finish-the-run-of-a-paused-dag",
     "burnt-retry": "all-tries-start/invalid-its-scheduler-was-killed-before-it-had-a-pod",
     "half-adopted": "single-live-pod/invalid-its-adopter-was-killed",
     "obsolete-pod": "valid-start/invalid-its-pod-was-made-when-its-scheduler-had-been-given-up",
@@ -28,6 +29,8 @@ TOLD = {
     "half-condition": "asset-condition-met/invalid-the-other-scheduler-took-both",
     "zombie-purge": "single-live-pod/invalid-its-heartbeats-had-come-again",
     "resent-defer": "executed-once/invalid-a-repeated-request-deferred-it-once-more",
+    "lost-locks": "legal-transition/"
+    "invalid-a-scheduler-that-had-lost-its-locks-overwrote-a-success",
     "stuck-sweep": "legal-transition/invalid-a-running-task-was-taken-for-stuck-in-queued",
 }
 """The golden witnesses, by the scenario that is told, each with its history."""

@@ -122,12 +122,13 @@ AT_A_REQUEST = """
   start: {start: A}
   clear: {clear: task, of: second}
   mark: {mark: task, state: failed}
+  stop-dag: {pause-dag: single}
 """
 
 
 def test_workers_are_held_at_requests_and_sessions_killed(tmp_path: Path) -> None:
     more = GOOD.replace("  wait:", f"{AT_A_REQUEST[1:]}  wait:").replace(
-        "[stop,", "[stop, hold-w, w-held, free-w, kill, start, clear, mark,"
+        "[stop,", "[stop, hold-w, w-held, free-w, kill, start, clear, stop-dag, mark,"
     )
     scenario = load(
         written(tmp_path, more.replace("schedulers: 2", "schedulers: 2, triggerers: 2"))
