@@ -15,8 +15,8 @@ from tests import forked
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
 _PACKAGES = (
-    "chaos", "common", "dags", "harness", "lab", "load", "oracle", "recorder", "reports", "run",
-    "scenarios", "versions",
+    "chaos", "common", "dags", "explore", "harness", "lab", "load", "oracle", "recorder", "reports",
+    "run", "scenarios", "versions",
 )  # fmt: skip
 
 _CONFTEST = '''

@@ -40,14 +40,14 @@ def test_finds_57618_where_it_is(tmp_path: Path) -> None:
 
 
 def test_what_was_found_survives_a_kill_and_is_gone_on_with(tmp_path: Path) -> None:
-    """On 3.3.2 two runs of a DAG of one at a time; #57618, repaired there, never."""
+    """On 3.3.2 two races that are known; #57618, repaired there, never."""
     process = explorer(tmp_path, "3.3.2", "--for", "15m")
     try:
         assert eventually(lambda: bool(broken(tmp_path)), 800.0)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert broken(tmp_path) == {"max-active-runs"}
+    assert broken(tmp_path) <= {"max-active-runs", "asset-events-consumed"}
     assert eventually(lambda: not owned_by(process.pid), 60.0), "its lab dies with it"
     before = json.loads((tmp_path / "exploration.json").read_text())["rounds"]
     again = explorer(tmp_path, "3.3.2", "--rounds", "2")

@@ -67,7 +67,7 @@ def test_an_ended_session_leaves_nothing(number: signal.Signals, tmp_path: Path)
     def floods() -> bool:
         return any("locust" in command(each) for each in still_there(tree(session.pid)))
 
-    assert eventually(floods, 120)
+    assert eventually(floods, 300)
     processes = tree(session.pid)
     assert len(processes) >= 8
     os.kill(session.pid, number)
