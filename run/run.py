@@ -192,7 +192,9 @@ class Run:
             if violation.ti is not None:
                 self.aftermath.broken.add(violation.ti)
             if not self.violated.is_set():
-                log.info("Violation of %s: %s", violation.invariant, violation.ti or violation.message)
+                log.info(
+                    "Violation of %s: %s", violation.invariant, violation.ti or violation.message
+                )
                 self.violated.set()
 
     def _count(self, ti: TaskInstanceKey, state: str | None, process: str) -> None:
