@@ -25,16 +25,17 @@ from msgspec.structs import replace
 
 from chaos.holds.points import STATEMENTS
 from common.errors import UserError
+from common.waiting import until
 from explore import schedule as schedules
 from explore.controller import Controller
 from explore.coverage import Coverage
 from explore.plan import ALIVE, SHAPES, Plan, plan
 from explore.points import ASSETS, LEVELS, Watched
-from explore.rounds import Performance, Round
+from explore.rounds import LEFT, Performance, Round
 from explore.schedule import SCHEMA, Schedule
 from explore.strategies import EXPLORING, Strategy, depth_of, drawn
 from lab.base import Lab
-from lab.database import connect
+from lab.database import connect, value
 from oracle import witness
 from oracle.history import HistoryError
 from oracle.invariants import Violation
@@ -58,6 +59,7 @@ BATCH = 40
 
 _EVERY: tuple[Watched, ...] = tuple(dict.fromkeys((*LEVELS["finest"], *ASSETS)))
 _USUAL = 120
+_WARM, _WARMING = "deep-2", 30.0
 _EMPTY = "DELETE FROM dag_run; DELETE FROM asset_event; DELETE FROM log"
 
 
@@ -168,8 +170,17 @@ class Explorer:
 
     def explore(self, over: Callable[[], bool]) -> None:
         """Explore batch after batch until `over` says so; asked before each round."""
+        if not over():
+            self._warm()
         while not over():
             self._batch(over)
+
+    def _warm(self) -> None:
+        """Have a run end freely: what a fresh API server does at first takes as long as a round."""
+        self.lab.api.trigger(_WARM, f"warm-{secrets.token_hex(2)}")
+        with connect(self.lab.dsn()) as connection:
+            until(lambda: not value(connection, LEFT), _WARMING)
+            connection.execute(_EMPTY)
 
     def _batch(self, over: Callable[[], bool]) -> None:
         """Explore, record and judge some rounds. Raises UserError where the lab is lost."""
@@ -285,9 +296,9 @@ class Explorer:
             violations = [each for each in judgement.violations if _of(each, done)]
             if violations and done.silent < ALIVE / 2:
                 first = min(each.t for each in violations)
-                until = sum(t <= first for t in done.times)
+                steps = sum(t <= first for t in done.times)
                 broken = sorted({each.invariant for each in violations})
-                self._found(replace(schedule, broken=broken, until=until, witness=text), folder)
+                self._found(replace(schedule, broken=broken, until=steps, witness=text), folder)
 
     def _found(self, schedule: Schedule, folder: Path) -> None:
         kept = self.folder / "finds" / f"{schedule.round}"

@@ -34,7 +34,6 @@ class Watched(msgspec.Struct, frozen=True):
 SCANS = tuple(map(Watched, ("dag", "dag_run", "task_instance")))
 COMMITS = tuple(Watched(table, commits=True) for table in ("dag_run", "task_instance"))
 ASSETS = tuple(map(Watched, ("asset", "asset_event", "asset_dag_run_queue")))
-TRIGGERS = (Watched("trigger"),)
 
 LEVELS: Mapping[str, Sequence[Watched]] = {
     "coarse": SCANS[:1],
@@ -143,11 +142,3 @@ def _regex(like: str) -> str:
     for word in re.findall(r"\{\w+\}", like):
         like = like.replace(word, "%")
     return ".*?".join(map(re.escape, re.split("%+", like)))
-
-
-def shared_by(shapes: Iterable[str], *, triggerers: bool) -> tuple[Watched, ...]:
-    """Return the points that some shapes add to every round's: those of what their DAGs share."""
-    found: tuple[Watched, ...] = ()
-    if any(shape.startswith(("producer", "consumer")) for shape in shapes):
-        found += ASSETS
-    return found + (TRIGGERS if triggerers else ())

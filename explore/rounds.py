@@ -23,10 +23,12 @@ _FREE = 20.0
 _LOOK = 0.05
 _NOBODY = 0.03
 
-_LEFT = """
+LEFT = """
 SELECT (SELECT count(*) FROM dag_run WHERE state IN ('queued', 'running'))
      + (SELECT count(*) FROM asset_dag_run_queue)
 """
+"""What keeps a round from being over."""
+
 _SILENT = """
 SELECT coalesce(extract(epoch FROM now() - min(latest_heartbeat)), 0)::float8
 FROM job WHERE state = 'running' AND job_type IN ('SchedulerJob', 'TriggererJob')
@@ -153,7 +155,7 @@ class Performance:
         return all(each.done() for _, each in self._under_way) and not self._left()
 
     def _left(self) -> int:
-        return int(self._controller.ask(_LEFT))
+        return int(self._controller.ask(LEFT))
 
 
 def _sooner(deed: Deed, step: int) -> Deed:

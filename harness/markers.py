@@ -147,6 +147,8 @@ def _powers(item: pytest.Item) -> dict[str, str]:
     found = {
         power: f"needs {power}" for marker in item.iter_markers("needs") for power in marker.args
     }
+    if item.get_closest_marker("explore"):
+        found["explore"] = "an exploration needs simulated workers"
     for fault in declared_faults(item):
         found |= dict.fromkeys(fault.needs, f"{fault.name} is not available")
     if item.get_closest_marker("scenario"):

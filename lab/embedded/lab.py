@@ -26,7 +26,7 @@ class EmbeddedLab(SupervisedLab):
     namespace = NAMESPACE
     powers = frozenset(
         {"pause", "kill", "hold", "restart-database", "delay-pods", "proxy", "worker-requests"}
-        | {"kube-api"}
+        | {"kube-api", "explore"}
     )
     cannot = dict.fromkeys(
         ("node", "netem"),

@@ -11,6 +11,7 @@ import pytest
 
 from explore import schedule as schedules
 from tests.labs import eventually, owned_by
+from tests.system.test_statements import ALL
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 pytestmark = pytest.mark.xdist_group("labs-2")
@@ -30,6 +31,7 @@ def broken(folder: Path) -> set[str]:
     return {promise for path in found for promise in schedules.read(path).broken}
 
 
+@pytest.mark.skipif(not os.environ.get(ALL), reason=f"takes minutes: the night has it ({ALL})")
 def test_finds_57618_where_it_is(tmp_path: Path) -> None:
     process = explorer(tmp_path, "3.0.6", "--rounds", "40")
     output, _ = process.communicate(timeout=900)

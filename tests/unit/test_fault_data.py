@@ -89,7 +89,7 @@ def test_what_a_kind_of_lab_never_has_is_known_before_there_is_one() -> None:
 
 def test_a_power_that_no_lab_has_is_a_mistake_and_no_skip() -> None:
     with pytest.raises(
-        UserError, match=r"No lab has the power 'kil'\. There are delay-pods, hold,"
+        UserError, match=r"No lab has the power 'kil'\. There are delay-pods, explore, hold,"
     ):
         missing("embedded", "kil")
 
