@@ -101,7 +101,8 @@ Written by `python -m reports races --write` from `suites/scenarios/`, and from 
 each (`python -m reports races RUNS --write` takes up newer ones). *Seen* is how many of the runs
 that could tell showed it: on that release, on demand. **high** is work that is lost, done twice or
 recorded wrongly with nobody told; **medium** is late, or done twice where that is seen; **low** is
-noise; **by design** is what Airflow's makers call its design. What to do meanwhile is read from Airflow's source.
+noise; **by design** is what Airflow's makers call its design. What to do meanwhile is read from
+Airflow's source.
 
 | race | severity | has it | seen | meanwhile | upstream |
 | --- | --- | --- | --- | --- | --- |
