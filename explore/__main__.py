@@ -3,6 +3,7 @@
 import argparse
 import logging
 import shutil
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -111,32 +112,33 @@ def _lab(airflow: str, settings: Mapping[str, str]) -> Iterator[SupervisedLab]:
 
 def _run(options: argparse.Namespace) -> int:
     """Explore, with another lab where one is lost; return 1 where something was found."""
-    over = Deadline(options.long or (_NIGHT if options.rounds else 60.0))
+    over: Deadline | None = None
     left = options.rounds
-    found, lost = 0, 0
-    while not over.passed and left != 0 and lost < _MOST_LOST:
+    found, lost, judged = 0, 0, 0
+    while not (over and over.passed) and left != 0 and lost < _MOST_LOST:
         with _lab(options.airflow or newest(), WORLDS[options.world]) as lab:
+            over = over or Deadline(options.long or (_NIGHT if options.rounds else 60.0))
             explorer = _explorer(options, lab)
-            begun = explorer.number
+            begun, known = explorer.number, explorer.totals.judged
             try:
                 explorer.explore(partial(_enough, options, explorer, begun, left, over))
                 left, lost = 0, 0
             except LabLost as error:
                 _say(str(error))
                 left, lost = left and max(0, left - (explorer.number - begun)), lost + 1
-            except KeyboardInterrupt:
-                _say("Interrupted; what was found is kept.")
-                left = 0
             finally:
                 remember(explorer)
+                _say(explorer.totals.line(explorer.coverage))
+                _say(f"{explorer.totals.uncontrolled:.0%} of steps followed from time alone")
+                _say(f"Kept in {explorer.folder}")
             found += len(explorer.finds)
-            _say(explorer.totals.line(explorer.coverage, found))
-            _say(f"{explorer.totals.uncontrolled:.0%} of steps followed from time alone")
-            _say(f"Kept in {explorer.folder}")
+            judged += explorer.totals.judged - known
             if options.first and found:
                 break
     if lost:
         raise UserError(f"{lost} labs were lost one after the other.", "See their logs.")
+    if not found and judged <= 0:
+        raise UserError("No round could be judged.", "Give it longer: --for 20m, or --rounds 10.")
     return 1 if found else 0
 
 
@@ -212,6 +214,7 @@ def main() -> int:
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(RedactingFormatter(handler.formatter))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code: int = options.work(options)
         return code
