@@ -16,6 +16,7 @@ from common import pipe
 from common.durations import seconds
 from common.environment import forget_libpq
 from common.errors import UserError
+from common.files import write_whole
 from common.redaction import RedactingFormatter
 from common.waiting import Deadline
 from explore import schedule as schedules
@@ -45,8 +46,9 @@ at points inside the database, and one at a time is let past, in orders that a s
         how often does this schedule show the violation again?
   python -m explore shrink FILE
         the fewest preemptions that still show it -> shrunk/schedule.yaml beside it
-  python -m explore explain shrunk/schedule.yaml > suites/scenarios/NAME.yaml
-        the race as a scenario, and how it was seen to happen
+  python -m explore explain shrunk/schedule.yaml --out suites/scenarios/NAME.yaml
+        the race as a scenario, and how it was seen to happen; it also needs a test with
+        @pytest.mark.scenario("NAME") (CONTRIBUTING.md, "A new scenario")
 
 strategies: random (a random walk), pct (random priorities, lowered at d - 1 steps; finds a race of
 depth d in a round with a probability of 1 / (n k^(d-1)) at least, where n processes pass k points),
@@ -91,7 +93,10 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--count", type=pipe.count, default=10, metavar="N",
                                  help="rounds (default: %(default)s)")  # fmt: skip
         if name == "explain":
-            command.add_argument("--name", default="found", help="the scenario's name")
+            command.add_argument(
+                "--out", type=Path, metavar="FILE",
+                help="the scenario's file, suites/scenarios/NAME.yaml (default: standard output)",
+            )  # fmt: skip
         else:
             command.add_argument("--airflow", metavar="SPEC", help="another than the schedule's")
         command.set_defaults(work=work)
@@ -188,7 +193,17 @@ def _shrink(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     schedule = schedules.read(options.file)
-    print(scenario(schedule, judged(options.file.with_name("history.ndjson")), options.name))
+    name = options.out.stem if options.out else "found"
+    text = scenario(schedule, judged(options.file.with_name("history.ndjson")), name)
+    if options.out is None:
+        print(text, end="")
+        return 0
+    try:
+        write_whole(options.out, text)
+    except OSError as error:
+        raise UserError(f"{options.out} cannot be written: {error.strerror}.") from error
+    print(f"{options.out} is written. For it to run, add a test that has the marker")
+    print(f'@pytest.mark.scenario("{name}"): CONTRIBUTING.md, "A new scenario".')
     return 0
 
 
