@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,11 +22,13 @@ from explore import schedule as schedules
 from explore.explain import judged, scenario
 from explore.explorer import Drawn, Explorer, LabLost
 from explore.memory import folder_of, recall, remember
-from explore.plan import WORLDS, environment
+from explore.plan import SHAPES, WORLDS, environment
 from explore.points import LEVELS
 from explore.replay import replay, shrink
+from explore.results import beside, writable
 from explore.schedule import Schedule
 from explore.strategies import EXPLORING
+from lab.base import Airflow
 from lab.environments.pins import newest
 from lab.environments.preparation import prepare
 from lab.life import start
@@ -104,10 +105,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def _lab(airflow: str, settings: Mapping[str, str]) -> Iterator[SupervisedLab]:
+def _lab(airflow: Airflow, settings: Mapping[str, str]) -> Iterator[SupervisedLab]:
     """Boot a lab that dies with this process, and take it down in the end."""
     owner = Owner.me()
-    spec = LabSpec(prepare(airflow), kubelet="simulated", env=environment(settings))
+    spec = LabSpec(airflow, kubelet="simulated", env=environment(settings))
     lab = start(spec, owner=(owner.pid, owner.born))
     try:
         yield lab
@@ -117,13 +118,16 @@ def _lab(airflow: str, settings: Mapping[str, str]) -> Iterator[SupervisedLab]:
 
 def _run(options: argparse.Namespace) -> int:
     """Explore, with another lab where one is lost; return 1 where something was found."""
+    airflow = prepare(options.airflow or newest())
+    folder = writable(options.folder or folder_of(airflow, options.world))
+    recall(folder)
     over: Deadline | None = None
     left = options.rounds
     found, lost, judged = 0, 0, 0
     while not (over and over.passed) and left != 0 and lost < _MOST_LOST:
-        with _lab(options.airflow or newest(), WORLDS[options.world]) as lab:
+        with _lab(airflow, WORLDS[options.world]) as lab:
             over = over or Deadline(options.long or (_NIGHT if options.rounds else 60.0))
-            explorer = _explorer(options, lab)
+            explorer = _explorer(options, lab, folder)
             begun, known = explorer.number, explorer.totals.judged
             try:
                 explorer.explore(partial(_enough, options, explorer, begun, left, over))
@@ -154,9 +158,8 @@ def _enough(
     return rounds or over.passed or bool(options.first and explorer.finds)
 
 
-def _explorer(options: argparse.Namespace, lab: SupervisedLab) -> Explorer:
+def _explorer(options: argparse.Namespace, lab: SupervisedLab, folder: Path) -> Explorer:
     """Make the explorer that goes on where the last one ended."""
-    folder = options.folder or folder_of(lab.airflow, options.world)
     memory = recall(folder)
     source = Drawn(
         options.seed,
@@ -172,22 +175,25 @@ def _explorer(options: argparse.Namespace, lab: SupervisedLab) -> Explorer:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    schedule = schedules.read(options.file)
-    folder = options.file.parent / "replays"
-    shutil.rmtree(folder, ignore_errors=True)
-    with _lab(options.airflow or schedule.airflow, schedule.settings) as lab:
-        shown = replay(lab, _for(schedule, lab), options.count, folder, tell=_say)
+    schedule, airflow = _given(options)
+    with (
+        beside(options.file, "replays", "finds") as folder,
+        _lab(airflow, schedule.settings) as lab,
+    ):
+        shown = replay(lab, schedule, options.count, folder, tell=_say)
     print(shown.text)
     return 0 if shown.rate.hits else 1
 
 
 def _shrink(options: argparse.Namespace) -> int:
-    schedule = schedules.read(options.file)
-    folder = options.file.parent / "shrunk"
-    shutil.rmtree(folder, ignore_errors=True)
-    with _lab(options.airflow or schedule.airflow, schedule.settings) as lab:
-        small = shrink(lab, _for(schedule, lab), folder, print)
-    print(f"{', '.join(small.yields) or 'no preemption'}: {folder / 'schedule.yaml'}")
+    schedule, airflow = _given(options)
+    with (
+        beside(options.file, "shrunk", "schedule.yaml") as folder,
+        _lab(airflow, schedule.settings) as lab,
+    ):
+        small = shrink(lab, schedule, folder, print)
+    file = options.file.parent / "shrunk" / "schedule.yaml"
+    print(f"{', '.join(small.yields) or 'no preemption'}: {file}")
     return 0
 
 
@@ -207,14 +213,25 @@ def _explain(options: argparse.Namespace) -> int:
     return 0
 
 
-def _for(schedule: Schedule, lab: SupervisedLab) -> Schedule:
-    """Return the schedule for a lab; UserError where its names mean nothing there."""
-    if schedule.airflow != lab.airflow.version:
+def _given(options: argparse.Namespace) -> tuple[Schedule, Airflow]:
+    """Return the schedule of a command, and for which Airflow it is.
+
+    Raises UserError where its names mean nothing in the labs of this version.
+    """
+    schedule = schedules.read(options.file)
+    if schedule.shapes != SHAPES:
+        raise UserError(
+            f"{options.file} is of other DAGs ({schedule.shapes}) than those that are explored now "
+            f"({SHAPES}).",
+            "Use the version that wrote it.",
+        )
+    airflow = prepare(options.airflow or schedule.airflow)
+    if schedule.airflow != airflow.version:
         _say(
             f"The schedule is of Airflow {schedule.airflow}: statements without a name may be "
-            f"others in {lab.airflow.version}."
+            f"others in {airflow.version}."
         )
-    return replace(schedule, airflow=lab.airflow.version)
+    return replace(schedule, airflow=airflow.version), airflow
 
 
 def _say(line: str) -> None:

@@ -151,8 +151,8 @@ def _written(wanted: Schedule, find: Find, folder: Path) -> Schedule:
     kept = history.read_bytes() if history.exists() else b""
     for each in folder.iterdir():
         shutil.rmtree(each)
-    schedules.write(small, folder / "schedule.yaml")
     write_whole(folder / history.name, kept)
+    schedules.write(small, folder / "schedule.yaml")
     return small
 
 
