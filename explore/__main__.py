@@ -41,10 +41,10 @@ Find races that nobody knows: the statements of unmodified schedulers and of the
 at points inside the database, and one at a time is let past, in orders that a seed draws.
 
   python -m explore run --airflow 3.3.2 --for 1h
-        explore; what breaks a promise is kept as a schedule, with its history. To go on later,
-        say the same again: hours add up
+        explore; what breaks a promise is kept as a schedule, with its history. To continue, run
+        the same command again: hours add up
   python -m explore replay FILE --count 20
-        how often does this schedule show the violation again?
+        replay the schedule, and count how often it shows the violation again
   python -m explore shrink FILE
         the fewest preemptions that still show it -> shrunk/schedule.yaml beside it
   python -m explore explain shrunk/schedule.yaml --out suites/scenarios/NAME.yaml
@@ -54,6 +54,23 @@ at points inside the database, and one at a time is let past, in orders that a s
 strategies: random (a random walk), pct (random priorities, lowered at d - 1 steps; finds a race of
 depth d in a round with a probability of 1 / (n k^(d-1)) at least, where n processes pass k points),
 pos (a random priority for each statement), learning (orders that were not seen yet)
+
+exit codes: 0 done, or nothing was found (replay: it was shown), 1 something was found (replay: it
+was not shown), 2 bad input, or no round could be judged, 130 interrupted; what was found until then
+is kept
+"""
+
+_WORLDS = """\
+worlds, settings that make the schedulers share work differently; each needs a lab of its own:
+  defaults     Airflow's own settings
+  run-a-loop   a scheduler takes one DAG run a loop, so that both have some
+  task-a-loop  a scheduler takes one DAG run and one task a loop
+
+points, where processes stop, from few (deep orders are reached) to many (narrow windows are):
+  coarse       statements that scan dag
+  fine         statements that scan dag or dag_run
+  commits      as coarse, and commits that wrote dag_run or task_instance
+  finest       statements that scan dag, dag_run or task_instance, and those commits
 """
 
 
@@ -68,7 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="explore a release", description="Explore a release.")
+    run = commands.add_parser(
+        "run",
+        help="explore a release",
+        description="Explore a release.",
+        epilog=_WORLDS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = run.add_argument
     add("--airflow", metavar="SPEC", help="as pytest takes it (default: the newest final version)")
     add("--for", dest="long", type=seconds, metavar="DURATION",
@@ -76,9 +99,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=pipe.count, metavar="N", help="or how many rounds")
     add("--seed", type=int, default=1, help="what rounds are drawn by (default: %(default)s)")
     add("--world", choices=WORLDS, default="run-a-loop",
-        help="Airflow's settings (default: %(default)s)")  # fmt: skip
+        help="Airflow's settings, see below (default: %(default)s)")  # fmt: skip
     add("--strategy", action="append", choices=EXPLORING, help="repeatable (default: all in turn)")
-    add("--points", action="append", choices=LEVELS, help="repeatable (default: drawn)")
+    add("--points", action="append", choices=LEVELS,
+        help="see below; repeatable (default: all, one drawn for each round)")  # fmt: skip
     add("--first", action="store_true", help="end at the first find")
     add("--folder", type=Path, help="where to keep what is found (default: in the cache)")
     add("--no-moves", action="store_true", help="no clears, marks and cancelled statements")
@@ -99,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
                 help="the scenario's file, suites/scenarios/NAME.yaml (default: standard output)",
             )  # fmt: skip
         else:
-            command.add_argument("--airflow", metavar="SPEC", help="another than the schedule's")
+            command.add_argument("--airflow", metavar="SPEC", help="instead of the schedule's")
         command.set_defaults(work=work)
     return parser
 
@@ -240,7 +264,7 @@ def _say(line: str) -> None:
 
 @pipe.reporting
 def main() -> int:
-    """Run one command; 0 nothing found (or done), 1 found, 2 bad input, 130 interrupted."""
+    """Run one command; return its exit code, as the help has it."""
     options = _parser().parse_args()
     forget_libpq(credentials=False)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
