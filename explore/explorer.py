@@ -325,8 +325,8 @@ class Explorer:
     ) -> None:
         if judgement.verdict == "unknown":
             self.totals.unknown += sum(not done.interrupted for done, _ in rounds)
-            first = rounds[0][0].number if rounds else self.number
-            self._tell(f"The rounds from {first} on are unknown: {'; '.join(judgement.reasons)}")
+            reasons = "; ".join(judgement.reasons)
+            self._tell(f"The rounds from {self.number - len(rounds)} on are unknown: {reasons}")
             return
         text = witness.text(judgement) if judgement.violations else ""
         for done, schedule in rounds:
