@@ -9,7 +9,7 @@ from pathlib import Path
 from common.errors import UserError
 
 _OURS = frozenset({"schedule.yaml", "history.ndjson", "finds"})
-"""What a folder of results has, and nothing else."""
+"""What a folder of results has, and nothing else but a batch that was killed."""
 
 
 @contextmanager
@@ -37,7 +37,9 @@ def beside(file: Path, name: str, wanted: str) -> Iterator[Path]:
 
 
 def _is_ours(folder: Path) -> bool:
-    return folder.is_dir() and _OURS.issuperset(each.name for each in folder.iterdir())
+    return folder.is_dir() and all(
+        each.name in _OURS or each.name.startswith("batch-") for each in folder.iterdir()
+    )
 
 
 def writable(folder: Path) -> Path:

@@ -25,6 +25,7 @@ def test_earlier_results_stay_where_there_are_no_new_ones(tmp_path: Path) -> Non
 def test_new_results_take_their_place_also_after_an_interrupt(tmp_path: Path) -> None:
     there = earlier(tmp_path) / "old"
     there.touch()
+    earlier(tmp_path, "batch-0")
 
     def work() -> None:
         with beside(tmp_path / "schedule.yaml", "replays", "finds") as folder:
