@@ -4,5 +4,6 @@
 database; a strategy of `strategies` chooses which; `coverage` remembers what orders were seen;
 `plan` draws what a round does, `rounds` performs it, and `explorer` has rounds judged, batch by
 batch, and keeps what broke a promise as a `schedule`: a file that is replayed and shrunk
-(`replay`), and told as a scenario (`explain`). `python -m explore --help` has the commands.
+(`replay`), and told as a scenario (`explain`); `results` says where all of it goes.
+`python -m explore --help` has the commands.
 """

@@ -2,7 +2,7 @@
 
 import argparse
 import logging
-import shutil
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,17 +15,20 @@ from common import pipe
 from common.durations import seconds
 from common.environment import forget_libpq
 from common.errors import UserError
+from common.files import write_whole
 from common.redaction import RedactingFormatter
 from common.waiting import Deadline
 from explore import schedule as schedules
 from explore.explain import judged, scenario
 from explore.explorer import Drawn, Explorer, LabLost
 from explore.memory import folder_of, recall, remember
-from explore.plan import WORLDS, environment
+from explore.plan import SHAPES, WORLDS, environment
 from explore.points import LEVELS
 from explore.replay import replay, shrink
+from explore.results import beside, writable
 from explore.schedule import Schedule
 from explore.strategies import EXPLORING
+from lab.base import Airflow
 from lab.environments.pins import newest
 from lab.environments.preparation import prepare
 from lab.life import start
@@ -38,18 +41,36 @@ Find races that nobody knows: the statements of unmodified schedulers and of the
 at points inside the database, and one at a time is let past, in orders that a seed draws.
 
   python -m explore run --airflow 3.3.2 --for 1h
-        explore; what breaks a promise is kept as a schedule, with its history. To go on later,
-        say the same again: hours add up
+        explore; what breaks a promise is kept as a schedule, with its history. To continue, run
+        the same command again: hours add up
   python -m explore replay FILE --count 20
-        how often does this schedule show the violation again?
+        replay the schedule, and count how often it shows the violation again
   python -m explore shrink FILE
         the fewest preemptions that still show it -> shrunk/schedule.yaml beside it
-  python -m explore explain shrunk/schedule.yaml > suites/scenarios/NAME.yaml
-        the race as a scenario, and how it was seen to happen
+  python -m explore explain shrunk/schedule.yaml --out suites/scenarios/NAME.yaml
+        the race as a scenario, and how it was seen to happen; it also needs a test with
+        @pytest.mark.scenario("NAME") (CONTRIBUTING.md, "A new scenario")
 
 strategies: random (a random walk), pct (random priorities, lowered at d - 1 steps; finds a race of
 depth d in a round with a probability of 1 / (n k^(d-1)) at least, where n processes pass k points),
 pos (a random priority for each statement), learning (orders that were not seen yet)
+
+exit codes: 0 done, or nothing was found (replay: it was shown), 1 something was found (replay: it
+was not shown), 2 bad input, or no round could be judged, 130 interrupted; what was found until then
+is kept
+"""
+
+_WORLDS = """\
+worlds, settings that make the schedulers share work differently; each needs a lab of its own:
+  defaults     Airflow's own settings
+  run-a-loop   a scheduler takes one DAG run a loop, so that both have some
+  task-a-loop  a scheduler takes one DAG run and one task a loop
+
+points, where processes stop, from few (deep orders are reached) to many (narrow windows are):
+  coarse       statements that scan dag
+  fine         statements that scan dag or dag_run
+  commits      as coarse, and commits that wrote dag_run or task_instance
+  finest       statements that scan dag, dag_run or task_instance, and those commits
 """
 
 
@@ -64,7 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="explore a release", description="Explore a release.")
+    run = commands.add_parser(
+        "run",
+        help="explore a release",
+        description="Explore a release.",
+        epilog=_WORLDS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = run.add_argument
     add("--airflow", metavar="SPEC", help="as pytest takes it (default: the newest final version)")
     add("--for", dest="long", type=seconds, metavar="DURATION",
@@ -72,9 +99,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=pipe.count, metavar="N", help="or how many rounds")
     add("--seed", type=int, default=1, help="what rounds are drawn by (default: %(default)s)")
     add("--world", choices=WORLDS, default="run-a-loop",
-        help="Airflow's settings (default: %(default)s)")  # fmt: skip
+        help="Airflow's settings, see below (default: %(default)s)")  # fmt: skip
     add("--strategy", action="append", choices=EXPLORING, help="repeatable (default: all in turn)")
-    add("--points", action="append", choices=LEVELS, help="repeatable (default: drawn)")
+    add("--points", action="append", choices=LEVELS,
+        help="see below; repeatable (default: all, one drawn for each round)")  # fmt: skip
     add("--first", action="store_true", help="end at the first find")
     add("--folder", type=Path, help="where to keep what is found (default: in the cache)")
     add("--no-moves", action="store_true", help="no clears, marks and cancelled statements")
@@ -90,18 +118,21 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--count", type=pipe.count, default=10, metavar="N",
                                  help="rounds (default: %(default)s)")  # fmt: skip
         if name == "explain":
-            command.add_argument("--name", default="found", help="the scenario's name")
+            command.add_argument(
+                "--out", type=Path, metavar="FILE",
+                help="the scenario's file, suites/scenarios/NAME.yaml (default: standard output)",
+            )  # fmt: skip
         else:
-            command.add_argument("--airflow", metavar="SPEC", help="another than the schedule's")
+            command.add_argument("--airflow", metavar="SPEC", help="instead of the schedule's")
         command.set_defaults(work=work)
     return parser
 
 
 @contextmanager
-def _lab(airflow: str, settings: Mapping[str, str]) -> Iterator[SupervisedLab]:
+def _lab(airflow: Airflow, settings: Mapping[str, str]) -> Iterator[SupervisedLab]:
     """Boot a lab that dies with this process, and take it down in the end."""
     owner = Owner.me()
-    spec = LabSpec(prepare(airflow), kubelet="simulated", env=environment(settings))
+    spec = LabSpec(airflow, kubelet="simulated", env=environment(settings))
     lab = start(spec, owner=(owner.pid, owner.born))
     try:
         yield lab
@@ -111,32 +142,36 @@ def _lab(airflow: str, settings: Mapping[str, str]) -> Iterator[SupervisedLab]:
 
 def _run(options: argparse.Namespace) -> int:
     """Explore, with another lab where one is lost; return 1 where something was found."""
-    over = Deadline(options.long or (_NIGHT if options.rounds else 60.0))
+    airflow = prepare(options.airflow or newest())
+    folder = writable(options.folder or folder_of(airflow, options.world))
+    recall(folder)
+    over: Deadline | None = None
     left = options.rounds
-    found, lost = 0, 0
-    while not over.passed and left != 0 and lost < _MOST_LOST:
-        with _lab(options.airflow or newest(), WORLDS[options.world]) as lab:
-            explorer = _explorer(options, lab)
-            begun = explorer.number
+    found, lost, judged = 0, 0, 0
+    while not (over and over.passed) and left != 0 and lost < _MOST_LOST:
+        with _lab(airflow, WORLDS[options.world]) as lab:
+            over = over or Deadline(options.long or (_NIGHT if options.rounds else 60.0))
+            explorer = _explorer(options, lab, folder)
+            begun, known = explorer.number, explorer.totals.judged
             try:
                 explorer.explore(partial(_enough, options, explorer, begun, left, over))
                 left, lost = 0, 0
             except LabLost as error:
                 _say(str(error))
                 left, lost = left and max(0, left - (explorer.number - begun)), lost + 1
-            except KeyboardInterrupt:
-                _say("Interrupted; what was found is kept.")
-                left = 0
             finally:
                 remember(explorer)
+                _say(explorer.totals.line(explorer.coverage))
+                _say(f"{explorer.totals.uncontrolled:.0%} of steps followed from time alone")
+                _say(f"Kept in {explorer.folder}")
             found += len(explorer.finds)
-            _say(explorer.totals.line(explorer.coverage, found))
-            _say(f"{explorer.totals.uncontrolled:.0%} of steps followed from time alone")
-            _say(f"Kept in {explorer.folder}")
+            judged += explorer.totals.judged - known
             if options.first and found:
                 break
     if lost:
         raise UserError(f"{lost} labs were lost one after the other.", "See their logs.")
+    if not found and judged <= 0:
+        raise UserError("No round could be judged.", "Give it longer: --for 20m, or --rounds 10.")
     return 1 if found else 0
 
 
@@ -147,9 +182,8 @@ def _enough(
     return rounds or over.passed or bool(options.first and explorer.finds)
 
 
-def _explorer(options: argparse.Namespace, lab: SupervisedLab) -> Explorer:
+def _explorer(options: argparse.Namespace, lab: SupervisedLab, folder: Path) -> Explorer:
     """Make the explorer that goes on where the last one ended."""
-    folder = options.folder or folder_of(lab.airflow, options.world)
     memory = recall(folder)
     source = Drawn(
         options.seed,
@@ -165,39 +199,63 @@ def _explorer(options: argparse.Namespace, lab: SupervisedLab) -> Explorer:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    schedule = schedules.read(options.file)
-    folder = options.file.parent / "replays"
-    shutil.rmtree(folder, ignore_errors=True)
-    with _lab(options.airflow or schedule.airflow, schedule.settings) as lab:
-        shown = replay(lab, _for(schedule, lab), options.count, folder, tell=_say)
+    schedule, airflow = _given(options)
+    with (
+        beside(options.file, "replays", "finds") as folder,
+        _lab(airflow, schedule.settings) as lab,
+    ):
+        shown = replay(lab, schedule, options.count, folder, tell=_say)
     print(shown.text)
     return 0 if shown.rate.hits else 1
 
 
 def _shrink(options: argparse.Namespace) -> int:
-    schedule = schedules.read(options.file)
-    folder = options.file.parent / "shrunk"
-    shutil.rmtree(folder, ignore_errors=True)
-    with _lab(options.airflow or schedule.airflow, schedule.settings) as lab:
-        small = shrink(lab, _for(schedule, lab), folder, print)
-    print(f"{', '.join(small.yields) or 'no preemption'}: {folder / 'schedule.yaml'}")
+    schedule, airflow = _given(options)
+    with (
+        beside(options.file, "shrunk", "schedule.yaml") as folder,
+        _lab(airflow, schedule.settings) as lab,
+    ):
+        small = shrink(lab, schedule, folder, print)
+    file = options.file.parent / "shrunk" / "schedule.yaml"
+    print(f"{', '.join(small.yields) or 'no preemption'}: {file}")
     return 0
 
 
 def _explain(options: argparse.Namespace) -> int:
     schedule = schedules.read(options.file)
-    print(scenario(schedule, judged(options.file.with_name("history.ndjson")), options.name))
+    name = options.out.stem if options.out else "found"
+    text = scenario(schedule, judged(options.file.with_name("history.ndjson")), name)
+    if options.out is None:
+        print(text, end="")
+        return 0
+    try:
+        write_whole(options.out, text)
+    except OSError as error:
+        raise UserError(f"{options.out} cannot be written: {error.strerror}.") from error
+    print(f"{options.out} is written. For it to run, add a test that has the marker")
+    print(f'@pytest.mark.scenario("{name}"): CONTRIBUTING.md, "A new scenario".')
     return 0
 
 
-def _for(schedule: Schedule, lab: SupervisedLab) -> Schedule:
-    """Return the schedule for a lab; UserError where its names mean nothing there."""
-    if schedule.airflow != lab.airflow.version:
+def _given(options: argparse.Namespace) -> tuple[Schedule, Airflow]:
+    """Return the schedule of a command, and for which Airflow it is.
+
+    Raises UserError where its names mean nothing in the labs of this version.
+    """
+    schedule = schedules.read(options.file)
+    if schedule.shapes != SHAPES:
+        raise UserError(
+            f"{options.file} is of other DAGs ({schedule.shapes}) than those that are explored now "
+            f"({SHAPES}).",
+            "Use the version that wrote it.",
+        )
+    airflow = prepare(options.airflow or schedule.airflow)
+    if schedule.airflow != airflow.version:
         _say(
             f"The schedule is of Airflow {schedule.airflow}: statements without a name may be "
-            f"others in {lab.airflow.version}."
+            f"others in {airflow.version}."
         )
-    return replace(schedule, airflow=lab.airflow.version)
+    return replace(schedule, airflow=airflow.version), airflow
 
 
 def _say(line: str) -> None:
@@ -206,12 +264,13 @@ def _say(line: str) -> None:
 
 @pipe.reporting
 def main() -> int:
-    """Run one command; 0 nothing found (or done), 1 found, 2 bad input, 130 interrupted."""
+    """Run one command; return its exit code, as the help has it."""
     options = _parser().parse_args()
     forget_libpq(credentials=False)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(RedactingFormatter(handler.formatter))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code: int = options.work(options)
         return code

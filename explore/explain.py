@@ -17,36 +17,46 @@ from common.errors import UserError
 from explore.schedule import Deed, Schedule
 from oracle import witness
 from oracle.events import DagRunEvent, Event, TaskInstanceEvent
-from oracle.history import read
+from oracle.history import HistoryError, read
 from oracle.invariants import Violation
 from oracle.verdict import Judge, Judgement
 
 _ROLES = ("scheduler", "triggerer", "api-server")
+_AGAIN = "Shrink the schedule again: python -m explore shrink FILE; it writes both files."
 
 
 def judged(history: Path) -> Judgement:
-    """Judge the history beside a schedule. UserError where there is none."""
+    """Judge the history beside a schedule. UserError where there is none that can be read."""
     if not history.exists():
         raise UserError(
             f"There is no history beside the schedule ({history}).",
-            "Replay it: python -m explore replay FILE; what it finds has one.",
+            _AGAIN,
         )
-    header, events = read(history)
-    judge = Judge(header)
-    for event in events:
-        judge.feed(event)
+    try:
+        header, events = read(history)
+        judge = Judge(header)
+        for event in events:
+            judge.feed(event)
+    except (HistoryError, OSError) as error:
+        raise UserError(f"{' '.join(str(error).split())}.".replace("..", "."), _AGAIN) from error
     return judge.conclude()
 
 
 def scenario(schedule: Schedule, judgement: Judgement, name: str) -> str:
     """Return the YAML of a scenario, with the witness as a comment above it.
 
-    Raises UserError for a schedule that is not shrunken, or that yields at more than one point.
+    Raises UserError for a schedule that is not shrunken, or that does not yield at one point.
     """
-    if len(schedule.yields) != 1:
+    if schedule.steps:
         raise UserError(
-            f"The schedule yields at {len(schedule.yields)} points; a scenario is made of one.",
+            "The schedule is not shrunken.",
             "Shrink it first: python -m explore shrink FILE.",
+        )
+    if len(schedule.yields) != 1:
+        count = len(schedule.yields) or "no"
+        raise UserError(
+            f"The schedule has {count} preemptions; so far a scenario is made of one only.",
+            "Keep the schedule itself: python -m explore replay FILE shows the race.",
         )
     violation = _shown(schedule, judgement)
     data = _scenario(schedule, violation, name)
@@ -159,15 +169,27 @@ def _point(schedule: Schedule, point: str, violation: Violation) -> dict[str, An
     if point.startswith("commit-"):
         written = point.removeprefix("commit-").split("+")
         watched = [each.table for each in schedule.watched if each.commits]
-        return {"commit": next(table for table in watched if table in written)}
+        return {"commit": _first(watched, written, point)}
     if known := STATEMENTS.get(point):
         dag = _dags(schedule, violation)[0]
         given = {"dag": dag, "asset": "a"}
         values = {word: given[word] for word in known.values}
         return {"statement": point} | ({"with": values} if values else {})
+    if point not in schedule.statements:
+        raise UserError(
+            f"It yields at {point}, which is not among the schedule's statements.", _AGAIN
+        )
     tables, pattern = schedule.statements[point]
     watched = [each.table for each in schedule.watched if not each.commits]
-    return {"table": next(t for t in watched if t in tables.split(",")), "matching": pattern}
+    return {"table": _first(watched, tables.split(","), point), "matching": pattern}
+
+
+def _first(watched: Sequence[str], tables: Sequence[str], point: str) -> str:
+    """Return the table at which a point is; UserError where none of its tables is watched."""
+    for table in watched:
+        if table in tables:
+            return table
+    raise UserError(f"It yields at {point}, which is at none of the schedule's points.", _AGAIN)
 
 
 def _until(violation: Violation, held: str) -> dict[str, Any]:

@@ -11,9 +11,12 @@ that of any test is. What was found is on disk before the next batch begins.
 import logging
 import secrets
 import shutil
+import signal
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -29,7 +32,7 @@ from common.waiting import until
 from explore import schedule as schedules
 from explore.controller import Controller
 from explore.coverage import Coverage
-from explore.plan import ALIVE, SHAPES, Plan, plan
+from explore.plan import SHAPES, Plan, plan
 from explore.points import ASSETS, LEVELS, Watched
 from explore.rounds import LEFT, Performance, Round
 from explore.schedule import SCHEMA, Schedule
@@ -89,10 +92,16 @@ class Totals:
     rounds: int = 0
     steps: int = 0
     unknown: int = 0
+    finds: int = 0
     seconds: float = 0.0
     exploring: float = 0.0
     cpu: float = 0.0
     reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def judged(self) -> int:
+        """Return how many rounds say something."""
+        return max(0, self.rounds - self.unknown)
 
     @property
     def uncontrolled(self) -> float:
@@ -100,13 +109,13 @@ class Totals:
         left = sum(n for how, n in self.reasons.items() if how not in ("arrived", "blocked"))
         return left / self.steps if self.steps else 0.0
 
-    def line(self, coverage: Coverage, finds: int) -> str:
+    def line(self, coverage: Coverage) -> str:
         """Return the line that tells how far it is."""
         hourly = 3600 * self.rounds / self.seconds if self.seconds else 0
         return (
-            f"{self.rounds} rounds ({hourly:.0f} an hour), {self.steps} points, "
-            f"{len(coverage.orders)} distinct orders, {len(coverage.pairs)} pairs, "
-            f"{self.unknown} unknown, {finds} found"
+            f"{self.rounds} {'round' if self.rounds == 1 else 'rounds'} ({hourly:.0f} an hour), "
+            f"{self.steps} points, {len(coverage.orders)} distinct orders, "
+            f"{len(coverage.pairs)} pairs, {self.unknown} unknown, {self.finds} found"
         )
 
 
@@ -151,6 +160,7 @@ class Explorer:
         totals: Totals | None = None,
         tell: Callable[[str], None] = log.info,
         after: Callable[["Explorer"], None] = lambda _: None,
+        advises: bool = True,
     ) -> None:
         self.lab = lab
         self.folder = folder
@@ -165,6 +175,7 @@ class Explorer:
         self._source = source
         self._tell = tell
         self._after = after
+        self._advises = advises
         self._usual = _USUAL
         self._began = time.monotonic()
 
@@ -189,15 +200,16 @@ class Explorer:
         try:
             self._recorded(rounds, over)
         except (*TROUBLES, UserError) as error:
-            self.totals.unknown += max(1, len(rounds))
+            self.totals.unknown += len(rounds)
             self._tell(f"The rounds from {self.number - len(rounds)} on are unknown: {error}")
+        finally:
+            self.totals.seconds += time.monotonic() - began
         try:
             self._clean(rounds)
         except (*TROUBLES, UserError) as error:
             self._after(self)
             raise LabLost(f"The lab does not recover: {error}", "Boot another.") from error
-        self.totals.seconds += time.monotonic() - began
-        self._tell(self.totals.line(self.coverage, len(self.finds)))
+        self._tell(self.totals.line(self.coverage))
         self._after(self)
 
     def _clean(self, rounds: Sequence[tuple[Round, Schedule]]) -> None:
@@ -212,37 +224,64 @@ class Explorer:
         folder = self.folder / f"batch-{self.number}"
         shutil.rmtree(folder, ignore_errors=True)
         run = Run(self.lab, folder, f"exploration-{self.number}", self.seed)
-        run.begin()
+        try:
+            run.begin()
+            self._explored(run, rounds, over)
+            with undisturbed():
+                self._judged(run.end(), rounds, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _explored(
+        self, run: Run, rounds: list[tuple[Round, Schedule]], over: Callable[[], bool]
+    ) -> None:
+        """Perform rounds. Where a person stops them, what was recorded is judged nevertheless."""
         try:
             self._rounds(run, rounds, over)
         except KeyboardInterrupt:
-            if run.violated.is_set():
-                self._judged(run.end(), rounds, folder)
+            self._tell("Interrupted; what was recorded is judged first.")
+            with undisturbed():
+                self._judged_anyhow(run, rounds)
             raise
         except BaseException:
             run.abandon()
             raise
-        self._judged(run.end(), rounds, folder)
+
+    def _judged_anyhow(self, run: Run, rounds: Sequence[tuple[Round, Schedule]]) -> None:
+        try:
+            self._judged(run.end(), rounds, run.folder)
+        except (*TROUBLES, UserError) as error:
+            self._tell(f"It cannot be judged: {error}")
+            run.abandon()
 
     def _rounds(
         self, run: Run, rounds: list[tuple[Round, Schedule]], over: Callable[[], bool]
     ) -> None:
         with Controller(self.lab.dsn(), _EVERY) as controller:
             while len(rounds) < BATCH and not run.violated.is_set() and not over():
-                rounds.append(self._round(run, controller))
+                self._round(run, controller, rounds)
                 if not rounds[-1][0].over:
                     break
 
-    def _round(self, run: Run, controller: Controller) -> tuple[Round, Schedule]:
+    def _round(
+        self, run: Run, controller: Controller, rounds: list[tuple[Round, Schedule]]
+    ) -> None:
+        """Perform a round, and keep it, also one that does not come to its end."""
         number, self.number = self.number, self.number + 1
         drawn_plan, strategy = self._source.draw(number, self.coverage, self._usual)
         controller.switch(drawn_plan.points)
         mark = f"x{number}-{secrets.token_hex(2)}"
-        performance = Performance(run, controller, strategy, self.coverage)
-        done = performance.perform(number, mark, drawn_plan.deeds)
-        done.parted = getattr(strategy, "parted", None)
-        self._count(done)
-        return done, self._schedule(done, drawn_plan, strategy)
+        done = Round(number, mark, run.recorder.now())
+        try:
+            performance = Performance(run, controller, strategy, self.coverage)
+            performance.perform(done, drawn_plan.deeds)
+        finally:
+            done.parted = getattr(strategy, "parted", None)
+            if not done.interrupted:
+                self._count(done)
+            schedule = self._schedule(done, drawn_plan, strategy)
+            rounds.append((done, schedule))
+            schedules.write(schedule, run.folder / f"round-{number}.yaml")
 
     def _count(self, done: Round) -> None:
         self._usual = (3 * self._usual + len(done.steps)) // 4
@@ -284,21 +323,27 @@ class Explorer:
     def _judged(
         self, judgement: Judgement, rounds: Sequence[tuple[Round, Schedule]], folder: Path
     ) -> None:
-        unknown = [done for done, _ in rounds if not done.over or done.silent > ALIVE / 2]
-        self.totals.unknown += len(rounds) if judgement.verdict == "unknown" else len(unknown)
-        if judgement.verdict != "invalid":
-            if judgement.verdict == "unknown":
-                log.info("A batch is unknown: %s", "; ".join(judgement.reasons))
-            shutil.rmtree(folder, ignore_errors=True)
+        if judgement.verdict == "unknown":
+            self.totals.unknown += sum(not done.interrupted for done, _ in rounds)
+            reasons = "; ".join(judgement.reasons)
+            self._tell(f"The rounds from {self.number - len(rounds)} on are unknown: {reasons}")
             return
-        text = witness.text(judgement)
+        text = witness.text(judgement) if judgement.violations else ""
         for done, schedule in rounds:
             violations = [each for each in judgement.violations if _of(each, done)]
-            if violations and done.silent < ALIVE / 2:
+            broken = sorted({each.invariant for each in violations})
+            if done.unknown:
+                self._unknown(done, broken)
+            elif violations:
                 first = min(each.t for each in violations)
                 steps = sum(t <= first for t in done.times)
-                broken = sorted({each.invariant for each in violations})
                 self._found(replace(schedule, broken=broken, until=steps, witness=text), folder)
+
+    def _unknown(self, done: Round, broken: Sequence[str]) -> None:
+        """Say why nothing follows from a round: what it broke, it may have while all ran freely."""
+        self.totals.unknown += not done.interrupted
+        but = f"; that it broke {', '.join(broken)} does not count" if broken else ""
+        self._tell(f"Round {done.number} is unknown: {done.unknown}{but}.")
 
     def _found(self, schedule: Schedule, folder: Path) -> None:
         kept = self.folder / "finds" / f"{schedule.round}"
@@ -307,12 +352,38 @@ class Explorer:
         if (folder / "history.ndjson").exists():
             shutil.copy(folder / "history.ndjson", kept)
         self.finds.append(Find(kept, schedule, time.monotonic() - self._began))
+        self.totals.finds += 1
         broken = ", ".join(schedule.broken)
-        self._tell(f"Round {schedule.round} ({schedule.strategy}) broke {broken}: {kept}")
+        self._tell(f"Round {schedule.round} ({schedule.strategy}) broke {broken}.")
+        if self._advises:
+            self._tell(f"Next: python -m explore replay {kept / 'schedule.yaml'}")
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM wait for the end of what must not be cut short, and is not long."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    former = {each: signal.signal(each, lambda number, _: came.append(number)) for each in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _of(violation: Violation, done: Round) -> bool:
-    """Tell whether a violation is of a round: by its runs' names, or by when it was."""
+    """Tell whether a violation is of a round: by its runs' names, or by when it was.
+
+    What came after a round was interrupted came while all ran freely.
+    """
+    if done.interrupted and violation.t > done.ended:
+        return False
     if violation.ti is not None and violation.ti.run_id.startswith("x"):
         return violation.ti.run_id.startswith(f"{done.mark}-")
     return done.began <= violation.t <= done.ended

@@ -43,8 +43,8 @@ class Memory(msgspec.Struct, forbid_unknown_fields=True):
     def totals(self) -> Totals:
         """Return what was done."""
         return Totals(
-            self.rounds, self.steps, self.unknown, self.seconds, self.exploring, self.cpu,
-            Counter(self.reasons),
+            self.rounds, self.steps, self.unknown, len(self.finds), self.seconds, self.exploring,
+            self.cpu, Counter(self.reasons),
         )  # fmt: skip
 
 

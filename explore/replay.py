@@ -69,7 +69,8 @@ class Shown:
         """Say it in a line."""
         low, high = self.rate.interval()
         return (
-            f"shown in {self.rate.hits} of {self.rate.trials} rounds "
+            f"shown in {self.rate.hits} of {self.rate.trials} "
+            f"{'round' if self.rate.trials == 1 else 'rounds'} "
             f"({low:.0%} to {high:.0%} at 95 %)"
             + (f", {self.unknown} unknown" if self.unknown else "")
             + (f"; half of them kept to {self.kept:.0%} of its steps" if self.kept else "")
@@ -87,27 +88,37 @@ def replay(
 ) -> Shown:
     """Replay a schedule `count` times, or until it is clear whether `needed` of them show it.
 
-    It was shown where a round broke one of the promises that the schedule says.
+    It was shown where a round broke one of the promises that the schedule says. How often of those
+    that could be judged is told also where a person stops it.
     """
-    explorer = Explorer(lab, folder, schedule.seed, Replayed(schedule), tell=tell)
+    source = Replayed(schedule)
+    explorer = Explorer(lab, folder, schedule.seed, source, tell=tell, advises=False)
     wanted = set(schedule.broken)
 
     def shown() -> int:
         return sum(bool(wanted & find.broken) for find in explorer.finds)
+
+    def so_far() -> Shown:
+        kept = sorted(explorer.kept)
+        judged = max(shown(), explorer.totals.rounds - explorer.totals.unknown)
+        return Shown(
+            Rate(shown(), judged),
+            kept[len(kept) // 2] if kept and schedule.steps else 0.0,
+            explorer.totals.unknown,
+            [find for find in explorer.finds if wanted & find.broken],
+        )
 
     def over() -> bool:
         missed = explorer.number - shown()
         clear = needed and (shown() >= needed or missed > count - needed)
         return bool(clear) or explorer.number >= count
 
-    explorer.explore(over)
-    kept = sorted(explorer.kept)
-    return Shown(
-        Rate(min(shown(), explorer.totals.rounds), explorer.totals.rounds),
-        kept[len(kept) // 2] if kept and schedule.steps else 0.0,
-        explorer.totals.unknown,
-        [find for find in explorer.finds if wanted & find.broken],
-    )
+    try:
+        explorer.explore(over)
+    except KeyboardInterrupt:
+        tell(so_far().text)
+        raise
+    return so_far()
 
 
 def shrink(
@@ -140,8 +151,8 @@ def _written(wanted: Schedule, find: Find, folder: Path) -> Schedule:
     kept = history.read_bytes() if history.exists() else b""
     for each in folder.iterdir():
         shutil.rmtree(each)
-    schedules.write(small, folder / "schedule.yaml")
     write_whole(folder / history.name, kept)
+    schedules.write(small, folder / "schedule.yaml")
     return small
 
 

@@ -3,14 +3,17 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+import psycopg
 import requests
 
 from common.errors import UserError
 from common.waiting import Deadline, until
 from explore.controller import GRACE, PATIENCE, Controller, Rest, Standing
 from explore.coverage import Coverage
+from explore.plan import ALIVE
 from explore.schedule import Deed
 from explore.strategies import Strategy
 from lab.api import AirflowAPI
@@ -40,9 +43,10 @@ class Round:
     """What became of a round. Times are in seconds, `began` and `ended` on the history's clock.
 
     `silent` is how long a process had not given a heartbeat at most; `over` tells whether all runs
-    ended by themselves while the round was explored. `times` are when each of its steps began, and
-    `parted` is the step at which a replay went another way. `patterns` are the table and the LIKE
-    pattern of each statement that was passed, by its name.
+    ended by themselves while the round was explored, `interrupted` that a person cut it short.
+    `times` are when each of its steps began, and `parted` is the step at which a replay went
+    another way. `patterns` are the table and the LIKE pattern of each statement that was passed,
+    by its name.
     """
 
     number: int
@@ -55,6 +59,7 @@ class Round:
     patterns: dict[str, tuple[str, str]] = field(default_factory=dict)
     parted: int | None = None
     silent: float = 0.0
+    interrupted: bool = False
     cpu: float = 0.0
     refused: list[str] = field(default_factory=list)
     new: bool = False
@@ -63,6 +68,18 @@ class Round:
     def seconds(self) -> float:
         """Return how long it took."""
         return self.ended - self.began
+
+    @property
+    def unknown(self) -> str:
+        """Return why nothing follows from it; nothing where something does.
+
+        One that was interrupted was controlled until then: what it broke by then counts.
+        """
+        if not self.over and not self.interrupted:
+            return f"it was not over in {LONGEST:.0f} s"
+        if self.silent >= ALIVE / 2:
+            return f"a heartbeat was {self.silent:.0f} s late"
+        return ""
 
 
 class Performance:
@@ -77,18 +94,24 @@ class Performance:
         self._coverage = coverage
         self._under_way: list[tuple[Deed, Future[None]]] = []
 
-    def perform(self, number: int, mark: str, deeds: Sequence[Deed]) -> Round:
-        """Perform a round; its runs are called `MARK-RUN`."""
+    def perform(self, done: Round, deeds: Sequence[Deed]) -> None:
+        """Perform a round that begins now; its runs are called `MARK-RUN`.
+
+        Where it is not performed to its end, `done` has what was until then.
+        """
         now = self._run.recorder.now
-        done = Round(number, mark, now())
         cpu = self._controller.cpu
         self._coverage.begin()
         with ThreadPoolExecutor(4, thread_name_prefix="deed") as pool:
             try:
                 self._explore(done, sorted(deeds, key=lambda deed: deed.at), pool)
-            finally:
-                if not done.over:
+            except BaseException as error:
+                done.ended, done.interrupted = now(), isinstance(error, KeyboardInterrupt)
+                with suppress(psycopg.Error):
                     self._controller.pause()
+                raise
+            if not done.over:
+                self._controller.pause()
         done.new = self._coverage.end()
         done.refused = [
             f"{deed.do}: {each.exception()}"
@@ -100,7 +123,6 @@ class Performance:
             self._controller.open()
         done.ended, done.cpu = now(), self._controller.cpu - cpu
         done.silent = self._controller.ask(_SILENT)
-        return done
 
     def _explore(self, done: Round, deeds: list[Deed], pool: ThreadPoolExecutor) -> None:
         deadline = Deadline(LONGEST)

@@ -98,7 +98,9 @@ def write(schedule: Schedule, path: Path) -> None:
 def read(path: Path) -> Schedule:
     """Read a schedule. Raises UserError, in a line, for a file that is none."""
     try:
-        schedule = msgspec.yaml.decode(path.read_bytes(), type=Schedule)
+        text = path.read_bytes()
+        _check_schema(path, msgspec.yaml.decode(text, type=_Versioned).schema)
+        schedule = msgspec.yaml.decode(text, type=Schedule)
         _check(schedule)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
@@ -108,16 +110,36 @@ def read(path: Path) -> Schedule:
             f"{path} is not a schedule: {what}.",
             "Give a file that an exploration wrote (schedule.yaml).",
         ) from error
+    if not schedule.broken:
+        raise UserError(
+            f"{path} does not say which promise was broken, so nobody can tell when it is again.",
+            "Give a find's schedule: finds/ROUND/schedule.yaml.",
+        )
     return schedule
 
 
+class _Versioned(msgspec.Struct):
+    schema: int
+
+
+def _check_schema(path: Path, schema: int) -> None:
+    if schema != SCHEMA:
+        age = "a newer" if schema > SCHEMA else "another"
+        raise UserError(
+            f"{path} is of {age} version of this project: its schema is {schema}, this one reads "
+            f"{SCHEMA}.",
+            "Use the version that wrote it.",
+        )
+
+
 def _check(schedule: Schedule) -> None:
-    if schedule.schema != SCHEMA:
-        raise ValueError(f"its schema is {schedule.schema}, this project reads {SCHEMA}")
-    if any(len(step.split()) != 3 for step in schedule.steps):
-        raise ValueError("a step is `PROCESS POINT HOW`")
-    if any(len(each.split()) != 2 for each in schedule.yields):
-        raise ValueError("a yield is `PROCESS POINT`")
+    for what, texts, words in (
+        ("step", schedule.steps, ("PROCESS", "POINT", "HOW")),
+        ("yield", schedule.yields, ("PROCESS", "POINT")),
+    ):
+        for number, text in enumerate(texts, 1):
+            if len(text.split()) != len(words):
+                raise ValueError(f"{what} {number} is {text!r}, not `{' '.join(words)}`")
     for point in schedule.points:
         parsed(point)
     if not schedule.deeds:

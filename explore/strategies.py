@@ -190,17 +190,21 @@ class Replay(_Base):
 
     Who is not there yet is waited for, `patience` looks long. Where the round goes another way
     (an idle loop more or less), what comes too much is let past, and what never comes is left out;
-    `parted` is the first step at which that was so.
+    `parted` is the first step at which that was so. Idle schedulers never cease to come: once
+    `EXTRA` points too much were passed in a row, the schedule is gone on with without the step.
     """
 
     name = "replay"
 
     AHEAD = 12
+    EXTRA = 12
+    """Points of two idle loops and some; as few, that one missing step costs two seconds."""
 
     def __init__(self, steps: Sequence[tuple[str, str]], patience: int = 6) -> None:
         self._steps = steps
         self._at = 0
         self._looks = 0
+        self._extra = 0
         self._patience = patience
         self.parted: int | None = None
 
@@ -210,25 +214,31 @@ class Replay(_Base):
         if self._at >= len(self._steps):
             return standing[0]
         if found := there.get(self._steps[self._at]):
-            return self._take(found, self._at)
+            return self._go_on(found, self._at)
         self._looks += 1
         if self._looks <= self._patience:
             return self._blocker(standing)
         self.parted = self._at if self.parted is None else self.parted
         ahead = self._steps[self._at : self._at + self.AHEAD]
-        for each in standing:
-            if (each.process, each.point) not in ahead:
-                return self._take(each, self._at - 1)
-        nearest = min(ahead.index(key) for key in there)
-        return self._take(there[ahead[nearest]], self._at + nearest)
+        extra = next((each for each in standing if (each.process, each.point) not in ahead), None)
+        if extra is not None and self._extra < self.EXTRA:
+            return self._let_past(extra)
+        if nearest := next((n for n, key in enumerate(ahead) if key in there), None):
+            return self._go_on(there[ahead[nearest]], self._at + nearest)
+        self._at += 1
+        return self._let_past(standing[0])
 
     def _blocker(self, standing: Sequence[Standing]) -> Standing | None:
         """Return whom the next one waits for: it would be waited for in vain."""
         process = self._steps[self._at][0]
         return next((each for each in standing if process in each.blocks), None)
 
-    def _take(self, each: Standing, at: int) -> Standing:
-        self._at, self._looks = at + 1, 0
+    def _go_on(self, each: Standing, at: int) -> Standing:
+        self._at, self._looks, self._extra = at + 1, 0, 0
+        return each
+
+    def _let_past(self, each: Standing) -> Standing:
+        self._looks, self._extra = 0, self._extra + 1
         return each
 
 

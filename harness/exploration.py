@@ -28,6 +28,9 @@ POWERS = frozenset({"hold", "pause"})
 LEAST_KNOWN = 0.5
 """The share of rounds that must have been judged."""
 
+LEAST_ROUNDS = 4
+"""Rounds from which on that share says anything; of fewer, the time was too short."""
+
 
 class Exploration:
     """Explores a lab for some seconds, and ends the test as what was found asks."""
@@ -90,7 +93,16 @@ class Exploration:
         totals = self._explorer.totals
         rounds = totals.rounds - self._before[0]
         unknown = totals.unknown - self._before[1]
-        if not rounds or unknown > (1 - LEAST_KNOWN) * rounds:
-            raise Unknown(f"{unknown} of {rounds} explored rounds are unknown.")
+        require_enough(rounds, unknown)
         if not self._explorer.finds:
             self._say(f"Races found in {Rate(0, rounds - unknown).text()} rounds")
+
+
+def require_enough(rounds: int, unknown: int) -> None:
+    """Raise Unknown where so many rounds, of which some are unknown, say nothing."""
+    if rounds and unknown <= (1 - LEAST_KNOWN) * rounds:
+        return
+    told = f"{unknown} of {rounds} explored rounds are unknown"
+    if rounds < LEAST_ROUNDS:
+        raise Unknown(f"Explored too short: {told}; give --explore more.")
+    raise Unknown(f"{told}.")

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from common.environment import forget_libpq
-from explore.plan import WORLDS
 from harness import depth, judging, preflight, redacting, summary
 from harness.exploration import Exploration
 from harness.faults import Faults
@@ -264,9 +263,13 @@ def observation(request: pytest.FixtureRequest, history: Run) -> Observation:
 
 @pytest.fixture
 def exploration(request: pytest.FixtureRequest, lab: Lab, seed: int) -> Exploration:
-    """An exploration of this lab, which goes on where the last session's ended."""
+    """An exploration of this lab, which goes on where the last session's ended.
+
+    It has its share of --explore: the selected explorations have it together.
+    """
     options = request.config.stash[SESSION].options
-    share = options.explore / len(WORLDS)
+    selected = [item for item in request.session.items if item.get_closest_marker("explore")]
+    share = options.explore / max(1, len(selected))
     world = str(request.node.get_closest_marker("explore").args[0])
     return Exploration(lab, world, seed, share, printer(request.config))
 

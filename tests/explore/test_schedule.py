@@ -52,9 +52,8 @@ def test_preemptions_are_where_somebody_stood_the_latest_first() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"schema": 99}, "schema is 99"),
-        ({"steps": ["scheduler-1 one"]}, "a step is"),
-        ({"yields": ["scheduler-1"]}, "a yield is"),
+        ({"steps": [*SCHEDULE.steps, "scheduler-1 one"]}, "step 6 is 'scheduler-1 one'"),
+        ({"yields": ["scheduler-1"]}, "yield 1 is 'scheduler-1'"),
         ({"points": ["dag"]}, "scan of TABLE"),
         ({"deeds": []}, "nothing is triggered"),
         ({"deeds": [{"do": "explode"}]}, "explode"),
@@ -71,6 +70,24 @@ def test_a_bad_schedule_is_told_in_a_line(
     with pytest.raises(UserError, match="is not a schedule") as told:
         schedules.read(path)
     assert said in str(told.value)
+    assert len(str(told.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema": 99, "another": 1}, "of a newer version of this project: its schema is 99"),
+        ({"schema": 0}, "of another version of this project: its schema is 0"),
+        ({"broken": []}, "does not say which promise was broken"),
+    ],
+)
+def test_a_schedule_that_is_of_no_use_here_is_told_in_a_line(
+    tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    path = tmp_path / "schedule.yaml"
+    path.write_bytes(msgspec.yaml.encode(msgspec.to_builtins(SCHEDULE) | change))
+    with pytest.raises(UserError, match=said) as told:
+        schedules.read(path)
     assert len(str(told.value).splitlines()) == 1
 
 

@@ -120,6 +120,24 @@ def test_a_replay_lets_pass_what_comes_too_much() -> None:
     assert [step for step in again if step[1] != "idle"] == done
 
 
+@pytest.mark.parametrize("missing", [1, 20])
+def test_a_replay_leaves_out_what_never_comes_though_others_idle_on(missing: int) -> None:
+    """Two idle schedulers always stand where the schedule has nobody; the API server is not kept
+    waiting for longer than it takes to see that."""
+    idle = {name: ["idle"] * 200 for name in TWO}
+    steps = [("api-server", f"never-{n}") for n in range(missing)]
+    strategy = Replay([*steps, ("api-server", "comes")])
+    done = run({**idle, "api-server": ["comes"]}, strategy)
+    assert strategy.parted == 0
+    assert done.index(("api-server", "comes")) <= Replay.EXTRA + missing
+
+
+def test_a_replay_waits_for_who_is_late_though_others_idle_on() -> None:
+    idle = {"scheduler-1": ["idle"] * 5, "scheduler-2": ["idle"] * 5 + ["late", "last"]}
+    done = run(idle, Replay([("scheduler-2", "late"), ("scheduler-2", "last")]))
+    assert done[-2:] == [("scheduler-2", "late"), ("scheduler-2", "last")]
+
+
 def test_yields_preempts_there_alone() -> None:
     done = run(TWO, Yields({"scheduler-1": ["a7"]}))
     assert done == [
