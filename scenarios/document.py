@@ -34,11 +34,12 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> Iterator[_Mapping]:
     yield made
     seen: set[str] = set()
     for key, _ in node.value:
-        if key.value in seen:
-            problem = f"the key {key.value} stands twice; write it once"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+        problem = "a key must be text"
         if isinstance(key, yaml.ScalarNode):
-            seen.add(key.value)
+            problem = f"the key {key.value} stands twice; write it once" * (key.value in seen)
+        if problem:
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+        seen.add(key.value)
     # By its text: YAML takes the key `on` for true.
     values = loader.construct_mapping(node)
     made.update({str(key.value): values[loader.construct_object(key)] for key, _ in node.value})
@@ -61,9 +62,10 @@ def at(mapping: Mapping[str, Any], key: str) -> Iterator[None]:
 
 def mapping(data: Any, what: str) -> Mapping[str, Any]:
     """Return what must be a mapping, with something in it; ValueError where it is not."""
-    if not isinstance(data, Mapping) or not data:
-        said = "nothing" if data in (None, {}, [], "") else flow(data)[:60]
-        raise ValueError(f"{what} must be a mapping (`key: value`), not {said}")
+    if data in (None, {}, [], ""):
+        raise ValueError(f"{what} is empty; it must be a mapping (`key: value`)")
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{what} must be a mapping (`key: value`), not {flow(data)[:60]}")
     return data
 
 

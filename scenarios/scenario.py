@@ -81,6 +81,8 @@ _KINDS: Mapping[Any, str] = {
     SpecifierSet: "the releases that have it, as in '>=3.0.0,<3.2.0'",
 }
 _TYPES = get_type_hints(Scenario)
+_MOST = 20
+"""Schedulers or triggerers that a session can be one of."""
 _LEAST = {"schedulers": 1, "triggerers": 0, "sleep": 0, "pod_start": 0}
 
 
@@ -159,12 +161,12 @@ def _cast(top: Mapping[str, Any], setup: Mapping[str, Any]) -> Cast:
         made = dags(setup["shapes"])
     with at(top, "sessions"):
         sessions = mapping(top["sessions"], "sessions")
+    roles = ["api-server", "dag-processor"]
+    for role in ("scheduler", "triggerer"):
+        roles += [f"{role}-{n}" for n in range(1, min(setup.get(f"{role}s", 0), _MOST) + 1)]
     for name, role in sessions.items():
         with at(sessions, name):
-            if not isinstance(role, str):
-                raise ValueError(
-                    f"session {name} must be a process, as scheduler-1, not {flow(role)}"
-                )
+            known(str(role), dict.fromkeys(roles), f"session {name} is no process of the setup")
     return Cast(sessions, made)
 
 

@@ -219,14 +219,8 @@ def _check_values(step: Step, given: Mapping[str, Any]) -> None:
         if value is None or value == "":
             raise ValueError(f"step {step.name!r}: {word} has no value; it must be {kind}")
         if not _is(kind, value):
-            quotes = ' (write it in quotes: "")' if kind == "text" and _is_plain(value) else ""
-            raise ValueError(
-                f"step {step.name!r}: {word} must be {kind}, not {flow(value)}{quotes}"
-            )
-
-
-def _is_plain(value: object) -> bool:
-    return not isinstance(value, Mapping | list)
+            told = f"{word} must be {kind}, not {flow(value)}"
+            raise ValueError(f"step {step.name!r}: {told}")
 
 
 def _is(kind: str, value: Any) -> bool:
