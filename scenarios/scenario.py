@@ -9,6 +9,7 @@ checks specs; `scenarios.perform` runs them.
 Airflow's defaults.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
@@ -104,7 +105,7 @@ def load_all(folder: Path) -> dict[str, Scenario]:
 def _scenario(data: Any, stem: str) -> Scenario:
     top = mapping(data, "a scenario")
     _check_keys(top, _TOP, "a scenario")
-    name = str(top["scenario"])
+    name = top["scenario"] if isinstance(top["scenario"], str) else flow(top["scenario"])
     if name != stem:
         with at(top, "scenario"):
             raise ValueError(f"the scenario {name} stands in {stem}.yaml; name one as the other")
@@ -139,14 +140,15 @@ def _value(written: Mapping[str, Any], key: str) -> Any:
     """Return the value of a key of a scenario as its field has it."""
     wanted, value = _TYPES[key], written[key]
     with at(written, key):
+        if value in (None, ""):
+            raise ValueError(f"{key} is empty; it must be {_KINDS.get(wanted, 'text')}")
         if wanted == Severity:
             known(value, dict.fromkeys(get_args(Severity)), "severity is none that there is")
         try:
             made = msgspec.convert(value, wanted, dec_hook=lambda kind, text: kind(text))
         except (msgspec.ValidationError, InvalidSpecifier, AttributeError) as error:
-            said = flow(value) if value is not None else "nothing"
-            raise ValueError(f"{key} must be {_KINDS[wanted]}, not {said}") from error
-        if key in _LEAST and made < _LEAST[key]:
+            raise ValueError(f"{key} must be {_KINDS[wanted]}, not {flow(value)}") from error
+        if key in _LEAST and not _LEAST[key] <= made < math.inf:
             raise ValueError(f"{key} must be {_LEAST[key]} or more, not {flow(value)}")
         if key == "breaks":
             if not made:
@@ -166,7 +168,7 @@ def _cast(top: Mapping[str, Any], setup: Mapping[str, Any]) -> Cast:
         roles += [f"{role}-{n}" for n in range(1, min(setup.get(f"{role}s", 0), _MOST) + 1)]
     for name, role in sessions.items():
         with at(sessions, name):
-            known(str(role), dict.fromkeys(roles), f"session {name} is no process of the setup")
+            known(role, dict.fromkeys(roles), f"session {name} is no process of the setup")
     return Cast(sessions, made)
 
 
@@ -205,7 +207,7 @@ def _permutation(name: str, written: Any, steps: Mapping[str, Step]) -> tuple[St
     if not isinstance(names, list) or not names:
         raise ValueError(f"permutation {name!r}: steps must be a list of steps, not {flow(names)}")
     complaint = f"permutation {name!r} names an unknown step"
-    return tuple(known(str(each), steps, complaint) for each in names)
+    return tuple(known(each, steps, complaint) for each in names)
 
 
 def _settings(sections: Any) -> dict[str, str]:

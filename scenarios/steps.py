@@ -148,7 +148,9 @@ def step(name: str, written: Any, cast: Cast) -> Step:
     """Read one step. Raises ValueError with its name, in words for its writer."""
     if not isinstance(written, Mapping):
         raise ValueError(f"step {name!r} must be a deed, as {{pause: A}}, not {flow(written)}")
-    what = {old_names.STEPS.get(word, word): value for word, value in written.items()}
+    what: dict[str, Any] = {
+        old_names.STEPS.get(word, word): value for word, value in written.items()
+    }
     made = Step(name, _verb(name, what), *_parted(what))
     _check_words(made)
     _check_names(made, cast)

@@ -9,8 +9,9 @@ import yaml
 T = TypeVar("T")
 
 
-def known(name: str, there: Mapping[str, T], complaint: str) -> T:
+def known(written: Any, there: Mapping[str, T], complaint: str) -> T:
     """Return what has a name; ValueError with the nearest name there is."""
+    name = written if isinstance(written, str) else flow(written)
     if name in there:
         return there[name]
     raise ValueError(f"{complaint}: {name} ({hint(name, there)})")
@@ -18,7 +19,7 @@ def known(name: str, there: Mapping[str, T], complaint: str) -> T:
 
 def hint(name: str, there: Collection[str]) -> str:
     """Say which of the words that there are is nearest to one that there is not, or all of them."""
-    near = get_close_matches(str(name), there, 1)
+    near = get_close_matches(name, there, 1)
     return f"did you mean {near[0]}?" if near else f"there are {', '.join(there) or 'none'}"
 
 
