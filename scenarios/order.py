@@ -60,8 +60,8 @@ class _Walk:
             self._of_a_run(step)
 
     def _process(self, step: Step) -> str:
-        """Return the process of a session; `api-server` and `api-server-1` are one."""
-        return self._sessions[step.target].removesuffix("-1")
+        """Return the process of a session."""
+        return self._sessions[step.target]
 
     def _of_a_hold(self, step: Step) -> None:
         if step.target not in self._holds:

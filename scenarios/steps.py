@@ -149,7 +149,7 @@ def step(name: str, written: Any, cast: Cast) -> Step:
     if not isinstance(written, Mapping):
         raise ValueError(f"step {name!r} must be a deed, as {{pause: A}}, not {flow(written)}")
     what: dict[str, Any] = {
-        old_names.STEPS.get(word, word): value for word, value in written.items()
+        str(old_names.STEPS.get(word, word)): value for word, value in written.items()
     }
     made = Step(name, _verb(name, what), *_parted(what))
     _check_words(made)

@@ -1,5 +1,6 @@
 """A mistake in a scenario is told in one line, before anything is booted for it."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 from common.errors import UserError
 from harness import markers
 from lab.api import AirflowAPI, Login
+from oracle.events import DagRunEvent, Event
 from run.run import AssumptionFailed
 from scenarios.perform import Performer
 from scenarios.scenario import load, load_all
@@ -117,6 +119,8 @@ def test_a_step_is_of_what_the_scenario_has(tmp_path: Path, step: str, said: str
         (["{trigger: single}", "{trigger: single}"], "a second run without a name"),
         (["{trigger: single, as: b}", "{trigger: single, as: b}"], "the name b a second time"),
         (["{trigger: wide-2}", "{clear: task}"], "wide-2 has no such task: task (did you mean"),
+        (["{trigger: wide-2}", "{mark: task, state: failed}"], "wide-2 has no such task: task"),
+        (["{mark: task, state: failed}"], "is about a run, and no step before it triggers one"),
         (["{trigger: wide-2}", "{until: {task: task, state: queued}}"], "wide-2 has no such task"),
         (["{settle: {at_most: 5}}"], "waits for the end of all runs, and no step before it"),
     ],
@@ -262,3 +266,21 @@ def test_a_clear_that_cleared_nothing_did_not_happen(entries: int, refusal: str 
             with pytest.raises(UserError, match=refusal):
                 api.clear("single", "run", "tsk")
     assert [each.path for each in seen] == ["/api/v2/dags/single/clearTaskInstances"]
+
+
+def test_a_settle_waits_for_the_runs_that_have_begun_and_no_other(tmp_path: Path) -> None:
+    triggered: list[str] = []
+
+    def wait(fits: Callable[[Event], bool], _timeout: float) -> None:
+        assert fits(DagRunEvent(0.0, "update", "single", triggered[0], "running", "success", "x"))
+
+    api = SimpleNamespace(trigger=lambda _dag, run_id: triggered.append(run_id))
+    lab = SimpleNamespace(pace=1.0, api=api, logs=dict)
+    quiet = dict.fromkeys(("note", "look_for_faults", "allow_rules"), lambda *_: None)
+    recorder = SimpleNamespace(wait=wait)
+    run: Any = SimpleNamespace(
+        lab=lab, secrets=(), recorder=recorder, violated=threading.Event(), **quiet
+    )
+    text = with_steps("{trigger: single, as: second}", "{settle: {at_most: 5}}")
+    Performer(load(written(tmp_path, text)), run).perform("only")
+    assert len(triggered) == 1
