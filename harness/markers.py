@@ -25,6 +25,14 @@ def scenarios() -> Mapping[str, Scenario]:
     return MappingProxyType(load_all(SUITES / "scenarios"))
 
 
+def check_scenarios() -> None:
+    """Have all scenarios at hand; UsageError for the first that is none, before any test asks."""
+    try:
+        scenarios()
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
 def scenario_of(item: pytest.Item) -> Scenario:
     """Return the scenario that a test is marked with; UsageError when there is none of the name."""
     marker = item.get_closest_marker("scenario")

@@ -17,6 +17,7 @@ from harness.faults import Faults
 from harness.flood import Floods
 from harness.judging import FAILED, RUN
 from harness.markers import (
+    check_scenarios,
     declared_faults,
     flood_profile,
     keeps_machine_busy,
@@ -68,6 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     if not is_suite_session(config) or config.option.help:
         return
+    check_scenarios()
     use_present_names(config)
     forget_libpq(credentials=config.getoption("lab") == "cluster")
     redacting.begin()

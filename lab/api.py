@@ -161,7 +161,10 @@ class AirflowAPI:
         self.call("PATCH", path, json={"state": "failed"})
 
     def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
-        """Clear a task of a run, whatever its state, as a person does: it is to run again."""
+        """Clear a task of a run, whatever its state, as a person does: it is to run again.
+
+        Raises UserError where nothing was cleared: Airflow answers 200 to that.
+        """
         body = {
             "dry_run": False,
             "dag_run_id": run_id,
@@ -169,7 +172,12 @@ class AirflowAPI:
             "only_failed": False,
             "reset_dag_runs": True,
         }
-        self.call("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body)
+        cleared = self.call("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body)
+        if not cleared["total_entries"]:
+            raise UserError(
+                f"Airflow cleared nothing: run {run_id} of {dag_id} has no task {task_id}.",
+                "Write a task that the run has.",
+            )
 
     def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
         """Mark a task of a run as `success`, `failed` or `skipped`, as a person does."""

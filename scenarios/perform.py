@@ -29,6 +29,7 @@ from run.logs import OwnReason
 from run.run import AssumptionFailed, Run
 from scenarios.scenario import Scenario
 from scenarios.steps import Step
+from scenarios.words import flow
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Performer:
         self._run = run
         self._patience = _PATIENCE * run.lab.pace
         self._run_id = f"{scenario.name}-{secrets.token_hex(4)}"
-        self._run_ids = {"": self._run_id}
+        self._run_ids: dict[str, str] = {}
         self._dags: dict[str, str] = {}
         self._holds: dict[str, Hold | RequestHold | WorkerRequestHold] = {}
         self._pauses: dict[str, Injection[Lab]] = {}
@@ -68,7 +69,8 @@ class Performer:
         """
         steps = self._scenario.permutations[permutation]
         holds = (step for step in steps if step.verb == "hold" and "hold" in step.powers)
-        self._run.allow_rules(map(self._point, holds))
+        for step in holds:
+            self._allow(step)
         with self._undo:
             for step in steps:
                 text = self._text(step)
@@ -76,6 +78,12 @@ class Performer:
                 with allure.step(text):
                     self._run.note(text)
                     self._do(step)
+
+    def _allow(self, step: Step) -> None:
+        try:
+            self._run.allow_rules([self._point(step)])
+        except UserError as error:
+            raise UserError(f"step {step.name}: {error.message}", error.hint) from error
 
     def _text(self, step: Step) -> str:
         deed = step.name.replace("-", " ")
@@ -224,8 +232,8 @@ class Performer:
     def _until(self, step: Step) -> None:
         wanted = dict(step.target)
         count = int(wanted.pop("count", 1))
-        role = self._scenario.sessions.get(wanted.get("by", ""))
-        by = self._run.lab.process(role) if role else None
+        by = wanted.get("by")
+        by = by and self._run.lab.process(self._scenario.sessions[by])
         since = self._last_event if wanted.get("again") else -1.0
         meant = self._meant(wanted)
         seen: set[object] = set()
@@ -243,7 +251,7 @@ class Performer:
                 seen.add(which)
             return len(seen) >= count
 
-        what = f"step {step.name}: {step.target}"
+        what = f"step {step.name} (until: {flow(step.target)})"
         self._last_event = self._run.wait(fits, self._patience, what).t
 
     def _meant(self, wanted: dict[str, str]) -> Callable[[str, str], bool]:

@@ -9,17 +9,21 @@ checks specs; `scenarios.perform` runs them.
 Airflow's defaults.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
-import yaml
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from common.errors import UserError
-from scenarios.steps import Step, check_heals, known, step
+from dags.shapes import dags
+from oracle.invariants import INVARIANTS
+from scenarios.document import MistakeError, at, mapping, read
+from scenarios.order import check_order
+from scenarios.steps import Cast, Step, step
+from scenarios.words import check_keys, flow, known
 
 Severity = Literal["high", "medium", "low"]
 """What a race does to whom it strikes: high is work that is lost, done twice or recorded wrongly,
@@ -61,104 +65,156 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
         return self.has.contains(version, prereleases=True)
 
 
-class _Mistake(ValueError):
-    """A scenario says what cannot be; `line` is where, 0 for where nobody knows."""
-
-    def __init__(self, message: str, line: int = 0) -> None:
-        super().__init__(message)
-        self.line = line
-
-
-class _Mapping(dict[str, Any]):
-    """A mapping of a YAML file that knows the lines of its keys, counted from 1."""
-
-    lines: Mapping[str, int]
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads mappings with their lines."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> Iterator[_Mapping]:
-    made = _Mapping()
-    yield made
-    # By its text: YAML takes the key `on` for true.
-    values = loader.construct_mapping(node)
-    made.update({str(key.value): values[loader.construct_object(key)] for key, _ in node.value})
-    made.lines = {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
-@contextmanager
-def _at(mapping: Mapping[str, Any], key: str) -> Iterator[None]:
-    """Give a mistake that is made with a key that key's line, unless it has its own."""
-    try:
-        yield
-    except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, _Mistake) and error.line:
-            raise
-        told = isinstance(error, UserError | ValueError)
-        text = str(error) if told else f"{key!r} is of another shape"
-        raise _Mistake(text, getattr(mapping, "lines", {}).get(key, 0)) from error
+_SETUP = ("shapes", "sleep", "pod_start", "schedulers", "triggerers", "settings")
+_OPTIONAL = ("by_design", "sleep", "pod_start", "triggerers", "settings")
+_TOP = (
+    *("scenario", "title", "issue", "has", "by_design", "breaks", "because", "severity"),
+    *("meanwhile", "setup", "sessions", "steps", "permutations"),
+)
+_PARTS = ("setup", "sessions", "steps", "permutations")
+_PROMISES = {each.name: each for each in INVARIANTS}
+_KINDS: Mapping[Any, str] = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "seconds",
+    frozenset[str]: "a list of invariants",
+    SpecifierSet: "the releases that have it, as in '>=3.0.0,<3.2.0'",
+}
+_TYPES = get_type_hints(Scenario)
+_MOST = 20
+"""Schedulers or triggerers that a session can be one of."""
+_LEAST = {"schedulers": 1, "triggerers": 0, "sleep": 0, "pod_start": 0}
 
 
 def load(path: Path) -> Scenario:
     """Read one scenario; UserError with the file, the line, and what is wrong there."""
     try:
-        data = yaml.load(path.read_text(), _Loader)
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path.name} cannot be read: {error}") from error
-    try:
-        return _scenario(data)
-    except _Mistake as error:
-        where = f"{path.name}, line {error.line}" if error.line else path.name
-        raise UserError(f"{where}: not a valid scenario: {error}") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path.name} is not a valid scenario: {error!r}") from error
+        return _scenario(read(path), path.stem)
     except ValueError as error:
-        raise UserError(f"{path.name} is not a valid scenario: {error}") from error
+        line = error.line if isinstance(error, MistakeError) else 0
+        where = f"{path.name}, line {line}" if line else path.name
+        raise UserError(f"{where}: not a valid scenario: {error}") from error
 
 
 def load_all(folder: Path) -> dict[str, Scenario]:
-    """Read every scenario of a folder, by name."""
+    """Read every scenario of a folder, by name, which is also its file's: no two have the same."""
     return {scenario.name: scenario for scenario in map(load, sorted(folder.glob("*.yaml")))}
 
 
-def _scenario(data: dict[str, Any]) -> Scenario:
-    sessions = dict(data["sessions"])
+def _scenario(data: Any, stem: str) -> Scenario:
+    top = mapping(data, "a scenario")
+    _check_keys(top, _TOP, "a scenario")
+    name = top["scenario"] if isinstance(top["scenario"], str) else flow(top["scenario"])
+    if name != stem:
+        with at(top, "scenario"):
+            raise ValueError(f"the scenario {name} stands in {stem}.yaml; name one as the other")
+    with at(top, "setup"):
+        setup = mapping(top["setup"], "setup")
+        _check_keys(setup, _SETUP, "setup")
+    values = {each: _value(top, each) for each in top if each not in ("scenario", *_PARTS)}
+    values |= {each: _value(setup, each) for each in setup if each != "settings"}
+    with at(setup, "settings"):
+        settings = _settings(setup.get("settings") or {})
+    cast = _cast(top, setup)
+    permutations = _permutations(top, _steps(top, cast), cast)
+    return Scenario(
+        name=name,
+        **values,
+        settings=settings,
+        sessions=dict(cast.sessions),
+        permutations=permutations,
+    )
+
+
+def _check_keys(written: Mapping[str, Any], there: tuple[str, ...], whose: str) -> None:
+    """Raise ValueError for a key that there is not, and for one that there must be."""
+    for key in written:
+        with at(written, key):
+            check_keys([key], there, f"{whose} does not know")
+    if missing := [each for each in there if each not in written and each not in _OPTIONAL]:
+        raise ValueError(f"{whose} lacks {', '.join(missing)}")
+
+
+def _value(written: Mapping[str, Any], key: str) -> Any:
+    """Return the value of a key of a scenario as its field has it."""
+    wanted, value = _TYPES[key], written[key]
+    with at(written, key):
+        if value in (None, ""):
+            raise ValueError(f"{key} is empty; it must be {_KINDS.get(wanted, 'text')}")
+        if wanted == Severity:
+            known(value, dict.fromkeys(get_args(Severity)), "severity is none that there is")
+        try:
+            made = msgspec.convert(value, wanted, dec_hook=lambda kind, text: kind(text))
+        except (msgspec.ValidationError, InvalidSpecifier, AttributeError) as error:
+            raise ValueError(f"{key} must be {_KINDS[wanted]}, not {flow(value)}") from error
+        if key in _LEAST and not _LEAST[key] <= made < math.inf:
+            raise ValueError(f"{key} must be {_LEAST[key]} or more, not {flow(value)}")
+        if key == "breaks":
+            if not made:
+                raise ValueError("breaks names no invariant; name one that can show the race")
+            for name in value:
+                known(name, _PROMISES, "breaks names no invariant of the oracle")
+    return made
+
+
+def _cast(top: Mapping[str, Any], setup: Mapping[str, Any]) -> Cast:
+    with at(setup, "shapes"):
+        made = dags(setup["shapes"])
+    with at(top, "sessions"):
+        sessions = mapping(top["sessions"], "sessions")
+    roles = ["api-server", "dag-processor"]
+    for role in ("scheduler", "triggerer"):
+        roles += [f"{role}-{n}" for n in range(1, min(setup.get(f"{role}s", 0), _MOST) + 1)]
+    for name, role in sessions.items():
+        with at(sessions, name):
+            known(role, dict.fromkeys(roles), f"session {name} is no process of the setup")
+    return Cast(sessions, made)
+
+
+def _steps(top: Mapping[str, Any], cast: Cast) -> dict[str, Step]:
+    with at(top, "steps"):
+        written = mapping(top["steps"], "steps")
     steps = {}
-    for name, what in data["steps"].items():
-        with _at(data["steps"], name):
-            steps[name] = step(name, what, sessions)
+    for name, what in written.items():
+        with at(written, name):
+            steps[name] = step(name, what, cast)
+    return steps
+
+
+def _permutations(
+    top: Mapping[str, Any], steps: Mapping[str, Step], cast: Cast
+) -> dict[str, tuple[Step, ...]]:
+    with at(top, "permutations"):
+        written = mapping(top["permutations"], "permutations")
     permutations = {}
-    for name, permutation in data["permutations"].items():
-        with _at(data["permutations"], name):
-            permutations[name] = tuple(
-                known(each, steps, f"permutation {name!r} names an unknown step")
-                for each in permutation["steps"]
-            )
-            check_heals(permutations[name])
-    for unused in set(steps) - {each.name for one in permutations.values() for each in one}:
-        with _at(data["steps"], unused):
+    for name, permutation in written.items():
+        with at(written, name):
+            made = _permutation(name, permutation, steps)
+            permutations[name] = made
+            check_order(made, cast.sessions, cast.dags)
+    used = {each.name for one in permutations.values() for each in one}
+    for unused in [each for each in steps if each not in used]:
+        with at(top["steps"], unused):
             raise ValueError(f"no permutation uses the step {unused}")
-    setup = dict(data["setup"])
-    written = {
-        **data,
-        **setup,
-        "scenario": str(data["scenario"]),
-        "settings": _settings(setup.get("settings", {})),
-        "permutations": permutations,
-    }
-    return msgspec.convert(written, Scenario, dec_hook=lambda wanted, text: wanted(text))
+    return permutations
 
 
-def _settings(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def _permutation(name: str, written: Any, steps: Mapping[str, Step]) -> tuple[Step, ...]:
+    form = mapping(written, f"permutation {name!r}")
+    check_keys(form, ["steps"], f"permutation {name!r} does not know")
+    names = form["steps"]
+    if not isinstance(names, list) or not names:
+        raise ValueError(f"permutation {name!r}: steps must be a list of steps, not {flow(names)}")
+    complaint = f"permutation {name!r} names an unknown step"
+    return tuple(known(each, steps, complaint) for each in names)
+
+
+def _settings(sections: Any) -> dict[str, str]:
     """Return Airflow's options under the names by which environment variables set them."""
     settings = {}
-    for section, options in sections.items():
-        for option, value in options.items():
+    for section, options in (mapping(sections, "settings") if sections else {}).items():
+        for option, value in mapping(options, f"the section {section} of settings").items():
             if not isinstance(value, str | int | float):
                 raise ValueError(f"the setting {section}.{option} must be text or a number")
             settings[f"AIRFLOW__{section}__{option}".upper()] = str(value)

@@ -32,10 +32,11 @@ wait               seconds
 settle             wait for the end of all runs
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
-from typing import Any, TypeVar
+from fnmatch import fnmatchcase
+from typing import Any
 
 from chaos import named
 from chaos.base import ANY_WORKER, Fault
@@ -43,9 +44,11 @@ from chaos.holds.points import STATEMENTS
 from chaos.holds.request import RequestPoint
 from chaos.holds.worker_request import PLACES
 from chaos.kube_api import KubeApiFault
+from common.errors import UserError
+from dags.shapes import Shape
 from oracle import old_names
-
-T = TypeVar("T")
+from oracle.states import FINISHED, IN_HAND, WAITING
+from scenarios.words import check_keys, flow, hint, known
 
 _OF_A_SESSION = (
     *("pause", "freeze", "resume", "free", "hold", "release", "held", "pass"),
@@ -56,7 +59,7 @@ VERBS = (
     *(*_OF_A_SESSION, "fault", "heal", "trigger", "update", "pause-dag", "clear", "mark"),
     *("until", "wait", "settle"),
 )
-_AT_A_REQUEST = {"request", "state", "of", "when"}
+_AT_A_REQUEST = frozenset({"request", "state", "of", "when"})
 _OF_A_REQUEST = frozenset({"request", "when", "pods", "labels"})
 _OPTIONS = {
     "hold": {"statement", "with", "table", "matching", "commit", "row", *_OF_A_REQUEST},
@@ -68,10 +71,51 @@ _OPTIONS = {
 }
 _POWERS = {"pause": "pause", "freeze": "pause", "hold": "hold", "kill": "kill"}
 _MARKS = ("success", "failed", "skipped")
+_RUN_STATES = ("queued", "running", "success", "failed")
+_STATES = tuple(sorted(FINISHED | WAITING | IN_HAND))
+_WORKER_REQUESTS = (
+    *("run", "state", "heartbeat", "rtif", "skip-downstream", "rendered-map-index"),
+    *("validate-inlets-and-outlets", "previous-successful-dagrun", "dag-run-note"),
+    *("asset-events", "assets", "callbacks", "connections", "dag-runs", "dags", "health"),
+    *("hitlDetails", "store", "task-instances", "variables", "xcoms"),
+)
+"""The execution API of 3.0 to 3.4, as chaos.holds.worker_request names its requests."""
+
 _PARTS = {
-    "until": {"run", "task", "state", "count", "by", "of", "dag", "again"},
-    "settle": {"at_most", "after_violation"},
+    "until": ("run", "task", "state", "count", "by", "of", "dag", "again"),
+    "settle": ("at_most", "after_violation"),
 }
+_AFTER_VIOLATION = 20.0
+"""Seconds that `settle` gives to what becomes of a violation, unless the step says."""
+
+_KINDS = {
+    "a mapping": ("until", "settle", "with", "row"),
+    "seconds (a number from 0 up)": ("wait", "at_most", "after_violation"),
+    "a whole number from 1 up": ("count",),
+    "true or false": ("again",),
+}
+"""What the value of a word must be; that of every other is text."""
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Whom and what steps can be about: sessions by name, and DAGs by id."""
+
+    sessions: Mapping[str, str]
+    dags: Mapping[str, Shape]
+
+    @property
+    def tasks(self) -> Mapping[str, object]:
+        """Return the tasks of all DAGs, by id."""
+        return {node.task_id: node for shape in self.dags.values() for node in shape.nodes}
+
+    @property
+    def assets(self) -> Mapping[str, object]:
+        """Return the assets that the DAGs know."""
+        shapes = self.dags.values()
+        set_off = [asset for shape in shapes for asset in shape.scheduled_on]
+        updated = [asset for shape in shapes for node in shape.nodes for asset in node.outlets]
+        return dict.fromkeys(sorted({*set_off, *updated}))
 
 
 @dataclass(frozen=True)
@@ -100,68 +144,152 @@ class Step:
         return [_POWERS[self.verb]] if self.verb in _POWERS else []
 
 
-def known(name: str, there: Mapping[str, T], complaint: str) -> T:
-    """Return what has a name; ValueError with the nearest name there is."""
-    if name in there:
-        return there[name]
-    near = get_close_matches(str(name), there, 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(there)}"
-    raise ValueError(f"{complaint}: {name} ({hint})")
-
-
-def step(name: str, written: Mapping[str, Any], sessions: Mapping[str, str]) -> Step:
-    """Read one step. Raises ValueError, and UserError for a fault that cannot be made."""
-    what = {old_names.STEPS.get(word, word): value for word, value in written.items()}
-    verbs = [verb for verb in what if verb in VERBS]
-    if len(verbs) != 1:
-        raise ValueError(f"step {name!r} needs exactly one of: {', '.join(VERBS)}")
-    verb = verbs[0]
-    target = what.pop(verb)
-    made = Step(name, verb, target, what)
+def step(name: str, written: Any, cast: Cast) -> Step:
+    """Read one step. Raises ValueError with its name, in words for its writer."""
+    if not isinstance(written, Mapping):
+        raise ValueError(f"step {name!r} must be a deed, as {{pause: A}}, not {flow(written)}")
+    what: dict[str, Any] = {
+        str(old_names.STEPS.get(word, word)): value for word, value in written.items()
+    }
+    made = Step(name, _verb(name, what), *_parted(what))
     _check_words(made)
-    for session in [target] * (verb in _OF_A_SESSION and not made.of_worker) + _on(what):
-        known(session, sessions, f"step {name!r} names no session")
-    if verb == "fault":
-        fault = named.fault(target, sessions.get(what.get("on", "")), what.get("with"))
-        return replace(made, target=fault)
-    if verb == "hold":
+    _check_names(made, cast)
+    try:
+        return _checked(made, cast)
+    except UserError as error:
+        raise ValueError(f"step {name!r}: {error}") from error
+
+
+def _verb(name: str, what: Mapping[str, Any]) -> str:
+    """Return the one verb of a step."""
+    verbs = [word for word in what if word in VERBS]
+    if len(verbs) == 1:
+        return verbs[0]
+    if verbs:
+        raise ValueError(f"step {name!r} needs exactly one verb, and has {', '.join(verbs)}")
+    first = next(iter(what), "")
+    said = f"; {first} is none ({hint(first, VERBS)})" if first else f": {', '.join(VERBS)}"
+    raise ValueError(f"step {name!r} needs exactly one verb{said}")
+
+
+def _parted(what: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+    """Return what a step is done to, and its options."""
+    options = dict(what)
+    (target,) = (options.pop(word) for word in what if word in VERBS)
+    return target, options
+
+
+def _checked(made: Step, cast: Cast) -> Step:
+    """Return a step that makes sense, its target as it is performed."""
+    name, what = made.name, made.options
+    if made.verb == "fault":
+        process = cast.sessions.get(what.get("on", ""))
+        return replace(made, target=named.fault(made.target, process, what.get("with")))
+    if made.verb == "hold":
         (_check_request if made.of_worker else _check_hold)(name, what)
-    if verb == "mark":
-        known(what.get("state", ""), dict.fromkeys(_MARKS), f"step {name!r} marks as no state")
-    return replace(made, target=float(target)) if verb == "wait" else made
+    if made.verb == "mark":
+        _of(what.get("state", "none"), _MARKS, f"step {name!r} marks as no state")
+    if made.verb == "until":
+        _check_until(made, cast)
+    if made.verb == "settle":
+        if "at_most" not in made.target:
+            raise ValueError(f"step {name!r} settles without an end; write {{at_most: SECONDS}}")
+        return replace(made, target={"after_violation": _AFTER_VIOLATION, **made.target})
+    return replace(made, target=float(made.target)) if made.verb == "wait" else made
 
 
-def _on(what: Mapping[str, Any]) -> list[str]:
-    return [what["on"]] if "on" in what else []
+def _of(word: str, there: Sequence[str], complaint: str) -> None:
+    """Raise ValueError where a word is none of those that there are."""
+    known(word, dict.fromkeys(there), complaint)
 
 
 def _check_words(step: Step) -> None:
-    """Raise ValueError for a word that its verb does not take."""
+    """Raise ValueError for a word that its verb does not take, or a value that is none of it."""
     of_worker_hold = step.of_worker and step.verb == "hold"
     words = _AT_A_REQUEST if of_worker_hold else _OPTIONS.get(step.verb, set())
-    unknown = set(step.options) - words
+    check_keys(step.options, words, f"step {step.name!r} does not know")
+    given = {step.verb: step.target, **step.options}
+    _check_values(step, given)
     if step.verb in _PARTS:
-        unknown |= set(step.target) - _PARTS[step.verb]
-    if unknown:
-        raise ValueError(f"step {step.name!r} does not know {', '.join(sorted(unknown))}")
+        check_keys(step.target, _PARTS[step.verb], f"step {step.name!r} does not know")
+        _check_values(step, step.target)
+
+
+def _check_values(step: Step, given: Mapping[str, Any]) -> None:
+    for word, value in given.items():
+        kind = next((kind for kind, words in _KINDS.items() if word in words), "text")
+        if value is None or value == "":
+            raise ValueError(f"step {step.name!r}: {word} has no value; it must be {kind}")
+        if not _is(kind, value):
+            told = f"{word} must be {kind}, not {flow(value)}"
+            raise ValueError(f"step {step.name!r}: {told}")
+
+
+def _is(kind: str, value: Any) -> bool:
+    """Tell whether a value is of a kind of `_KINDS`."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind == "a mapping":
+        return isinstance(value, Mapping)
+    if kind.startswith("seconds"):
+        return number and value >= 0 and math.isfinite(value)
+    if kind.startswith("a whole"):
+        return number and isinstance(value, int) and value >= 1
+    return isinstance(value, bool) if kind == "true or false" else isinstance(value, str)
+
+
+def _check_names(step: Step, cast: Cast) -> None:
+    """Raise ValueError for a session, DAG, task or asset that the scenario has not."""
+    verb, target = step.verb, step.target
+    if verb in _OF_A_SESSION and not step.of_worker:
+        known(target, cast.sessions, f"step {step.name!r} names no session")
+    if "on" in step.options:
+        known(step.options["on"], cast.sessions, f"step {step.name!r} names no session")
+    if verb in ("trigger", "pause-dag"):
+        known(target, cast.dags, f"step {step.name!r}: the shapes make no such DAG")
+    if verb == "update":
+        known(target, cast.assets, f"step {step.name!r}: the shapes have no such asset")
+    if verb in ("clear", "mark"):
+        known(target, cast.tasks, f"step {step.name!r}: the shapes have no such task")
+
+
+def _check_until(step: Step, cast: Cast) -> None:
+    """Raise ValueError where it cannot be told what is waited for, or where that cannot be."""
+    wanted, complaint = step.target, f"step {step.name!r}"
+    if ("run" in wanted) == ("state" in wanted):
+        raise ValueError(
+            f"{complaint} waits for a run (`run: running`) or for task instances"
+            f" (`state: queued`): write one of the two in `until`"
+        )
+    if "run" in wanted:
+        if "task" in wanted:
+            raise ValueError(f"{complaint}: task goes with state, not with run")
+        _of(wanted["run"], _RUN_STATES, f"{complaint}: runs have no such state")
+    else:
+        _of(wanted["state"], _STATES, f"{complaint}: task instances have no such state")
+    if "dag" in wanted and "of" in wanted:
+        raise ValueError(f"{complaint} is either of a run (`of`) or of any run of a DAG (`dag`)")
+    there: Mapping[str, Mapping[str, object]] = {
+        "by": cast.sessions, "dag": cast.dags, "task": cast.tasks
+    }  # fmt: skip
+    words = {"by": "names no session", "dag": "names no DAG", "task": "names no task"}
+    for word, names in there.items():
+        if word in wanted:
+            known(wanted[word], names, f"{complaint} {words[word]}")
 
 
 def _check_request(step: str, what: Mapping[str, Any]) -> None:
     """Raise ValueError where no request is named, or no place at which it can be held."""
-    if not isinstance(what.get("request"), str):
+    if "request" not in what:
         raise ValueError(f"step {step!r} names no request (`request: state`, run, heartbeat ..)")
     when = what.get("when", "before")
     known(when, PLACES, f"step {step!r}: a request is held before or after")
-
-
-def check_heals(steps: Iterable[Step]) -> None:
-    """Raise ValueError where a fault is healed that no step before has begun."""
-    begun = set()
-    for step in steps:
-        if step.verb == "fault":
-            begun.add((step.target.name, step.options.get("on")))
-        elif step.verb == "heal" and (step.target, step.options.get("on")) not in begun:
-            raise ValueError(f"step {step.name!r} heals what no step before it has begun")
+    for word, there, whose in (
+        ("request", _WORKER_REQUESTS, "workers send no such request"),
+        ("state", _STATES, "workers tell of no such state"),
+    ):
+        pattern = what.get(word, "*")
+        if not any(fnmatchcase(each, pattern) for each in there):
+            _of(pattern, there, f"step {step!r}: {whose}")
 
 
 def _check_hold(step: str, what: Mapping[str, Any]) -> None:

@@ -86,7 +86,7 @@ def test_a_step_begins_a_fault_by_its_name_and_a_hold_may_be_at_a_request(tmp_pa
         (
             "{fault: pod-answer-lost",
             "{fault: pod-lost",
-            "line 13: not a valid scenario: No fault",
+            "line 13: not a valid scenario: step 'lose': No fault",
         ),
         ("count: 1", "cuont: 1", "does not take cuont"),
         ("count: 1", "count: some", "Expected `int | null`, got `str` - at `$.count`"),
@@ -121,6 +121,8 @@ AT_A_REQUEST = """
   kill: {kill: A}
   start: {start: A}
   clear: {clear: task, of: second}
+  second: {trigger: single, as: second}
+  first: {trigger: single}
   mark: {mark: task, state: failed}
   stop-dag: {pause-dag: single}
 """
@@ -128,7 +130,8 @@ AT_A_REQUEST = """
 
 def test_workers_are_held_at_requests_and_sessions_killed(tmp_path: Path) -> None:
     more = GOOD.replace("  wait:", f"{AT_A_REQUEST[1:]}  wait:").replace(
-        "[stop,", "[stop, hold-w, w-held, free-w, kill, start, clear, stop-dag, mark,"
+        "[stop,",
+        "[stop, hold-w, w-held, free-w, kill, start, second, first, clear, stop-dag, mark,",
     )
     scenario = load(
         written(tmp_path, more.replace("schedulers: 2", "schedulers: 2, triggerers: 2"))
@@ -166,8 +169,9 @@ def test_a_step_that_cannot_be_is_told_with_its_line(tmp_path: Path, step: str, 
             "pause: C",
             "line 13: not a valid scenario: step 'stop' names no session: C (there are A)",
         ),
-        ("pause: A", "stun: A", "needs exactly one of"),
-        ("pause: A", "pause: A, resume: A", "needs exactly one of"),
+        ("pause: A", "stun: A", "step 'stop' needs exactly one verb; stun is none"),
+        ("pause: A", "resum: A", "resum is none (did you mean resume?)"),
+        ("pause: A", "pause: A, resume: A", "needs exactly one verb, and has pause, resume"),
         ("count: 2", "cuont: 2", "does not know cuont"),
         ("pause: A", "hold: A, statement: critical", "(did you mean critical-section?)"),
         ("pause: A", "hold: A, statement: dag-by-id", "takes dag (`with:`)"),
