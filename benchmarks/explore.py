@@ -123,7 +123,7 @@ def main() -> None:
 
 def _report(explorer: Explorer, seconds: float, server: float, memory: Sequence[int]) -> None:
     totals = explorer.totals
-    print(explorer.totals.line(explorer.coverage, len(explorer.finds)))
+    print(explorer.totals.line(explorer.coverage))
     print(f"{3600 * totals.rounds / seconds:.0f} rounds an hour with all that is around them, "
           f"{3600 * totals.rounds / totals.exploring:.0f} in rounds alone; "
           f"{totals.steps / totals.rounds:.0f} points a round")  # fmt: skip
