@@ -2,12 +2,15 @@
 
 import argparse
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable
 from typing import ParamSpec
 
+from common.environment import forget_libpq
 from common.errors import UserError
+from common.redaction import RedactingFormatter
 
 P = ParamSpec("P")
 
@@ -41,6 +44,23 @@ def reporting(main: Callable[P, int]) -> Callable[P, int]:
             return 2
 
     return reported
+
+
+def in_labs(options: argparse.Namespace) -> int:
+    """Run the command that a parser chose (`work`), which has labs; return its exit code.
+
+    What it logs is redacted. 130 where a person ends it, who is told of the lab.
+    """
+    forget_libpq(credentials=False)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(RedactingFormatter(handler.formatter))
+    try:
+        code: int = options.work(options)
+        return code
+    except KeyboardInterrupt:
+        print("Interrupted; the lab is taken down.", file=sys.stderr)
+        return 130
 
 
 def count(text: str) -> int:

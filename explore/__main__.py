@@ -13,15 +13,13 @@ from msgspec.structs import replace
 
 from common import pipe
 from common.durations import seconds
-from common.environment import forget_libpq
 from common.errors import UserError
 from common.files import write_whole
-from common.redaction import RedactingFormatter
 from common.waiting import Deadline
 from explore import schedule as schedules
 from explore.explain import judged, scenario
 from explore.explorer import Drawn, Explorer, LabLost
-from explore.memory import folder_of, recall, remember
+from explore.memory import folder_of, recall, remember, resumed
 from explore.plan import SHAPES, WORLDS, environment
 from explore.points import LEVELS
 from explore.replay import replay, shrink
@@ -183,19 +181,13 @@ def _enough(
 
 
 def _explorer(options: argparse.Namespace, lab: SupervisedLab, folder: Path) -> Explorer:
-    """Make the explorer that goes on where the last one ended."""
-    memory = recall(folder)
     source = Drawn(
         options.seed,
         options.strategy or EXPLORING,
         options.points or tuple(LEVELS),
         moves=not options.no_moves,
     )
-    return Explorer(
-        lab, folder, options.seed, source,
-        settings=dict(WORLDS[options.world]), begin=memory.rounds, coverage=memory.coverage(),
-        totals=memory.totals(), tell=_say, after=remember,
-    )  # fmt: skip
+    return resumed(lab, folder, source, options.world, _say)
 
 
 def _replay(options: argparse.Namespace) -> int:
@@ -265,18 +257,8 @@ def _say(line: str) -> None:
 @pipe.reporting
 def main() -> int:
     """Run one command; return its exit code, as the help has it."""
-    options = _parser().parse_args()
-    forget_libpq(credentials=False)
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
-    for handler in logging.getLogger().handlers:
-        handler.setFormatter(RedactingFormatter(handler.formatter))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        code: int = options.work(options)
-        return code
-    except KeyboardInterrupt:
-        print("Interrupted; the lab is taken down.", file=sys.stderr)
-        return 130
+    return pipe.in_labs(_parser().parse_args())
 
 
 if __name__ == "__main__":

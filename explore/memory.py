@@ -1,6 +1,7 @@
 """What an exploration remembers from session to session, so that hours add up."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -9,9 +10,10 @@ from common.errors import UserError
 from common.files import write_whole
 from common.paths import cache_dir
 from explore.coverage import Coverage
-from explore.explorer import Explorer, Totals
+from explore.explorer import Drawn, Explorer, Totals
+from explore.plan import WORLDS
 from explore.schedule import SCHEMA
-from lab.base import Airflow
+from lab.base import Airflow, Lab
 
 _FILE = "exploration.json"
 
@@ -65,6 +67,18 @@ def recall(folder: Path) -> Memory:
     if memory.schema != SCHEMA:
         raise UserError(f"{path} is of another version.", "Remove it to begin anew.")
     return memory
+
+
+def resumed(
+    lab: Lab, folder: Path, source: Drawn, world: str, tell: Callable[[str], None]
+) -> Explorer:
+    """Return a lab's explorer, with a world's settings, that goes on where the last one ended."""
+    memory = recall(folder)
+    return Explorer(
+        lab, folder, source.seed, source,
+        settings=dict(WORLDS[world]), begin=memory.rounds, coverage=memory.coverage(),
+        totals=memory.totals(), tell=tell, after=remember,
+    )  # fmt: skip
 
 
 def remember(explorer: Explorer) -> None:

@@ -1,14 +1,12 @@
 """An exploration in a test session: what it found is known, or new; what it did not, is bounded."""
 
-import logging
 from collections.abc import Callable
 
 import pytest
 
 from common.waiting import Deadline
-from explore.explorer import Drawn, Explorer, Find
-from explore.memory import folder_of, recall, remember
-from explore.plan import WORLDS
+from explore.explorer import Drawn, Find
+from explore.memory import folder_of, remember, resumed
 from explore.replay import replay
 from harness.markers import scenarios
 from harness.outcome import Unknown
@@ -16,8 +14,6 @@ from lab.base import Lab
 from oracle.invariants import INVARIANTS
 from reports.statistics import Rate
 from scenarios.scenario import Scenario
-
-log = logging.getLogger(__name__)
 
 REPLAYS = 5
 """Rounds in which a find must show itself once more."""
@@ -41,13 +37,8 @@ class Exploration:
         self._lab = lab
         self._say = say
         self._seconds = seconds
-        folder = folder_of(lab.airflow, world)
-        memory = recall(folder)
-        self._before = (memory.rounds, memory.unknown)
-        self._explorer = Explorer(
-            lab, folder, seed, Drawn(seed), settings=dict(WORLDS[world]), begin=memory.rounds,
-            coverage=memory.coverage(), totals=memory.totals(), tell=say, after=remember,
-        )  # fmt: skip
+        self._explorer = resumed(lab, folder_of(lab.airflow, world), Drawn(seed), world, say)
+        self._before = (self._explorer.totals.rounds, self._explorer.totals.unknown)
 
     def explore(self) -> None:
         """Explore; pytest's failure for a race that no scenario knows, Unknown for too little."""

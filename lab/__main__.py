@@ -1,7 +1,6 @@
 """`python -m lab`: keep a lab up to look around in."""
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,10 +11,9 @@ from pathlib import Path
 from psycopg.conninfo import conninfo_to_dict
 
 from common import pipe
-from common.environment import forget_libpq
 from common.errors import UserError
 from common.paths import FOLDERS, PROJECT
-from common.redaction import RedactingFormatter, redact, stream
+from common.redaction import redact, stream
 from common.secret_names import secrets_of
 from lab.base import ProcessEnd
 from lab.ending import reap, running, take_down
@@ -284,17 +282,7 @@ def _logs(options: argparse.Namespace) -> int:
 @pipe.reporting
 def main() -> int:
     """Run one command; 0 done, 2 bad input or a lab that would not come up, 130 interrupted."""
-    options = _parser().parse_args()
-    forget_libpq(credentials=False)
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
-    for handler in logging.getLogger().handlers:
-        handler.setFormatter(RedactingFormatter(handler.formatter))
-    try:
-        code: int = options.work(options)
-        return code
-    except KeyboardInterrupt:
-        print("Interrupted; the lab is taken down.", file=sys.stderr)
-        return 130
+    return pipe.in_labs(_parser().parse_args())
 
 
 if __name__ == "__main__":
