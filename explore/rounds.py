@@ -169,7 +169,7 @@ class Performance:
             if deed.do == "cancel":
                 cancelling = True
             else:
-                future = pool.submit(_do, self._run.lab.api.base_url, deed, done.mark)
+                future = pool.submit(carry_out, self._run.lab.api.base_url, deed, done.mark)
                 self._under_way.append((deed, future))
         return cancelling
 
@@ -184,7 +184,7 @@ def _sooner(deed: Deed, step: int) -> Deed:
     return Deed(deed.do, deed.target, step, deed.run, deed.task, deed.state)
 
 
-def _do(url: str, deed: Deed, mark: str) -> None:
+def carry_out(url: str, deed: Deed, mark: str) -> None:
     """Do one deed, as a person does; each has a connection of its own to the API server."""
     api, run_id = AirflowAPI(url), f"{mark}-{deed.run}"
     try:

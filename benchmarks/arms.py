@@ -1,0 +1,298 @@
+"""Is the explorer better than chance? Three arms look for the same races, in turn, in one lab.
+
+    .venv/bin/python -m benchmarks.arms 3.3.2 --minutes 10
+    .venv/bin/python -m benchmarks.arms 3.0.6 --world defaults --minutes 10 --slice 100
+
+    explorer      rounds drawn by the seed, whose statements go on in orders that strategies choose
+    alone         the same rounds, each begun when the last one is over, with no control at all
+    delays R      as alone, with a random delay from 0 to R seconds at each of the same points
+
+All arms draw the same rounds with the same seed, share a recorder between rounds, end a batch at
+the first violation, and have every batch judged by all promises; what begins at the n-th step of an
+explored round begins n times _STEP seconds into one of the others, which is about as late. A race
+is found when its promise is told to be broken; the time is what the arm has had until then, with
+all that it needs around its rounds. What is not found counts as the whole time.
+"""
+
+import argparse
+import logging
+import shutil
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import requests
+
+from chaos.holds.points import Point, like
+from chaos.holds.rule import Rule
+from common.errors import UserError
+from common.waiting import Deadline, until
+from explore.coverage import Coverage
+from explore.explorer import BATCH, Drawn, Explorer
+from explore.plan import WORLDS, Plan, environment
+from explore.points import PROCESSES, Watched
+from explore.rounds import LEFT, LONGEST, carry_out
+from explore.schedule import Deed
+from lab.database import connect, value
+from lab.environments.preparation import prepare
+from lab.life import start
+from lab.pool import Owner
+from lab.spec import LabSpec
+from lab.supervised import SupervisedLab
+from run.run import Run
+
+RANGES = (0.02, 0.2, 1.0)
+"""Seconds: one in the order of a statement's own time, one of a loop's, and one far above both."""
+
+_STEP = 0.03
+"""Seconds that a step of an explored round takes, about (benchmarks.explore)."""
+
+_CANCEL = """
+SELECT application_name FROM (
+    SELECT application_name, pid FROM pg_stat_activity
+    WHERE datname = current_database() AND state = 'active' AND application_name LIKE ANY (%s)
+    ORDER BY random() LIMIT 1
+) AS victim WHERE pg_cancel_backend(pid)
+"""
+
+
+class Arm(Protocol):
+    """Looks for races, for some seconds at a turn."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def rounds(self) -> int:
+        """How many there were so far."""
+
+    @property
+    def unknown(self) -> int:
+        """Of how many nothing follows."""
+
+    def look(self, over: Callable[[], bool], tell: Callable[[set[str]], None]) -> None:
+        """Look until it is over; `tell` of each batch which promises it broke."""
+
+
+class Explored:
+    """The explorer as it is."""
+
+    name = "explorer"
+
+    def __init__(self, lab: SupervisedLab, folder: Path, source: Drawn) -> None:
+        self._explorer = Explorer(
+            lab, folder, source.seed, source, tell=lambda _: None, after=self._judged
+        )
+        self._tell: Callable[[set[str]], None] = lambda _: None
+        self._told = 0
+
+    def look(self, over: Callable[[], bool], tell: Callable[[set[str]], None]) -> None:
+        """Explore until it is over."""
+        self._tell = tell
+        self._explorer.explore(over)
+
+    def _judged(self, explorer: Explorer) -> None:
+        self._tell({each for find in explorer.finds[self._told :] for each in find.broken})
+        self._told = len(explorer.finds)
+
+    @property
+    def rounds(self) -> int:
+        """Return how many there were."""
+        return self._explorer.totals.rounds
+
+    @property
+    def unknown(self) -> int:
+        """Return of how many nothing follows."""
+        return self._explorer.totals.unknown
+
+
+@dataclass
+class Free:
+    """Rounds that nobody controls, with random delays of up to `delay` seconds at their points."""
+
+    lab: SupervisedLab
+    folder: Path
+    source: Drawn
+    delay: float = 0.0
+    rounds: int = 0
+    unknown: int = 0
+    refused: int = 0
+
+    @property
+    def name(self) -> str:
+        """Return what it is called."""
+        return f"delays {self.delay:g}" if self.delay else "alone"
+
+    def look(self, over: Callable[[], bool], tell: Callable[[set[str]], None]) -> None:
+        """Perform rounds until it is over."""
+        while not over():
+            tell(self._batch(over))
+
+    def _batch(self, over: Callable[[], bool]) -> set[str]:
+        """Perform rounds until one breaks a promise; return what was broken."""
+        run = Run(self.lab, self.folder / f"{self.name}-{self.rounds}", self.name, self.source.seed)
+        run.begin()
+        began = self.rounds
+        try:
+            while self.rounds < began + BATCH and not run.violated.is_set() and not over():
+                if not self._round(run):
+                    break
+        except BaseException:
+            run.abandon()
+            raise
+        judgement = run.end()
+        shutil.rmtree(run.folder, ignore_errors=True)
+        self.lab.clean()
+        if judgement.verdict == "unknown":
+            self.unknown += self.rounds - began
+            return set()
+        return {each.invariant for each in judgement.violations}
+
+    def _round(self, run: Run) -> bool:
+        plan, _ = self.source.draw(self.rounds, Coverage(), 1)
+        mark = f"x{self.rounds}-{self.name.replace(' ', '-')}"
+        self.rounds += 1
+        with self._delayed(plan), connect(self.lab.dsn()) as connection:
+            deeds = threading.Thread(target=self._perform, args=(run, plan, mark))
+            deeds.start()
+            deeds.join()
+            over = until(lambda: not value(connection, LEFT), LONGEST)
+        return bool(over)
+
+    @contextmanager
+    def _delayed(self, plan: Plan) -> Iterator[None]:
+        with ExitStack() as stack:
+            for number, watched in enumerate(plan.points if self.delay else ()):
+                for process in PROCESSES:
+                    rule = Rule(self.lab.dsn(), process, _point(watched))
+                    stack.callback(rule.withdraw)
+                    rule.put(self.delay / 2, self.delay / 2, self.source.seed + number)
+            yield
+
+    def _perform(self, run: Run, plan: Plan, mark: str) -> None:
+        began = time.monotonic()
+        for deed in sorted(plan.deeds, key=lambda each: each.at):
+            time.sleep(max(0.0, began + deed.at * _STEP - time.monotonic()))
+            try:
+                self._do(run, deed, mark)
+            except (UserError, requests.RequestException):
+                self.refused += 1
+
+    def _do(self, run: Run, deed: Deed, mark: str) -> None:
+        if deed.do != "cancel":
+            carry_out(self.lab.api.base_url, deed, mark)
+            return
+        with connect(self.lab.dsn()) as connection:
+            deadline = Deadline(1.0)
+            while not deadline.passed:
+                if victim := value(connection, _CANCEL, [*map(like, PROCESSES)]):
+                    run.record("cancel", "statement", str(victim), "pg_cancel_backend")
+                    return
+                time.sleep(0.002)
+
+
+def _point(watched: Watched) -> Point:
+    return Point(watched.table, row={} if watched.commits else None)
+
+
+@dataclass
+class Score:
+    """What an arm has had, and what it found: seconds of its own until then, by promise."""
+
+    arm: Arm
+    seconds: float = 0.0
+    found: dict[str, float] = field(default_factory=dict)
+    times: dict[str, int] = field(default_factory=dict)
+
+    def slice(self, seconds: float) -> None:
+        """Have the arm look for some seconds, and end the batch that it is in."""
+        began, before = time.monotonic(), self.seconds
+
+        def tell(broken: set[str]) -> None:
+            self.seconds = before + time.monotonic() - began
+            for each in broken:
+                self.found.setdefault(each, self.seconds)
+                self.times[each] = self.times.get(each, 0) + 1
+
+        self.arm.look(lambda: time.monotonic() >= began + seconds, tell)
+        self.seconds = before + time.monotonic() - began
+
+    def line(self) -> str:
+        """Say it in a line."""
+        hourly = 3600 * self.arm.rounds / self.seconds if self.seconds else 0.0
+        found = ", ".join(
+            f"{name} after {at:.0f} s ({self.times[name]} times)"
+            for name, at in sorted(self.found.items(), key=lambda item: item[1])
+        )
+        return (
+            f"{self.arm.name:12} {self.seconds:5.0f} s, {self.arm.rounds} rounds "
+            f"({hourly:.0f} an hour, {self.arm.unknown} unknown): {found or 'nothing'}"
+        )
+
+
+def main() -> None:
+    """Have the arms look in turn, and print what each found, and when."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("airflow")
+    parser.add_argument("--minutes", type=float, default=10.0, help="that each arm has")
+    parser.add_argument("--slice", type=float, default=100.0, help="seconds at a turn")
+    parser.add_argument("--world", choices=WORLDS, default="run-a-loop")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
+    owner = Owner.me()
+    spec = LabSpec(
+        prepare(options.airflow), kubelet="simulated", env=environment(WORLDS[options.world])
+    )
+    folder = Path(tempfile.mkdtemp())
+    lab = start(spec, owner=(owner.pid, owner.born))
+    try:
+        scores = [Score(arm) for arm in arms(lab, folder, options.seed)]
+        while min(each.seconds for each in scores) < 60 * options.minutes:
+            for each in scores:
+                each.slice(min(options.slice, max(0.0, 60 * options.minutes - each.seconds)))
+                print(each.line(), flush=True)
+    finally:
+        lab.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    report(scores, 60 * options.minutes)
+
+
+def arms(lab: SupervisedLab, folder: Path, seed: int) -> list[Arm]:
+    """Return all arms."""
+    source = Drawn(seed)
+    free = (Free(lab, folder, source, delay) for delay in (0.0, *RANGES))
+    return [Explored(lab, folder, source), *free]
+
+
+def report(scores: Sequence[Score], budget: float) -> None:
+    """Print each race's time with each arm, and the ratio of the medians."""
+    races = sorted({race for each in scores for race in each.found})
+    print()
+    for each in scores:
+        print(each.line())
+    for race in races:
+        times = (f"{each.arm.name} {each.found.get(race, budget):.0f} s" for each in scores)
+        print(f"{race}: {', '.join(times)}")
+    if not races:
+        print("No arm found anything.")
+        return
+    explorer, _, *delays = [
+        statistics.median(each.found.get(race, budget) for race in races) for each in scores
+    ]
+    ratio = explorer / min(delays)
+    print(f"Median over {len(races)} races: explorer {explorer:.0f} s, "
+          f"the best range of delays {min(delays):.0f} s, ratio {ratio:.2f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
