@@ -23,3 +23,9 @@ def test_killed_while_adopting(scenario: Scenario, permutation: str, history: Ru
 def test_silent_while_a_pod_is_made(scenario: Scenario, permutation: str, history: Run) -> None:
     """A scheduler's request for a pod takes longer than a scheduler may be silent."""
     Performer(scenario, history).perform(permutation)
+
+
+@pytest.mark.scenario("orphan-crash")
+def test_orphans_found(scenario: Scenario, permutation: str, history: Run) -> None:
+    """A scheduler finds what one that was killed had queued."""
+    Performer(scenario, history).perform(permutation)
