@@ -18,6 +18,7 @@ from oracle.invariants.asset_events_consumed import AssetEventsConsumed
 from oracle.invariants.max_active_runs import MaxActiveRuns
 from oracle.invariants.no_crash import NoCrash
 from oracle.invariants.run_ends_once import RunEndsOnce
+from oracle.invariants.stops_in_time import StopsInTime
 from oracle.memory import Story
 from oracle.prose import Narrator, fault_text
 from oracle.verdict import Judgement
@@ -29,7 +30,7 @@ TWO_TRIES = frozenset({"single-live-pod", "executed-once"})
 """Broken by two tries together, so that the story begins with the earlier of them."""
 
 OF_NONE = (
-    *(NoCrash.name, MaxActiveRuns.name, RunEndsOnce.name),
+    *(NoCrash.name, StopsInTime.name, MaxActiveRuns.name, RunEndsOnce.name),
     *(AssetEventsConsumed.name, AssetConditionMet.name),
 )
 """Promises about processes, runs and assets; no task instance's story tells of them."""

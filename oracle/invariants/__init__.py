@@ -19,6 +19,7 @@ from oracle.invariants.queued_in_time import QueuedInTime
 from oracle.invariants.retry_after_end import RetryAfterEnd
 from oracle.invariants.run_ends_once import RunEndsOnce
 from oracle.invariants.single_live_pod import SingleLivePod
+from oracle.invariants.stops_in_time import StopsInTime
 from oracle.invariants.success_stands import SuccessStands
 from oracle.invariants.unique_try import UniqueTry
 from oracle.invariants.valid_start import ValidStart
@@ -37,6 +38,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     AssetEventsConsumed,
     AssetConditionMet,
     NoCrash,
+    StopsInTime,
     NoServerError,
     NoLiveOrphan,
     SingleLivePod,

@@ -67,6 +67,7 @@ NOT_JUDGED = {
     "max-active-tasks": "no limit of a DAG whose tasks were queued was recorded",
     "pool-slots": "no pool's size was recorded",
     "no-crash": "no process event in the history",
+    "stops-in-time": "no process event in the history",
     "queued-in-time": "no scheduler was stated to be free and seen at work for 30 s",
 }
 
@@ -190,6 +191,7 @@ def test_the_verdict_is_ready_for_json() -> None:
         "asset-events-consumed": 0,
         "asset-condition-met": 0,
         "no-crash": 0,
+        "stops-in-time": 0,
         "no-server-error": 0,
         "no-live-orphan": 0,
         "single-live-pod": 1,
@@ -250,6 +252,7 @@ def test_each_promise_says_how_much_it_judged() -> None:
         "executed-once": 1,
         "completed-work-stands": 1,
         "no-crash": 0,
+        "stops-in-time": 0,
         "no-server-error": 0,
         "queued-in-time": 0,
         "no-lost-task": 1,
