@@ -4,6 +4,7 @@ from oracle.invariants.all_tries_start import AllTriesStart
 from oracle.invariants.asset_condition_met import AssetConditionMet
 from oracle.invariants.asset_events_consumed import AssetEventsConsumed
 from oracle.invariants.base import Invariant, Violation
+from oracle.invariants.called_back_once import CalledBackOnce
 from oracle.invariants.completed_work_stands import CompletedWorkStands
 from oracle.invariants.executed_once import ExecutedOnce
 from oracle.invariants.legal_transition import LegalTransition
@@ -32,6 +33,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     SuccessStands,
     AllTriesStart,
     RunEndsOnce,
+    CalledBackOnce,
     MaxActiveRuns,
     MaxActiveTasks,
     PoolSlots,

@@ -59,6 +59,7 @@ def test_an_assumption_once_unmet_stays_unmet() -> None:
 
 
 NOT_JUDGED = {
+    "called-back-once": "no row event in the history",
     "asset-events-consumed": "no row event in the history",
     "asset-condition-met": "no row event in the history",
     "success-stands": "no answer event in the history",
@@ -185,6 +186,7 @@ def test_the_verdict_is_ready_for_json() -> None:
         "success-stands": 0,
         "all-tries-start": 0,
         "run-ends-once": 0,
+        "called-back-once": 0,
         "max-active-runs": 0,
         "max-active-tasks": 0,
         "pool-slots": 0,
@@ -241,6 +243,7 @@ def test_each_promise_says_how_much_it_judged() -> None:
         "success-stands": 0,
         "all-tries-start": 0,
         "run-ends-once": 1,
+        "called-back-once": 0,
         "max-active-runs": 0,
         "max-active-tasks": 0,
         "pool-slots": 0,
