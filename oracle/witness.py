@@ -62,7 +62,8 @@ def text(judgement: Judgement) -> str:
 def _of_none(judgement: Judgement) -> Iterable[str]:
     """Tell the first violation of each promise that is about no task instance."""
     for name in OF_NONE:
-        if found := next((v for v in judgement.violations if v.invariant == name), None):
+        of_none = (v for v in judgement.violations if v.invariant == name and v.ti is None)
+        if found := next(of_none, None):
             yield f"{found.invariant}: {found.message}."
 
 

@@ -43,8 +43,8 @@ def plan(client: Any, context: str, release: Release, *, allow_faults: bool) -> 
         f"{_identity(release)}",
         "creates: schema `oracle` in that database, and triggers on task_instance and dag_run that "
         "write into it, and where the role may on dag, slot_pool, backfill, three tables of assets "
-        "and that of callbacks (installing takes the tables' locks, for 0.5 s at most, whether or not "
-        "it succeeds); none of it is replicated, and every role goes on writing",
+        "and that of callbacks (installing takes the tables' locks, for 0.5 s at most, whether "
+        "or not it succeeds); none of it is replicated, and every role goes on writing",
         "removes: all of it at the end, also when this process is killed or the password expires; "
         "a backup made meanwhile contains it",
     ]
