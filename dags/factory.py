@@ -18,6 +18,7 @@ POKES = 2
 
 def make_dag(dag_id: str, shape: Shape, settings: Settings) -> DAG:
     """Build one DAG; it is not paused, and runs when triggered, or by the assets of its shape."""
+    callback = work.called_back if shape.calls_back else None
     dag = DAG(
         dag_id,
         description=f"Shape {shape.name}: {shape.task_instances} task instances a run",
@@ -31,7 +32,10 @@ def make_dag(dag_id: str, shape: Shape, settings: Settings) -> DAG:
         default_args={
             "retries": shape.retries if settings.retries is None else settings.retries,
             "retry_delay": timedelta(seconds=settings.retry_delay),
+            "on_failure_callback": callback,
         },
+        on_success_callback=callback,
+        on_failure_callback=callback,
     )
     with dag:
         ends: dict[str, Any] = {name: TaskGroup(name) for name in shape.groups}

@@ -57,6 +57,7 @@ class Shape:
 
     An edge may name a task group at either end: it then means every task of that group. A DAG that
     is `scheduled_on` assets runs when all of them have been updated; others only when triggered.
+    One that `calls_back` has callbacks for every end, its tasks' too.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Shape:
     retries: int = RETRIES
     max_active_runs: int = MAX_ACTIVE_RUNS
     scheduled_on: tuple[str, ...] = ()
+    calls_back: bool = False
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -216,12 +218,17 @@ def single() -> Shape:
     return Shape("single", (Node("task"),))
 
 
+def calling() -> Shape:
+    """One task that calls back when it fails, in a DAG that calls back when its run ends."""
+    return Shape("calling", (Node("task"),), calls_back=True)
+
+
 SHAPES: Mapping[str, Callable[..., Shape]] = {
     make.__name__: make
     for make in (
         issue_57618, many_groups, wide, deep, diamond, mapped, branching, sensors, deferrable,
         impatient, flaky, failing, serial,
-        producer, consumer, gatherer, single,
+        producer, consumer, gatherer, single, calling,
     )
 }  # fmt: skip
 

@@ -82,7 +82,7 @@ def image_build(digests: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class ProcessEnd:
-    """A daemon of Airflow's that ended though nobody had asked the lab to end it.
+    """A daemon of Airflow's that ended by itself, or in good order, when it was told to.
 
     `at` and `again`, when it was started again (0: it was not yet), are in unix seconds;
     `last_words` are the last line of its log that says why.
@@ -211,7 +211,7 @@ class Lab(Protocol):
         ...
 
     def ends(self) -> list[ProcessEnd]:
-        """Return which daemons ended by themselves, as far back as the lab knows, oldest first."""
+        """Return which daemons ended without being killed, as far back as is known, in order."""
         ...
 
     def problems(self) -> list[str]:

@@ -28,7 +28,7 @@ class ProcessState:
 class LabState:
     """A lab's life as its supervisor writes it: `phase` is starting, ready, failed or stopped.
 
-    `ends` are the latest ends of daemons that nobody had asked for.
+    `ends` are the latest ends of daemons that nobody had killed.
     """
 
     phase: str = "starting"

@@ -127,8 +127,8 @@ PROFILES: Mapping[str, Profile] = {
         ),
         Profile(
             "every",
-            "every kind of shape, with real workers: limits that bind, retries, deferrals, assets",
-            "single,deep:3,wide:6,diamond:1,mapped:4,many_groups:2x2,branching:2,flaky:3,sensors:2,"
+            "every kind of shape, with real workers: limits, retries, deferrals, assets, callbacks",
+            "calling,deep:3,wide:6,diamond:1,mapped:4,many_groups:2x2,branching:2,flaky:3,sensors:2,"
             "deferrable:2,impatient:60,serial,producer,consumer",
             runs=28,
             rate=0.5,

@@ -23,6 +23,7 @@ def _change(event: TaskInstanceEvent) -> Hashable:
         old.try_number,
         new.try_number,
         old.id == new.id,
+        old.queued_by_job_id == new.queued_by_job_id,
         new.queued_by_job_id is None,
     )
 

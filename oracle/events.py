@@ -307,10 +307,10 @@ class WaitingEvent(_Timed, frozen=True, tag="waiting", gc=False):
 
 
 class ProcessEvent(_Timed, frozen=True, tag="process", gc=False):
-    """A daemon of Airflow's was there when the recording began, ended by itself, or came back.
+    """A daemon of Airflow's was there when the recording began, ended, or came back.
 
     `exit_code` is negative for a signal, or 128 and the signal, as the one who saw it has it;
-    `detail` is the last that it said. An end that a fault asked for is in that fault alone.
+    `detail` is the last that it said. That it was killed is in the fault alone that did it.
     """
 
     op: Literal["watched", "ended", "started"]

@@ -15,6 +15,7 @@ from oracle.events import (
     LedgerEvent,
     PodEvent,
     ProcessEvent,
+    RowEvent,
     TaskInstanceEvent,
     TaskInstanceKey,
     WorkerEvent,
@@ -57,10 +58,10 @@ class Story:
             self.room -= 1
 
     def recall(self, events: Iterable[Event]) -> None:
-        """Put the runs that a violation names into their places: no ring has them."""
-        runs = [event for event in events if isinstance(event, DagRunEvent)]
-        if runs:
-            self.events = sorted([*self.events, *runs], key=lambda event: event.t)
+        """Put the runs and other rows of a violation into their places: no ring has them."""
+        rows = [event for event in events if isinstance(event, DagRunEvent | RowEvent)]
+        if rows:
+            self.events = sorted([*self.events, *rows], key=lambda event: event.t)
 
 
 class Memory:

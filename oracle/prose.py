@@ -19,6 +19,7 @@ from oracle.events import (
     TaskInstanceEvent,
     WorkerEvent,
 )
+from oracle.rows import CALLBACKS
 from oracle.states import IN_TRY, QUEUED, RUNNING, SCHEDULED, UP_FOR_RETRY, shown
 
 Text = tuple[str, str]
@@ -151,7 +152,15 @@ def _run(event: DagRunEvent) -> Text:
 def _other_row(event: RowEvent) -> Text | None:
     if event.table == "asset_event" and event.op == "insert" and event.new:
         return event.process, f"updated asset {event.new['asset_id']}: event {event.new['id']}"
+    if event.table in CALLBACKS and event.new:
+        return event.process, f"asks for the callback of {_called_back(event.new)}"
     return None
+
+
+def _called_back(request: dict[str, Any]) -> str:
+    if request.get("task_id"):
+        return f"try {request['try_number']}"
+    return f"{request['run_id']} of {request['dag_id']}"
 
 
 def hold_text(event: HoldEvent) -> str:

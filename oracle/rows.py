@@ -6,13 +6,20 @@ and hands on what changed as `RowEvent`. A promise that finds nothing of a table
 
 from dataclasses import dataclass
 
+CALLBACKS = frozenset({"callback", "callback_request"})
+"""Where a scheduler leaves requests for the DAG processor: since Airflow 3.2, and before."""
+
 
 @dataclass(frozen=True)
 class Table:
-    """What is recorded of a table's rows. `seen`: also those that were there before."""
+    """What is recorded of a table's rows. `seen`: also those that were there before.
+
+    `comes`: only that a row comes; what becomes of it is of no interest.
+    """
 
     columns: tuple[str, ...]
     seen: bool = False
+    comes: bool = False
 
 
 TABLES: dict[str, Table] = {
@@ -25,6 +32,9 @@ TABLES: dict[str, Table] = {
     "dag_schedule_asset_reference": Table(("asset_id", "dag_id"), seen=True),
     "asset_event": Table(("id", "asset_id", "partition_key")),
     "dagrun_asset_event": Table(("dag_run_id", "event_id")),
+    "callback": Table(("id", "data"), comes=True),
+    "callback_request": Table(("id", "callback_type", "callback_data"), comes=True),
 }
-"""By name, in the order in which they are watched: limits on what runs at once, and assets: what
-waits for them, what became of them, and which run had that."""
+"""By name, in the order in which they are watched: limits on what runs at once; assets: what waits
+for them, what became of them, and which run had that; and callbacks, of which the audit keeps whose
+they are and no more (`oracle.whose`)."""

@@ -15,9 +15,11 @@ from oracle.events import (
 from oracle.invariants import Violation
 from oracle.invariants.asset_condition_met import AssetConditionMet
 from oracle.invariants.asset_events_consumed import AssetEventsConsumed
+from oracle.invariants.called_back_once import CalledBackOnce
 from oracle.invariants.max_active_runs import MaxActiveRuns
 from oracle.invariants.no_crash import NoCrash
 from oracle.invariants.run_ends_once import RunEndsOnce
+from oracle.invariants.stops_in_time import StopsInTime
 from oracle.memory import Story
 from oracle.prose import Narrator, fault_text
 from oracle.verdict import Judgement
@@ -29,7 +31,7 @@ TWO_TRIES = frozenset({"single-live-pod", "executed-once"})
 """Broken by two tries together, so that the story begins with the earlier of them."""
 
 OF_NONE = (
-    *(NoCrash.name, MaxActiveRuns.name, RunEndsOnce.name),
+    *(NoCrash.name, StopsInTime.name, MaxActiveRuns.name, RunEndsOnce.name, CalledBackOnce.name),
     *(AssetEventsConsumed.name, AssetConditionMet.name),
 )
 """Promises about processes, runs and assets; no task instance's story tells of them."""
@@ -50,7 +52,9 @@ def text(judgement: Judgement) -> str:
     if not judgement.stories:
         first = judgement.violations[0]
         lines = _timeline(first.events, {first.t}, LINES)
-        return "\n".join([where, *lines, f"{first.invariant}: {first.message}."]) + "\n"
+        told = f"{first.invariant}: {first.message}."
+        others = (line for line in _of_none(judgement) if line != told)
+        return "\n".join([where, *lines, told, *others]) + "\n"
     story = min(judgement.stories, key=weight)
     return "\n".join([f"{where}: {story.ti}", *_story(story), *_of_none(judgement)]) + "\n"
 
@@ -58,7 +62,8 @@ def text(judgement: Judgement) -> str:
 def _of_none(judgement: Judgement) -> Iterable[str]:
     """Tell the first violation of each promise that is about no task instance."""
     for name in OF_NONE:
-        if found := next((v for v in judgement.violations if v.invariant == name), None):
+        of_none = (v for v in judgement.violations if v.invariant == name and v.ti is None)
+        if found := next(of_none, None):
             yield f"{found.invariant}: {found.message}."
 
 

@@ -218,6 +218,26 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- Of a request for a callback, whose it is. The rest is the user's: a run's conf, a task's error.
+CREATE FUNCTION oracle.whose(told jsonb) RETURNS jsonb
+LANGUAGE sql AS $$
+    SELECT jsonb_build_object(
+        'id', told -> 'id',
+        'request', coalesce(held ->> 'req_class', told ->> 'callback_type'),
+        'failed', request -> 'is_failure_callback',
+        'dag_id', coalesce(request -> 'dag_id', request #> '{ti,dag_id}'),
+        'run_id', coalesce(request -> 'run_id', request #> '{ti,run_id}'),
+        'task_id', request #> '{ti,task_id}',
+        'map_index', request #> '{ti,map_index}',
+        'ti', request #> '{ti,id}',
+        'try_number', request #> '{ti,try_number}'
+    )
+    FROM (SELECT coalesce(told #> '{data,__var}', told -> 'data') AS held) AS a,
+        LATERAL (
+            SELECT coalesce(held ->> 'req_data', told ->> 'callback_data')::jsonb AS request
+        ) AS b
+$$;
+
 -- Other tables' rows, in the columns that the trigger names: what a promise is about.
 CREATE FUNCTION oracle.record_row() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -236,6 +256,9 @@ BEGIN
         IF TG_OP <> 'DELETE' THEN
             SELECT jsonb_object_agg(each.key, each.value) INTO new_row
             FROM jsonb_each(to_jsonb(NEW)) AS each WHERE each.key = ANY (TG_ARGV);
+        END IF;
+        IF TG_TABLE_NAME IN ('callback', 'callback_request') THEN
+            new_row := oracle.whose(new_row);
         END IF;
         IF TG_OP = 'UPDATE' AND old_row IS NOT DISTINCT FROM new_row THEN
             RETURN NULL;

@@ -20,7 +20,7 @@ _MAY = """
     FROM (SELECT to_regclass(%s) AS oid) AS t
 """
 _WATCH = """
-    CREATE TRIGGER oracle_changed AFTER INSERT OR UPDATE OR DELETE ON {table}
+    CREATE TRIGGER oracle_changed AFTER {deeds} ON {table}
     FOR EACH ROW EXECUTE FUNCTION oracle.record_row({columns})
 """
 _WATCHED = """
@@ -42,7 +42,8 @@ def _watch(connection: Connection, name: str, table: Table) -> None:
     if not may or name in _watched(connection):
         return
     named = ", ".join(f"'{column}'" for column in columns)
-    connection.execute(_WATCH.format(table=name, columns=named).encode())
+    deeds = "INSERT" if table.comes else "INSERT OR UPDATE OR DELETE"
+    connection.execute(_WATCH.format(deeds=deeds, table=name, columns=named).encode())
     connection.execute("INSERT INTO oracle.watched VALUES (%s)", (name,))
 
 

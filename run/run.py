@@ -211,10 +211,11 @@ class Run:
         """Put the machinery of holds and delays into the database; `end` takes it out again.
 
         Not there from the start, so that a run without them is undisturbed by them; and only on
-        the tables of `points`.
+        the tables of `points`. Raises UserError for a table or a column that there is not.
         """
         for point in points:
-            holds.install(self.lab.dsn(), point.table, commits=point.row is not None)
+            commits, row = point.row is not None, point.row or ()
+            holds.install(self.lab.dsn(), point.table, commits=commits, row=row)
 
     def record(self, op: str, name: str, process: str | None, detail: str) -> None:
         """Write down what a fault or a hold did; passed to faults and holds as `record`."""

@@ -83,7 +83,8 @@ class Performer:
         try:
             self._run.allow_rules([self._point(step)])
         except UserError as error:
-            raise UserError(f"step {step.name}: {error.message}", error.hint) from error
+            where = f"{self._scenario.name}.yaml, line {step.line}: " if step.line else ""
+            raise UserError(f"{where}step {step.name}: {error.message}", error.hint) from error
 
     def _text(self, step: Step) -> str:
         deed = step.name.replace("-", " ")

@@ -11,6 +11,7 @@ Airflow's defaults.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -178,7 +179,8 @@ def _steps(top: Mapping[str, Any], cast: Cast) -> dict[str, Step]:
     steps = {}
     for name, what in written.items():
         with at(written, name):
-            steps[name] = step(name, what, cast)
+            line = getattr(written, "lines", {}).get(name, 0)
+            steps[name] = replace(step(name, what, cast), line=line)
     return steps
 
 

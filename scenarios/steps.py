@@ -120,12 +120,16 @@ class Cast:
 
 @dataclass(frozen=True)
 class Step:
-    """One deed: a verb and what it is done to: a session, a DAG, or the fault itself."""
+    """One deed: a verb and what it is done to: a session, a DAG, or the fault itself.
+
+    `line` is where it stands in its scenario's file, 0 where nobody knows.
+    """
 
     name: str
     verb: str
     target: Any
     options: Mapping[str, Any] = field(default_factory=dict)
+    line: int = field(default=0, compare=False)
 
     @property
     def of_worker(self) -> bool:

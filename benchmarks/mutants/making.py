@@ -49,6 +49,15 @@ def after(events: Events, place: int, *more: Event, wait: float = LATER) -> list
     return [*events[: place + 1], *(_fresh(each, at) for each in more), *events[place + 1 :]]
 
 
+def among(events: Events, *more: Event) -> list[Event]:
+    """Put events in, each where it belongs by its own time."""
+    made = list(events)
+    for event in more:
+        place = next((n for n, each in enumerate(made) if each.t > event.t), len(made))
+        made.insert(place, event)
+    return made
+
+
 def _fresh(event: Event, t: float) -> Event:
     xid = getattr(event, "xid", None)
     if xid is None:

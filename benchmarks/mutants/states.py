@@ -5,6 +5,7 @@ from collections.abc import Callable
 from msgspec import structs
 
 from benchmarks.mutants.making import (
+    LATER,
     OTHER,
     Events,
     Make,
@@ -155,6 +156,19 @@ def reset(wait: float, by: str = "", new_id: bool = False) -> Make:
     return mutants
 
 
+def adopted(state: str, by: str = "") -> Make:
+    """Have a scheduler adopt a task instance that was queued a moment before."""
+
+    def mutants(events: Events) -> Mutants:
+        old = SCHEDULED if state == QUEUED else QUEUED
+        for place, event, row in moves(events, old, state):
+            if row.queued_by_job_id is not None and until_next(events, place, event) > LATER:
+                who = by or _peer(event)
+                yield after(events, place, step(event, who, queued_by_job_id=-1))
+
+    return mutants
+
+
 def _peer(event: TaskInstanceEvent) -> str:
     return "scheduler-1" if event.process == OTHER else OTHER
 
@@ -264,4 +278,7 @@ WAYS = (
     Way("no-live-orphan", "reset by its peer, with a new id", reset(0.001, new_id=True), TASK),
     Way("no-live-orphan", "reset by a third", reset(0.001, by="scheduler-3")),
     Way("no-live-orphan", "all of a transaction reset", _reset_of_a_dag),
+    Way("no-live-orphan", "adopted by its peer", adopted(QUEUED)),
+    Way("no-live-orphan", "adopted by a third", adopted(QUEUED, by="scheduler-3")),
+    Way("no-live-orphan", "adopted at work", adopted(RUNNING, by="scheduler-3")),
 )  # fmt: skip

@@ -12,6 +12,7 @@ from benchmarks.mutants.making import (
     Mutants,
     Way,
     after,
+    among,
     changed,
     instead,
     moves,
@@ -20,6 +21,7 @@ from benchmarks.mutants.making import (
 from oracle.events import (
     AnswerEvent,
     DagRunEvent,
+    FaultEvent,
     LedgerEvent,
     PodEvent,
     ProcessEvent,
@@ -27,6 +29,7 @@ from oracle.events import (
     TaskInstanceEvent,
     WorkerEvent,
 )
+from oracle.invariants.stops_in_time import STOP
 from oracle.states import FAILED, RUNNING, SKIPPED, SUCCESS, UP_FOR_RETRY
 
 API = "api-server"
@@ -215,6 +218,22 @@ def _ends(code: int, *roles: str) -> Make:
     return mutants
 
 
+def _stopped(role: str, took: float, code: int = 0, told_last: bool = False) -> Make:
+    """Have a process of a role told to end, at many a moment, and end so many seconds later."""
+
+    def mutants(events: Events) -> Mutants:
+        names = [e.process for e in events if isinstance(e, ProcessEvent) and e.op == "watched"]
+        for place in range(len(names), len(events) - 1, 5):
+            t = events[place].t
+            for name in (name for name in names if role in name):
+                begin = FaultEvent(t, "begin", STOP, name, "mutant")
+                end = ProcessEvent(t + took, "ended", name, code, "mutant")
+                healed = FaultEvent(t + took, "end", STOP, name)
+                yield among(events, begin, *([healed, end] if told_last else [end, healed]))
+
+    return mutants
+
+
 _RUNNING = Refusal(409, "invalid_state", RUNNING)
 
 WAYS = (
@@ -265,4 +284,11 @@ WAYS = (
     Way("no-crash", "the API server, exit code 1", _ends(1, "api-server")),
     Way("no-crash", "DAG processor and triggerer, SIGABRT", _ends(
         134, "dag-processor", "triggerer")),
+    Way("stops-in-time", "a scheduler, 19 s", _stopped("scheduler", 19.3)),
+    Way("stops-in-time", "a scheduler, killed after a minute", _stopped("scheduler", 60.1, -9)),
+    Way("stops-in-time", "a scheduler, told when all is over", _stopped(
+        "scheduler", 10.1, told_last=True)),
+    Way("stops-in-time", "the API server, 31 s", _stopped("api-server", 31.0)),
+    Way("stops-in-time", "the DAG processor, 61 s", _stopped("dag-processor", 61.0, -9)),
+    Way("stops-in-time", "a triggerer, 61 s", _stopped("triggerer", 61.0)),
 )  # fmt: skip

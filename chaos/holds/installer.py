@@ -8,7 +8,8 @@ BYPASSRLS from row-level security.
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from difflib import get_close_matches
 from pathlib import Path
 
 import psycopg
@@ -67,6 +68,10 @@ _TABLE = """
 SELECT c.oid::regclass::text FROM pg_class AS c JOIN pg_class AS dag USING (relnamespace)
 WHERE c.oid = to_regclass(quote_ident(%s)) AND c.relkind = 'r' AND dag.oid = to_regclass('dag')
 """
+_COLUMNS = """
+SELECT attname FROM pg_attribute
+WHERE attrelid = to_regclass(quote_ident(%s)) AND attnum > 0 AND NOT attisdropped ORDER BY attname
+"""
 _WATCHED = {
     False: """SELECT c.oid::regclass::text, c.relname FROM pg_policy AS p
         JOIN pg_class AS c ON c.oid = p.polrelid WHERE p.polname = 'chaos_pass'""",
@@ -94,13 +99,21 @@ def installed(dsn: str, table: str = "dag", *, commits: bool = False) -> bool:
         return _mark(connection) == _MARK and _watches(connection, table, commits=commits)
 
 
-def install(dsn: str, table: str = "dag", *, commits: bool = False, timeout: float = 30.0) -> None:
+def install(
+    dsn: str,
+    table: str = "dag",
+    *,
+    commits: bool = False,
+    row: Collection[str] = (),
+    timeout: float = 30.0,
+) -> None:
     """Put the rules' machinery into the database, and have it watch the scans of a table.
 
-    With `commits`, the commits after its rows were written instead. Processes may be connected and
-    at work. Idempotent. Raises UserError when row-level security does not bind the role, when a
-    schema `chaos` of somebody else stands there, when Airflow has no such table, or when the table
-    stays locked for `timeout` seconds.
+    With `commits`, the commits after its rows were written instead; `row` are the columns that a
+    point tells them by. Processes may be connected and at work. Idempotent. Raises UserError when
+    row-level security does not bind the role, when a schema `chaos` of somebody else stands there,
+    when Airflow has no such table or that no such column, or when the table stays locked for
+    `timeout` seconds.
     """
     with connect(dsn) as connection:
         if _mark(connection) not in (None, _MARK):
@@ -111,6 +124,7 @@ def install(dsn: str, table: str = "dag", *, commits: bool = False, timeout: flo
                 f"Nothing can be held at the table {table!r}: Airflow's database has none.",
                 "Name a table of this release, as `dag_run`.",
             )
+        _check_columns(connection, table, row)
         if not commits and (reason := unbound(connection, table)):
             raise UserError(
                 f"Statements cannot be held or delayed: {reason}.",
@@ -129,6 +143,18 @@ def install(dsn: str, table: str = "dag", *, commits: bool = False, timeout: flo
 
         _alone(connection, timeout, create, found, _LOCKS[commits])
     log.debug("Rules on %s of %s are installed.", "commits" if commits else "scans", table)
+
+
+def _check_columns(connection: psycopg.Connection, table: str, row: Collection[str]) -> None:
+    """Raise UserError for a column that the table has not: no row of it would ever be met."""
+    there = [str(each[0]) for each in connection.execute(_COLUMNS, (table,))]
+    for name in row:
+        if name not in there:
+            near = get_close_matches(name, there, 1)
+            raise UserError(
+                f"The table {table} has no column {name!r}.",
+                f"Did you mean {near[0]}?" if near else f"It has {', '.join(there)}.",
+            )
 
 
 def remove(dsn: str, timeout: float = 30.0) -> None:

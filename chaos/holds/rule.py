@@ -18,7 +18,7 @@ class Rule:
     """
 
     def __init__(self, dsn: str, process: str, point: Point) -> None:
-        install(dsn, point.table, commits=point.row is not None)
+        install(dsn, point.table, commits=point.row is not None, row=point.row or ())
         self.connection = connect(dsn)
         contents = None if point.row is None else json.dumps(point.row)
         self._match = (like(process), point.table, point.statement, contents)

@@ -60,7 +60,12 @@ _SOCKETS_BELOW = 107 - 32
 # Folders of which nothing outlives a boot.
 _OF_ONE_BOOT = ("pods", "airflow", "tmp")
 
-_SIGNALS = {"pause": signal.SIGSTOP, "resume": signal.SIGCONT, "kill": signal.SIGKILL}
+_SIGNALS = {
+    "pause": signal.SIGSTOP,
+    "resume": signal.SIGCONT,
+    "kill": signal.SIGKILL,
+    "stop-process": signal.SIGTERM,
+}
 
 
 class EmbeddedBoot:
@@ -79,6 +84,7 @@ class EmbeddedBoot:
         self.servers: dict[str, ForkServer] = {}
         self.daemons: set[str] = set()
         self.killed: set[str] = set()
+        self.stopped: set[str] = set()
         self._at: Endpoints | None = None
 
     def steps(self) -> Iterator[None]:
@@ -139,6 +145,7 @@ class EmbeddedBoot:
             self.children.pop(name).poll()
         self.daemons.clear()
         self.killed.clear()
+        self.stopped.clear()
         self.state.ends = []
         shutil.rmtree(self.postgres.data)
         for folder in _OF_ONE_BOOT:
@@ -273,7 +280,7 @@ class EmbeddedBoot:
         self.state.save(self.directory)
 
     def answer(self, request: dict[str, Any]) -> None:
-        """Pause, resume, kill or start a process, or restart the database."""
+        """Pause, resume, kill, stop or start a process, or restart the database."""
         operation = request["op"]
         if operation in _SIGNALS:
             self._signal(request["process"], _SIGNALS[operation])
@@ -291,8 +298,10 @@ class EmbeddedBoot:
         process = self.state.processes[name]
         if process.exit_code is not None:
             raise UserError(f"{name} has ended with exit code {process.exit_code}")
-        if number == signal.SIGKILL:
+        if number in (signal.SIGKILL, signal.SIGTERM):
             self.killed.add(name)
+        if number == signal.SIGTERM:
+            self.stopped.add(name)
         signal_family(process.pid, number)
 
     def restart(self, name: str) -> None:
@@ -300,6 +309,10 @@ class EmbeddedBoot:
         if name in self.children and wait_exit(self.children[name], _LAST_BREATH) is None:
             raise UserError(f"{name} is running")
         self.killed.discard(name)
+        self.state.ends = [
+            replace(end, again=time.time()) if end.process == name and not end.again else end
+            for end in self.state.ends
+        ]
         self._start(self.components[name])
 
     def restart_database(self, how: str) -> None:
@@ -311,7 +324,7 @@ class EmbeddedBoot:
         """Write down which processes have ended, and start again what every deployment would.
 
         A daemon of Airflow's that gives up (a scheduler does after three failures of its database
-        in a row) comes back; one that was killed on purpose stays dead until `restart`.
+        in a row) comes back; one that was killed or stopped on purpose stays dead until `restart`.
         """
         ended = {
             name: code
@@ -320,6 +333,9 @@ class EmbeddedBoot:
         }
         for name, code in ended.items():
             self.state.processes[name].exit_code = code
+        for name in ended.keys() & self.stopped:
+            self.stopped.discard(name)
+            self._take_note(self._end_of(name))
         if ended:
             self.state.save(self.directory)
         if self.state.phase == "ready":
@@ -330,13 +346,19 @@ class EmbeddedBoot:
         """Start a daemon again, and end what it left running, as a container does."""
         process = self.state.processes[name]
         log.info("%s ended with exit code %s; starting it again", name, process.exit_code)
-        at, code = time.time(), process.exit_code or 0
-        # Who is ended by a signal does not log why; what its log ends with is another matter.
-        words = last_words(Path(process.log)) if code >= 0 else ""
-        end_all([process.pid], grace=0.0)
-        end = ProcessEnd(name, process.exit_code, at, words, time.time())
-        self.state.ends = [*self.state.ends, end][-_ENDS:]
+        self._take_note(replace(self._end_of(name), again=time.time()))
         self._start(self.components[name])
+
+    def _end_of(self, name: str) -> ProcessEnd:
+        """End what a daemon that has ended left running; return how it ended."""
+        process, at = self.state.processes[name], time.time()
+        # Who is ended by a signal does not log why; what its log ends with is another matter.
+        words = last_words(Path(process.log)) if (process.exit_code or 0) >= 0 else ""
+        end_all([process.pid], grace=0.0)
+        return ProcessEnd(name, process.exit_code, at, words)
+
+    def _take_note(self, end: ProcessEnd) -> None:
+        self.state.ends = [*self.state.ends, end][-_ENDS:]
 
     def _until_ready(self, at: Endpoints, timeout: float = 180.0) -> Iterator[None]:
         readiness = Readiness(f"http://127.0.0.1:{at.api}", self.postgres.dsn(), self.spec)

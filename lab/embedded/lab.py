@@ -26,7 +26,7 @@ class EmbeddedLab(SupervisedLab):
     namespace = NAMESPACE
     powers = frozenset(
         {"pause", "kill", "hold", "restart-database", "delay-pods", "proxy", "worker-requests"}
-        | {"kube-api", "explore"}
+        | {"kube-api", "explore", "stop"}
     )
     cannot = dict.fromkeys(
         ("node", "netem"),
@@ -53,7 +53,7 @@ class EmbeddedLab(SupervisedLab):
         return ("api-server", "dag-processor", *self.schedulers, *triggerers)
 
     def ends(self) -> list[ProcessEnd]:
-        """Return which daemons ended by themselves, and were brought back."""
+        """Return which daemons ended by themselves or were told to, and when they came back."""
         return self.state.ends
 
     def missing(self, power: str) -> str | None:
@@ -87,6 +87,10 @@ class EmbeddedLab(SupervisedLab):
     def kill(self, process: str) -> None:
         """Kill one process (SIGKILL), as an out-of-memory kill would."""
         ask(self.directory, op="kill", process=process)
+
+    def stop_process(self, process: str) -> None:
+        """Tell one process to end: SIGTERM to all that it forked, as the image's init passes it."""
+        ask(self.directory, op="stop-process", process=process)
 
     def start(self, process: str) -> None:
         """Start a killed process again."""

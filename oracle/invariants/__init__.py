@@ -4,6 +4,7 @@ from oracle.invariants.all_tries_start import AllTriesStart
 from oracle.invariants.asset_condition_met import AssetConditionMet
 from oracle.invariants.asset_events_consumed import AssetEventsConsumed
 from oracle.invariants.base import Invariant, Violation
+from oracle.invariants.called_back_once import CalledBackOnce
 from oracle.invariants.completed_work_stands import CompletedWorkStands
 from oracle.invariants.executed_once import ExecutedOnce
 from oracle.invariants.legal_transition import LegalTransition
@@ -19,6 +20,7 @@ from oracle.invariants.queued_in_time import QueuedInTime
 from oracle.invariants.retry_after_end import RetryAfterEnd
 from oracle.invariants.run_ends_once import RunEndsOnce
 from oracle.invariants.single_live_pod import SingleLivePod
+from oracle.invariants.stops_in_time import StopsInTime
 from oracle.invariants.success_stands import SuccessStands
 from oracle.invariants.unique_try import UniqueTry
 from oracle.invariants.valid_start import ValidStart
@@ -31,12 +33,14 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     SuccessStands,
     AllTriesStart,
     RunEndsOnce,
+    CalledBackOnce,
     MaxActiveRuns,
     MaxActiveTasks,
     PoolSlots,
     AssetEventsConsumed,
     AssetConditionMet,
     NoCrash,
+    StopsInTime,
     NoServerError,
     NoLiveOrphan,
     SingleLivePod,

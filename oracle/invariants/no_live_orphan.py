@@ -16,7 +16,7 @@ from oracle.events import (
     TaskInstanceKey,
 )
 from oracle.invariants.base import Invariant, Violation, Violations
-from oracle.states import QUEUED
+from oracle.states import QUEUED, RUNNING
 
 YOUNG_SECONDS = 10.0
 """A reset that comes so soon after the queueing is no verdict on a silent scheduler: who queues was
@@ -32,32 +32,35 @@ KILL = "scheduler-kill"
 """The one fault whose end of a process no event of the process itself tells."""
 
 
-class _Reset(NamedTuple):
+class _Taken(NamedTuple):
     queued: TaskInstanceEvent
-    reset: TaskInstanceEvent
+    taken: TaskInstanceEvent
+    how: str
 
 
 class NoLiveOrphan(Invariant):
     """An orphan is what a scheduler that is gone has queued (`adopt_or_reset_orphaned_tasks`).
 
-    Schedulers are told apart by their job, which every start makes anew. A reset is wrong when the
-    job that queued the task instance did so a moment before, and goes on afterwards: it queues
-    something else, or makes a pod (whose label `airflow-worker` is the job). What was killed does
-    neither, and a scheduler that is held for dead because it was silent for long had queued
-    nothing lately.
+    Who takes one over resets it, or adopts it where it has a pod: then the row, and the pod's label
+    `airflow-worker`, name another job, and two executors follow one pod.
+
+    Schedulers are told apart by their job, which every start makes anew. To take over is wrong when
+    the job that queued the task instance did so a moment before, and goes on afterwards: it queues
+    something else, or makes a pod. What was killed does neither, and a scheduler that is held for
+    dead because it was silent for long had queued nothing lately.
 
     It may also find nothing left to do: then its process tells, where the lab watched that it never
     ended, nobody killed it, and it is healthy when all is over.
     """
 
     name = "no-live-orphan"
-    promise = "A task instance is not reset as an orphan while the scheduler that queued it lives"
+    promise = "No task instance is taken for an orphan while the scheduler that queued it lives"
     evidence = TaskInstanceEvent
 
     def __init__(self, header: Header) -> None:
         super().__init__(header)
         self._queued: dict[TaskInstanceKey, TaskInstanceEvent] = {}
-        self._resets: defaultdict[str, list[_Reset]] = defaultdict(list)
+        self._taken: defaultdict[str, list[_Taken]] = defaultdict(list)
         self._watched: set[str] = set()
         self._ended: set[str] = set()
 
@@ -75,70 +78,83 @@ class NoLiveOrphan(Invariant):
         return event.op == "added" and event.owner is not None
 
     def on_pod(self, event: PodEvent) -> Violations:
-        """Report what was reset young, where its scheduler makes a pod."""
+        """Report what was taken young, where its scheduler makes a pod."""
         if event.op == "added" and event.owner is not None:
             return self._alive(event.owner, event, event.t - SETTLE_SECONDS)
         return None
 
     def heeds_ti(self, event: TaskInstanceEvent) -> bool:
-        """Want all but what stays queued."""
-        return event.new is None or event.new.state != QUEUED or not _was_queued(event)
+        """Want all but what stays queued by the same one."""
+        stays = event.new is not None and event.new.state == QUEUED and _was_queued(event)
+        return not stays or _is_adopted(event)
 
     def on_ti(self, event: TaskInstanceEvent) -> Violations:
-        """Remember what was reset young; report it where its scheduler queues something."""
+        """Remember what was taken young; report it where its scheduler queues something."""
         new = event.new
+        if _is_adopted(event):
+            return self._take_note(event, "adopted")
         if new is not None and new.state == QUEUED:
             if new.queued_by_job_id is not None and not _was_queued(event):
                 self._queued[event.ti] = event
                 return self._alive(str(new.queued_by_job_id), event, event.t)
             return None
-        before = self._queued.pop(event.ti, None)
-        if before is None or new is None or new.state is not None:
-            return None
-        if self.is_scheduler(event.process):
-            self._take_note(before, event)
+        if new is not None and new.state is None:
+            return self._take_note(event, "reset")
+        if new is None or new.state != RUNNING:
+            self._queued.pop(event.ti, None)
         return None
 
-    def _take_note(self, queued: TaskInstanceEvent, reset: TaskInstanceEvent) -> None:
-        if queued.new is None or reset.old is None:
+    def _take_note(self, event: TaskInstanceEvent, how: str) -> None:
+        """Remember who took a task instance, if it was young; it is another's from then on."""
+        queued = self._queued.pop(event.ti, None)
+        if queued is None or queued.new is None or event.old is None:
             return
         job = queued.new.queued_by_job_id
-        if reset.old.queued_by_job_id == job and reset.t - queued.t < YOUNG_SECONDS:
-            self._resets[str(job)].append(_Reset(queued, reset))
+        young = event.t - queued.t < YOUNG_SECONDS
+        if young and event.old.queued_by_job_id == job and self.is_scheduler(event.process):
+            self._taken[str(job)].append(_Taken(queued, event, how))
 
     def _alive(self, job: str, sign: TaskInstanceEvent | PodEvent, until: float) -> Violations:
-        return self._wrongs(job, sign, until) if job in self._resets else None
+        return self._wrongs(job, sign, until) if job in self._taken else None
 
     def _wrongs(
         self, job: str, sign: TaskInstanceEvent | PodEvent, until: float
     ) -> Iterator[Violation]:
-        resets = self._resets.pop(job)
-        if later := [each for each in resets if each.reset.t >= until]:
-            self._resets[job] = later
+        found = self._taken.pop(job)
+        if later := [each for each in found if each.taken.t >= until]:
+            self._taken[job] = later
         deed = "made a pod" if isinstance(sign, PodEvent) else f"queued {sign.ti}"
-        for each in resets:
-            if each.reset.t < until:
-                yield self._wrong(each, f"{deed} {sign.t - each.reset.t:.1f} s later", sign)
+        for each in found:
+            if each.taken.t < until:
+                yield self._wrong(each, f"{deed} {sign.t - each.taken.t:.1f} s later", sign)
 
     def on_assumption(self, end: AssumptionEvent) -> Iterator[Violation]:
-        """Report what was reset young, where its scheduler lives when all is over."""
+        """Report what was taken young, where its scheduler lives when all is over."""
         if end.name != LAB_HEALTHY_AFTER or not end.met:
             return
         alive = self._watched - self._ended
-        for each in chain.from_iterable(self._resets.values()):
+        for each in chain.from_iterable(self._taken.values()):
             if each.queued.process in alive:
                 yield self._wrong(each, "never ended", end)
-        self._resets.clear()
+        self._taken.clear()
 
     def _wrong(
-        self, what: _Reset, deed: str, sign: TaskInstanceEvent | PodEvent | AssumptionEvent
+        self, what: _Taken, deed: str, sign: TaskInstanceEvent | PodEvent | AssumptionEvent
     ) -> Violation:
-        queued, reset = what
+        queued, taken, how = what
         fact = (
-            f"{reset.process} reset it {reset.t - queued.t:.1f} s after {queued.process} had "
+            f"{taken.process} {how} it {taken.t - queued.t:.1f} s after {queued.process} had "
             f"queued it, and {queued.process} {deed}"
         )
-        return self.violation(fact, reset.ti, reset.t, queued, reset, sign)
+        return self.violation(fact, taken.ti, taken.t, queued, taken, sign)
+
+
+def _is_adopted(event: TaskInstanceEvent) -> bool:
+    """Tell whether a task instance in an executor's hand gets into another's."""
+    old, new = event.old, event.new
+    if old is None or new is None or old.state != new.state or new.state not in (QUEUED, RUNNING):
+        return False
+    return None is not new.queued_by_job_id != old.queued_by_job_id is not None
 
 
 def _was_queued(event: TaskInstanceEvent) -> bool:

@@ -10,6 +10,7 @@ from psycopg import errors
 from chaos.holds.hold import Hold, HoldError
 from chaos.holds.installer import OURS
 from chaos.holds.points import Point
+from common.errors import UserError
 from tests.lab.miniature import Process
 from tests.lab.proxied import eventually
 
@@ -71,6 +72,19 @@ def test_a_commit_is_named_by_table_row_and_statement(
         assert scheduler_2.ended(0.3) is not held
         assert bool(hold.held()) is held
     assert scheduler_2.ended(10)
+
+
+@pytest.mark.parametrize(
+    ("column", "hint"),
+    [("stat", "Did you mean state?"), ("zzz", "It has ")],
+)
+def test_a_column_that_the_table_has_not_is_refused_before_anything_is_held(
+    dsn: str, column: str, hint: str
+) -> None:
+    with pytest.raises(UserError) as refused:
+        Hold(dsn, "scheduler-2", Point("dag_run", row={column: "running"})).hold()
+    assert refused.value.message == f"The table dag_run has no column {column!r}."
+    assert refused.value.hint.startswith(hint)
 
 
 def test_lets_pass_who_rolls_back_who_only_reads_and_others(

@@ -29,6 +29,8 @@ A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remem
     0.0  asset        1 sets off d                   or `1 and 2 set off d`, when both are updated
     1.0  asset        1 updated as 7 by api-server   event 7
     1.5  scheduler-1  consume 7 in 12                by the run whose line says `row 12`
+    3.0  scheduler-1  call-back run success          a request for the callback of a run that
+                                                     ended so; `start try 1`: of a task's try
     0.0  unseen       what CeleryExecutor runs       what the header says is not covered
     9.0  end                                         told by itself 1 s after the last line
 
@@ -99,6 +101,8 @@ class Telling:
         elif words[0] == "consume":
             row = {"event_id": int(words[1]), "dag_run_id": int(words[3])}
             self._other("insert", "dagrun_asset_event", row, who)
+        elif words[0] == "call-back":
+            self._call_back(who, *words[1:])
         elif words[0].startswith("run"):
             self._run(who, words)
         else:
@@ -184,6 +188,14 @@ class Telling:
         for each in assets:
             reference = {"asset_id": each, "dag_id": words[-1]}
             self._other("seen", "dag_schedule_asset_reference", reference)
+
+    def _call_back(self, process: str, whose: str, how: str, number: str = "") -> None:
+        row = {**key(whose), "map_index": -1, "ti": f"id-{whose}", "failed": None}
+        row |= {"request": "TaskCallbackRequest", "try_number": int(number or 0)}
+        if not number:
+            row = {"dag_id": "d", "run_id": row["run_id"], "failed": how == "failed"}
+            row |= {"request": "DagCallbackRequest"}
+        self._other("insert", "callback", row, process)
 
     def _run(self, process: str, words: list[str]) -> None:
         run = words[0].partition("@")[2] or "r1"

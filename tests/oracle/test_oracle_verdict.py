@@ -59,6 +59,7 @@ def test_an_assumption_once_unmet_stays_unmet() -> None:
 
 
 NOT_JUDGED = {
+    "called-back-once": "no row event in the history",
     "asset-events-consumed": "no row event in the history",
     "asset-condition-met": "no row event in the history",
     "success-stands": "no answer event in the history",
@@ -67,6 +68,7 @@ NOT_JUDGED = {
     "max-active-tasks": "no limit of a DAG whose tasks were queued was recorded",
     "pool-slots": "no pool's size was recorded",
     "no-crash": "no process event in the history",
+    "stops-in-time": "no process event in the history",
     "queued-in-time": "no scheduler was stated to be free and seen at work for 30 s",
 }
 
@@ -184,12 +186,14 @@ def test_the_verdict_is_ready_for_json() -> None:
         "success-stands": 0,
         "all-tries-start": 0,
         "run-ends-once": 0,
+        "called-back-once": 0,
         "max-active-runs": 0,
         "max-active-tasks": 0,
         "pool-slots": 0,
         "asset-events-consumed": 0,
         "asset-condition-met": 0,
         "no-crash": 0,
+        "stops-in-time": 0,
         "no-server-error": 0,
         "no-live-orphan": 0,
         "single-live-pod": 1,
@@ -239,6 +243,7 @@ def test_each_promise_says_how_much_it_judged() -> None:
         "success-stands": 0,
         "all-tries-start": 0,
         "run-ends-once": 1,
+        "called-back-once": 0,
         "max-active-runs": 0,
         "max-active-tasks": 0,
         "pool-slots": 0,
@@ -250,6 +255,7 @@ def test_each_promise_says_how_much_it_judged() -> None:
         "executed-once": 1,
         "completed-work-stands": 1,
         "no-crash": 0,
+        "stops-in-time": 0,
         "no-server-error": 0,
         "queued-in-time": 0,
         "no-lost-task": 1,

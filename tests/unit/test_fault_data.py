@@ -12,6 +12,7 @@ import chaos
 from chaos.base import Fault
 from chaos.database_restart import DatabaseRestart
 from chaos.pod_deletion import PodDeletion
+from chaos.process_stop import ProcessStop
 from chaos.scheduler_kill import SchedulerKill
 from chaos.slow_pods import SlowPods
 from common.errors import UserError
@@ -50,6 +51,7 @@ def test_old_histories_name_the_same_faults() -> None:
         "pod-network",
         "process-kill",
         "process-pause",
+        "process-stop",
         "scheduler-kill",
         "scheduler-pause",
         "slow-api-server",
@@ -106,6 +108,7 @@ def test_a_fault_is_a_value() -> None:
     ("fault", "wrong", "message"),
     [
         (SlowPods, {"delay": 0}, "The delay must be greater than 0 s."),
+        (ProcessStop, {"process": "x", "patience": 0}, "The patience must be greater than 0 s."),
         (SlowPods, {"delay": -1}, "The delay must be greater than 0 s."),
         (PodDeletion, {"interval": 0}, "The interval must be greater than 0 s."),
         (PodDeletion, {"grace": -1}, "The grace must be 0 s or more."),

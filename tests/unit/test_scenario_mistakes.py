@@ -253,7 +253,7 @@ def test_a_table_that_is_not_there_is_told_with_its_step(tmp_path: Path) -> None
         raise UserError("Airflow has no table nowhere.", "Name another.")
 
     said = performed(tmp_path, "{hold: A, commit: nowhere}", allow_rules=allow_rules)
-    assert said == "step s0: Airflow has no table nowhere. Name another."
+    assert said == "1.yaml, line 13: step s0: Airflow has no table nowhere. Name another."
 
 
 @pytest.mark.parametrize(("entries", "refusal"), [(0, "no task tsk"), (1, None)])

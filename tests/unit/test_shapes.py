@@ -32,6 +32,7 @@ COUNTS = {
     "consumer": 1,
     "gatherer": 1,
     "single": 1,
+    "calling": 1,
 }
 
 
