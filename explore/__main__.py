@@ -23,7 +23,7 @@ from explore.memory import folder_of, recall, remember, resumed
 from explore.plan import SHAPES, WORLDS, environment
 from explore.points import LEVELS
 from explore.replay import replay, shrink
-from explore.results import beside, writable
+from explore.results import alone, beside, writable
 from explore.schedule import Schedule
 from explore.strategies import EXPLORING
 from lab.base import Airflow
@@ -139,10 +139,16 @@ def _lab(airflow: Airflow, settings: Mapping[str, str]) -> Iterator[SupervisedLa
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Explore, with another lab where one is lost; return 1 where something was found."""
+    """Explore a release; return 1 where something was found."""
     airflow = prepare(options.airflow or newest())
     folder = writable(options.folder or folder_of(airflow, options.world))
-    recall(folder)
+    with alone(folder):
+        recall(folder)
+        return _explored(options, airflow, folder)
+
+
+def _explored(options: argparse.Namespace, airflow: Airflow, folder: Path) -> int:
+    """Explore, with another lab where one is lost."""
     over: Deadline | None = None
     left = options.rounds
     found, lost, judged = 0, 0, 0

@@ -14,7 +14,6 @@ import shutil
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -96,7 +95,7 @@ class Totals:
     seconds: float = 0.0
     exploring: float = 0.0
     cpu: float = 0.0
-    reasons: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, int] = field(default_factory=dict)
 
     @property
     def judged(self) -> int:
@@ -281,7 +280,8 @@ class Explorer:
                 self._count(done)
             schedule = self._schedule(done, drawn_plan, strategy)
             rounds.append((done, schedule))
-            schedules.write(schedule, run.folder / f"round-{number}.yaml")
+            if not done.unknown:
+                schedules.write(schedule, run.folder / f"round-{number}.yaml")
 
     def _count(self, done: Round) -> None:
         self._usual = (3 * self._usual + len(done.steps)) // 4
@@ -292,7 +292,8 @@ class Explorer:
         totals.steps += len(done.steps)
         totals.exploring += done.seconds
         totals.cpu += done.cpu
-        totals.reasons.update(step.rsplit(" ", 1)[1] for step in done.steps)
+        for reason in (step.rsplit(" ", 1)[1] for step in done.steps):
+            totals.reasons[reason] = totals.reasons.get(reason, 0) + 1
         log.debug(
             "Round %d: %d steps in %.1f s%s",
             done.number,
@@ -337,7 +338,7 @@ class Explorer:
             elif violations:
                 first = min(each.t for each in violations)
                 steps = sum(t <= first for t in done.times)
-                self._found(replace(schedule, broken=broken, until=steps, witness=text), folder)
+                self.found(replace(schedule, broken=broken, until=steps, witness=text), folder)
 
     def _unknown(self, done: Round, broken: Sequence[str]) -> None:
         """Say why nothing follows from a round: what it broke, it may have while all ran freely."""
@@ -345,7 +346,8 @@ class Explorer:
         but = f"; that it broke {', '.join(broken)} does not count" if broken else ""
         self._tell(f"Round {done.number} is unknown: {done.unknown}{but}.")
 
-    def _found(self, schedule: Schedule, folder: Path) -> None:
+    def found(self, schedule: Schedule, folder: Path) -> None:
+        """Keep the schedule of a round that broke promises, with the history in a folder."""
         kept = self.folder / "finds" / f"{schedule.round}"
         kept.mkdir(parents=True, exist_ok=True)
         schedules.write(schedule, kept / "schedule.yaml")

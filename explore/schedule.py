@@ -96,7 +96,18 @@ def write(schedule: Schedule, path: Path) -> None:
 
 
 def read(path: Path) -> Schedule:
-    """Read a schedule. Raises UserError, in a line, for a file that is none."""
+    """Read a find's schedule. Raises UserError, in a line, for a file that is none."""
+    schedule = read_any(path)
+    if not schedule.broken:
+        raise UserError(
+            f"{path} does not say which promise was broken, so nobody can tell when it is again.",
+            "Give a find's schedule: finds/ROUND/schedule.yaml.",
+        )
+    return schedule
+
+
+def read_any(path: Path) -> Schedule:
+    """Read a schedule that may have broken nothing; UserError as `read`."""
     try:
         text = path.read_bytes()
         _check_schema(path, msgspec.yaml.decode(text, type=_Versioned).schema)
@@ -110,11 +121,6 @@ def read(path: Path) -> Schedule:
             f"{path} is not a schedule: {what}.",
             "Give a file that an exploration wrote (schedule.yaml).",
         ) from error
-    if not schedule.broken:
-        raise UserError(
-            f"{path} does not say which promise was broken, so nobody can tell when it is again.",
-            "Give a find's schedule: finds/ROUND/schedule.yaml.",
-        )
     return schedule
 
 

@@ -1,13 +1,14 @@
 """An exploration in a test session: what it found is known, or new; what it did not, is bounded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from common.waiting import Deadline
-from explore.explorer import Drawn, Find
+from explore.explorer import Drawn, Explorer, Find
 from explore.memory import folder_of, remember, resumed
 from explore.replay import replay
+from explore.results import alone, writable
 from harness.markers import scenarios
 from harness.outcome import Unknown
 from lab.base import Lab
@@ -35,25 +36,37 @@ class Exploration:
         self, lab: Lab, world: str, seed: int, seconds: float, say: Callable[[str], None]
     ) -> None:
         self._lab = lab
+        self._world = world
+        self._seed = seed
         self._say = say
         self._seconds = seconds
-        self._explorer = resumed(lab, folder_of(lab.airflow, world), Drawn(seed), world, say)
-        self._before = (self._explorer.totals.rounds, self._explorer.totals.unknown)
 
     def explore(self) -> None:
         """Explore; pytest's failure for a race that no scenario knows, Unknown for too little."""
+        folder = writable(folder_of(self._lab.airflow, self._world))
+        with alone(folder):
+            self._explore(resumed(self._lab, folder, Drawn(self._seed), self._world, self._say))
+
+    def _explore(self, explorer: Explorer) -> None:
+        rounds, unknown = explorer.totals.rounds, explorer.totals.unknown
         over = Deadline(self._seconds)
         try:
-            self._explorer.explore(lambda: over.passed)
+            explorer.explore(lambda: over.passed)
         finally:
-            remember(self._explorer)
-        found = [(find, self._known(find)) for find in self._explorer.finds]
+            remember(explorer)
+        self._judge(explorer.finds)
+        rounds, unknown = explorer.totals.rounds - rounds, explorer.totals.unknown - unknown
+        require_enough(rounds, unknown)
+        if not explorer.finds:
+            self._say(f"Races found in {Rate(0, rounds - unknown).text()} rounds")
+
+    def _judge(self, finds: Sequence[Find]) -> None:
+        found = [(find, self._known(find)) for find in finds]
         for name in sorted({known.name for _, known in found if known}):
             times = sum(known is not None and known.name == name for _, known in found)
             self._say(f"Known: {name}, in {times} rounds")
         for find in (find for find, known in found if known is None):
             self._require_again(find)
-        self._require_enough()
 
     def _known(self, find: Find) -> Scenario | None:
         """Return the scenario whose race a find shows, if there is one.
@@ -79,14 +92,6 @@ class Exploration:
             f"python -m explore shrink {find.folder / 'schedule.yaml'}",
             pytrace=False,
         )
-
-    def _require_enough(self) -> None:
-        totals = self._explorer.totals
-        rounds = totals.rounds - self._before[0]
-        unknown = totals.unknown - self._before[1]
-        require_enough(rounds, unknown)
-        if not self._explorer.finds:
-            self._say(f"Races found in {Rate(0, rounds - unknown).text()} rounds")
 
 
 def require_enough(rounds: int, unknown: int) -> None:

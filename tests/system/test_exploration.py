@@ -41,7 +41,7 @@ def ended(pid: int) -> bool:
 def rounds(folder: Path) -> int:
     """Return how many rounds an exploration remembers."""
     memory = folder / "exploration.json"
-    return int(json.loads(memory.read_text())["rounds"]) if memory.exists() else 0
+    return int(json.loads(memory.read_text())["totals"]["rounds"]) if memory.exists() else 0
 
 
 @pytest.mark.skipif(not os.environ.get(ALL), reason=f"takes minutes: the night has it ({ALL})")
