@@ -52,6 +52,12 @@ def scenario(schedule: Schedule, judgement: Judgement, name: str) -> str:
             "The schedule is not shrunken.",
             "Shrink it first: python -m explore shrink FILE.",
         )
+    if schedule.moves:
+        moves = ", ".join(dict.fromkeys(deed.do for deed in schedule.moves))
+        raise UserError(
+            f"The schedule has moves ({moves}); so far a scenario is made of an order alone.",
+            "Keep the schedule itself: python -m explore replay FILE shows the race.",
+        )
     if len(schedule.yields) != 1:
         count = len(schedule.yields) or "no"
         raise UserError(

@@ -31,6 +31,7 @@ from common.waiting import until
 from explore import schedule as schedules
 from explore.controller import Controller
 from explore.coverage import Coverage
+from explore.heartbeats import Heartbeats
 from explore.plan import SHAPES, Plan, plan
 from explore.points import ASSETS, LEVELS, Watched
 from explore.rounds import LEFT, Performance, Round
@@ -61,6 +62,9 @@ BATCH = 40
 
 _EVERY: tuple[Watched, ...] = tuple(dict.fromkeys((*LEVELS["finest"], *ASSETS)))
 _USUAL = 120
+_HEARD = 10.0
+"""Seconds in which all schedulers give a heartbeat, which they do every 5; waited for once."""
+
 _WARM, _WARMING = "deep-2", 30.0
 _EMPTY = "DELETE FROM dag_run; DELETE FROM asset_event; DELETE FROM log"
 
@@ -175,6 +179,7 @@ class Explorer:
         self._tell = tell
         self._after = after
         self._advises = advises
+        self._heartbeats = Heartbeats()
         self._usual = _USUAL
         self._began = time.monotonic()
 
@@ -256,7 +261,10 @@ class Explorer:
     def _rounds(
         self, run: Run, rounds: list[tuple[Round, Schedule]], over: Callable[[], bool]
     ) -> None:
-        with Controller(self.lab.dsn(), _EVERY) as controller:
+        controller = Controller(self.lab.dsn(), _EVERY)
+        self._heartbeats.watch(controller.connection)
+        until(lambda: self._heartbeats.learn(self.lab.schedulers), _HEARD)
+        with controller:
             while len(rounds) < BATCH and not run.violated.is_set() and not over():
                 self._round(run, controller, rounds)
                 if not rounds[-1][0].over:
@@ -272,7 +280,7 @@ class Explorer:
         mark = f"x{number}-{secrets.token_hex(2)}"
         done = Round(number, mark, run.recorder.now())
         try:
-            performance = Performance(run, controller, strategy, self.coverage)
+            performance = Performance(run, controller, strategy, self.coverage, self._heartbeats)
             performance.perform(done, drawn_plan.deeds)
         finally:
             done.parted = getattr(strategy, "parted", None)

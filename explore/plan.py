@@ -14,6 +14,8 @@ SETTINGS = {
     # Nobody is to be taken for dead because the schedule let others go first.
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "600",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "3600",
+    # Whom the schedule chose to be late is found out within the round; Airflow's default is 300.
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "1",
     # An idle scheduler sleeps for a second otherwise, which is most of a round.
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
     "HA_CHAOS_SLEEP": "0",
@@ -62,6 +64,8 @@ _MENU: Sequence[tuple[str, ...]] = (
 _TASKS = {"serial": "task", "diamond-1": "join_0", "wide-3": "task_1", "deep-2": "task_1"}
 _LATEST = 60
 _MOVES = 0.3
+_FROZEN = (10, 60)
+"""For how many steps of the others a scheduler is frozen."""
 
 
 def plan(rng: Random, levels: Sequence[str] = tuple(LEVELS), *, moves: bool = True) -> Plan:
@@ -75,18 +79,23 @@ def plan(rng: Random, levels: Sequence[str] = tuple(LEVELS), *, moves: bool = Tr
         deeds += [Deed("update", "a"), Deed("update", "a", at=rng.randrange(_LATEST))]
         points = (*points, *ASSETS)
     if moves and rng.random() < _MOVES:
-        deeds.append(_move(rng, dags))
+        deeds += _moves(rng, dags)
     return Plan(level, points, deeds)
 
 
-def _move(rng: Random, dags: Sequence[str]) -> Deed:
+def _moves(rng: Random, dags: Sequence[str]) -> list[Deed]:
     at = rng.randrange(10, _LATEST)
+    do = rng.choice(("cancel", "clear", "mark", "kill", "pause"))
+    if do in ("kill", "pause"):
+        who = f"scheduler-{rng.choice((1, 2))}"
+        if do == "kill":
+            return [Deed("kill", who, at)]
+        return [Deed("pause", who, at), Deed("resume", who, at + rng.randrange(*_FROZEN))]
     known = [n for n, dag in enumerate(dags) if dag in _TASKS]
-    do = rng.choice(("cancel", "clear", "mark")) if known else "cancel"
-    if do == "cancel":
-        return Deed("cancel", at=at)
+    if do == "cancel" or not known:
+        return [Deed("cancel", at=at)]
     run = rng.choice(known)
     task = _TASKS[dags[run]]
     if do == "clear":
-        return Deed("clear", dags[run], at, f"{run}", task)
-    return Deed("mark", dags[run], at, f"{run}", task, rng.choice(("success", "failed")))
+        return [Deed("clear", dags[run], at, f"{run}", task)]
+    return [Deed("mark", dags[run], at, f"{run}", task, rng.choice(("success", "failed")))]

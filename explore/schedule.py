@@ -11,14 +11,17 @@ from explore.points import Watched
 
 SCHEMA = 1
 
-Verb = Literal["trigger", "update", "clear", "mark", "cancel"]
+Verb = Literal["trigger", "update", "clear", "mark", "cancel", "kill", "pause", "resume"]
+WORK: frozenset[Verb] = frozenset({"trigger", "update"})
+"""What a round has to do; all else are moves, and a promise may be broken without them."""
 
 
 class Deed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Something that is done to the lab before the step of a number: by a person, or a fault.
 
     `trigger` a run of `target` (a DAG) that is called `run` in the round; `update` an asset;
-    `clear` and `mark` (`state`) a task of a run; `cancel` the statement of who is to pass next.
+    `clear` and `mark` (`state`) a task of a run; `cancel` the statement of who is to pass next;
+    `kill`, `pause` and `resume` a process (`target`), as `explore.moves` says.
     """
 
     do: Verb
@@ -59,6 +62,11 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     def watched(self) -> list[Watched]:
         """Return its points."""
         return [parsed(each) for each in self.points]
+
+    @property
+    def moves(self) -> list[Deed]:
+        """Return what is done in it that is none of its work."""
+        return [deed for deed in self.deeds if deed.do not in WORK]
 
     @property
     def order(self) -> list[tuple[str, str]]:

@@ -32,9 +32,22 @@ def test_rounds_ask_for_dags_and_tasks_that_there_are() -> None:
 
 def test_all_moves_are_drawn() -> None:
     deeds = {deed.do for number in range(300) for deed in plan(Random(number)).deeds}
-    assert deeds == {"trigger", "update", "clear", "mark", "cancel"}
+    assert deeds == {
+        "trigger", "update", "clear", "mark", "cancel", "kill", "pause", "resume",
+    }  # fmt: skip
     quiet = {d.do for number in range(300) for d in plan(Random(number), moves=False).deeds}
     assert quiet == {"trigger", "update"}
+
+
+def test_who_is_frozen_goes_on_in_the_same_round() -> None:
+    for number in range(300):
+        deeds = plan(Random(number)).deeds
+        frozen = [deed for deed in deeds if deed.do in ("pause", "resume")]
+        if frozen:
+            pause, resume = frozen
+            assert (pause.do, resume.do) == ("pause", "resume")
+            assert pause.target == resume.target
+            assert pause.at < resume.at
 
 
 def test_no_heartbeat_is_a_point() -> None:
