@@ -68,6 +68,7 @@ points, where processes stop, from few (deep orders are reached) to many (narrow
   coarse       statements that scan dag
   fine         statements that scan dag or dag_run
   commits      as coarse, and commits that wrote dag_run or task_instance
+  pods         as coarse, and requests about pods, before and after they are processed
   finest       statements that scan dag, dag_run or task_instance, and those commits
 """
 

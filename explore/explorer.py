@@ -33,7 +33,8 @@ from explore.controller import Controller
 from explore.coverage import Coverage
 from explore.heartbeats import Heartbeats
 from explore.plan import SHAPES, Plan, plan
-from explore.points import ASSETS, LEVELS, Watched
+from explore.points import ASSETS, COMMITS, LEVELS, SCANS
+from explore.requests import RequestController
 from explore.rounds import LEFT, Performance, Round
 from explore.schedule import SCHEMA, Schedule
 from explore.strategies import EXPLORING, Strategy, depth_of, drawn
@@ -60,7 +61,7 @@ class LabLost(UserError):
 BATCH = 40
 """Rounds that share a recorder, and a database."""
 
-_EVERY: tuple[Watched, ...] = tuple(dict.fromkeys((*LEVELS["finest"], *ASSETS)))
+_EVERY = tuple(dict.fromkeys((*SCANS, *COMMITS, *ASSETS)))
 _USUAL = 120
 _HEARD = 10.0
 """Seconds in which all schedulers give a heartbeat, which they do every 5; waited for once."""
@@ -261,7 +262,7 @@ class Explorer:
     def _rounds(
         self, run: Run, rounds: list[tuple[Round, Schedule]], over: Callable[[], bool]
     ) -> None:
-        controller = Controller(self.lab.dsn(), _EVERY)
+        controller = self._controller()
         self._heartbeats.watch(controller.connection)
         until(lambda: self._heartbeats.learn(self.lab.schedulers), _HEARD)
         with controller:
@@ -269,6 +270,13 @@ class Explorer:
                 self._round(run, controller, rounds)
                 if not rounds[-1][0].over:
                     break
+
+    def _controller(self) -> Controller:
+        """Return who lets past: at requests too, where the lab's Kubernetes API is its own."""
+        if self.lab.missing("kube-api"):
+            return Controller(self.lab.dsn(), _EVERY)
+        api = self.lab.kube_api  # type: ignore[attr-defined]
+        return RequestController(self.lab.dsn(), _EVERY, api, self.lab.schedulers)
 
     def _round(
         self, run: Run, controller: Controller, rounds: list[tuple[Round, Schedule]]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from explore.points import ASSETS, LEVELS, Watched
+from explore.points import ASSETS, LEVELS, Point
 from explore.schedule import Deed
 
 SHAPES = "serial,diamond:1,wide:3,mapped:2,deep:2,producer,consumer"
@@ -49,7 +49,7 @@ class Plan:
     """What a round does; `points` are those that are on in it."""
 
     level: str
-    points: Sequence[Watched]
+    points: Sequence[Point]
     deeds: Sequence[Deed]
 
 
@@ -64,8 +64,8 @@ _MENU: Sequence[tuple[str, ...]] = (
 _TASKS = {"serial": "task", "diamond-1": "join_0", "wide-3": "task_1", "deep-2": "task_1"}
 _LATEST = 60
 _MOVES = 0.3
-_FROZEN = (10, 60)
-"""For how many steps of the others a scheduler is frozen."""
+_LASTING = (10, 60)
+"""For how many steps a scheduler is frozen, or its watch silent."""
 
 
 def plan(rng: Random, levels: Sequence[str] = tuple(LEVELS), *, moves: bool = True) -> Plan:
@@ -85,12 +85,14 @@ def plan(rng: Random, levels: Sequence[str] = tuple(LEVELS), *, moves: bool = Tr
 
 def _moves(rng: Random, dags: Sequence[str]) -> list[Deed]:
     at = rng.randrange(10, _LATEST)
-    do = rng.choice(("cancel", "clear", "mark", "kill", "pause"))
-    if do in ("kill", "pause"):
-        who = f"scheduler-{rng.choice((1, 2))}"
-        if do == "kill":
-            return [Deed("kill", who, at)]
-        return [Deed("pause", who, at), Deed("resume", who, at + rng.randrange(*_FROZEN))]
+    do = rng.choice(("cancel", "clear", "mark", "kill", "pause", "silence"))
+    who, ending = f"scheduler-{rng.choice((1, 2))}", at + rng.randrange(*_LASTING)
+    if do == "kill":
+        return [Deed("kill", who, at)]
+    if do == "pause":
+        return [Deed("pause", who, at), Deed("resume", who, ending)]
+    if do == "silence":
+        return [Deed("silence", who, at), Deed("tell", who, ending)]
     known = [n for n, dag in enumerate(dags) if dag in _TASKS]
     if do == "cancel" or not known:
         return [Deed("cancel", at=at)]

@@ -15,7 +15,7 @@ from common.waiting import Deadline, until
 from explore.controller import GRACE, PATIENCE, Controller, Rest, Standing
 from explore.coverage import Coverage
 from explore.heartbeats import Heartbeats
-from explore.moves import VERBS, Moves
+from explore.moves import BEGUN_BY, VERBS, Moves
 from explore.plan import ALIVE
 from explore.schedule import Deed
 from explore.strategies import Strategy
@@ -33,7 +33,7 @@ _LOOK = 0.05
 _NOBODY = 0.03
 
 _STUCK = 1.5
-"""Seconds that nobody stands after which who is frozen goes on: others may wait for its locks."""
+"""Seconds that nobody stands after which what lasts is ended: others may wait for who is frozen."""
 
 LEFT = """
 SELECT (SELECT count(*) FROM dag_run WHERE state IN ('queued', 'running'))
@@ -121,10 +121,10 @@ class Performance:
             except BaseException as error:
                 done.ended, done.interrupted = now(), isinstance(error, KeyboardInterrupt)
                 with suppress(psycopg.Error, UserError):
-                    self._moves.wake()
+                    self._moves.end()
                     self._controller.pause()
                 raise
-            self._moves.wake()
+            self._moves.end()
             free = not done.over or self._moves.starting
             if free:
                 self._controller.pause()
@@ -176,7 +176,7 @@ class Performance:
 
     def _may_come_sooner(self, deed: Deed) -> bool:
         """Return whether a deed need not wait for its step, where nobody stands."""
-        return deed.do != "resume" or time.monotonic() > self._stood + _STUCK
+        return deed.do not in BEGUN_BY or time.monotonic() > self._stood + _STUCK
 
     def _pass(self, done: Round, chosen: Standing, cancelling: bool) -> Rest:
         if cancelling and self._controller.cancel(chosen):

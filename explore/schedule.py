@@ -7,11 +7,13 @@ import msgspec
 
 from common.errors import UserError
 from common.files import write_whole
-from explore.points import Watched
+from explore.points import PODS, Point, Watched
 
 SCHEMA = 1
 
-Verb = Literal["trigger", "update", "clear", "mark", "cancel", "kill", "pause", "resume"]
+Verb = Literal[
+    "trigger", "update", "clear", "mark", "cancel", "kill", "pause", "resume", "silence", "tell"
+]
 WORK: frozenset[Verb] = frozenset({"trigger", "update"})
 """What a round has to do; all else are moves, and a promise may be broken without them."""
 
@@ -21,7 +23,7 @@ class Deed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     `trigger` a run of `target` (a DAG) that is called `run` in the round; `update` an asset;
     `clear` and `mark` (`state`) a task of a run; `cancel` the statement of who is to pass next;
-    `kill`, `pause` and `resume` a process (`target`), as `explore.moves` says.
+    what is done to a process (`target`), `explore.moves` says.
     """
 
     do: Verb
@@ -59,7 +61,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     witness: str = ""
 
     @property
-    def watched(self) -> list[Watched]:
+    def watched(self) -> list[Point]:
         """Return its points."""
         return [parsed(each) for each in self.points]
 
@@ -90,12 +92,16 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         return list(reversed(found))
 
 
-def parsed(text: str) -> Watched:
+def parsed(text: str) -> Point:
     """Read a point of a schedule; ValueError for what is none."""
     for commits, words in ((False, "scan of "), (True, "commit of ")):
         if text.startswith(words) and text.removeprefix(words).isidentifier():
             return Watched(text.removeprefix(words), commits)
-    raise ValueError(f"{text!r} is not a point; write `scan of TABLE` or `commit of TABLE`")
+    if found := next((each for each in PODS if str(each) == text), None):
+        return found
+    raise ValueError(
+        f"{text!r} is not a point; write `scan of TABLE`, `commit of TABLE` or {PODS[0]}"
+    )
 
 
 def write(schedule: Schedule, path: Path) -> None:

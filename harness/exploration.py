@@ -7,8 +7,10 @@ import pytest
 from common.waiting import Deadline
 from explore.explorer import Drawn, Explorer, Find
 from explore.memory import folder_of, remember, resumed
+from explore.points import Requested
 from explore.replay import replay
 from explore.results import alone, writable
+from explore.schedule import Schedule
 from harness.markers import scenarios
 from harness.outcome import Unknown
 from lab.base import Lab
@@ -20,7 +22,7 @@ REPLAYS = 5
 """Rounds in which a find must show itself once more."""
 
 POWERS = frozenset({"hold", "pause"})
-"""What a race needs that an exploration can show: orders of statements, and nothing else."""
+"""What a race needs that any exploration can show: orders of statements, and nothing else."""
 
 LEAST_KNOWN = 0.5
 """The share of rounds that must have been judged."""
@@ -71,12 +73,12 @@ class Exploration:
     def _known(self, find: Find) -> Scenario | None:
         """Return the scenario whose race a find shows, if there is one.
 
-        It is one that this release has, that an exploration's orders can show, and that breaks the
-        first promise which the find broke: the others may be what came of it.
+        It is one that this release has, that what was done in the round can show, and that breaks
+        the first promise which the find broke: the others may be what came of it.
         """
         cause = next(each.name for each in INVARIANTS if each.name in find.broken)
         for each in scenarios().values():
-            by_orders = POWERS.issuperset(each.powers) and not each.triggerers
+            by_orders = powers(find.schedule).issuperset(each.powers) and not each.triggerers
             if by_orders and cause in each.breaks and each.affects(self._lab.airflow.version):
                 return each
         return None
@@ -92,6 +94,13 @@ class Exploration:
             f"python -m explore shrink {find.folder / 'schedule.yaml'}",
             pytrace=False,
         )
+
+
+def powers(schedule: Schedule) -> frozenset[str]:
+    """Return the powers that a round had: races that need others cannot be what it shows."""
+    moves = {deed.do for deed in schedule.moves}
+    by_requests = "silence" in moves or any(isinstance(p, Requested) for p in schedule.watched)
+    return POWERS | ({"kill"} & moves) | ({"kube-api"} if by_requests else frozenset())
 
 
 def require_enough(rounds: int, unknown: int) -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from common.durations import seconds
 from dags.shapes import dags
+from explore.moves import BEGUN_BY
 from explore.plan import SHAPES, plan
-from explore.points import LEVELS, NEVER
+from explore.points import LEVELS, NEVER, Watched
 from explore.schedule import parsed
 
 
@@ -33,26 +34,27 @@ def test_rounds_ask_for_dags_and_tasks_that_there_are() -> None:
 def test_all_moves_are_drawn() -> None:
     deeds = {deed.do for number in range(300) for deed in plan(Random(number)).deeds}
     assert deeds == {
-        "trigger", "update", "clear", "mark", "cancel", "kill", "pause", "resume",
+        "trigger", "update", "clear", "mark", "cancel",
+        "kill", "pause", "resume", "silence", "tell",
     }  # fmt: skip
     quiet = {d.do for number in range(300) for d in plan(Random(number), moves=False).deeds}
     assert quiet == {"trigger", "update"}
 
 
-def test_who_is_frozen_goes_on_in_the_same_round() -> None:
+def test_what_lasts_is_ended_in_the_same_round() -> None:
     for number in range(300):
         deeds = plan(Random(number)).deeds
-        frozen = [deed for deed in deeds if deed.do in ("pause", "resume")]
-        if frozen:
-            pause, resume = frozen
-            assert (pause.do, resume.do) == ("pause", "resume")
-            assert pause.target == resume.target
-            assert pause.at < resume.at
+        lasting = [deed for deed in deeds if deed.do in {*BEGUN_BY, *BEGUN_BY.values()}]
+        if lasting:
+            begin, end = lasting
+            assert begin.do == BEGUN_BY[end.do]
+            assert begin.target == end.target
+            assert begin.at < end.at
 
 
 def test_no_heartbeat_is_a_point() -> None:
     for points in LEVELS.values():
-        assert not NEVER & {each.table for each in points}
+        assert not NEVER & {each.table for each in points if isinstance(each, Watched)}
         assert [parsed(str(each)) for each in points] == list(points)
 
 
