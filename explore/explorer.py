@@ -32,7 +32,7 @@ from explore import schedule as schedules
 from explore.controller import Controller
 from explore.coverage import Coverage
 from explore.heartbeats import Heartbeats
-from explore.plan import SHAPES, Plan, plan
+from explore.plan import Plan, plan, shapes
 from explore.points import ASSETS, COMMITS, LEVELS, SCANS
 from explore.requests import RequestController
 from explore.rounds import LEFT, Performance, Round
@@ -139,11 +139,12 @@ class Drawn:
     strategies: Sequence[str] = EXPLORING
     levels: Sequence[str] = tuple(LEVELS)
     moves: bool = True
+    world: str = "defaults"
 
     def draw(self, number: int, coverage: Coverage, usual: int) -> tuple[Plan, Strategy]:
         """Return the plan and the strategy of a round."""
         rng = Random(f"{self.seed}:{number}")
-        what = plan(rng, self.levels, moves=self.moves)
+        what = plan(rng, self.levels, moves=self.moves, world=self.world)
         turn, which = divmod(number, len(self.strategies))
         return what, drawn(self.strategies[which], rng, coverage, depth_of(turn), usual)
 
@@ -322,7 +323,7 @@ class Explorer:
         return Schedule(
             schema=SCHEMA,
             airflow=self.lab.airflow.version,
-            shapes=SHAPES,
+            shapes=shapes(self.settings),
             settings=self.settings,
             seed=self.seed,
             round=done.number,

@@ -68,17 +68,15 @@ def _nested(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "schema": FORMAT, "totals": totals | {"finds": len(data.get("finds", ()))}}
 
 
-def resumed(
-    lab: Lab, folder: Path, source: Drawn, world: str, tell: Callable[[str], None]
-) -> Explorer:
-    """Return a lab's explorer, with a world's settings, that goes on where the last one ended.
+def resumed(lab: Lab, folder: Path, source: Drawn, tell: Callable[[str], None]) -> Explorer:
+    """Return a lab's explorer that goes on where the last one ended.
 
     What that one found and had no time to keep, as it was killed, is kept first.
     """
     memory = recall(folder)
     explorer = Explorer(
         lab, folder, source.seed, source,
-        settings=dict(WORLDS[world]), begin=memory.totals.rounds, coverage=memory.coverage(),
+        settings=dict(WORLDS[source.world]), begin=memory.totals.rounds, coverage=memory.coverage(),
         totals=memory.totals, tell=tell, after=remember,
     )  # fmt: skip
     salvage(folder, explorer.found)

@@ -15,9 +15,9 @@ from common.waiting import Deadline, until
 from explore.controller import GRACE, PATIENCE, Controller, Rest, Standing
 from explore.coverage import Coverage
 from explore.heartbeats import Heartbeats
-from explore.moves import BEGUN_BY, VERBS, Moves
+from explore.moves import VERBS, Moves
 from explore.plan import ALIVE
-from explore.schedule import Deed
+from explore.schedule import WORK, Deed
 from explore.strategies import Strategy
 from lab.api import AirflowAPI
 from run.run import Run
@@ -33,13 +33,15 @@ _LOOK = 0.05
 _NOBODY = 0.03
 
 _STUCK = 1.5
-"""Seconds that nobody stands after which what lasts is ended: others may wait for who is frozen."""
+"""Seconds that nobody stands after which a move comes before its step: all may wait for it."""
 
 LEFT = """
 SELECT (SELECT count(*) FROM dag_run WHERE state IN ('queued', 'running'))
      + (SELECT count(*) FROM asset_dag_run_queue)
 """
 """What keeps a round from being over."""
+
+_SLOTS = "SELECT slots FROM slot_pool WHERE pool = %s"
 
 
 @dataclass
@@ -115,6 +117,7 @@ class Performance:
         now = self._run.recorder.now
         cpu = self._controller.cpu
         self._coverage.begin()
+        slots = self._slots(deeds)
         with ThreadPoolExecutor(4, thread_name_prefix="deed") as pool:
             try:
                 self._explore(done, sorted(deeds, key=lambda deed: deed.at), pool)
@@ -125,7 +128,7 @@ class Performance:
                     self._controller.pause()
                 raise
             self._moves.end()
-            free = not done.over or self._moves.starting
+            free = not done.over or self._moves.starting or bool(slots)
             if free:
                 self._controller.pause()
         done.new = self._coverage.end()
@@ -138,8 +141,18 @@ class Performance:
         if free:
             until(lambda: not self._left(), _FREE)
             self._moves.restore()
+            for name, before in slots.items():
+                _do(self._run.lab.api.base_url, Deed("resize", name, state=before), done.mark)
             self._controller.open()
         done.ended, done.cpu = now(), self._controller.cpu - cpu
+
+    def _slots(self, deeds: Sequence[Deed]) -> dict[str, str]:
+        """Return how many slots the pools have that are to be resized."""
+        return {
+            deed.target: str(self._controller.ask(_SLOTS, deed.target))
+            for deed in deeds
+            if deed.do == "resize"
+        }
 
     def _explore(self, done: Round, deeds: list[Deed], pool: ThreadPoolExecutor) -> None:
         deadline = Deadline(LONGEST)
@@ -176,7 +189,7 @@ class Performance:
 
     def _may_come_sooner(self, deed: Deed) -> bool:
         """Return whether a deed need not wait for its step, where nobody stands."""
-        return deed.do not in BEGUN_BY or time.monotonic() > self._stood + _STUCK
+        return deed.do in WORK or time.monotonic() > self._stood + _STUCK
 
     def _pass(self, done: Round, chosen: Standing, cancelling: bool) -> Rest:
         if cancelling and self._controller.cancel(chosen):
@@ -232,5 +245,8 @@ def _do(url: str, deed: Deed, mark: str) -> None:
             api.clear(deed.target, run_id, deed.task)
         elif deed.do == "mark":
             api.mark(deed.target, run_id, deed.task, deed.state)
+        elif deed.do == "resize":
+            path, mask = f"/api/v2/pools/{deed.target}", {"update_mask": "slots"}
+            api.call("PATCH", path, params=mask, json={"slots": int(deed.state)})
     except requests.RequestException as error:
         raise UserError(f"The API server did not answer: {error}") from error

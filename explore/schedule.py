@@ -12,7 +12,17 @@ from explore.points import PODS, Point, Watched
 SCHEMA = 1
 
 Verb = Literal[
-    "trigger", "update", "clear", "mark", "cancel", "kill", "pause", "resume", "silence", "tell"
+    "trigger",
+    "update",
+    "clear",
+    "mark",
+    "resize",
+    "cancel",
+    "kill",
+    "pause",
+    "resume",
+    "silence",
+    "tell",
 ]
 WORK: frozenset[Verb] = frozenset({"trigger", "update"})
 """What a round has to do; all else are moves, and a promise may be broken without them."""
@@ -22,7 +32,8 @@ class Deed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """Something that is done to the lab before the step of a number: by a person, or a fault.
 
     `trigger` a run of `target` (a DAG) that is called `run` in the round; `update` an asset;
-    `clear` and `mark` (`state`) a task of a run; `cancel` the statement of who is to pass next;
+    `clear` and `mark` (`state`) a task of a run; `resize` a pool, to `state` slots, until the
+    round is over; `cancel` the statement of who is to pass next;
     what is done to a process (`target`), `explore.moves` says.
     """
 

@@ -7,6 +7,7 @@ import pytest
 from common.waiting import Deadline
 from explore.explorer import Drawn, Explorer, Find
 from explore.memory import folder_of, remember, resumed
+from explore.plan import defers
 from explore.points import Requested
 from explore.replay import replay
 from explore.results import alone, writable
@@ -46,8 +47,9 @@ class Exploration:
     def explore(self) -> None:
         """Explore; pytest's failure for a race that no scenario knows, Unknown for too little."""
         folder = writable(folder_of(self._lab.airflow, self._world))
+        source = Drawn(self._seed, world=self._world)
         with alone(folder):
-            self._explore(resumed(self._lab, folder, Drawn(self._seed), self._world, self._say))
+            self._explore(resumed(self._lab, folder, source, self._say))
 
     def _explore(self, explorer: Explorer) -> None:
         rounds, unknown = explorer.totals.rounds, explorer.totals.unknown
@@ -78,8 +80,9 @@ class Exploration:
         """
         cause = next(each.name for each in INVARIANTS if each.name in find.broken)
         for each in scenarios().values():
-            by_orders = powers(find.schedule).issuperset(each.powers) and not each.triggerers
-            if by_orders and cause in each.breaks and each.affects(self._lab.airflow.version):
+            able = powers(find.schedule).issuperset(each.powers)
+            able = able and (not each.triggerers or defers(find.schedule.settings))
+            if able and cause in each.breaks and each.affects(self._lab.airflow.version):
                 return each
         return None
 

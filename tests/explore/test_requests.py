@@ -3,7 +3,7 @@
 import pytest
 
 from explore.controller import Standing
-from explore.points import PODS, Requested, Watched
+from explore.points import PODS, Point, Requested, Watched
 from explore.requests import RequestController
 from tests.lab.kube_clients import Call, Client, Kube
 from tests.lab.miniature import Process
@@ -11,7 +11,7 @@ from tests.lab.miniature import Process
 pytest_plugins = ["tests.lab.miniature_fixtures", "tests.lab.kube_clients"]
 
 SCAN = "SELECT count(*) FROM dag WHERE dag_id = 'dag-1'"
-BOTH = (Watched("dag"), *PODS)
+BOTH: tuple[Point, ...] = (Watched("dag"), *PODS)
 CREATE = (Requested("create", "before"), Requested("create", "after"))
 
 
