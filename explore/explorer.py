@@ -318,6 +318,8 @@ class Explorer:
             done.seconds,
             "" if done.over else ", not over",
         )
+        for each in done.refused:
+            log.debug("Round %d: refused: %s", done.number, each)
 
     def _schedule(self, done: Round, of: Plan, strategy: Strategy) -> Schedule:
         return Schedule(

@@ -104,7 +104,7 @@ _TASKS = {"diamond-1": "join_0", "wide-3": "task_1", "deep-2": "task_1"} | dict.
     ("serial", "impatient-3", "impatient-60"), "task"
 )
 _DEFAULT_POOL = "default_pool"
-_LATEST, _LATEST_DEFERRED = 60, 180
+_LATEST, _LATEST_DEFERRED = 60, 120
 """Steps in which a move is made: about half of those that a round has."""
 
 _MOVES = 0.3
