@@ -27,7 +27,7 @@ from msgspec.structs import replace
 
 from chaos.holds.points import STATEMENTS
 from common.errors import UserError
-from common.waiting import until
+from common.waiting import Deadline, until
 from explore import schedule as schedules
 from explore.controller import Controller
 from explore.coverage import Coverage
@@ -60,6 +60,9 @@ class LabLost(UserError):
 
 BATCH = 40
 """Rounds that share a recorder, and a database."""
+
+BATCH_SECONDS = 240.0
+"""Seconds after which no round is added to a batch: a SIGKILL loses what was not judged."""
 
 _EVERY = tuple(dict.fromkeys((*SCANS, *COMMITS, *ASSETS)))
 _USUAL = 120
@@ -266,8 +269,9 @@ class Explorer:
         controller = self._controller()
         self._heartbeats.watch(controller.connection)
         until(lambda: self._heartbeats.learn(self.lab.schedulers), _HEARD)
+        late = Deadline(BATCH_SECONDS)
         with controller:
-            while len(rounds) < BATCH and not run.violated.is_set() and not over():
+            while not (len(rounds) == BATCH or late.passed or run.violated.is_set() or over()):
                 self._round(run, controller, rounds)
                 if not rounds[-1][0].over:
                     break

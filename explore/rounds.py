@@ -9,6 +9,7 @@ from functools import partial
 
 import psycopg
 import requests
+from msgspec.structs import replace
 
 from common.errors import UserError
 from common.waiting import Deadline, until
@@ -169,7 +170,7 @@ class Performance:
                         done.over = True
                         return
                 elif not standing and deeds and self._may_come_sooner(deeds[0]):
-                    deeds[0] = _sooner(deeds[0], len(done.steps))
+                    deeds[0] = _sooner(deeds[0])
                 rest = self._controller.step(None, _NOBODY)
                 continue
             rest = self._pass(done, chosen, cancelling)
@@ -207,7 +208,7 @@ class Performance:
     def _begin(self, done: Round, deeds: list[Deed], pool: ThreadPoolExecutor) -> bool:
         """Begin the deeds whose step it is; return whether one is to cancel a statement."""
         cancelling = False
-        while deeds and deeds[0].at <= len(done.steps):
+        while deeds and deeds[0].at <= self._strategy.step(len(done.steps)):
             deed = deeds.pop(0)
             if deed.do == "cancel":
                 cancelling = True
@@ -229,8 +230,8 @@ class Performance:
         return int(self._controller.ask(LEFT))
 
 
-def _sooner(deed: Deed, step: int) -> Deed:
-    return Deed(deed.do, deed.target, step, deed.run, deed.task, deed.state)
+def _sooner(deed: Deed) -> Deed:
+    return replace(deed, at=0)
 
 
 def _do(url: str, deed: Deed, mark: str) -> None:
