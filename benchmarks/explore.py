@@ -22,7 +22,7 @@ import psutil
 
 from explore.coverage import Coverage
 from explore.explorer import Drawn, Explorer
-from explore.plan import WORLDS, Plan, environment
+from explore.plan import WORLDS, Plan, lab_spec
 from explore.points import LEVELS
 from explore.schedule import Deed
 from explore.strategies import EXPLORING, Strategy, depth_of, drawn
@@ -30,7 +30,6 @@ from lab.database import connect
 from lab.environments.preparation import prepare
 from lab.life import start
 from lab.pool import Owner
-from lab.spec import LabSpec
 
 FOUR = ("serial", "serial", "diamond-1", "wide-3")
 _EVERY = 0.1
@@ -100,12 +99,15 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     owner = Owner.me()
-    env = environment(WORLDS[options.world])
-    spec = LabSpec(prepare(options.airflow), kubelet="simulated", env=env)
+    spec = lab_spec(prepare(options.airflow), WORLDS[options.world])
     lab = start(spec, owner=(owner.pid, owner.born))
     folder = Path(tempfile.mkdtemp())
     levels = options.points or tuple(LEVELS)
-    source = Four(options.seed, levels) if options.four else Drawn(options.seed, levels=levels)
+    source = (
+        Four(options.seed, levels)
+        if options.four
+        else Drawn(options.seed, levels=levels, world=options.world)
+    )
     memory: list[int] = []
     share = ServerShare(lab.dsn())
     try:

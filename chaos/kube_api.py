@@ -67,11 +67,11 @@ class ApiRule:
             answer = _sent(self._lease, api, "POST", "/rules", rule)
             if answer.status != 200:
                 raise UserError(f"The Kubernetes API refuses the rule: {_message(answer)}.")
-            number = msgspec.json.decode(answer.readline(), type=dict[str, int])["rule"]
+            self.number = msgspec.json.decode(answer.readline(), type=dict[str, int])["rule"]
         except BaseException:
             self._lease.close()
             raise
-        self._path = f"/rules/{number}"
+        self._path = f"/rules/{self.number}"
 
     def report(self) -> Report:
         """Return what it did so far; UserError where it has ended."""

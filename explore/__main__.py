@@ -20,10 +20,10 @@ from explore import schedule as schedules
 from explore.explain import judged, scenario
 from explore.explorer import Drawn, Explorer, LabLost
 from explore.memory import folder_of, recall, remember, resumed
-from explore.plan import SHAPES, WORLDS, environment
+from explore.plan import WORLDS, lab_spec, shapes
 from explore.points import LEVELS
 from explore.replay import replay, shrink
-from explore.results import beside, writable
+from explore.results import alone, beside, writable
 from explore.schedule import Schedule
 from explore.strategies import EXPLORING
 from lab.base import Airflow
@@ -31,7 +31,6 @@ from lab.environments.pins import newest
 from lab.environments.preparation import prepare
 from lab.life import start
 from lab.pool import Owner
-from lab.spec import LabSpec
 from lab.supervised import SupervisedLab
 
 _ABOUT = """\
@@ -63,11 +62,13 @@ worlds, settings that make the schedulers share work differently; each needs a l
   defaults     Airflow's own settings
   run-a-loop   a scheduler takes one DAG run a loop, so that both have some
   task-a-loop  a scheduler takes one DAG run and one task a loop
+  triggers     tasks that defer, with a triggerer and real workers: fewer rounds an hour
 
 points, where processes stop, from few (deep orders are reached) to many (narrow windows are):
   coarse       statements that scan dag
   fine         statements that scan dag or dag_run
   commits      as coarse, and commits that wrote dag_run or task_instance
+  pods         as coarse, and requests about pods, before and after they are processed
   finest       statements that scan dag, dag_run or task_instance, and those commits
 """
 
@@ -103,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         help="see below; repeatable (default: all, one drawn for each round)")  # fmt: skip
     add("--first", action="store_true", help="end at the first find")
     add("--folder", type=Path, help="where to keep what is found (default: in the cache)")
-    add("--no-moves", action="store_true", help="no clears, marks and cancelled statements")
+    add("--no-moves", action="store_true", help="orders alone: nobody clears, kills, freezes ..")
     run.set_defaults(work=_run)
     for name, work, text in (
         ("replay", _replay, "say how often a schedule shows its violation again"),
@@ -130,8 +131,7 @@ def _parser() -> argparse.ArgumentParser:
 def _lab(airflow: Airflow, settings: Mapping[str, str]) -> Iterator[SupervisedLab]:
     """Boot a lab that dies with this process, and take it down in the end."""
     owner = Owner.me()
-    spec = LabSpec(airflow, kubelet="simulated", env=environment(settings))
-    lab = start(spec, owner=(owner.pid, owner.born))
+    lab = start(lab_spec(airflow, settings), owner=(owner.pid, owner.born))
     try:
         yield lab
     finally:
@@ -139,10 +139,16 @@ def _lab(airflow: Airflow, settings: Mapping[str, str]) -> Iterator[SupervisedLa
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Explore, with another lab where one is lost; return 1 where something was found."""
+    """Explore a release; return 1 where something was found."""
     airflow = prepare(options.airflow or newest())
     folder = writable(options.folder or folder_of(airflow, options.world))
-    recall(folder)
+    with alone(folder):
+        recall(folder)
+        return _explored(options, airflow, folder)
+
+
+def _explored(options: argparse.Namespace, airflow: Airflow, folder: Path) -> int:
+    """Explore, with another lab where one is lost."""
     over: Deadline | None = None
     left = options.rounds
     found, lost, judged = 0, 0, 0
@@ -186,8 +192,9 @@ def _explorer(options: argparse.Namespace, lab: SupervisedLab, folder: Path) -> 
         options.strategy or EXPLORING,
         options.points or tuple(LEVELS),
         moves=not options.no_moves,
+        world=options.world,
     )
-    return resumed(lab, folder, source, options.world, _say)
+    return resumed(lab, folder, source, _say)
 
 
 def _replay(options: argparse.Namespace) -> int:
@@ -235,10 +242,11 @@ def _given(options: argparse.Namespace) -> tuple[Schedule, Airflow]:
     Raises UserError where its names mean nothing in the labs of this version.
     """
     schedule = schedules.read(options.file)
-    if schedule.shapes != SHAPES:
+    known = shapes(schedule.settings)
+    if schedule.shapes != known:
         raise UserError(
             f"{options.file} is of other DAGs ({schedule.shapes}) than those that are explored now "
-            f"({SHAPES}).",
+            f"({known}).",
             "Use the version that wrote it.",
         )
     airflow = prepare(options.airflow or schedule.airflow)

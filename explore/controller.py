@@ -14,7 +14,7 @@ import psycopg
 
 from chaos.holds.installer import LOCK_CLASS, install
 from chaos.holds.points import like
-from explore.points import NEVER, PROCESSES, Watched, commit, statement
+from explore.points import NEVER, PROCESSES, Point, Watched, commit, statement
 from explore.points import Statement as Named
 from lab.database import connect
 
@@ -122,9 +122,9 @@ class Controller:
         self.ask("SELECT chaos.window(%s)::text", self._known)
         self._rule(self._points if points is None else points)
 
-    def switch(self, points: Iterable[Watched]) -> None:
+    def switch(self, points: Iterable[Point]) -> None:
         """Have other points from now on, out of those that this controller was made with."""
-        self._rule(points)
+        self._rule(each for each in points if isinstance(each, Watched))
 
     def _rule(self, points: Iterable[Watched]) -> None:
         with self.connection.transaction():

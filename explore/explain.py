@@ -14,6 +14,7 @@ import yaml
 
 from chaos.holds.points import STATEMENTS
 from common.errors import UserError
+from explore.points import PODS, Watched, requested
 from explore.schedule import Deed, Schedule
 from oracle import witness
 from oracle.events import DagRunEvent, Event, TaskInstanceEvent
@@ -51,6 +52,12 @@ def scenario(schedule: Schedule, judgement: Judgement, name: str) -> str:
         raise UserError(
             "The schedule is not shrunken.",
             "Shrink it first: python -m explore shrink FILE.",
+        )
+    if schedule.moves:
+        moves = ", ".join(dict.fromkeys(deed.do for deed in schedule.moves))
+        raise UserError(
+            f"The schedule has moves ({moves}); so far a scenario is made of an order alone.",
+            "Keep the schedule itself: python -m explore replay FILE shows the race.",
         )
     if len(schedule.yields) != 1:
         count = len(schedule.yields) or "no"
@@ -166,10 +173,15 @@ def _trigger(deed: Deed, number: int, dags: Sequence[str]) -> tuple[str, dict[st
 
 
 def _point(schedule: Schedule, point: str, violation: Violation) -> dict[str, Any]:
-    """Return how a scenario names the point: by a name, by table and pattern, or as a commit."""
+    """Return how a scenario names the point: by a name, by table and pattern, or as a commit.
+
+    Or by the request to the Kubernetes API that it is at.
+    """
+    if request := next((each for each in PODS if requested(each).name == point), None):
+        return {"request": request.verb, "when": request.when}
     if point.startswith("commit-"):
         written = point.removeprefix("commit-").split("+")
-        watched = [each.table for each in schedule.watched if each.commits]
+        watched = [each.table for each in _tables(schedule) if each.commits]
         return {"commit": _first(watched, written, point)}
     if known := STATEMENTS.get(point):
         dag = _dags(schedule, violation)[0]
@@ -181,8 +193,12 @@ def _point(schedule: Schedule, point: str, violation: Violation) -> dict[str, An
             f"It yields at {point}, which is not among the schedule's statements.", _AGAIN
         )
     tables, pattern = schedule.statements[point]
-    watched = [each.table for each in schedule.watched if not each.commits]
+    watched = [each.table for each in _tables(schedule) if not each.commits]
     return {"table": _first(watched, tables.split(","), point), "matching": pattern}
+
+
+def _tables(schedule: Schedule) -> list[Watched]:
+    return [each for each in schedule.watched if isinstance(each, Watched)]
 
 
 def _first(watched: Sequence[str], tables: Sequence[str], point: str) -> str:

@@ -14,7 +14,6 @@ import shutil
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,12 +27,14 @@ from msgspec.structs import replace
 
 from chaos.holds.points import STATEMENTS
 from common.errors import UserError
-from common.waiting import until
+from common.waiting import Deadline, until
 from explore import schedule as schedules
 from explore.controller import Controller
 from explore.coverage import Coverage
-from explore.plan import SHAPES, Plan, plan
-from explore.points import ASSETS, LEVELS, Watched
+from explore.heartbeats import Heartbeats
+from explore.plan import Plan, plan, shapes
+from explore.points import ASSETS, COMMITS, LEVELS, SCANS
+from explore.requests import RequestController
 from explore.rounds import LEFT, Performance, Round
 from explore.schedule import SCHEMA, Schedule
 from explore.strategies import EXPLORING, Strategy, depth_of, drawn
@@ -60,8 +61,14 @@ class LabLost(UserError):
 BATCH = 40
 """Rounds that share a recorder, and a database."""
 
-_EVERY: tuple[Watched, ...] = tuple(dict.fromkeys((*LEVELS["finest"], *ASSETS)))
+BATCH_SECONDS = 240.0
+"""Seconds after which no round is added to a batch: a SIGKILL loses what was not judged."""
+
+_EVERY = tuple(dict.fromkeys((*SCANS, *COMMITS, *ASSETS)))
 _USUAL = 120
+_HEARD = 10.0
+"""Seconds in which all schedulers give a heartbeat, which they do every 5; waited for once."""
+
 _WARM, _WARMING = "deep-2", 30.0
 _EMPTY = "DELETE FROM dag_run; DELETE FROM asset_event; DELETE FROM log"
 
@@ -96,7 +103,7 @@ class Totals:
     seconds: float = 0.0
     exploring: float = 0.0
     cpu: float = 0.0
-    reasons: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, int] = field(default_factory=dict)
 
     @property
     def judged(self) -> int:
@@ -135,11 +142,12 @@ class Drawn:
     strategies: Sequence[str] = EXPLORING
     levels: Sequence[str] = tuple(LEVELS)
     moves: bool = True
+    world: str = "defaults"
 
     def draw(self, number: int, coverage: Coverage, usual: int) -> tuple[Plan, Strategy]:
         """Return the plan and the strategy of a round."""
         rng = Random(f"{self.seed}:{number}")
-        what = plan(rng, self.levels, moves=self.moves)
+        what = plan(rng, self.levels, moves=self.moves, world=self.world)
         turn, which = divmod(number, len(self.strategies))
         return what, drawn(self.strategies[which], rng, coverage, depth_of(turn), usual)
 
@@ -176,6 +184,7 @@ class Explorer:
         self._tell = tell
         self._after = after
         self._advises = advises
+        self._heartbeats = Heartbeats()
         self._usual = _USUAL
         self._began = time.monotonic()
 
@@ -257,11 +266,22 @@ class Explorer:
     def _rounds(
         self, run: Run, rounds: list[tuple[Round, Schedule]], over: Callable[[], bool]
     ) -> None:
-        with Controller(self.lab.dsn(), _EVERY) as controller:
-            while len(rounds) < BATCH and not run.violated.is_set() and not over():
+        controller = self._controller()
+        self._heartbeats.watch(controller.connection)
+        until(lambda: self._heartbeats.learn(self.lab.schedulers), _HEARD)
+        late = Deadline(BATCH_SECONDS)
+        with controller:
+            while not (len(rounds) == BATCH or late.passed or run.violated.is_set() or over()):
                 self._round(run, controller, rounds)
                 if not rounds[-1][0].over:
                     break
+
+    def _controller(self) -> Controller:
+        """Return who lets past: at requests too, where the lab's Kubernetes API is its own."""
+        if self.lab.missing("kube-api"):
+            return Controller(self.lab.dsn(), _EVERY)
+        api = self.lab.kube_api  # type: ignore[attr-defined]
+        return RequestController(self.lab.dsn(), _EVERY, api, self.lab.schedulers)
 
     def _round(
         self, run: Run, controller: Controller, rounds: list[tuple[Round, Schedule]]
@@ -273,7 +293,7 @@ class Explorer:
         mark = f"x{number}-{secrets.token_hex(2)}"
         done = Round(number, mark, run.recorder.now())
         try:
-            performance = Performance(run, controller, strategy, self.coverage)
+            performance = Performance(run, controller, strategy, self.coverage, self._heartbeats)
             performance.perform(done, drawn_plan.deeds)
         finally:
             done.parted = getattr(strategy, "parted", None)
@@ -281,7 +301,8 @@ class Explorer:
                 self._count(done)
             schedule = self._schedule(done, drawn_plan, strategy)
             rounds.append((done, schedule))
-            schedules.write(schedule, run.folder / f"round-{number}.yaml")
+            if not done.unknown:
+                schedules.write(schedule, run.folder / f"round-{number}.yaml")
 
     def _count(self, done: Round) -> None:
         self._usual = (3 * self._usual + len(done.steps)) // 4
@@ -292,7 +313,8 @@ class Explorer:
         totals.steps += len(done.steps)
         totals.exploring += done.seconds
         totals.cpu += done.cpu
-        totals.reasons.update(step.rsplit(" ", 1)[1] for step in done.steps)
+        for reason in (step.rsplit(" ", 1)[1] for step in done.steps):
+            totals.reasons[reason] = totals.reasons.get(reason, 0) + 1
         log.debug(
             "Round %d: %d steps in %.1f s%s",
             done.number,
@@ -300,12 +322,14 @@ class Explorer:
             done.seconds,
             "" if done.over else ", not over",
         )
+        for each in done.refused:
+            log.debug("Round %d: refused: %s", done.number, each)
 
     def _schedule(self, done: Round, of: Plan, strategy: Strategy) -> Schedule:
         return Schedule(
             schema=SCHEMA,
             airflow=self.lab.airflow.version,
-            shapes=SHAPES,
+            shapes=shapes(self.settings),
             settings=self.settings,
             seed=self.seed,
             round=done.number,
@@ -337,7 +361,7 @@ class Explorer:
             elif violations:
                 first = min(each.t for each in violations)
                 steps = sum(t <= first for t in done.times)
-                self._found(replace(schedule, broken=broken, until=steps, witness=text), folder)
+                self.found(replace(schedule, broken=broken, until=steps, witness=text), folder)
 
     def _unknown(self, done: Round, broken: Sequence[str]) -> None:
         """Say why nothing follows from a round: what it broke, it may have while all ran freely."""
@@ -345,7 +369,8 @@ class Explorer:
         but = f"; that it broke {', '.join(broken)} does not count" if broken else ""
         self._tell(f"Round {done.number} is unknown: {done.unknown}{but}.")
 
-    def _found(self, schedule: Schedule, folder: Path) -> None:
+    def found(self, schedule: Schedule, folder: Path) -> None:
+        """Keep the schedule of a round that broke promises, with the history in a folder."""
         kept = self.folder / "finds" / f"{schedule.round}"
         kept.mkdir(parents=True, exist_ok=True)
         schedules.write(schedule, kept / "schedule.yaml")

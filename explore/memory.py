@@ -1,8 +1,9 @@
 """What an exploration remembers from session to session, so that hours add up."""
 
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -12,8 +13,11 @@ from common.paths import cache_dir
 from explore.coverage import Coverage
 from explore.explorer import Drawn, Explorer, Totals
 from explore.plan import WORLDS
-from explore.schedule import SCHEMA
+from explore.salvage import salvage
 from lab.base import Airflow, Lab
+
+FORMAT = 2
+"""The version of the file. In the first one, the totals stood beside the rest."""
 
 _FILE = "exploration.json"
 
@@ -21,18 +25,12 @@ _FILE = "exploration.json"
 class Memory(msgspec.Struct, forbid_unknown_fields=True):
     """What is kept of an exploration of one Airflow with some settings.
 
-    `finds` are the promises that were broken and how often, by the folders' numbers; `growth` has
-    (rounds, pairs) after each session.
+    `finds` are the promises that were broken, by the folders' numbers; `growth` has (rounds, pairs)
+    after each batch.
     """
 
-    schema: int = SCHEMA
-    rounds: int = 0
-    steps: int = 0
-    unknown: int = 0
-    seconds: float = 0.0
-    exploring: float = 0.0
-    cpu: float = 0.0
-    reasons: dict[str, int] = {}
+    schema: int = FORMAT
+    totals: Totals = msgspec.field(default_factory=Totals)
     pairs: list[tuple[str, str, str, int]] = []
     orders: list[str] = []
     finds: dict[str, list[str]] = {}
@@ -41,13 +39,6 @@ class Memory(msgspec.Struct, forbid_unknown_fields=True):
     def coverage(self) -> Coverage:
         """Return what was covered."""
         return Coverage((((a, b, roles), n) for a, b, roles, n in self.pairs), self.orders)
-
-    def totals(self) -> Totals:
-        """Return what was done."""
-        return Totals(
-            self.rounds, self.steps, self.unknown, len(self.finds), self.seconds, self.exploring,
-            self.cpu, Counter(self.reasons),
-        )  # fmt: skip
 
 
 def folder_of(airflow: Airflow, world: str) -> Path:
@@ -59,26 +50,37 @@ def recall(folder: Path) -> Memory:
     """Return what a folder remembers; nothing, where nothing was explored yet."""
     path = folder / _FILE
     try:
-        memory = msgspec.json.decode(path.read_bytes(), type=Memory)
+        data = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        memory = msgspec.convert(_nested(data) if data.get("schema") == 1 else data, Memory)
     except FileNotFoundError:
         return Memory()
     except (OSError, msgspec.MsgspecError) as error:
         raise UserError(f"{path} cannot be read: {error}.", "Remove it to begin anew.") from error
-    if memory.schema != SCHEMA:
+    if memory.schema != FORMAT:
         raise UserError(f"{path} is of another version.", "Remove it to begin anew.")
     return memory
 
 
-def resumed(
-    lab: Lab, folder: Path, source: Drawn, world: str, tell: Callable[[str], None]
-) -> Explorer:
-    """Return a lab's explorer, with a world's settings, that goes on where the last one ended."""
+def _nested(data: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file of the first version says, as one of this version."""
+    names = {each.name for each in fields(Totals)} - {"finds"}
+    totals = {name: data.pop(name) for name in names & data.keys()}
+    return {**data, "schema": FORMAT, "totals": totals | {"finds": len(data.get("finds", ()))}}
+
+
+def resumed(lab: Lab, folder: Path, source: Drawn, tell: Callable[[str], None]) -> Explorer:
+    """Return a lab's explorer that goes on where the last one ended.
+
+    What that one found and had no time to keep, as it was killed, is kept first.
+    """
     memory = recall(folder)
-    return Explorer(
+    explorer = Explorer(
         lab, folder, source.seed, source,
-        settings=dict(WORLDS[world]), begin=memory.rounds, coverage=memory.coverage(),
-        totals=memory.totals(), tell=tell, after=remember,
+        settings=dict(WORLDS[source.world]), begin=memory.totals.rounds, coverage=memory.coverage(),
+        totals=memory.totals, tell=tell, after=remember,
     )  # fmt: skip
+    salvage(folder, explorer.found)
+    return explorer
 
 
 def remember(explorer: Explorer) -> None:
@@ -87,13 +89,7 @@ def remember(explorer: Explorer) -> None:
     pairs = [(*pair, n) for pair, n in explorer.coverage.pairs.items()]
     finds = {str(find.schedule.round): sorted(find.broken) for find in explorer.finds}
     memory = Memory(
-        rounds=totals.rounds,
-        steps=totals.steps,
-        unknown=totals.unknown,
-        seconds=totals.seconds,
-        exploring=totals.exploring,
-        cpu=totals.cpu,
-        reasons=dict(totals.reasons),
+        totals=totals,
         pairs=pairs,
         orders=sorted(explorer.coverage.orders),
         finds=former.finds | finds,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from chaos.holds.points import STATEMENTS
+from lab.kubeapi.rules import Verb, When
 
 PROCESSES = ("scheduler-*", "api-server", "triggerer-*")
 """Whose statements are points. The DAG processor shares nothing with a run that is under way."""
@@ -31,14 +32,31 @@ class Watched(msgspec.Struct, frozen=True):
         return f"commit of {self.table}" if self.commits else f"scan of {self.table}"
 
 
+class Requested(msgspec.Struct, frozen=True):
+    """A kind of point: a scheduler's requests about pods, before or after they are processed."""
+
+    verb: Verb
+    when: When
+
+    def __str__(self) -> str:
+        return f"{self.when} {self.verb} of pods"
+
+
+Point = Watched | Requested
+
 SCANS = tuple(map(Watched, ("dag", "dag_run", "task_instance")))
 COMMITS = tuple(Watched(table, commits=True) for table in ("dag_run", "task_instance"))
 ASSETS = tuple(map(Watched, ("asset", "asset_event", "asset_dag_run_queue")))
 
-LEVELS: Mapping[str, Sequence[Watched]] = {
+_VERBS: Sequence[Verb] = ("create", "patch", "delete")
+_WHENS: Sequence[When] = ("before", "after")
+PODS = tuple(Requested(verb, when) for verb in _VERBS for when in _WHENS)
+
+LEVELS: Mapping[str, Sequence[Point]] = {
     "coarse": SCANS[:1],
     "fine": SCANS[:2],
     "commits": (*SCANS[:1], *COMMITS),
+    "pods": (*SCANS[:1], *PODS),
     "finest": (*SCANS, *COMMITS),
 }
 """How finely a round is cut. Few points make deep orders likely, many make narrow windows
@@ -87,6 +105,12 @@ def commit(writes: Iterable[str]) -> Statement:
     """Return the commit of a transaction that wrote some tables."""
     tables = frozenset(writes) - NEVER
     return Statement(f"commit-{'+'.join(sorted(tables))}", Footprint(tables, tables))
+
+
+def requested(point: Requested) -> Statement:
+    """Return what a request is called at its point."""
+    tables = frozenset({"pods"})
+    return Statement(f"{point.when}-{point.verb}-pods", Footprint(tables, tables))
 
 
 _VALUES = re.compile(r"'(?:[^']|'')*'(?:::\w+)*|\b\d+(?:\.\d+)?\b|%\(\w+\)s|\$\d+")

@@ -15,7 +15,7 @@ from explore import schedule as schedules
 from explore.coverage import Coverage
 from explore.explorer import Explorer, Find
 from explore.plan import Plan
-from explore.schedule import Schedule
+from explore.schedule import WORK, Schedule
 from explore.strategies import Replay, Strategy, Yields
 from lab.base import Lab
 from reports.statistics import Rate
@@ -126,9 +126,11 @@ def shrink(
 ) -> Schedule:
     """Return the schedule with the fewest preemptions that still shows the violation.
 
-    It is written into `folder`, beside the history of a round that shows it. Tried are those that
-    stood last before it: none, each alone, then in pairs. Raises UserError where none shows it.
+    It is written into `folder`, beside the history of a round that shows it. Its moves are left out
+    if it shows itself without them. Tried are the preemptions that stood last before it: none, each
+    alone, then in pairs. Raises UserError where none shows it.
     """
+    schedule = _unmoved(lab, schedule, folder / "moves", tell)
     for number, yields in enumerate(candidates(schedule)):
         wanted = replace(schedule, steps=[], yields=yields, strategy="yields")
         shown = replay(lab, wanted, TRIALS, folder / f"{number}", needed=NEEDED)
@@ -140,6 +142,18 @@ def shrink(
         "No schedule with fewer preemptions showed it again.",
         "Replay the schedule itself: python -m explore replay FILE --count 20.",
     )
+
+
+def _unmoved(lab: Lab, schedule: Schedule, folder: Path, tell: Callable[[str], None]) -> Schedule:
+    """Return the schedule without its moves, where it shows the violation without them."""
+    if not schedule.moves:
+        return schedule
+    deeds = [deed for deed in schedule.deeds if deed.do in WORK]
+    without = replace(schedule, deeds=deeds)
+    shown = replay(lab, without, TRIALS, folder, needed=NEEDED)
+    what = ", ".join(dict.fromkeys(deed.do for deed in schedule.moves))
+    tell(f"without {what}: {shown.text}")
+    return without if shown.rate.hits >= NEEDED else schedule
 
 
 def _written(wanted: Schedule, find: Find, folder: Path) -> Schedule:

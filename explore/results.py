@@ -1,5 +1,6 @@
 """Where results go: beside a schedule, or into a folder that explorations share."""
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -24,16 +25,35 @@ def beside(file: Path, name: str, wanted: str) -> Iterator[Path]:
         raise UserError(
             f"{folder} is in the way: an exploration did not make it.", "Move it somewhere else."
         )
-    building = folder.with_name(f".{name}.new")
-    shutil.rmtree(building, ignore_errors=True)
-    writable(building)
+    building = writable(folder.with_name(f".{name}.new"))
+    with alone(building):
+        for left in building.iterdir():
+            shutil.rmtree(left, ignore_errors=True)
+        try:
+            yield building
+        finally:
+            if (building / wanted).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                building.rename(folder)
+            shutil.rmtree(building, ignore_errors=True)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the only one that keeps results in a folder; UserError at once where somebody else does.
+
+    The lock is on the folder itself, and ends with this process, by SIGKILL too.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        yield building
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(
+            f"Another process explores into {folder}.", "Wait until it has ended."
+        ) from None
     finally:
-        if (building / wanted).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            building.rename(folder)
-        shutil.rmtree(building, ignore_errors=True)
+        os.close(descriptor)
 
 
 def _is_ours(folder: Path) -> bool:

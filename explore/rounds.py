@@ -1,23 +1,30 @@
 """A round: small DAG runs under one schedule, until all of them have ended."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import psycopg
 import requests
+from msgspec.structs import replace
 
 from common.errors import UserError
 from common.waiting import Deadline, until
 from explore.controller import GRACE, PATIENCE, Controller, Rest, Standing
 from explore.coverage import Coverage
+from explore.heartbeats import Heartbeats
+from explore.moves import VERBS, Moves
 from explore.plan import ALIVE
-from explore.schedule import Deed
+from explore.schedule import WORK, Deed
 from explore.strategies import Strategy
 from lab.api import AirflowAPI
 from run.run import Run
+
+LATE = ALIVE / 2
+"""Seconds without a heartbeat after which nothing follows from a round."""
 
 LONGEST = 20.0
 """Seconds that a round is explored; whoever has not ended then goes on freely."""
@@ -26,23 +33,24 @@ _FREE = 20.0
 _LOOK = 0.05
 _NOBODY = 0.03
 
+_STUCK = 1.5
+"""Seconds that nobody stands after which a move comes before its step: all may wait for it."""
+
 LEFT = """
 SELECT (SELECT count(*) FROM dag_run WHERE state IN ('queued', 'running'))
      + (SELECT count(*) FROM asset_dag_run_queue)
 """
 """What keeps a round from being over."""
 
-_SILENT = """
-SELECT coalesce(extract(epoch FROM now() - min(latest_heartbeat)), 0)::float8
-FROM job WHERE state = 'running' AND job_type IN ('SchedulerJob', 'TriggererJob')
-"""
+_SLOTS = "SELECT slots FROM slot_pool WHERE pool = %s"
 
 
 @dataclass
 class Round:
     """What became of a round. Times are in seconds, `began` and `ended` on the history's clock.
 
-    `silent` is how long a process had not given a heartbeat at most; `over` tells whether all runs
+    `silent` is how long a process had given no heartbeat at most, but for those that the schedule
+    made late; `over` tells whether all runs
     ended by themselves while the round was explored, `interrupted` that a person cut it short.
     `times` are when each of its steps began, and `parted` is the step at which a replay went
     another way. `patterns` are the table and the LIKE pattern of each statement that was passed,
@@ -77,7 +85,7 @@ class Round:
         """
         if not self.over and not self.interrupted:
             return f"it was not over in {LONGEST:.0f} s"
-        if self.silent >= ALIVE / 2:
+        if self.silent >= LATE:
             return f"a heartbeat was {self.silent:.0f} s late"
         return ""
 
@@ -86,12 +94,20 @@ class Performance:
     """Performs one round: its deeds at their steps, and its strategy's choices."""
 
     def __init__(
-        self, run: Run, controller: Controller, strategy: Strategy, coverage: Coverage
+        self,
+        run: Run,
+        controller: Controller,
+        strategy: Strategy,
+        coverage: Coverage,
+        heartbeats: Heartbeats,
     ) -> None:
         self._run = run
         self._controller = controller
         self._strategy = strategy
         self._coverage = coverage
+        self._heartbeats = heartbeats
+        self._moves = Moves(run, heartbeats)
+        self._stood = 0.0
         self._under_way: list[tuple[Deed, Future[None]]] = []
 
     def perform(self, done: Round, deeds: Sequence[Deed]) -> None:
@@ -102,27 +118,42 @@ class Performance:
         now = self._run.recorder.now
         cpu = self._controller.cpu
         self._coverage.begin()
+        slots = self._slots(deeds)
         with ThreadPoolExecutor(4, thread_name_prefix="deed") as pool:
             try:
                 self._explore(done, sorted(deeds, key=lambda deed: deed.at), pool)
             except BaseException as error:
                 done.ended, done.interrupted = now(), isinstance(error, KeyboardInterrupt)
-                with suppress(psycopg.Error):
+                with suppress(psycopg.Error, UserError):
+                    self._moves.end()
                     self._controller.pause()
                 raise
-            if not done.over:
+            self._moves.end()
+            free = not done.over or self._moves.starting or bool(slots)
+            if free:
                 self._controller.pause()
         done.new = self._coverage.end()
-        done.refused = [
+        done.refused = self._moves.refused + [
             f"{deed.do}: {each.exception()}"
             for deed, each in self._under_way
             if each.exception() is not None
         ]
-        if not done.over:
+        done.silent = self._heartbeats.silent(LATE)
+        if free:
             until(lambda: not self._left(), _FREE)
+            self._moves.restore()
+            for name, before in slots.items():
+                carry_out(self._run.lab.api.base_url, Deed("resize", name, state=before), done.mark)
             self._controller.open()
         done.ended, done.cpu = now(), self._controller.cpu - cpu
-        done.silent = self._controller.ask(_SILENT)
+
+    def _slots(self, deeds: Sequence[Deed]) -> dict[str, str]:
+        """Return how many slots the pools have that are to be resized."""
+        return {
+            deed.target: str(self._controller.ask(_SLOTS, deed.target))
+            for deed in deeds
+            if deed.do == "resize"
+        }
 
     def _explore(self, done: Round, deeds: list[Deed], pool: ThreadPoolExecutor) -> None:
         deadline = Deadline(LONGEST)
@@ -130,15 +161,16 @@ class Performance:
         looked = 0.0
         while not deadline.passed:
             cancelling = self._begin(done, deeds, pool)
-            chosen = self._strategy.choose(rest.standing) if rest.standing else None
+            standing = self._free(rest.standing)
+            chosen = self._strategy.choose(standing) if standing else None
             if chosen is None:
                 if not deeds and time.monotonic() > looked + _LOOK:
                     looked = time.monotonic()
                     if self._over():
                         done.over = True
                         return
-                elif not rest.standing and deeds:
-                    deeds[0] = _sooner(deeds[0], len(done.steps))
+                elif not standing and deeds and self._may_come_sooner(deeds[0]):
+                    deeds[0] = _sooner(deeds[0])
                 rest = self._controller.step(None, _NOBODY)
                 continue
             rest = self._pass(done, chosen, cancelling)
@@ -147,6 +179,18 @@ class Performance:
                 if self._over():
                     done.over = True
                     return
+
+    def _free(self, standing: Sequence[Standing]) -> Sequence[Standing]:
+        """Return who can go on, of those that stand."""
+        frozen = self._moves.frozen
+        free = [each for each in standing if each.process not in frozen] if frozen else standing
+        if free:
+            self._stood = time.monotonic()
+        return free
+
+    def _may_come_sooner(self, deed: Deed) -> bool:
+        """Return whether a deed need not wait for its step, where nobody stands."""
+        return deed.do in WORK or time.monotonic() > self._stood + _STUCK
 
     def _pass(self, done: Round, chosen: Standing, cancelling: bool) -> Rest:
         if cancelling and self._controller.cancel(chosen):
@@ -164,14 +208,20 @@ class Performance:
     def _begin(self, done: Round, deeds: list[Deed], pool: ThreadPoolExecutor) -> bool:
         """Begin the deeds whose step it is; return whether one is to cancel a statement."""
         cancelling = False
-        while deeds and deeds[0].at <= len(done.steps):
+        while deeds and deeds[0].at <= self._strategy.step(len(done.steps)):
             deed = deeds.pop(0)
             if deed.do == "cancel":
                 cancelling = True
+            elif deed.do in VERBS:
+                self._moves.make(deed, partial(self._later, deed, pool))
             else:
-                future = pool.submit(carry_out, self._run.lab.api.base_url, deed, done.mark)
-                self._under_way.append((deed, future))
+                work = partial(carry_out, self._run.lab.api.base_url, deed, done.mark)
+                self._later(deed, pool, work)
         return cancelling
+
+    def _later(self, deed: Deed, pool: ThreadPoolExecutor, work: Callable[[], None]) -> None:
+        """Do what takes its time beside the round, which is over when it is done."""
+        self._under_way.append((deed, pool.submit(work)))
 
     def _over(self) -> bool:
         return all(each.done() for _, each in self._under_way) and not self._left()
@@ -180,8 +230,8 @@ class Performance:
         return int(self._controller.ask(LEFT))
 
 
-def _sooner(deed: Deed, step: int) -> Deed:
-    return Deed(deed.do, deed.target, step, deed.run, deed.task, deed.state)
+def _sooner(deed: Deed) -> Deed:
+    return replace(deed, at=0)
 
 
 def carry_out(url: str, deed: Deed, mark: str) -> None:
@@ -196,5 +246,8 @@ def carry_out(url: str, deed: Deed, mark: str) -> None:
             api.clear(deed.target, run_id, deed.task)
         elif deed.do == "mark":
             api.mark(deed.target, run_id, deed.task, deed.state)
+        elif deed.do == "resize":
+            path, mask = f"/api/v2/pools/{deed.target}", {"update_mask": "slots"}
+            api.call("PATCH", path, params=mask, json={"slots": int(deed.state)})
     except requests.RequestException as error:
         raise UserError(f"The API server did not answer: {error}") from error

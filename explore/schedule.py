@@ -7,18 +7,34 @@ import msgspec
 
 from common.errors import UserError
 from common.files import write_whole
-from explore.points import Watched
+from explore.points import PODS, Point, Watched
 
 SCHEMA = 1
 
-Verb = Literal["trigger", "update", "clear", "mark", "cancel"]
+Verb = Literal[
+    "trigger",
+    "update",
+    "clear",
+    "mark",
+    "resize",
+    "cancel",
+    "kill",
+    "pause",
+    "resume",
+    "silence",
+    "tell",
+]
+WORK: frozenset[Verb] = frozenset({"trigger", "update"})
+"""What a round has to do; all else are moves, and a promise may be broken without them."""
 
 
 class Deed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Something that is done to the lab before the step of a number: by a person, or a fault.
 
     `trigger` a run of `target` (a DAG) that is called `run` in the round; `update` an asset;
-    `clear` and `mark` (`state`) a task of a run; `cancel` the statement of who is to pass next.
+    `clear` and `mark` (`state`) a task of a run; `resize` a pool, to `state` slots, until the
+    round is over; `cancel` the statement of who is to pass next;
+    what is done to a process (`target`), `explore.moves` says.
     """
 
     do: Verb
@@ -56,9 +72,14 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     witness: str = ""
 
     @property
-    def watched(self) -> list[Watched]:
+    def watched(self) -> list[Point]:
         """Return its points."""
         return [parsed(each) for each in self.points]
+
+    @property
+    def moves(self) -> list[Deed]:
+        """Return what is done in it that is none of its work."""
+        return [deed for deed in self.deeds if deed.do not in WORK]
 
     @property
     def order(self) -> list[tuple[str, str]]:
@@ -82,12 +103,16 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         return list(reversed(found))
 
 
-def parsed(text: str) -> Watched:
+def parsed(text: str) -> Point:
     """Read a point of a schedule; ValueError for what is none."""
     for commits, words in ((False, "scan of "), (True, "commit of ")):
         if text.startswith(words) and text.removeprefix(words).isidentifier():
             return Watched(text.removeprefix(words), commits)
-    raise ValueError(f"{text!r} is not a point; write `scan of TABLE` or `commit of TABLE`")
+    if found := next((each for each in PODS if str(each) == text), None):
+        return found
+    raise ValueError(
+        f"{text!r} is not a point; write `scan of TABLE`, `commit of TABLE` or {PODS[0]}"
+    )
 
 
 def write(schedule: Schedule, path: Path) -> None:
@@ -96,7 +121,18 @@ def write(schedule: Schedule, path: Path) -> None:
 
 
 def read(path: Path) -> Schedule:
-    """Read a schedule. Raises UserError, in a line, for a file that is none."""
+    """Read a find's schedule. Raises UserError, in a line, for a file that is none."""
+    schedule = read_any(path)
+    if not schedule.broken:
+        raise UserError(
+            f"{path} does not say which promise was broken, so nobody can tell when it is again.",
+            "Give a find's schedule: finds/ROUND/schedule.yaml.",
+        )
+    return schedule
+
+
+def read_any(path: Path) -> Schedule:
+    """Read a schedule that may have broken nothing; UserError as `read`."""
     try:
         text = path.read_bytes()
         _check_schema(path, msgspec.yaml.decode(text, type=_Versioned).schema)
@@ -110,11 +146,6 @@ def read(path: Path) -> Schedule:
             f"{path} is not a schedule: {what}.",
             "Give a file that an exploration wrote (schedule.yaml).",
         ) from error
-    if not schedule.broken:
-        raise UserError(
-            f"{path} does not say which promise was broken, so nobody can tell when it is again.",
-            "Give a find's schedule: finds/ROUND/schedule.yaml.",
-        )
     return schedule
 
 

@@ -39,6 +39,10 @@ class Strategy(Protocol):
         """Take how the step ended."""
         ...
 
+    def step(self, passed: int) -> int:
+        """Return which step of the plan is next, where so many points were passed."""
+        ...
+
 
 def bound(actors: int, steps: int, depth: int) -> float:
     """Return the least probability that a PCT round shows a race of a depth."""
@@ -59,6 +63,10 @@ class _Base:
 
     def rested(self, chosen: Standing, rest: Rest) -> None:
         """Take how the step ended."""
+
+    def step(self, passed: int) -> int:
+        """Return which step is next: each point that was passed is one."""
+        return passed
 
 
 class RandomWalk(_Base):
@@ -227,6 +235,10 @@ class Replay(_Base):
             return self._go_on(there[ahead[nearest]], self._at + nearest)
         self._at += 1
         return self._let_past(standing[0])
+
+    def step(self, passed: int) -> int:
+        """Return which step of the schedule is next: what came too much is none of its steps."""
+        return self._at if self._at < len(self._steps) else max(passed, self._at)
 
     def _blocker(self, standing: Sequence[Standing]) -> Standing | None:
         """Return whom the next one waits for: it would be waited for in vain."""

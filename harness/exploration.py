@@ -1,13 +1,17 @@
 """An exploration in a test session: what it found is known, or new; what it did not, is bounded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from common.waiting import Deadline
-from explore.explorer import Drawn, Find
+from explore.explorer import Drawn, Explorer, Find
 from explore.memory import folder_of, remember, resumed
+from explore.plan import defers
+from explore.points import Requested
 from explore.replay import replay
+from explore.results import alone, writable
+from explore.schedule import Schedule
 from harness.markers import scenarios
 from harness.outcome import Unknown
 from lab.base import Lab
@@ -19,7 +23,7 @@ REPLAYS = 5
 """Rounds in which a find must show itself once more."""
 
 POWERS = frozenset({"hold", "pause"})
-"""What a race needs that an exploration can show: orders of statements, and nothing else."""
+"""What a race needs that any exploration can show: orders of statements, and nothing else."""
 
 LEAST_KNOWN = 0.5
 """The share of rounds that must have been judged."""
@@ -35,36 +39,50 @@ class Exploration:
         self, lab: Lab, world: str, seed: int, seconds: float, say: Callable[[str], None]
     ) -> None:
         self._lab = lab
+        self._world = world
+        self._seed = seed
         self._say = say
         self._seconds = seconds
-        self._explorer = resumed(lab, folder_of(lab.airflow, world), Drawn(seed), world, say)
-        self._before = (self._explorer.totals.rounds, self._explorer.totals.unknown)
 
     def explore(self) -> None:
         """Explore; pytest's failure for a race that no scenario knows, Unknown for too little."""
+        folder = writable(folder_of(self._lab.airflow, self._world))
+        source = Drawn(self._seed, world=self._world)
+        with alone(folder):
+            self._explore(resumed(self._lab, folder, source, self._say))
+
+    def _explore(self, explorer: Explorer) -> None:
+        rounds, unknown = explorer.totals.rounds, explorer.totals.unknown
         over = Deadline(self._seconds)
         try:
-            self._explorer.explore(lambda: over.passed)
+            explorer.explore(lambda: over.passed)
         finally:
-            remember(self._explorer)
-        found = [(find, self._known(find)) for find in self._explorer.finds]
+            remember(explorer)
+        self._judge(explorer.finds)
+        rounds, unknown = explorer.totals.rounds - rounds, explorer.totals.unknown - unknown
+        require_enough(rounds, unknown)
+        if not explorer.finds:
+            self._say(f"Races found in {Rate(0, rounds - unknown).text()} rounds")
+
+    def _judge(self, finds: Sequence[Find]) -> None:
+        found = [(find, self._known(find)) for find in finds]
         for name in sorted({known.name for _, known in found if known}):
             times = sum(known is not None and known.name == name for _, known in found)
             self._say(f"Known: {name}, in {times} rounds")
         for find in (find for find, known in found if known is None):
             self._require_again(find)
-        self._require_enough()
 
     def _known(self, find: Find) -> Scenario | None:
         """Return the scenario whose race a find shows, if there is one.
 
-        It is one that this release has, that an exploration's orders can show, and that breaks the
-        first promise which the find broke: the others may be what came of it.
+        It is one that this release has, that what was done in the round can show, and that breaks
+        the first promise which the find broke: the others may be what came of it.
         """
         cause = next(each.name for each in INVARIANTS if each.name in find.broken)
         for each in scenarios().values():
-            by_orders = POWERS.issuperset(each.powers) and not each.triggerers
-            if by_orders and cause in each.breaks and each.affects(self._lab.airflow.version):
+            able = powers(find.schedule).issuperset(each.powers)
+            able = able and (not each.triggerers or defers(find.schedule.settings))
+            if able and cause in each.breaks and each.affects(self._lab.airflow.version):
                 return each
         return None
 
@@ -80,13 +98,12 @@ class Exploration:
             pytrace=False,
         )
 
-    def _require_enough(self) -> None:
-        totals = self._explorer.totals
-        rounds = totals.rounds - self._before[0]
-        unknown = totals.unknown - self._before[1]
-        require_enough(rounds, unknown)
-        if not self._explorer.finds:
-            self._say(f"Races found in {Rate(0, rounds - unknown).text()} rounds")
+
+def powers(schedule: Schedule) -> frozenset[str]:
+    """Return the powers that a round had: races that need others cannot be what it shows."""
+    moves = {deed.do for deed in schedule.moves}
+    by_requests = "silence" in moves or any(isinstance(p, Requested) for p in schedule.watched)
+    return POWERS | ({"kill"} & moves) | ({"kube-api"} if by_requests else frozenset())
 
 
 def require_enough(rounds: int, unknown: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from chaos.base import Fault
 from common.errors import UserError
-from explore.plan import WORLDS, environment
+from explore.plan import WORLDS, defers, environment
 from harness.labs import wanted_lab
 from harness.options import SUITES, Options
 from harness.outcome import KnownRace
@@ -109,8 +109,11 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
             triggerers=scenario.triggerers,
         )
     if item.get_closest_marker("explore"):
-        env = environment(world_of(item))
-        return wanted_lab(airflow, options, env, simulated=True)
+        world = world_of(item)
+        real = defers(world)
+        return wanted_lab(
+            airflow, options, environment(world), simulated=not real, triggerers=int(real)
+        )
     flood = flood_profile(item) if item.get_closest_marker("flood") else None
     layers = tuple(layer for power, layer in LAYERS.items() if power in _powers(item))
     return wanted_lab(

@@ -2,6 +2,7 @@
 
     POST   /rules                  a rule, as JSON
     GET    /rules/NUMBER           what it struck, and who is held
+    GET    /rules                  the same of all rules, by their numbers
     POST   /rules/NUMBER/release   {"outcome": "go"|"error"|"drop"}
     DELETE /rules/NUMBER           end it, and say what it did
 
@@ -34,6 +35,7 @@ class Control:
         """Return what is served under /rules."""
         return [
             ("POST", "/rules", self._put),
+            ("GET", "/rules", self._reports),
             ("GET", "/rules/{number}", self._report),
             ("DELETE", "/rules/{number}", self._withdraw),
             ("POST", "/rules/{number}/release", self._release),
@@ -64,6 +66,10 @@ class Control:
 
     async def _report(self, request: Request) -> web.StreamResponse:
         return as_json(msgspec.json.encode(self._rule(request).report()))
+
+    async def _reports(self, _: Request) -> web.StreamResponse:
+        reports = {number: made.report() for number, made in self._rules.in_force.items()}
+        return as_json(msgspec.json.encode(reports))
 
     async def _withdraw(self, request: Request) -> web.StreamResponse:
         made = self._rule(request)

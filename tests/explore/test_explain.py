@@ -83,6 +83,12 @@ def test_what_cannot_be_made_a_scenario_is_told_in_a_line(yields: list[str], sai
     assert len(str(told.value).splitlines()) == 1
 
 
+def test_what_needs_a_move_is_told() -> None:
+    moved = replace(SHRUNK, deeds=[*SHRUNK.deeds, Deed("kill", "scheduler-1", 4)])
+    with pytest.raises(UserError, match=r"has moves \(kill\)"):
+        scenario(moved, judged(HISTORY), "found")
+
+
 @pytest.mark.parametrize("text", [None, b"", b"garbage\n", b"\x00\xff", HISTORY.read_bytes()[:-40]])
 def test_a_history_that_cannot_be_read_is_told_in_a_line(
     tmp_path: Path, text: bytes | None

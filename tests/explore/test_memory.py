@@ -2,14 +2,32 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from common.errors import UserError
+from explore.explorer import Totals
 from explore.memory import Memory, recall
+
+FIRST = {
+    "schema": 1, "rounds": 9, "steps": 90, "unknown": 2, "seconds": 50.0, "exploring": 40.0,
+    "cpu": 1.5, "reasons": {"idle": 3}, "pairs": [["a", "b", "scheduler-scheduler", 3]],
+    "orders": ["x"], "finds": {"4": ["unique-try"]}, "growth": [[9, 1]],
+}  # fmt: skip
 
 
 def test_nothing_is_remembered_at_first(tmp_path: Path) -> None:
-    assert recall(tmp_path).rounds == 0
+    assert recall(tmp_path).totals == Totals()
+
+
+def test_a_folder_of_the_first_version_is_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "exploration.json").write_bytes(msgspec.json.encode(FIRST))
+    memory = recall(tmp_path)
+    assert memory.totals == Totals(9, 90, 2, 1, 50.0, 40.0, 1.5, {"idle": 3})
+    assert memory.coverage().pairs["a", "b", "scheduler-scheduler"] == 3
+    assert (memory.finds, memory.growth) == ({"4": ["unique-try"]}, [(9, 1)])
+    (tmp_path / "exploration.json").write_bytes(msgspec.json.encode(memory))
+    assert recall(tmp_path) == memory
 
 
 def test_coverage_is_what_it_was() -> None:

@@ -1,11 +1,22 @@
 """Earlier results stay until there are new ones, and nothing of a person's is removed."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from common.errors import UserError
-from explore.results import beside, writable
+from explore.results import alone, beside, writable
+
+HELD = """
+import sys, time
+from pathlib import Path
+from explore.results import alone
+with alone(Path(sys.argv[1])):
+    print("alone", flush=True)
+    time.sleep(600)
+"""
 
 
 def earlier(tmp_path: Path, name: str = "finds") -> Path:
@@ -55,3 +66,26 @@ def test_a_folder_that_is_of_no_use_is_told_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be made") as told:
         writable(tmp_path / "file" / "folder")
     assert len(str(told.value).splitlines()) == 1
+
+
+def test_a_second_session_is_refused_until_the_first_is_killed(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", HELD, str(tmp_path)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "alone\n"
+        refused = pytest.raises(UserError, match="Another process explores into")
+        with refused as told, alone(tmp_path):
+            pass
+        first.kill()
+    assert len(str(told.value).splitlines()) == 1
+    with alone(tmp_path):
+        assert not list(tmp_path.iterdir()), "it leaves no file"
+
+
+def test_results_beside_a_file_are_made_by_one_alone(tmp_path: Path) -> None:
+    file = tmp_path / "schedule.yaml"
+    with beside(file, "replays", "finds") as folder:
+        (folder / "finds").mkdir()
+        with pytest.raises(UserError, match="Another process"), beside(file, "replays", "finds"):
+            pass
+    assert (tmp_path / "replays" / "finds").exists()

@@ -5,7 +5,9 @@ from random import Random
 
 import pytest
 
+from explore.controller import Standing
 from explore.coverage import Coverage
+from explore.points import Statement
 from explore.strategies import (
     PCT,
     Learning,
@@ -17,7 +19,7 @@ from explore.strategies import (
     depth_of,
 )
 from reports.statistics import Rate
-from tests.explore.toy import run
+from tests.explore.toy import SHARED, run
 
 LONG = 12
 TWO = {"scheduler-1": [f"a{n}" for n in range(LONG)], "scheduler-2": [f"b{n}" for n in range(LONG)]}
@@ -118,6 +120,23 @@ def test_a_replay_lets_pass_what_comes_too_much() -> None:
     idle = {**TWO, "scheduler-1": ["idle", *TWO["scheduler-1"]]}
     again = run(idle, Replay(done))
     assert [step for step in again if step[1] != "idle"] == done
+
+
+def test_what_a_replay_lets_past_too_much_is_no_step_of_its_schedule() -> None:
+    strategy = Replay([("scheduler-1", "one"), ("scheduler-2", "two")], patience=0)
+    idle, one = (
+        Standing(n, n, f"scheduler-{n}", Statement(name, SHARED))
+        for n, name in ((3, "idle"), (1, "one"))
+    )
+    assert strategy.choose([idle]) is idle
+    assert strategy.step(1) == 0
+    assert strategy.choose([idle, one]) is one
+    assert strategy.step(2) == 1
+    assert RandomWalk(Random(1)).step(7) == 7
+
+
+def test_what_is_left_of_a_round_after_its_schedule_goes_on_by_points() -> None:
+    assert Replay([]).step(5) == 5
 
 
 @pytest.mark.parametrize("missing", [1, 20])

@@ -1,16 +1,30 @@
 """The explorer on real Airflow: it finds what is there without being told, and nothing is lost."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from explore import schedule as schedules
+from explore.coverage import Coverage
+from explore.explorer import Explorer
+from explore.plan import WORLDS, Plan, lab_spec
+from explore.points import LEVELS
+from explore.schedule import Deed
+from explore.strategies import RandomWalk, Strategy
+from lab.database import connect, value
+from lab.environments.preparation import prepare
+from lab.life import start
+from lab.pool import Owner
 from lab.state import LabState
+from lab.supervised import SupervisedLab
 from tests.labs import eventually, owned_by
 from tests.system.test_statements import ALL
 
@@ -41,7 +55,7 @@ def ended(pid: int) -> bool:
 def rounds(folder: Path) -> int:
     """Return how many rounds an exploration remembers."""
     memory = folder / "exploration.json"
-    return int(json.loads(memory.read_text())["rounds"]) if memory.exists() else 0
+    return int(json.loads(memory.read_text())["totals"]["rounds"]) if memory.exists() else 0
 
 
 @pytest.mark.skipif(not os.environ.get(ALL), reason=f"takes minutes: the night has it ({ALL})")
@@ -67,3 +81,49 @@ def test_what_was_found_survives_a_kill_and_is_gone_on_with(tmp_path: Path) -> N
     output, _ = again.communicate(timeout=300)
     assert rounds(tmp_path) == before + 2, output
     assert os.listdir(tmp_path / "finds"), output  # noqa: PTH208
+
+
+MOVES = (
+    [Deed("kill", "scheduler-2", 20)],
+    [Deed("pause", "scheduler-1", 20), Deed("resume", "scheduler-1", 60)],
+    [Deed("silence", "scheduler-2", 20), Deed("tell", "scheduler-2", 40)],
+    [Deed("resize", "default_pool", 2, state="1")],
+)
+
+
+class Moved:
+    """Draws a round for each move, with the same runs."""
+
+    def draw(self, number: int, coverage: Coverage, usual: int) -> tuple[Plan, Strategy]:  # noqa: ARG002
+        """Return the plan and the strategy of a round."""
+        runs = [Deed("trigger", dag, run=f"{n}") for n, dag in enumerate(("serial", "deep-2"))]
+        plan = Plan("pods", LEVELS["pods"], [*runs, *MOVES[number]])
+        return plan, RandomWalk(Random(number))
+
+
+@pytest.fixture
+def lab() -> Iterator[SupervisedLab]:
+    owner = Owner.me()
+    made = start(lab_spec(prepare("3.3.2"), WORLDS["run-a-loop"]), owner=(owner.pid, owner.born))
+    yield made
+    made.stop()
+
+
+def test_who_is_killed_or_frozen_is_taken_for_dead_and_the_lab_is_whole_again(
+    lab: SupervisedLab, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And requests are points in these rounds: pods are created, and deleted, one at a time."""
+    caplog.set_level(logging.DEBUG, "explore.explorer")
+    said: list[str] = []
+    explorer = Explorer(lab, tmp_path, 1, Moved(), tell=said.append)
+    explorer.explore(lambda: explorer.number >= len(MOVES))
+    assert "refused" not in caplog.text
+    assert explorer.totals.rounds == len(MOVES)
+    assert explorer.totals.judged >= len(MOVES) - 1, said
+    logs = [lab.logs()[name].read_text(errors="replace") for name in lab.schedulers]
+    assert all("Marked 1 SchedulerJob instances as failed" in text for text in logs)
+    assert lab.problems() == []
+    with connect(lab.dsn()) as connection:
+        assert value(connection, "SELECT slots FROM slot_pool") == 128
+    ordered = {point for one, other, _ in explorer.coverage.pairs for point in (one, other)}
+    assert ordered & {"before-create-pods", "after-create-pods"}
