@@ -269,11 +269,20 @@ def exploration(request: pytest.FixtureRequest, lab: Lab, seed: int) -> Explorat
 
     It has its share of --explore: the selected explorations have it together.
     """
-    options = request.config.stash[SESSION].options
+    session = request.config.stash[SESSION]
     selected = [item for item in request.session.items if item.get_closest_marker("explore")]
-    share = options.explore / max(1, len(selected))
+    share = session.options.explore / max(1, len(selected))
     world = str(request.node.get_closest_marker("explore").args[0])
-    return Exploration(lab, world, seed, share, printer(request.config))
+    wanted = session.folder(request.node.callspec.params["lab"]) / _test_folder(request.node)
+    return Exploration(
+        lab,
+        world,
+        seed,
+        share,
+        printer(request.config),
+        test=request.node.nodeid,
+        folder=attempt_folder(wanted),
+    )
 
 
 @pytest.hookimpl(trylast=True)
