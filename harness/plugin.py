@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from common.environment import forget_libpq
+from common.redaction import redact
 from harness import depth, judging, preflight, redacting, summary
 from harness.exploration import Exploration
 from harness.faults import Faults
@@ -25,6 +26,7 @@ from harness.markers import (
     missing,
     scenario_cases,
     scenario_of,
+    settings_lines,
     wants_cluster_alone,
 )
 from harness.observe import Observation, missing_for, printer, why_left_alone
@@ -110,6 +112,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"airflow: {', '.join(options.airflow)}; lab: {options.lab}, "
         f"{options.schedulers} schedulers; seed: {options.seed}",
         depth.line(options.depth),
+        *map(redact, settings_lines(options.settings)),
         *plan,
     ]
 

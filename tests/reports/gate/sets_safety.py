@@ -21,6 +21,7 @@ from tests.reports.gate.policies import (
 )
 from tests.reports.gate.run_sets import DOUBLE, Build, Gated, again, good, session, then, with_teeth
 
+SET = {"AIRFLOW__CORE__PARALLELISM": "32"}
 HELD = ExploredFind(3, ["queued-in-time"], "critical-section")
 ELSEWHERE = Known("woken-scheduler", "Woken", "", True, False, False, ["valid-start"], [])
 
@@ -108,6 +109,14 @@ SAFETY = (
         "no-race-in-a-real-history",
         0,
         with_teeth(lambda runs: runs.session(night(start=from_history(REAL_CLEAN, START)))),
+    ),
+    Gated(
+        "unknown-is-not-answered-with-other-settings",
+        2,
+        with_teeth(
+            session(pause=PAUSE.unknown()), lambda runs: runs.session([PAUSE], settings=SET)
+        ),
+        "the load was not reached",
     ),
     Gated("exploration-that-found-nothing", 0, with_teeth(explored())),
     Gated("exploration-that-found-an-accepted-race", 0, with_teeth(explored(HELD))),
