@@ -19,31 +19,35 @@ import logging
 import shutil
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
-import requests
+import psycopg
+from msgspec.structs import replace
 
+from chaos.holds.installer import install
 from chaos.holds.points import Point, like
 from chaos.holds.rule import Rule
-from common.errors import UserError
+from chaos.kube_api import KubeApiLab
+from chaos.pod_api_latency import PodApiLatency
 from common.waiting import Deadline, until
 from explore.coverage import Coverage
 from explore.explorer import BATCH, Drawn, Explorer
-from explore.plan import WORLDS, Plan, environment
-from explore.points import PROCESSES, Watched
+from explore.heartbeats import Heartbeats
+from explore.moves import VERBS, Moves
+from explore.plan import WORLDS, Plan, lab_spec
+from explore.points import PROCESSES, Requested, Watched
 from explore.rounds import LEFT, LONGEST, carry_out
 from explore.schedule import Deed
 from lab.database import connect, value
 from lab.environments.preparation import prepare
 from lab.life import start
 from lab.pool import Owner
-from lab.spec import LabSpec
 from lab.supervised import SupervisedLab
 from run.run import Run
 
@@ -52,6 +56,12 @@ RANGES = (0.02, 0.2, 1.0)
 
 _STEP = 0.03
 """Seconds that a step of an explored round takes, about (benchmarks.explore)."""
+
+_SLOTS = "128"
+"""Of the pool that Airflow begins with, and that a move resizes."""
+
+_HEARD = 10.0
+"""Seconds in which all schedulers give a heartbeat."""
 
 _CANCEL = """
 SELECT application_name FROM (
@@ -123,7 +133,7 @@ class Free:
     delay: float = 0.0
     rounds: int = 0
     unknown: int = 0
-    refused: int = 0
+    heartbeats: Heartbeats = field(default_factory=Heartbeats)
 
     @property
     def name(self) -> str:
@@ -159,31 +169,50 @@ class Free:
         plan, _ = self.source.draw(self.rounds, Coverage(), 1)
         mark = f"x{self.rounds}-{self.name.replace(' ', '-')}"
         self.rounds += 1
-        with self._delayed(plan), connect(self.lab.dsn()) as connection:
-            deeds = threading.Thread(target=self._perform, args=(run, plan, mark))
-            deeds.start()
-            deeds.join()
-            over = until(lambda: not value(connection, LEFT), LONGEST)
+        with connect(self.lab.dsn()) as connection:
+            moves = self._moves(run, connection)
+            with self._delayed(run, plan):
+                self._perform(run, plan, mark, moves)
+                over = until(lambda: not value(connection, LEFT), LONGEST)
+            moves.end()
+            moves.restore()
+            for deed in plan.deeds:
+                if deed.do == "resize":
+                    carry_out(self.lab.api.base_url, replace(deed, state=_SLOTS), mark)
         return bool(over)
 
+    def _moves(self, run: Run, connection: psycopg.Connection) -> Moves:
+        install(self.lab.dsn(), "dag_run")
+        self.heartbeats.watch(connection)
+        until(lambda: self.heartbeats.learn(self.lab.schedulers), _HEARD)
+        return Moves(run, self.heartbeats)
+
     @contextmanager
-    def _delayed(self, plan: Plan) -> Iterator[None]:
+    def _delayed(self, run: Run, plan: Plan) -> Iterator[None]:
+        half, lab = self.delay / 2, cast("KubeApiLab", self.lab)
         with ExitStack() as stack:
-            for number, watched in enumerate(plan.points if self.delay else ()):
+            for number, point in enumerate(plan.points if self.delay else ()):
+                seed = self.source.seed + number
+                if isinstance(point, Requested):
+                    for scheduler in self.lab.schedulers:
+                        late = PodApiLatency(scheduler, half, half, seed, request=point.verb)
+                        stack.enter_context(late.on(lab, run.record))
+                    continue
                 for process in PROCESSES:
-                    rule = Rule(self.lab.dsn(), process, _point(watched))
+                    rule = Rule(self.lab.dsn(), process, _point(point))
                     stack.callback(rule.withdraw)
-                    rule.put(self.delay / 2, self.delay / 2, self.source.seed + number)
+                    rule.put(half, half, seed)
             yield
 
-    def _perform(self, run: Run, plan: Plan, mark: str) -> None:
+    def _perform(self, run: Run, plan: Plan, mark: str, moves: Moves) -> None:
         began = time.monotonic()
-        for deed in sorted(plan.deeds, key=lambda each: each.at):
-            time.sleep(max(0.0, began + deed.at * _STEP - time.monotonic()))
-            try:
-                self._do(run, deed, mark)
-            except (UserError, requests.RequestException):
-                self.refused += 1
+        with ThreadPoolExecutor(4) as pool:
+            for deed in sorted(plan.deeds, key=lambda each: each.at):
+                time.sleep(max(0.0, began + deed.at * _STEP - time.monotonic()))
+                if deed.do in VERBS:
+                    moves.make(deed, pool.submit)
+                else:
+                    pool.submit(self._do, run, deed, mark)
 
     def _do(self, run: Run, deed: Deed, mark: str) -> None:
         if deed.do != "cancel":
@@ -250,13 +279,11 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     owner = Owner.me()
-    spec = LabSpec(
-        prepare(options.airflow), kubelet="simulated", env=environment(WORLDS[options.world])
-    )
+    spec = lab_spec(prepare(options.airflow), WORLDS[options.world])
     folder = Path(tempfile.mkdtemp())
     lab = start(spec, owner=(owner.pid, owner.born))
     try:
-        scores = [Score(arm) for arm in arms(lab, folder, options.seed)]
+        scores = [Score(arm) for arm in arms(lab, folder, Drawn(options.seed, world=options.world))]
         while min(each.seconds for each in scores) < 60 * options.minutes:
             for each in scores:
                 each.slice(min(options.slice, max(0.0, 60 * options.minutes - each.seconds)))
@@ -267,9 +294,8 @@ def main() -> None:
     report(scores, 60 * options.minutes)
 
 
-def arms(lab: SupervisedLab, folder: Path, seed: int) -> list[Arm]:
+def arms(lab: SupervisedLab, folder: Path, source: Drawn) -> list[Arm]:
     """Return all arms."""
-    source = Drawn(seed)
     free = (Free(lab, folder, source, delay) for delay in (0.0, *RANGES))
     return [Explored(lab, folder, source), *free]
 

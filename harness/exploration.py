@@ -1,22 +1,35 @@
-"""An exploration in a test session: what it found is known, or new; what it did not, is bounded."""
+"""An exploration in a test session: what it found is known, or new; what it did not, is bounded.
 
+
+explore for its share of the time --> finds: known races, new ones (replayed) --> verdict.json,
+witness.txt, and the history of what is new --> red for a new race, green for known ones
+"""
+
+import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from common.redaction import redact
 from common.waiting import Deadline
 from explore.explorer import Drawn, Explorer, Find
-from explore.memory import folder_of, remember, resumed
+from explore.memory import folder_of, recall, remember, resumed
 from explore.plan import defers
 from explore.points import Requested
 from explore.replay import replay
 from explore.results import alone, writable
 from explore.schedule import Schedule
 from harness.markers import scenarios
-from harness.outcome import Unknown
+from harness.outcome import KnownRace, Unknown
 from lab.base import Lab
 from oracle.invariants import INVARIANTS
+from reports.metrics import HISTORY
+from reports.records import SCHEMA, Explored, ExploredFind, Known, TestRecord, Verdict
 from reports.statistics import Rate
+from reports.store import VERDICT
+from run.folder import write_json
 from scenarios.scenario import Scenario
 
 REPLAYS = 5
@@ -33,16 +46,29 @@ LEAST_ROUNDS = 4
 
 
 class Exploration:
-    """Explores a lab for some seconds, and ends the test as what was found asks."""
+    """Explores a lab for some seconds, and ends the test as what was found asks.
+
+    `test` is its id; its verdict, and the witness of what it found, are left in `folder`.
+    """
 
     def __init__(
-        self, lab: Lab, world: str, seed: int, seconds: float, say: Callable[[str], None]
+        self,
+        lab: Lab,
+        world: str,
+        seed: int,
+        seconds: float,
+        say: Callable[[str], None],
+        *,
+        test: str,
+        folder: Path,
     ) -> None:
         self._lab = lab
         self._world = world
         self._seed = seed
         self._say = say
         self._seconds = seconds
+        self._test = test
+        self._folder = folder
 
     def explore(self) -> None:
         """Explore; pytest's failure for a race that no scenario knows, Unknown for too little."""
@@ -52,25 +78,20 @@ class Exploration:
             self._explore(resumed(self._lab, folder, source, self._say))
 
     def _explore(self, explorer: Explorer) -> None:
-        rounds, unknown = explorer.totals.rounds, explorer.totals.unknown
+        before = (explorer.totals.rounds, explorer.totals.unknown)
         over = Deadline(self._seconds)
         try:
             explorer.explore(lambda: over.passed)
         finally:
             remember(explorer)
-        self._judge(explorer.finds)
-        rounds, unknown = explorer.totals.rounds - rounds, explorer.totals.unknown - unknown
-        require_enough(rounds, unknown)
-        if not explorer.finds:
-            self._say(f"Races found in {Rate(0, rounds - unknown).text()} rounds")
-
-    def _judge(self, finds: Sequence[Find]) -> None:
-        found = [(find, self._known(find)) for find in finds]
-        for name in sorted({known.name for _, known in found if known}):
-            times = sum(known is not None and known.name == name for _, known in found)
-            self._say(f"Known: {name}, in {times} rounds")
-        for find in (find for find, known in found if known is None):
-            self._require_again(find)
+        races = {find.schedule.round: self._known(find) for find in explorer.finds}
+        found = [_told(find, races[find.schedule.round]) for find in explorer.finds]
+        new = ""
+        for place, find in enumerate(explorer.finds):
+            if races[find.schedule.round] is None and not new:
+                new = self._shown_again(find)
+                found[place] = replace(found[place], again=bool(new))
+        self._conclude(explorer, _explored(explorer, self._world, before, found), new)
 
     def _known(self, find: Find) -> Scenario | None:
         """Return the scenario whose race a find shows, if there is one.
@@ -86,17 +107,59 @@ class Exploration:
                 return each
         return None
 
-    def _require_again(self, find: Find) -> None:
-        """Fail for a find that replays."""
+    def _shown_again(self, find: Find) -> str:
+        """Replay a find; return what to fail with, or nothing where it did not show itself."""
         shown = replay(self._lab, find.schedule, REPLAYS, find.folder / "replays", needed=1)
         if not shown.rate.hits:
             self._say(f"{find.folder} was not seen again ({shown.text}); it is not counted.")
-            return
-        pytest.fail(
+            return ""
+        return (
             f"No scenario knows this race; {shown.text}:\n{find.schedule.witness}"
-            f"python -m explore shrink {find.folder / 'schedule.yaml'}",
-            pytrace=False,
+            f"python -m explore shrink {find.folder / 'schedule.yaml'}"
         )
+
+    def _conclude(self, explorer: Explorer, explored: Explored, new: str) -> None:
+        """Write down what came of it, say it, and end the test by it."""
+        too_little = too_few(explored.rounds, explored.unknown)
+        record = record_of(self._lab, self._test, explorer.seed, explored, too_little)
+        write_json(self._folder / VERDICT, record)
+        self._keep(explorer.finds, explored.finds)
+        for race in sorted({find.race for find in explored.finds if find.race}):
+            self._say(f"Known: {race}, in {len(explored.shows(race))} rounds")
+        if new:
+            pytest.fail(new, pytrace=False)
+        if too_little:
+            raise Unknown(too_little)
+        if not explored.finds:
+            self._say(f"Races found in {Rate(0, explored.judged).text()} rounds")
+
+    def _keep(self, finds: Sequence[Find], told: Sequence[ExploredFind]) -> None:
+        """Keep the witness and the history of a find, of a new one if there is any."""
+        of_note = sorted(
+            zip(finds, told, strict=True), key=lambda each: bool(each[1].race or not each[1].again)
+        )
+        text = of_note[0][0].schedule.witness if of_note else ""
+        (self._folder / "witness.txt").write_text(redact(text) or "No promise was broken.\n")
+        if of_note and (history := of_note[0][0].folder / HISTORY).exists():
+            shutil.copyfile(history, self._folder / HISTORY)
+
+
+def _explored(
+    explorer: Explorer, world: str, before: tuple[int, int], finds: Sequence[ExploredFind]
+) -> Explored:
+    """Return what this session explored; `before` it were so many rounds, and unknown ones."""
+    totals, coverage = explorer.totals, explorer.coverage
+    return Explored(
+        world=world,
+        rounds=totals.rounds - before[0],
+        unknown=totals.unknown - before[1],
+        finds=list(finds),
+        total=totals.rounds,
+        seconds=round(totals.seconds, 1),
+        pairs=len(coverage.pairs),
+        orders=len(coverage.orders),
+        growth=recall(explorer.folder).growth,
+    )
 
 
 def powers(schedule: Schedule) -> frozenset[str]:
@@ -106,11 +169,50 @@ def powers(schedule: Schedule) -> frozenset[str]:
     return POWERS | ({"kill"} & moves) | ({"kube-api"} if by_requests else frozenset())
 
 
-def require_enough(rounds: int, unknown: int) -> None:
-    """Raise Unknown where so many rounds, of which some are unknown, say nothing."""
+def _told(find: Find, race: Scenario | None) -> ExploredFind:
+    return ExploredFind(find.schedule.round, sorted(find.broken), race.name if race else "")
+
+
+def record_of(lab: Lab, test: str, seed: int, explored: Explored, too_little: str) -> TestRecord:
+    """Return what verdict.json says: the rounds that broke each promise, and the bound on others.
+
+    A find that did not show itself again is none.
+    """
+    counted = [find for find in explored.finds if find.race or find.again]
+    broken = [name for find in counted for name in find.broken]
+    verdict: Verdict = "invalid" if broken else "unknown" if too_little else "valid"
+    return TestRecord(
+        schema=SCHEMA,
+        test=test,
+        airflow=lab.airflow.label,
+        version=lab.airflow.version,
+        build=lab.airflow.build,
+        packages=dict(lab.airflow.packages),
+        drivers=list(lab.airflow.drivers),
+        lab=lab.kind,
+        schedulers=len(lab.schedulers),
+        workers=lab.workers,
+        seed=seed,
+        verdict=verdict,
+        reasons=[too_little] if verdict == "unknown" else [],
+        violations={name: broken.count(name) for name in sorted(set(broken))},
+        races=[_race(name, explored, lab) for name in sorted({f.race for f in counted if f.race})],
+        explored=explored,
+    )
+
+
+def _race(name: str, explored: Explored, lab: Lab) -> Known:
+    """Return a known race that was found; whatever broke in a round of it came of it."""
+    known = KnownRace(scenarios()[name], shows=False).of(lab.airflow.version)
+    broken = {each for find in explored.shows(name) for each in find.broken}
+    return replace(known, follows=sorted(broken.difference(known.breaks)))
+
+
+def too_few(rounds: int, unknown: int) -> str:
+    """Say why so many rounds, of which some are unknown, say nothing; empty where they do."""
     if rounds and unknown <= (1 - LEAST_KNOWN) * rounds:
-        return
-    told = f"{unknown} of {rounds} explored rounds are unknown"
+        return ""
+    counted = f"{unknown} of {rounds} explored rounds are unknown"
     if rounds < LEAST_ROUNDS:
-        raise Unknown(f"Explored too short: {told}; give --explore more.")
-    raise Unknown(f"{told}.")
+        return f"Explored too short: {counted}; give --explore more."
+    return f"{counted}."

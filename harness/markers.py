@@ -13,6 +13,7 @@ from explore.plan import WORLDS, defers, environment
 from harness.labs import wanted_lab
 from harness.options import SUITES, Options
 from harness.outcome import KnownRace
+from lab.environments.settings import option_of
 from lab.kind.lab import LAYERS
 from lab.spec import LabSpec
 from load.profiles import Profile, profile
@@ -98,6 +99,7 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
         env = {
             "HA_CHAOS_SHAPES": scenario.shapes,
             "HA_CHAOS_SLEEP": f"{scenario.sleep:g}",
+            **options.settings,
             **scenario.settings,
         }
         return wanted_lab(
@@ -110,21 +112,40 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
         )
     if item.get_closest_marker("explore"):
         world = world_of(item)
+        env = {**options.settings, **environment(world)}
         real = defers(world)
-        return wanted_lab(
-            airflow, options, environment(world), simulated=not real, triggerers=int(real)
-        )
+        return wanted_lab(airflow, options, env, simulated=not real, triggerers=int(real))
     flood = flood_profile(item) if item.get_closest_marker("flood") else None
     layers = tuple(layer for power, layer in LAYERS.items() if power in _powers(item))
     return wanted_lab(
         airflow,
         options,
-        flood.environment() if flood else {},
+        {**(flood.environment() if flood else {}), **options.settings},
         simulated=flood is not None and not flood.work,
         cold=cold,
         triggerers=max(_triggerers(item), flood.triggerers if flood else 0),
         layers=layers,
     )
+
+
+def keep_their_own(name: str, value: str) -> list[str]:
+    """Return who sets an Airflow option to another value, and keeps that whatever `--set` says.
+
+    A race, or an exploration, needs what it sets; a flood gives way.
+    """
+    worlds = {f"exploration {world}": environment(env) for world, env in WORLDS.items()}
+    own = {**{each.name: each.settings for each in scenarios().values()}, **worlds}
+    return [who for who, settings in own.items() if settings.get(name, value) != value]
+
+
+def settings_lines(settings: Mapping[str, str]) -> list[str]:
+    """Say in a line each what `--set` sets, and who keeps a value of its own."""
+    lines = []
+    for name, value in settings.items():
+        own = keep_their_own(name, value)
+        kept = f" (not in {', '.join(own)}: set there otherwise)" if own else ""
+        lines.append(f"set: {option_of(name)}={value}{kept}")
+    return lines
 
 
 def _triggerers(item: pytest.Item) -> int:

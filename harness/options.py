@@ -2,7 +2,8 @@
 
 import argparse
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from harness.options_cluster import ClusterOptions, add_cluster_options, read_cl
 from harness.options_kind import add_kind_options, read_kind_options
 from lab.environments.pins import newest
 from lab.environments.request import describe
+from lab.environments.settings import variables
 from lab.kind.provision import Provision
 from lab.room import most
 from lab.spec import COLD
@@ -55,6 +57,7 @@ class Options:
     triggerers: int = 0
     depth: str = "quick"
     explore: float = 60.0
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def until(self) -> Sequential | None:
         """Return the test by which a flood knows that its answer is clear, if one is asked for."""
@@ -80,6 +83,15 @@ def add_options(parser: pytest.Parser) -> None:
         help="Airflow to test: a version, a wheel or a folder of wheels, a source checkout, "
         "a Python that has Airflow, or `all` (every version in versions/); repeatable "
         "(default: the newest final version)",
+    )
+    group.addoption(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.OPTION=VALUE",
+        help="an option of Airflow's, for every process of every lab, as in --set "
+        "core.parallelism=32; repeatable. What a scenario or an exploration sets itself it keeps, "
+        "and the first lines of the session name it; AIRFLOW__ variables of your shell are ignored",
     )
     for name, text in (
         ("--cold", f"embedded: {COLD}"),
@@ -123,6 +135,7 @@ def _share(text: str) -> float:
 
 def read_options(config: pytest.Config) -> Options:
     """Check the options; pytest.UsageError with one clear line for what is wrong."""
+    settings = _settings(config)
     cluster = read_cluster_options(config)
     default = [cluster.version] if cluster else [newest()]
     specs = airflows(config.getoption("airflow") or default)
@@ -152,7 +165,21 @@ def read_options(config: pytest.Config) -> Options:
         cluster=cluster,
         depth=depth,
         explore=config.getoption("explore") or seconds_of_exploring(depth),
+        settings=settings,
     )
+
+
+def _settings(config: pytest.Config) -> dict[str, str]:
+    """Return the variables that `--set` makes; pytest.UsageError for what cannot be set."""
+    given = config.getoption("set")
+    if given and config.getoption("lab") == "cluster":
+        raise pytest.UsageError(
+            "--set is for labs that the suite makes: a deployment's options are its owner's to set."
+        )
+    try:
+        return variables(given)
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def _labs(config: pytest.Config) -> int | None:

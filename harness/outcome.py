@@ -35,6 +35,7 @@ class KnownRace:
             must_show=self.shows,
             by_design=self.scenario.by_design,
             breaks=sorted(self.scenario.breaks),
+            follows=sorted(self.scenario.follows),
         )
 
 

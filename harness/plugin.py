@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from common.environment import forget_libpq
+from common.redaction import redact
 from harness import depth, judging, preflight, redacting, summary
 from harness.exploration import Exploration
 from harness.faults import Faults
@@ -25,6 +26,7 @@ from harness.markers import (
     missing,
     scenario_cases,
     scenario_of,
+    settings_lines,
     wants_cluster_alone,
 )
 from harness.observe import Observation, missing_for, printer, why_left_alone
@@ -110,6 +112,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"airflow: {', '.join(options.airflow)}; lab: {options.lab}, "
         f"{options.schedulers} schedulers; seed: {options.seed}",
         depth.line(options.depth),
+        *map(redact, settings_lines(options.settings)),
         *plan,
     ]
 
@@ -269,11 +272,20 @@ def exploration(request: pytest.FixtureRequest, lab: Lab, seed: int) -> Explorat
 
     It has its share of --explore: the selected explorations have it together.
     """
-    options = request.config.stash[SESSION].options
+    session = request.config.stash[SESSION]
     selected = [item for item in request.session.items if item.get_closest_marker("explore")]
-    share = options.explore / max(1, len(selected))
+    share = session.options.explore / max(1, len(selected))
     world = str(request.node.get_closest_marker("explore").args[0])
-    return Exploration(lab, world, seed, share, printer(request.config))
+    wanted = session.folder(request.node.callspec.params["lab"]) / _test_folder(request.node)
+    return Exploration(
+        lab,
+        world,
+        seed,
+        share,
+        printer(request.config),
+        test=request.node.nodeid,
+        folder=attempt_folder(wanted),
+    )
 
 
 @pytest.hookimpl(trylast=True)

@@ -122,6 +122,7 @@ class Register:
             expect_known=options.expect_known,
             chart=chart,
             notes=told(),
+            settings=dict(options.settings),
             collected=[each.test for each in group],
         )
 

@@ -49,6 +49,8 @@ def write(terminal: Any, session: Session, sessions: Sessions) -> None:
     terminal.section("airflow-ha-chaos")
     for folder, each in sessions.items():
         terminal.write_line(headline(judged[folder], each))
+        for line, markup in news(judged[folder]):
+            terminal.write_line(line, **markup)
         for line in _run_again(judged[folder], each):
             terminal.write_line(line)
     first = first_witness(records)
@@ -74,7 +76,7 @@ def table(sessions: Sessions, records: Iterable[TestRecord]) -> Table:
     made = Table(heads if len(heads) > 1 else [""])
     for column, (folder, each) in enumerate(sessions.items()):
         airflows = {folder_airflow(folder), each.airflow}
-        for test in each.collected:
+        for test in sorted(each.collected, key=lambda test: not _is_new(by_test.get(test))):
             name = name_of(test, each.lab, airflows).short
             made.put(column, name, _cell(each.tests.get(test), by_test.get(test)))
     return made
@@ -87,12 +89,25 @@ def _cell(ended: Ended | None, record: TestRecord | None) -> VerdictCell:
         return VerdictCell(ended.outcome, reason=ended.reason)
     assert record is not None
     most = max(record.violations.values(), default=0)
+    of = f"{record.explored.judged} rounds" if record.explored else record.task_instances
     return VerdictCell(
         record.verdict,
-        f"{most}/{record.task_instances}",
-        record.violations_text,
+        f"{most}/{of}",
+        _broken(record),
         " ".join("; ".join(record.reasons).split()) if record.verdict == "unknown" else "",
     )
+
+
+def _is_new(record: TestRecord | None) -> bool:
+    return record is not None and bool(record.new)
+
+
+def _broken(record: TestRecord) -> str:
+    """Name what a test broke, and first what of it no known race explains."""
+    text = {name: f"{name} {count}" for name, count in record.violations.items() if count}
+    new = [text[name] for name in text if name in record.new]
+    known = [text[name] for name in text if name not in record.new]
+    return "; ".join(filter(None, (f"new: {', '.join(new)}" if new else "", ", ".join(known))))
 
 
 def _says_more(ended: Ended, record: TestRecord) -> bool:
@@ -103,15 +118,17 @@ def _says_more(ended: Ended, record: TestRecord) -> bool:
 
 
 def first_witness(records: Iterable[TestRecord]) -> tuple[TestRecord, str] | None:
-    """Choose the witness to print: one with a refused worker is better, and a short one best."""
+    """Choose the witness to print: what is new first, then a refused worker, and a short one."""
     found = [
         (record, (Path(record.folder) / "witness.txt").read_text())
         for record in records
         if record.broken
     ]
 
-    def rank(each: tuple[TestRecord, str]) -> tuple[bool, bool, int]:
-        return "was refused" in each[1], "previous_state running" in each[1], -len(each[1])
+    def rank(each: tuple[TestRecord, str]) -> tuple[bool, bool, bool, int]:
+        record, text = each
+        refused = "was refused" in text, "previous_state running" in text
+        return bool(record.new), *refused, -len(text)
 
     return max((each for each in found if each[1]), key=rank, default=None)
 
@@ -170,10 +187,24 @@ def headline(group: Sequence[TestRecord], session: SessionRecord | None = None) 
     return f"{_deeds(showing)}{more}"
 
 
+def news(group: Iterable[TestRecord]) -> Iterator[tuple[str, dict[str, bool]]]:
+    """Say what is new where a promise was broken, and apart from it which known races showed."""
+    broken = [record for record in group if record.verdict == "invalid"]
+    if not broken:
+        return
+    new = [f"{', '.join(sorted(each.new))} in {each.name.short}" for each in broken if each.new]
+    text = f"{len(new)} ({'; '.join(new)})" if new else "none"
+    yield f"New:   {text}.", {"red": bool(new)}
+    if known := sorted({race.scenario for record in broken for race in record.showed}):
+        races = "race" if len(known) == 1 else "races"
+        yield f"Known: {len(known)} {races} ({', '.join(known)}).", {}
+
+
 def _shows(record: TestRecord, end: Ended | None) -> bool:
     """Tell whether a test shows anything: a violation, or that something was judged to its end."""
     lost = end is not None and end.outcome in ("crashed", "broken")
-    judged = record.verdict == "valid" and record.task_instances > 0
+    did = record.explored.judged if record.explored else record.task_instances
+    judged = record.verdict == "valid" and did > 0
     return record.verdict == "invalid" or (judged and not lost)
 
 
@@ -183,7 +214,7 @@ def _deeds(group: Sequence[TestRecord]) -> str:
     schedulers = max(record.schedulers for record in group)
     subject = f"Airflow {group[0].airflow} with {schedulers} schedulers"
     if not any(record.verdict == "invalid" for record in group):
-        return f"{subject} broke no promise in {total['task_instances']} task instances."
+        return f"{subject} broke no promise in {_judged(total['task_instances'], group)}."
     if not total["duplicate_tries"]:
         broken = frozenset[str]().union(*(record.broken for record in group))
         return f"{subject} broke a promise: {', '.join(sorted(broken))}."
@@ -194,6 +225,12 @@ def _deeds(group: Sequence[TestRecord]) -> str:
         f"instances twice: {total['duplicate_pods']} had two live pods, {workers} "
         f"refused at their start, {total['double_executions']} did their work twice."
     )
+
+
+def _judged(task_instances: int, group: Iterable[TestRecord]) -> str:
+    rounds = sum(record.explored.judged for record in group if record.explored)
+    parts = [f"{task_instances} task instances"] if task_instances or not rounds else []
+    return " and ".join([*parts, f"{rounds} explored rounds"] if rounds else parts)
 
 
 def _totals(records: Sequence[TestRecord]) -> dict[str, int]:

@@ -121,7 +121,9 @@ class Known(msgspec.Struct, frozen=True):
 
     `affected`: this release is known to have it. `must_show`: the test forces it, so an affected
     release that stays clean is news; where false, the test only makes it likelier. `breaks`: the
-    invariants that it breaks. `issue` is a URL, or the reason why there is none.
+    invariants that it breaks, `follows`: those that may break in its wake; None in records older
+    than it, and the reader then fills in what the scenario says now. `issue` is a URL, or the
+    reason why there is none.
     """
 
     scenario: str
@@ -131,6 +133,12 @@ class Known(msgspec.Struct, frozen=True):
     must_show: bool
     by_design: bool
     breaks: list[str]
+    follows: list[str] | None = None
+
+    @property
+    def explains(self) -> frozenset[str]:
+        """The invariants that say nothing new where the race showed itself."""
+        return frozenset([*self.breaks, *(self.follows or ())])
 
     @property
     def link(self) -> tuple[str, str] | None:
@@ -174,8 +182,56 @@ class Judged(Placed, frozen=True, kw_only=True):
     assumptions: list[Assumption] = []
 
 
+class ExploredFind(msgspec.Struct, frozen=True):
+    """A round of an exploration that broke promises; `race` is the known one, empty for a new one.
+
+    `again` is false for a new one that did not show itself when it was replayed: it does not count.
+    """
+
+    round: int
+    broken: list[str]
+    race: str = ""
+    again: bool = True
+
+
+class Explored(msgspec.Struct, frozen=True):
+    """What an exploration did in its session, and what all its sessions covered together.
+
+    `rounds`, of which `unknown` could not be judged, and `finds` are this session's. `total` rounds
+    passed `pairs` distinct pairs of statements and `orders` distinct orders; `growth` has (rounds,
+    pairs) after each session. `seconds` are those of all sessions.
+    """
+
+    world: str
+    rounds: int
+    unknown: int
+    finds: list[ExploredFind] = []
+    total: int = 0
+    seconds: float = 0.0
+    pairs: int = 0
+    orders: int = 0
+    growth: list[tuple[int, int]] = []
+
+    @property
+    def judged(self) -> int:
+        """How many rounds of the session say something."""
+        return max(0, self.rounds - self.unknown)
+
+    @property
+    def new(self) -> frozenset[str]:
+        """The invariants that broke in rounds which no known race explains."""
+        found = (find.broken for find in self.finds if not find.race and find.again)
+        return frozenset(name for broken in found for name in broken)
+
+    def shows(self, race: str) -> list[ExploredFind]:
+        """Return the rounds that showed a known race, in their order."""
+        return [find for find in self.finds if find.race == race]
+
+
 class TestRecord(Judged, frozen=True, kw_only=True):
     """One test's `verdict.json`; its `folder` is filled in by the reader.
+
+    An exploration has no one race that it is about: `races` are the known ones that it found.
 
     `build` is a digest of the code that was tested, on which evidence may be added up: a label such
     as 3.0.6 says what was asked for. It is empty in records older than it. `packages` are the
@@ -195,6 +251,8 @@ class TestRecord(Judged, frozen=True, kw_only=True):
     workers: str = ""
     boot: dict[str, float] = {}
     known: Known | None = None
+    races: list[Known] = []
+    explored: Explored | None = None
     expect_known: bool = False
     build: str = ""
     packages: dict[str, str] = {}
@@ -217,6 +275,24 @@ class TestRecord(Judged, frozen=True, kw_only=True):
         if self.verdict == "invalid" and self.known and self.broken & set(self.known.breaks):
             return self.known
         return None
+
+    @property
+    def showed(self) -> tuple[Known, ...]:
+        """The known races that showed themselves on a release that has them."""
+        found = [*self.races, *([self.shown] if self.shown else [])]
+        return tuple(race for race in found if race.affected)
+
+    @property
+    def cause(self) -> Known | None:
+        """The known race that is told of first where the run broke a promise."""
+        return self.shown or next(iter(self.races), None)
+
+    @property
+    def new(self) -> frozenset[str]:
+        """The broken invariants that no known race of this release explains."""
+        if self.explored:
+            return self.explored.new
+        return self.broken.difference(*(race.explains for race in self.showed))
 
     @property
     def name(self) -> TestName:
@@ -261,7 +337,7 @@ class SessionRecord(Placed, frozen=True, kw_only=True):
     `session` is the same in the run folders of all Airflows of one session. `started`, `ended`
     are UTC, ISO 8601; `ended` is None while it runs, or when it was killed. `collected` are the
     ids of the tests that were to run, `tests` those that ended. `notes` say what became of the
-    user's own Helm values.
+    user's own Helm values, `settings` are the variables that `--set` gave every lab.
     """
 
     schema: int
@@ -270,6 +346,7 @@ class SessionRecord(Placed, frozen=True, kw_only=True):
     expect_known: bool = False
     chart: str = ""
     notes: list[str] = []
+    settings: dict[str, str] = {}
     ended: str | None = None
     exit_status: int | None = None
     collected: list[str] = []

@@ -4,6 +4,7 @@ A folder that is half-written, foreign or of another schema is a problem in one 
 traceback: a report goes on without it, and the gate cannot tell.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ import msgspec
 from common.errors import UserError
 from oracle.old_names import ASSUMPTIONS, present_test
 from reports.grouping import grouped
-from reports.records import GRAVITY, SCHEMA, SessionRecord, TestRecord
+from reports.records import GRAVITY, SCENARIOS, SCHEMA, Known, SessionRecord, TestRecord
+from scenarios.scenario import load_all
 
 SESSION = "session.json"
 VERDICT = "verdict.json"
@@ -135,11 +137,24 @@ def _in_present_words(record: TestRecord, folder: Path) -> TestRecord:
         record,
         folder=str(folder),
         test=present_test(record.test),
+        known=record.known and _with_what_follows(record.known),
         assumptions=[
             msgspec.structs.replace(each, name=ASSUMPTIONS.get(each.name, each.name))
             for each in record.assumptions
         ],
     )
+
+
+def _with_what_follows(known: Known) -> Known:
+    """Give a race of an older record what its scenario says now of what breaks in its wake."""
+    if known.follows is not None:
+        return known
+    return msgspec.structs.replace(known, follows=_follows().get(known.scenario, []))
+
+
+@functools.cache
+def _follows() -> dict[str, list[str]]:
+    return {name: sorted(each.follows) for name, each in load_all(SCENARIOS).items()}
 
 
 def worst_attempts(records: Iterable[TestRecord]) -> tuple[TestRecord, ...]:

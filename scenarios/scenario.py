@@ -34,7 +34,8 @@ with nobody told; medium is work that is late, or done twice where that is seen;
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scenario"}):
     """One race, as its YAML file tells it; `settings` by the names of environment variables.
 
-    `meanwhile` is what a user can do on a release that has it.
+    `breaks` are the invariants that show the race, `follows` those that may break in its wake and
+    show nothing by themselves; `meanwhile` is what a user can do on a release that has it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     by_design: bool = False
     has: SpecifierSet
     breaks: frozenset[str]
+    follows: frozenset[str] = frozenset()
     because: str
     severity: Severity
     meanwhile: str
@@ -67,10 +69,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
 
 
 _SETUP = ("shapes", "sleep", "pod_start", "schedulers", "triggerers", "settings")
-_OPTIONAL = ("by_design", "sleep", "pod_start", "triggerers", "settings")
+_OPTIONAL = ("by_design", "follows", "sleep", "pod_start", "triggerers", "settings")
 _TOP = (
-    *("scenario", "title", "issue", "has", "by_design", "breaks", "because", "severity"),
-    *("meanwhile", "setup", "sessions", "steps", "permutations"),
+    *("scenario", "title", "issue", "has", "by_design", "breaks", "follows", "because"),
+    *("severity", "meanwhile", "setup", "sessions", "steps", "permutations"),
 )
 _PARTS = ("setup", "sessions", "steps", "permutations")
 _PROMISES = {each.name: each for each in INVARIANTS}
@@ -85,6 +87,7 @@ _KINDS: Mapping[Any, str] = {
 _TYPES = get_type_hints(Scenario)
 _MOST = 20
 """Schedulers or triggerers that a session can be one of."""
+_NAMES = {"breaks": "name one that can show the race", "follows": "leave the key out"}
 _LEAST = {"schedulers": 1, "triggerers": 0, "sleep": 0, "pod_start": 0}
 
 
@@ -151,11 +154,11 @@ def _value(written: Mapping[str, Any], key: str) -> Any:
             raise ValueError(f"{key} must be {_KINDS[wanted]}, not {flow(value)}") from error
         if key in _LEAST and not _LEAST[key] <= made < math.inf:
             raise ValueError(f"{key} must be {_LEAST[key]} or more, not {flow(value)}")
-        if key == "breaks":
+        if key in ("breaks", "follows"):
             if not made:
-                raise ValueError("breaks names no invariant; name one that can show the race")
+                raise ValueError(f"{key} names no invariant; {_NAMES[key]}")
             for name in value:
-                known(name, _PROMISES, "breaks names no invariant of the oracle")
+                known(name, _PROMISES, f"{key} names no invariant of the oracle")
     return made
 
 

@@ -24,24 +24,44 @@ _PREFIX = "AIRFLOW__"
 # Airflow also takes an option from a command, or from a secrets backend.
 _OTHER_SOURCES = ("_CMD", "_SECRET")
 
-FIXED = frozenset(
-    {
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC",
-        "AIRFLOW__CORE__EXECUTOR",
-        "AIRFLOW__CORE__DAGS_FOLDER",
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL",
-        "AIRFLOW__API__BASE_URL",
-        "AIRFLOW__API__PORT",
-        "AIRFLOW__KUBERNETES_EXECUTOR__NAMESPACE",
-        "AIRFLOW__KUBERNETES_EXECUTOR__IN_CLUSTER",
-        "AIRFLOW__KUBERNETES_EXECUTOR__CONFIG_FILE",
-        "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE",
-        "AIRFLOW__LOGGING__BASE_LOG_FOLDER",
-    }
-)
-"""What nobody but the lab can set: where its own parts are. Another value would lead Airflow to a
-database, a cluster or files that are not the lab's."""
+_DATABASE = "the lab has a database of its own"
+_DAGS = "the lab runs its own DAGs, or those of --dags"
+_ADDRESSES = "it is where the lab's API server is"
+_CLUSTER = "it is where the lab's Kubernetes API is, and how its pods are made"
+_LOGIN = "the suite logs in by SimpleAuthManager"
+_SECRETS = "each lab has a secret of its own"
+
+_FIXED = {
+    _DATABASE: ("database.sql_alchemy_conn", "database.sql_alchemy_conn_async"),
+    "the suite is about the KubernetesExecutor": ("core.executor",),
+    _DAGS: (
+        *("core.dags_folder", "dag_processor.dag_bundle_config_list"),
+        "core.dags_are_paused_at_creation",
+    ),
+    _ADDRESSES: (
+        *("core.execution_api_server_url", "api.base_url", "api.host", "api.port"),
+        *("api.ssl_cert", "api.ssl_key"),
+    ),
+    _CLUSTER: (
+        *("kubernetes_executor.namespace", "kubernetes_executor.in_cluster"),
+        *("kubernetes_executor.config_file", "kubernetes_executor.cluster_context"),
+        *("kubernetes_executor.pod_template_file", "kubernetes_executor.multi_namespace_mode"),
+        "kubernetes_executor.worker_container_repository",
+        "kubernetes_executor.worker_container_tag",
+    ),
+    _LOGIN: ("core.auth_manager", "core.simple_auth_manager_all_admins"),
+    _SECRETS: ("api.secret_key", "webserver.secret_key", "api_auth.jwt_secret"),
+    "it is where the lab keeps logs": (
+        *("logging.base_log_folder", "logging.dag_processor_child_process_log_directory"),
+    ),
+}
+FIXED = {
+    f"AIRFLOW__{option.replace('.', '__')}".upper(): why
+    for why, options in _FIXED.items()
+    for option in options
+}
+"""What nobody but the lab can set, each with its reason. Another value would lead Airflow to a
+database, a cluster or files that are not the lab's, or keep the suite out of it."""
 
 
 def clean_environment(airflow: Airflow, home: Path) -> dict[str, str]:
@@ -110,8 +130,11 @@ def variables(settings: Sequence[str]) -> dict[str, str]:
                 "Write section.option=value, as in --set core.parallelism=32.",
             )
         name = f"{_PREFIX}{match['section']}__{match['option']}".upper()
-        if any(name.removesuffix(source) in FIXED for source in ("", *_OTHER_SOURCES)):
-            raise UserError(f"--set {_option(name)}: the lab itself decides that.", "Leave it out.")
+        plain = (name.removesuffix(source) for source in ("", *_OTHER_SOURCES))
+        if why := next((FIXED[each] for each in plain if each in FIXED), ""):
+            raise UserError(
+                f"--set {option_of(name)}: the lab itself decides that: {why}.", "Leave it out."
+            )
         found[name] = match["value"]
     return found
 
@@ -125,10 +148,11 @@ def ignored(environ: Mapping[str, str], taken: Iterable[str]) -> str:
     if not left:
         return ""
     settable = next((name for name in left if name not in FIXED), None)
-    how = f" Give --set {_option(settable)}=VALUE to set one." if settable else ""
+    how = f" Give --set {option_of(settable)}=VALUE to set one." if settable else ""
     return f"Not taken from your shell: {', '.join(left)}.{how}"
 
 
-def _option(name: str) -> str:
+def option_of(name: str) -> str:
+    """Return the option that a variable sets, as `--set` writes it: core.parallelism."""
     section, _, option = name.removeprefix(_PREFIX).partition("__")
     return f"{section}.{option}".lower()

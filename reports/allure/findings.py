@@ -58,8 +58,8 @@ def find(past: Past) -> Finding | None:
 
 
 def _violation(record: TestRecord) -> Finding:
-    what, known = record.violations_text, record.shown
-    if known is None or not known.affected:
+    what, known = record.violations_text, next(iter(record.showed), None)
+    if record.new or known is None:
         return Finding(NEW, what)
     name = known.link[1] if known.link else known.title
     return Finding(f"{BY_DESIGN if known.by_design else KNOWN}{name}", what)

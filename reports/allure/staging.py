@@ -125,7 +125,7 @@ def stage(gathered: Gathered, into: Path, *, strict: bool = False) -> Staged:
 def _is_unknown_violation(past: Past, finding: Finding | None) -> bool:
     """Whether an older run broke a promise in a way that no known race explains."""
     before = past.older_violation.record if past.older_violation else None
-    known = before is not None and before.shown and before.shown.affected
+    known = before is not None and before.showed and not before.new
     return finding is not None and finding.name == BEFORE and not known
 
 

@@ -6,6 +6,9 @@
   2  cannot tell: something is missing, unknown or unreadable, or the suite missed a race that is
      known to be there
 
+The first lines say what is new, and apart from that which known races showed themselves; what is
+known and accepted by name never hides what is new, and does not change the exit code.
+
 A violation counts whatever ran later; an unknown verdict counts until the same test gives a verdict
 in the same environment; a skipped test counts for nothing. The policy says what is accepted,
 until when, and why.

@@ -26,7 +26,8 @@ class Breach:
     """One way in which a version broke its promises, over all its runs.
 
     `issue` is a URL or empty; `note` says what it is where there is no URL, or why it is not held
-    against the version (`held` is then False). `test` is the newest that shows it.
+    against the version (`held` is then False), `new` whether no known race explains it. `test` is
+    the newest that shows it.
     """
 
     what: str
@@ -34,6 +35,7 @@ class Breach:
     issue: str
     note: str
     held: bool
+    new: bool
     shown: Rate
     test: TestRecord
 
@@ -139,7 +141,9 @@ def _rate(label: str, runs: Sequence[RunFolder], decision: Decision) -> Rating:
         label=label,
         version=tests[-1].version if tests else label,
         decision=decision.for_version(label),
-        findings=tuple(sorted(findings, key=lambda found: (not found.held, -found.shown.hits))),
+        findings=tuple(
+            sorted(findings, key=lambda found: (not found.new, not found.held, -found.shown.hits))
+        ),
         runs=len(runs),
         judged=len(judged),
         task_instances=sum(test.task_instances for test in judged),
@@ -163,8 +167,8 @@ def gravity(test: TestRecord) -> tuple[bool, bool, int]:
 
 
 def _cause(test: TestRecord) -> str:
-    if test.shown:
-        return test.shown.scenario
+    if test.cause and not test.new:
+        return test.cause.scenario
     return ",".join(sorted(test.broken)) + _function(test)
 
 
@@ -175,16 +179,18 @@ def _function(test: TestRecord) -> str:
 
 def _breach(group: Sequence[TestRecord], judged: Sequence[TestRecord], accepted: bool) -> Breach:
     test = group[-1]
-    known = test.shown
+    known = test.cause
     looked = [other for other in judged if _function(other) == _function(test)]
-    if known:
-        looked = [o for o in judged if o.known and o.known.scenario == known.scenario]
+    if test.shown:
+        looked = [o for o in judged if o.known and o.known.scenario == test.shown.scenario]
+    looked = [*looked, *(other for other in group if other not in looked)]
     return Breach(
         what=what_broke(test),
         name=known.scenario if known else ", ".join(sorted(test.broken)),
         issue=known.url if known else "",
         note=_note(test, accepted),
         held=not accepted,
+        new=bool(test.new),
         shown=Rate(len(group), len(looked)),
         test=test,
     )
@@ -192,21 +198,22 @@ def _breach(group: Sequence[TestRecord], judged: Sequence[TestRecord], accepted:
 
 def what_broke(test: TestRecord) -> str:
     """Say what went wrong: the known race that it showed, or the promise that it broke."""
-    if test.shown:
-        return test.shown.title
-    first = next((name for name in PROMISES if name in test.broken), min(test.broken))
+    if test.cause and not test.new:
+        return test.cause.title
+    broken = test.new or test.broken
+    first = next((name for name in PROMISES if name in broken), min(broken))
     return f"A promise was broken: “{PROMISES.get(first, first)}”"
 
 
 def _note(test: TestRecord, accepted: bool) -> str:
-    known = test.shown
+    known = test.cause
     design = "a limit of the design" if known and known.by_design else ""
     if accepted:
         return f"{design}{', ' if design else ''}accepted by name in the policy"
     if design:
         return design
-    if known is None:
+    if test.new:
         met = all(assumption.met for assumption in test.assumptions)
         doubt = "" if met else ", in a run whose assumptions were not all met"
         return f"a new violation: no known issue explains it{doubt}"
-    return "" if known.url else known.issue
+    return known.issue if known and not known.url else ""

@@ -8,6 +8,7 @@ from reports.gate.allure import evaluate
 from reports.gate.completeness import completeness
 from reports.gate.decision import Decision, GateRow
 from reports.gate.evidence import gather
+from reports.gate.news import glances
 from reports.gate.oracle_health import oracle_health, shown_bad
 from reports.gate.performance import performance
 from reports.gate.policy import Policy
@@ -35,7 +36,14 @@ def decide(
         *oracle_health(evidence, policy.oracle_health),
         *performance(evidence, policy.performance, against),
     )
-    return Decision(rows, policy, today, runs.folders, known_bad=shown_bad(evidence))
+    return Decision(
+        rows,
+        policy,
+        today,
+        runs.folders,
+        known_bad=shown_bad(evidence),
+        glances=glances(evidence, policy.safety.accepted, rows),
+    )
 
 
 def with_allure(decision: Decision, runs: Runs) -> Decision:

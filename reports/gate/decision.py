@@ -1,7 +1,7 @@
 """What the gate found, check by check, and what follows from it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from common.redaction import redact
+from reports.gate.glance import Glance
 from reports.gate.policy import Policy
 from reports.store import RunFolder
 from reports.trials import Build
@@ -34,7 +35,8 @@ class GateRow(msgspec.Struct, frozen=True):
 
     `airflow` is the build that it is about, as its user named it, and `version` what that build
     calls itself; both are empty where the finding bears on every build. `risks` names the
-    acceptances without which it would hold the release.
+    acceptances without which it would hold the release, `new` the broken invariants that neither a
+    known race nor the policy names.
     """
 
     check: Check
@@ -44,6 +46,7 @@ class GateRow(msgspec.Struct, frozen=True):
     airflow: str = ""
     version: str = ""
     risks: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Keep secrets, control characters and line breaks out of every output."""
@@ -60,17 +63,19 @@ def row_of(
     detail: str,
     build: Build | None = None,
     risks: tuple[str, ...] = (),
+    new: Iterable[str] = (),
 ) -> GateRow:
     """Make a row about a build; without one it bears on every build."""
     label, version = (build.label, build.version) if build else ("", "")
-    return GateRow(check, subject, status, detail, label, version, risks)
+    return GateRow(check, subject, status, detail, label, version, risks, tuple(sorted(new)))
 
 
 @dataclass(frozen=True)
 class Decision:
     """The gate's answer, and all that it rests on.
 
-    `known_bad` are the builds that were run as the suite's own check and showed their race.
+    `known_bad` are the builds that were run as the suite's own check and showed their race,
+    `glances` say of each gated build what is new and what is known.
     """
 
     checks: tuple[GateRow, ...]
@@ -78,6 +83,7 @@ class Decision:
     today: date
     runs: tuple[RunFolder, ...] = ()
     known_bad: frozenset[str] = frozenset()
+    glances: tuple[Glance, ...] = ()
     is_known_bad: bool = False
 
     @property
@@ -116,8 +122,8 @@ class Decision:
 
     @property
     def in_order(self) -> list[GateRow]:
-        """Return the rows as people want them: what decides first, check by check."""
-        return sorted(self.checks, key=lambda row: ORDER.index(row.status))
+        """Return the rows as people want them: what decides first, and of that what is new."""
+        return sorted(self.checks, key=lambda row: (ORDER.index(row.status), not row.new))
 
     @property
     def sentence(self) -> str:
@@ -125,7 +131,9 @@ class Decision:
         counted = Counter(row.status for row in self.checks)
         names = {"fail": "failed", "unknown": "open", "accepted": "accepted", "pass": "passed"}
         parts = [f"{counted[status]} {names[status]}" for status in ORDER if counted[status]]
-        return f"{self.word}: {', '.join(parts) or 'nothing was checked'} (exit {self.exit_code})"
+        told = ", ".join(parts) or "nothing was checked"
+        news = "".join(f"; {each.short}" for each in self.glances) if len(self.glances) == 1 else ""
+        return f"{self.word}: {told}{news} (exit {self.exit_code})"
 
     def for_version(self, version: str) -> "Decision":
         """Return the answer for one Airflow: its own rows, and those that bear on every build.
@@ -138,6 +146,7 @@ class Decision:
             self,
             checks=(*(own or [nobody_ran(version)]), *(r for r in self.checks if not r.airflow)),
             runs=tuple(run for run in self.runs if _ran(run, version)),
+            glances=tuple(each for each in self.glances if each.airflow == version),
             is_known_bad=bool(self.known_bad & {version, *(row.airflow for row in own)}),
         )
 
@@ -151,6 +160,7 @@ class Decision:
             "today": self.today.isoformat(),
             "policy": {"path": self.policy.path, "sha256": self.policy.sha256},
             "runs": [_run_json(run) for run in self.runs],
+            "glances": msgspec.to_builtins(self.glances),
             "rows": msgspec.to_builtins(self.in_order),
         }
 

@@ -3,15 +3,23 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lab.environments.settings import option_of
 from reports.gate.policy import Policy
+from reports.records import SessionRecord
 from reports.store import Runs
 from reports.trials import Build, Trial, all_trials
 
 
 def place(trial: Trial) -> str:
-    """Name where a trial ran; on a cluster the chart is a part of that."""
-    chart = trial.run.session.chart if trial.run.session else ""
-    return f"{trial.environment.name}, chart {chart}" if chart else trial.environment.name
+    """Name where a trial ran; the chart, and what `--set` set, are a part of that."""
+    session = trial.run.session
+    parts = [f"chart {session.chart}"] if session and session.chart else []
+    parts += [f"{option_of(name)}={value}" for name, value in _settings(session)]
+    return ", ".join([trial.environment.name, *parts])
+
+
+def _settings(session: SessionRecord | None) -> list[tuple[str, str]]:
+    return sorted(session.settings.items()) if session else []
 
 
 def question(trial: Trial) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from lab.environments.pins import pinned
 from reports.gate.decision import Check, GateRow, Status, row_of, shortened
 from reports.gate.evidence import Evidence, question, subject, where
 from reports.gate.policy import KnownBad, OracleHealth, within
@@ -33,10 +34,15 @@ def oracle_health(evidence: Evidence, wanted: OracleHealth) -> Iterator[GateRow]
             status = "unknown"
             detail = (
                 f"no known-bad release ({bad.airflow}) has shown it in these runs, so that a "
-                f"clean release proves little. Run one: pytest suites/ -k {bad.scenario} "
-                "--expect-known --airflow VERSION"
+                f"clean release proves little. Run one, and gate both: pytest suites/ "
+                f"-k {bad.scenario} --expect-known --airflow {_one_of(bad)}"
             )
         yield row_of(CHECK, f"scenario {bad.scenario}", status, detail)
+
+
+def _one_of(bad: KnownBad) -> str:
+    """Return the newest pinned release that a policy names known-bad."""
+    return next((each for each in reversed(pinned()) if within(each, bad.airflow)), "VERSION")
 
 
 def shown_bad(evidence: Evidence) -> frozenset[str]:

@@ -9,9 +9,11 @@ from itertools import accumulate
 from typing import TextIO
 from xml.etree.ElementTree import Element, SubElement
 
+from rich.table import Table
 from rich.text import Text
 
 from reports.gate.decision import Decision, GateRow, Standing, Status
+from reports.gate.glance import Glance
 from reports.terminal import coloured, grid, rendered
 
 LONGEST = 60_000
@@ -33,15 +35,32 @@ def write(decision: Decision, out: TextIO, quiet: bool = False) -> None:
     """Print the findings, what decides last and next to the answer; quiet: the answer alone."""
     colour = coloured(out)
     if not quiet:
+        for glance in decision.glances:
+            out.write(rendered(_glance(glance), colour=colour, width=_width()))
+        out.write("\n" if decision.glances else "")
         table = grid(2)
         for row in reversed(decision.in_order):
             between = ": " if row.status == "pass" else "\n"
             shown = Text(row.status, style=_COLOURS[row.status])
             table.add_row(shown, row.check, Text(f"{row.subject}{between}{row.detail}"))
-        width = min(160, max(80, shutil.get_terminal_size((120, 24)).columns))
-        out.write(f"{rendered(table, colour=colour, width=width)}\n")
+        out.write(f"{rendered(table, colour=colour, width=_width())}\n")
     answer = Text(decision.sentence, style=f"bold {_COLOURS[decision.standing]}")
     out.write(rendered(answer, colour=colour))
+
+
+def _glance(glance: Glance) -> Table:
+    """Lay out what is new, first, and what is known of one build."""
+    table = grid(2)
+    build = f"Airflow {glance.airflow}"
+    for head, text in glance.lines:
+        style = _COLOURS["fail" if glance.new else "pass"] if head == "new" else ""
+        table.add_row(build, Text(head, style=style), Text(text))
+        build = ""
+    return table
+
+
+def _width() -> int:
+    return min(160, max(80, shutil.get_terminal_size((120, 24)).columns))
 
 
 def markdown(decision: Decision) -> str:
@@ -50,6 +69,9 @@ def markdown(decision: Decision) -> str:
     loud = [row for row in rows if row.status != "pass"]
     quiet = [row for row in rows if row.status == "pass"]
     parts = [f"## Release gate: {decision.sentence}\n"]
+    for glance in decision.glances:
+        lines = "".join(f"- {head}: {_cell(text)}\n" for head, text in glance.lines)
+        parts.append(f"Airflow {_cell(glance.airflow)}\n\n{lines}")
     if decision.risks:
         parts.append(f"Accepted risks: {', '.join(map(_cell, decision.risks))}.\n")
     if loud:

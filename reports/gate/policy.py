@@ -106,8 +106,8 @@ class Acceptance(_Strict, frozen=True, kw_only=True):
         """Tell whether a test is one in which it could be needed."""
         if not fnmatchcase(record.test, self.tests) or not within(record.version, self.airflow):
             return False
-        known = record.known.scenario if record.known else None
-        return self.scenario is None or self.scenario == known
+        races = (*record.races, *([record.known] if record.known else []))
+        return self.scenario is None or any(race.scenario == self.scenario for race in races)
 
     def covers(self, record: TestRecord) -> frozenset[str]:
         """Return which of the record's broken invariants it accepts, whatever the day."""
@@ -115,7 +115,12 @@ class Acceptance(_Strict, frozen=True, kw_only=True):
             return frozenset()
         if self.scenario is None:
             return record.broken & set(self.invariants)
-        return record.broken & {*record.shown.breaks, *self.also} if record.shown else frozenset()
+        shown = record.races or ([record.shown] if record.shown else [])
+        races = [race.explains for race in shown if race.scenario == self.scenario]
+        if not races:
+            return frozenset()
+        found_new = record.explored.new if record.explored else frozenset()
+        return (record.broken - found_new) & frozenset(self.also).union(*races)
 
     def lapsed(self, today: date) -> bool:
         """Tell whether its last day is over."""

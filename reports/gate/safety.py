@@ -6,6 +6,7 @@ from datetime import date
 
 from reports.gate.decision import GateRow, row_of
 from reports.gate.evidence import Evidence, place, question, subject, where
+from reports.gate.news import new_in
 from reports.gate.policy import Acceptance, Policy
 from reports.grouping import grouped
 from reports.trials import Trial
@@ -31,6 +32,7 @@ def _violation(trials: list[Trial], accepted: list[Acceptance], today: date) -> 
     using: dict[str, Acceptance] = {}
     lapsed: dict[str, Acceptance] = {}
     open_names: set[str] = set()
+    new: set[str] = set()
     counted: Counter[str] = Counter()
     for trial in trials:
         assert trial.record is not None
@@ -40,30 +42,40 @@ def _violation(trials: list[Trial], accepted: list[Acceptance], today: date) -> 
             if covered := each.covers(trial.record):
                 (lapsed if each.lapsed(today) else using)[each.name] = each
                 left -= set() if each.lapsed(today) else covered
+        new |= new_in(trial.record, accepted)
         open_names |= left or (set() if trial.record.broken else {"no invariant named"})
     last = trials[-1]
     seen = ", ".join(f"{name} {number}" for name, number in counted.most_common())
     runs = f" in {len(trials)} runs" if len(trials) > 1 else ""
     if open_names:
-        why = _why_open(last, open_names, counted, lapsed.values())
-        return row_of("safety", subject(last), "fail", f"{seen}{runs}; {why}", last.build)
+        why = _why_open(last, open_names, new, counted, lapsed.values())
+        detail = f"{seen}{runs}; {why}"
+        return row_of("safety", subject(last), "fail", detail, last.build, new=new)
     by = (f"accepted until {each.until} by {each.owner}: {each.reason}" for each in using.values())
     detail = f"{seen}{runs}; {'; '.join(by)}"
     return row_of("safety", subject(last), "accepted", detail, last.build, tuple(using))
 
 
 def _why_open(
-    trial: Trial, open_names: set[str], counted: Counter[str], lapsed: Iterable[Acceptance]
+    trial: Trial,
+    open_names: set[str],
+    new: set[str],
+    counted: Counter[str],
+    lapsed: Iterable[Acceptance],
 ) -> str:
     """Say why violations count, and where to look."""
-    known = trial.record.shown if trial.record else None
+    known = trial.record.cause if trial.record else None
     parts = [
         f"the acceptance of {each.name} by {each.owner} lapsed on {each.until}" for each in lapsed
     ]
     if len(open_names) < len(counted):
         parts.append(f"not accepted: {', '.join(sorted(open_names))}")
-    if known:
+    if known and known.affected:
         parts.append(f"known as {known.scenario} ({known.issue})")
+    elif known:
+        parts.append(f"{known.scenario} ({known.issue}), which this release is said not to have")
+    if new and parts:
+        parts.append(f"new: {', '.join(sorted(new))}")
     elif not parts:
         parts.append("new: no acceptance names it")
     return f"{'; '.join(parts)}. Hold the release and read {where(trial)}/witness.txt"

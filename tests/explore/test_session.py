@@ -1,18 +1,23 @@
-"""An exploration in a test session says what was too little."""
+"""An exploration in a test session leaves a verdict: what is new, what known, or too little."""
+
+import re
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from msgspec.structs import replace
 
 from explore.points import PODS
 from explore.schedule import Deed, Verb
-from harness.exploration import powers, require_enough
-from harness.outcome import Unknown
+from harness.exploration import powers, record_of, too_few
+from lab.base import Airflow, Lab
+from reports.records import Explored, ExploredFind, TestRecord
 from tests.explore.test_schedule import SCHEDULE
 
 
 @pytest.mark.parametrize(("rounds", "unknown"), [(1, 0), (2, 1), (10, 5)])
 def test_half_of_the_rounds_are_enough(rounds: int, unknown: int) -> None:
-    require_enough(rounds, unknown)
+    assert not too_few(rounds, unknown)
 
 
 @pytest.mark.parametrize(
@@ -24,8 +29,7 @@ def test_half_of_the_rounds_are_enough(rounds: int, unknown: int) -> None:
     ],
 )
 def test_what_was_too_little_is_unknown(rounds: int, unknown: int, said: str) -> None:
-    with pytest.raises(Unknown, match=said):
-        require_enough(rounds, unknown)
+    assert re.search(said, too_few(rounds, unknown))
 
 
 @pytest.mark.parametrize(
@@ -44,3 +48,49 @@ def test_a_find_can_be_a_race_that_needs_what_its_round_had(
     deeds = [*SCHEDULE.deeds, *(Deed(do, "scheduler-1", at=9) for do in moves)]
     found = replace(SCHEDULE, deeds=deeds, points=[*SCHEDULE.points, *points])
     assert powers(found) == {"hold", "pause"} | more
+
+
+def recorded(*finds: ExploredFind, rounds: int = 20, unknown: int = 0) -> TestRecord:
+    airflow = Airflow("3.3.2", "3.3.2")
+    lab = SimpleNamespace(airflow=airflow, kind="embedded", schedulers=["a", "b"], workers="")
+    explored = Explored("run-a-loop", rounds, unknown, list(finds))
+    return record_of(cast("Lab", lab), "t", 1, explored, too_few(rounds, unknown))
+
+
+KNOWN = ExploredFind(3, ["max-active-runs", "queued-in-time"], "active-runs")
+NEW = ExploredFind(7, ["unique-try"])
+
+
+def test_one_that_found_nothing_is_valid_for_the_rounds_that_could_tell() -> None:
+    record = recorded(unknown=4)
+    assert (record.verdict, record.violations, record.new) == ("valid", {}, frozenset())
+    assert record.explored is not None
+    assert record.explored.judged == 16
+
+
+def test_one_that_was_too_short_is_unknown_and_says_why() -> None:
+    record = recorded(rounds=2, unknown=2)
+    assert (record.verdict, record.reasons) == ("unknown", [too_few(2, 2)])
+
+
+def test_a_known_race_is_told_by_its_name_with_all_that_came_of_it() -> None:
+    record = recorded(KNOWN, KNOWN)
+    assert record.verdict == "invalid"
+    assert record.violations == {"max-active-runs": 2, "queued-in-time": 2}
+    assert [race.scenario for race in record.showed] == ["active-runs"]
+    assert record.new == frozenset()
+
+
+def test_what_no_scenario_knows_is_new_beside_what_one_knows() -> None:
+    record = recorded(KNOWN, NEW)
+    assert record.new == {"unique-try"}
+    assert [race.scenario for race in record.showed] == ["active-runs"]
+
+
+def test_a_find_that_was_not_seen_again_is_none() -> None:
+    record = recorded(ExploredFind(7, ["unique-try"], again=False))
+    assert (record.verdict, record.violations, record.new) == ("valid", {}, frozenset())
+
+
+def test_a_race_counts_though_too_few_rounds_could_tell() -> None:
+    assert recorded(KNOWN, rounds=20, unknown=19).verdict == "invalid"

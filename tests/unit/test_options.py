@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.markers import settings_lines
 from lab.environments.pins import pinned
 from tests import forked
 
@@ -35,6 +36,9 @@ def collect(*arguments: str) -> tuple[int, str]:
         (("--keep-lab", "perhaps"), "invalid choice: 'perhaps'"),
         (("--until-clear", "0.01", "--whole-flood"), "give one of them"),
         (("--until-clear", "1"), "must lie between 0 and 1"),
+        (("--set", "core.parallelism"), "Write section.option=value"),
+        (("--set", "core.executor=x"), "--set core.executor: the lab itself decides that"),
+        (("--lab", "cluster", "--set", "core.parallelism=3"), "are its owner's to set"),
     ],
 )
 def test_a_bad_option_is_told_in_one_line(arguments: tuple[str, ...], said: str) -> None:
@@ -185,3 +189,12 @@ def test_the_help_names_every_option() -> None:
         assert f"  {option}" in done.stdout
     for variable in ("HA_CHAOS_CACHE: folder of", "HA_CHAOS_RUNS: folder of"):
         assert variable in done.stdout
+
+
+def test_what_is_set_is_said_first_and_who_keeps_his_own() -> None:
+    """active-runs sets it to 1; a scenario that sets the same, or nothing, is not named."""
+    assert settings_lines({"AIRFLOW__CORE__PARALLELISM": "7"}) == ["set: core.parallelism=7"]
+    a_loop = "AIRFLOW__SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE"
+    (line,) = settings_lines({a_loop: "5"})
+    assert line.startswith("set: scheduler.max_dagruns_per_loop_to_schedule=5 (not in active-runs,")
+    assert settings_lines({a_loop: "1"}) == ["set: scheduler.max_dagruns_per_loop_to_schedule=1"]

@@ -33,6 +33,9 @@ def test_what_is_no_setting_is_refused_with_how_to_write_one(setting: str) -> No
         "DATABASE.SQL_ALCHEMY_CONN_ASYNC_SECRET",
         "core.executor",
         "kubernetes_executor.config_file",
+        "kubernetes_executor.cluster_context",
+        "core.simple_auth_manager_all_admins",
+        "api_auth.jwt_secret",
     ],
 )
 def test_no_setting_leads_a_lab_to_somebody_elses_database_or_cluster(option: str) -> None:
@@ -52,7 +55,12 @@ def test_a_lab_makes_as_many_pods_a_loop_as_airflow_does_by_default() -> None:
 
 def test_where_the_labs_parts_are_is_fixed() -> None:
     where = _where_it_is(AT, PROJECT)
-    assert {name for name in where if "DAG_PROCESSOR" not in name} <= FIXED
+    assert set(where) <= set(FIXED)
+
+
+def test_each_refusal_says_why() -> None:
+    with pytest.raises(UserError, match=r"core.executor: .*KubernetesExecutor\. Leave it out"):
+        variables(["core.executor=LocalExecutor"])
 
 
 def test_what_the_shell_says_and_is_not_taken_is_told_by_name_alone() -> None:

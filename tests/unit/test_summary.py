@@ -6,10 +6,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from harness.summary import first_witness, headline, is_shown, write, write_table, write_witness
+from harness.summary import (
+    first_witness,
+    headline,
+    is_shown,
+    news,
+    write,
+    write_table,
+    write_witness,
+)
 from lab.undo import forget_leftover, leftovers, write_leftover
-from reports.records import Ended, SessionRecord, TestRecord, Verdict
+from reports.records import Ended, Explored, Known, SessionRecord, TestRecord, Verdict
 
 
 def record(verdict: Verdict, **more: Any) -> TestRecord:
@@ -200,7 +209,7 @@ def test_one_version_has_room_for_what_was_broken() -> None:
     one = dict(list(sessions.items())[:1])
     terminal = Terminal()
     write_table(terminal, one, records)
-    assert lines_of(terminal)[0] == "test_held[57618-start]  invalid  46/47  unique-try 46"
+    assert lines_of(terminal)[0] == "test_held[57618-start]  invalid  46/47  new: unique-try 46"
 
 
 def test_what_tells_nothing_says_why_in_a_line() -> None:
@@ -330,3 +339,70 @@ def test_what_stays_in_somebodys_database_is_told_with_its_command(
     )
     forget_leftover("lab")
     assert leftovers() == []
+
+
+RACE = Known("57618", "Twice", "", True, True, False, ["unique-try"], ["valid-start"])
+
+
+def known(test: str, **violations: int) -> TestRecord:
+    broken = {name.replace("_", "-"): count for name, count in violations.items()}
+    return record("invalid", test=test, violations=broken, known=RACE, task_instances=47)
+
+
+def test_what_is_new_is_said_before_what_is_known_and_apart_from_it() -> None:
+    held = known(a_test("held[", "3.x"), unique_try=3, valid_start=1)
+    frozen = known(a_test("frozen[", "3.x"), unique_try=1, executed_once=2)
+    said = list(news([held, frozen, record("valid")]))
+    assert said == [
+        ("New:   1 (executed-once in test_frozen).", {"red": True}),
+        ("Known: 1 race (57618).", {}),
+    ]
+    assert list(news([held])) == [("New:   none.", {"red": False}), said[1]]
+    assert list(news([record("valid")])) == []
+
+
+def test_a_race_that_a_release_is_said_not_to_have_is_new() -> None:
+    repaired = replace(RACE, affected=False)
+    broken = replace(known(a_test("held[", "3.x"), unique_try=3), known=repaired)
+    assert [line for line, _ in news([broken])] == ["New:   1 (unique-try in test_held)."]
+
+
+def test_the_table_begins_with_what_is_new_and_names_it_first() -> None:
+    tests = [a_test(f"{name}[", "3.0.6") for name in ("clean", "held", "frozen")]
+    ends: dict[str, Ended | None] = dict.fromkeys(tests, Ended("failed"))
+    records = [
+        judged(tests[0], "valid"),
+        known(tests[1], unique_try=3),
+        known(tests[2], unique_try=1, executed_once=2),
+    ]
+    terminal = Terminal()
+    write_table(terminal, {Path("runs/20260101-000000-3.0.6"): session("3.0.6", ends)}, records)
+    assert [" ".join(line.split()) for line in lines_of(terminal)[:3]] == [
+        "test_frozen invalid 2/47 new: executed-once 2; unique-try 1",
+        "test_clean valid 0/47",
+        "test_held invalid 3/47 unique-try 3",
+    ]
+
+
+def test_an_exploration_is_told_in_rounds() -> None:
+    test = a_test("explored[", "3.0.6")
+    explored = record("valid", test=test, explored=Explored("defaults", 20, 4))
+    assert headline([explored]).endswith("broke no promise in 16 explored rounds.")
+    both = headline([explored, judged("t", "valid")])
+    assert both.endswith("broke no promise in 47 task instances and 16 explored rounds.")
+    terminal = Terminal()
+    place = {Path("runs/20260101-000000-3.0.6"): session("3.0.6", {test: Ended("passed")})}
+    write_table(terminal, place, [explored])
+    assert lines_of(terminal)[0] == "test_explored  valid    0/16 rounds"
+
+
+def test_the_witness_that_is_printed_is_of_what_is_new(tmp_path: Path) -> None:
+    records = [known("known", unique_try=3), known("new", executed_once=1)]
+    for number, each in enumerate(records):
+        folder = tmp_path / each.test
+        folder.mkdir()
+        (folder / "witness.txt").write_text("the worker was refused\n" if not number else "x\n")
+        records[number] = replace(each, folder=str(folder))
+    found = first_witness(records)
+    assert found is not None
+    assert found[0].test == "new"

@@ -145,6 +145,14 @@ def test_a_violation_that_nothing_explains_is_told_as_new(tmp_path: Path) -> Non
     assert "What went wrong, drawn: 3.3.2" in said
 
 
+def test_a_known_race_is_counted_apart_and_what_is_new_stands_before_it(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs", "3.0.6", RACE, RACE, LOST)
+    said = text_of(build(tmp_path / "runs") / "index.html")
+    new = said.index("new 1 (no-lost-task in test_held[57618-start-task-2])")
+    assert new < said.index("known 1 (57618)")
+    assert said.index("a new violation") < said.index("2 of 3 test runs that look")
+
+
 def test_what_is_bad_stands_first_on_a_runs_page(tmp_path: Path) -> None:
     run = make_run(tmp_path / "runs", "3.3.2", CLEAN, CLEAN, RACE, CLEAN, CLEAN)
     session = msgspec.json.decode((run / "session.json").read_bytes())

@@ -13,7 +13,16 @@ import msgspec
 from oracle.history import read
 from oracle.verdict import Judge
 from reports.metrics import Metrics
-from reports.records import SCHEMA, Ended, Known, Outcome, SessionRecord, TestRecord
+from reports.records import (
+    SCHEMA,
+    Ended,
+    Explored,
+    ExploredFind,
+    Known,
+    Outcome,
+    SessionRecord,
+    TestRecord,
+)
 from tests.oracle.telling import HISTORIES
 
 TODAY = date.today()
@@ -25,6 +34,7 @@ BREAKS = {
     "critical-section": ["queued-in-time"],
     "woken-scheduler": ["no-live-orphan", "single-live-pod", "valid-start"],
 }
+FOLLOWS = {"57618": ["legal-transition", "single-live-pod", "valid-start"]}
 WAKE = {"no-live-orphan": 7, "single-live-pod": 7, "valid-start": 7}
 TWICE = {"unique-try": 45, "legal-transition": 16, "single-live-pod": 16, "valid-start": 16}
 
@@ -48,10 +58,18 @@ class Case:
     recorded: bool = True
     slower: float = 1.0
     build: str = ""
+    races: Sequence[Known] = ()
+    explored: Explored | None = None
 
     def broken(self, violations: Mapping[str, int]) -> "Case":
         """Return the same test, with violations."""
         return replace(self, verdict="invalid", violations=violations)
+
+    def found(self, *finds: ExploredFind, races: Sequence[Known] = ()) -> "Case":
+        """Return an exploration that found something."""
+        broken = dict.fromkeys((name for find in finds for name in find.broken), len(finds))
+        explored = Explored("defaults", 20, 2, list(finds))
+        return replace(self.broken(broken), races=races, explored=explored, outcome="passed")
 
     def unknown(self, reason: str = "the load was not reached") -> "Case":
         """Return the same test, with an unknown verdict."""
@@ -96,6 +114,12 @@ PAUSE = Case(
 )
 KILL = Case("test_faults.py::test_scheduler_kill[{place}]", task_instances=76)
 NIGHT = (START, FAN_OUT, QUIET, FROZEN, WOKEN, PAUSE, KILL)
+FOUND = Known("critical-section", "Frozen", "", True, False, True, ["queued-in-time"], [])
+EXPLORED = Case(
+    "test_exploration.py::test_explored_by_default[{place}]",
+    task_instances=0,
+    explored=Explored("defaults", 20, 2),
+)
 TEETH = tuple(replace(case, affected=True).broken(TWICE) for case in (START, FAN_OUT))
 
 
@@ -213,6 +237,7 @@ def _record(
         must_show=case.must_show,
         by_design=case.scenario == "critical-section",
         breaks=BREAKS.get(case.scenario, []),
+        follows=FOLLOWS.get(case.scenario, []),
     )
     return TestRecord(
         schema=SCHEMA,
@@ -227,6 +252,8 @@ def _record(
         violations=dict(case.violations),
         task_instances=case.task_instances,
         known=known if case.scenario else None,
+        races=list(case.races),
+        explored=case.explored,
         expect_known=expect_known,
         build=case.build,
     )

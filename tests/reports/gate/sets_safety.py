@@ -2,13 +2,35 @@
 
 from dataclasses import replace
 
-from tests.reports.gate.builder import KILL, PAUSE, START, TEETH, WOKEN, from_history, night
+from reports.records import ExploredFind, Known
+from tests.reports.gate.builder import (
+    EXPLORED,
+    FOUND,
+    KILL,
+    PAUSE,
+    START,
+    TEETH,
+    WOKEN,
+    from_history,
+    night,
+)
 from tests.reports.gate.policies import (
     KILL_ACCEPTED,
     KILL_ELSEWHERE,
     KILL_LAPSED,
 )
-from tests.reports.gate.run_sets import DOUBLE, Gated, again, good, session, then, with_teeth
+from tests.reports.gate.run_sets import DOUBLE, Build, Gated, again, good, session, then, with_teeth
+
+SET = {"AIRFLOW__CORE__PARALLELISM": "32"}
+HELD = ExploredFind(3, ["queued-in-time"], "critical-section")
+ELSEWHERE = Known("woken-scheduler", "Woken", "", True, False, False, ["valid-start"], [])
+
+
+def explored(*finds: ExploredFind, race: Known = FOUND) -> Build:
+    """Return a night with an exploration that found some rounds, known ones of one race."""
+    case = EXPLORED.found(*finds, races=[race]) if finds else EXPLORED
+    return lambda runs: runs.session([*night(), case])
+
 
 REAL_RACE = "57618/invalid-second-scheduler-schedules-stale-rows-again.ndjson"
 REAL_CLEAN = "57618/valid-the-guard-lets-nothing-through.ndjson"
@@ -87,6 +109,28 @@ SAFETY = (
         "no-race-in-a-real-history",
         0,
         with_teeth(lambda runs: runs.session(night(start=from_history(REAL_CLEAN, START)))),
+    ),
+    Gated(
+        "unknown-is-not-answered-with-other-settings",
+        2,
+        with_teeth(
+            session(pause=PAUSE.unknown()), lambda runs: runs.session([PAUSE], settings=SET)
+        ),
+        "the load was not reached",
+    ),
+    Gated("exploration-that-found-nothing", 0, with_teeth(explored())),
+    Gated("exploration-that-found-an-accepted-race", 0, with_teeth(explored(HELD))),
+    Gated(
+        "exploration-that-found-a-race-that-is-not-accepted-there",
+        1,
+        with_teeth(explored(ExploredFind(3, ["valid-start"], "woken-scheduler"), race=ELSEWHERE)),
+        "valid-start 1; known as woken-scheduler",
+    ),
+    Gated(
+        "exploration-that-found-a-new-race-beside-an-accepted-one",
+        1,
+        with_teeth(explored(HELD, ExploredFind(7, ["queued-in-time", "unique-try"]))),
+        "new: queued-in-time, unique-try",
     ),
     Gated(
         "violation-and-unknown",
