@@ -31,6 +31,7 @@ TOLD = {
     "resent-defer": "executed-once/invalid-a-repeated-request-deferred-it-once-more",
     "lost-locks": "legal-transition/"
     "invalid-a-scheduler-that-had-lost-its-locks-overwrote-a-success",
+    "dying-with-a-worker": "no-crash/invalid-a-worker-died-and-a-callback-was-asked-for",
     "stuck-sweep": "legal-transition/invalid-a-running-task-was-taken-for-stuck-in-queued",
 }
 """The golden witnesses, by the scenario that is told, each with its history."""
