@@ -31,6 +31,7 @@ TOLD = {
     "resent-defer": "executed-once/invalid-a-repeated-request-deferred-it-once-more",
     "lost-locks": "legal-transition/"
     "invalid-a-scheduler-that-had-lost-its-locks-overwrote-a-success",
+    "split-partition": "partitions-run/invalid-each-producer-saw-the-other-s-not",
     "dying-with-a-worker": "no-crash/invalid-a-worker-died-and-a-callback-was-asked-for",
     "dropped-event": "no-lost-task/invalid-the-end-of-its-pod-was-told-while-its-row-was-locked",
     "stuck-sweep": "legal-transition/invalid-a-running-task-was-taken-for-stuck-in-queued",
