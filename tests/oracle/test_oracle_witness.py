@@ -32,6 +32,7 @@ TOLD = {
     "lost-locks": "legal-transition/"
     "invalid-a-scheduler-that-had-lost-its-locks-overwrote-a-success",
     "split-partition": "partitions-run/invalid-each-producer-saw-the-other-s-not",
+    "fired-partition": "partitions-run/invalid-they-came-while-the-run-was-made",
     "dying-with-a-worker": "no-crash/invalid-a-worker-died-and-a-callback-was-asked-for",
     "dropped-event": "no-lost-task/invalid-the-end-of-its-pod-was-told-while-its-row-was-locked",
     "stuck-sweep": "legal-transition/invalid-a-running-task-was-taken-for-stuck-in-queued",
