@@ -17,3 +17,9 @@ def test_finished_by_both(scenario: Scenario, permutation: str, history: Run) ->
 def test_finished_while_paused(scenario: Scenario, permutation: str, history: Run) -> None:
     """A run of a paused DAG has ended, and both schedulers look after such runs."""
     Performer(scenario, history).perform(permutation)
+
+
+@pytest.mark.scenario("drain-vs-trigger")
+def test_triggered_while_drained(scenario: Scenario, permutation: str, history: Run) -> None:
+    """A run is triggered while a scheduler is about to pause a DAG that has none left."""
+    Performer(scenario, history).perform(permutation)

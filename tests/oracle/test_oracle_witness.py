@@ -35,6 +35,7 @@ TOLD = {
     "fired-partition": "partitions-run/invalid-they-came-while-the-run-was-made",
     "dying-with-a-worker": "no-crash/invalid-a-worker-died-and-a-callback-was-asked-for",
     "dropped-event": "no-lost-task/invalid-the-end-of-its-pod-was-told-while-its-row-was-locked",
+    "drain-vs-trigger": "drained-dag/invalid-a-run-was-accepted-meanwhile",
     "double-backfill": "one-backfill/invalid-two-at-once",
     "stuck-sweep": "legal-transition/invalid-a-running-task-was-taken-for-stuck-in-queued",
 }
