@@ -34,6 +34,7 @@ TOLD = {
     "split-partition": "partitions-run/invalid-each-producer-saw-the-other-s-not",
     "fired-partition": "partitions-run/invalid-they-came-while-the-run-was-made",
     "dying-with-a-worker": "no-crash/invalid-a-worker-died-and-a-callback-was-asked-for",
+    "poison-callback": "no-crash/invalid-a-deadline-was-missed",
     "dropped-event": "no-lost-task/invalid-the-end-of-its-pod-was-told-while-its-row-was-locked",
     "drain-vs-trigger": "drained-dag/invalid-a-run-was-accepted-meanwhile",
     "double-backfill": "one-backfill/invalid-two-at-once",
