@@ -38,6 +38,7 @@ TOLD = {
     "dropped-event": "no-lost-task/invalid-the-end-of-its-pod-was-told-while-its-row-was-locked",
     "drain-vs-trigger": "drained-dag/invalid-a-run-was-accepted-meanwhile",
     "double-backfill": "one-backfill/invalid-two-at-once",
+    "stolen-callback": "trigger-owner/invalid-another-takes-it-a-moment-later",
     "stuck-sweep": "legal-transition/invalid-a-running-task-was-taken-for-stuck-in-queued",
 }
 """The golden witnesses, by the scenario that is told, each with its history."""
