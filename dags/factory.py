@@ -11,19 +11,20 @@ from typing import Any
 
 import work
 from airflow.sdk import DAG, Asset, TaskGroup, get_parsing_context
-from shapes import Kind, Node, Settings, Shape
+from shapes import DAYS, Kind, Node, Settings, Shape
 
 POKES = 2
 
 
 def make_dag(dag_id: str, shape: Shape, settings: Settings) -> DAG:
     """Build one DAG; it is not paused, and runs when triggered, or by the assets of its shape."""
-    callback = work.called_back if shape.calls_back else None
+    callback = work.called if shape.calls_back else None
     dag = DAG(
         dag_id,
         description=f"Shape {shape.name}: {shape.task_instances} task instances a run",
-        schedule=[Asset(name) for name in shape.scheduled_on] or None,
-        start_date=datetime(2025, 1, 1),
+        schedule=make_schedule(shape),
+        start_date=datetime.fromisoformat(DAYS[0]),
+        end_date=datetime.fromisoformat(DAYS[1]) if shape.daily else None,
         catchup=False,
         max_active_runs=shape.max_active_runs,
         max_active_tasks=settings.max_active_tasks,
@@ -33,9 +34,11 @@ def make_dag(dag_id: str, shape: Shape, settings: Settings) -> DAG:
             "retries": shape.retries if settings.retries is None else settings.retries,
             "retry_delay": timedelta(seconds=settings.retry_delay),
             "on_failure_callback": callback,
+            "on_retry_callback": callback,
         },
         on_success_callback=callback,
         on_failure_callback=callback,
+        **({"deadline": make_deadline(shape)} if shape.deadline else {}),
     )
     with dag:
         ends: dict[str, Any] = {name: TaskGroup(name) for name in shape.groups}
@@ -44,6 +47,34 @@ def make_dag(dag_id: str, shape: Shape, settings: Settings) -> DAG:
         for upstream, downstream in shape.edges:
             ends[upstream] >> ends[downstream]
     return dag
+
+
+def make_schedule(shape: Shape) -> Any:
+    """Return what sets off a DAG's runs: its assets, the days, or None for nothing."""
+    assets = [Asset(name) for name in shape.scheduled_on]
+    if not shape.by_partition:
+        return "@daily" if shape.daily else assets or None
+    from airflow.sdk import AssetAll, PartitionedAssetTimetable
+
+    return PartitionedAssetTimetable(assets=AssetAll(*assets))
+
+
+def make_deadline(shape: Shape) -> Any:
+    """Return an alert that has a function called when a run takes too long.
+
+    A triggerer knows no modules of a DAG's; what it calls is one of Python's own.
+    """
+    from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference, SyncCallback
+
+    callbacks = {
+        "executor": SyncCallback(work.called),
+        "triggerer": AsyncCallback("asyncio.sleep", kwargs={"delay": 8}),
+    }
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(seconds=shape.deadline),
+        callback=callbacks[shape.caller],
+    )
 
 
 def make_task(node: Node, group: Any, settings: Settings) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, Literal
 
+Caller = Literal["executor", "triggerer"]
 Kind = Literal["work", "branch", "skip", "flaky", "fail", "reschedule", "defer"]
 Edge = tuple[str, str]
 
@@ -19,6 +20,8 @@ MAX_COPIES = 1_000
 RETRIES = 2
 MAX_ACTIVE_RUNS = 16
 DEFAULT_SHAPES = "issue_57618"
+DAYS = ("2025-01-01", "2025-01-03")
+"""The first and the last day of a DAG that has one run a day: long ago, and for a backfill."""
 
 
 class ShapeError(ValueError):
@@ -56,8 +59,11 @@ class Shape:
     """One DAG as data: its tasks, and who waits for whom.
 
     An edge may name a task group at either end: it then means every task of that group. A DAG that
-    is `scheduled_on` assets runs when all of them have been updated; others only when triggered.
-    One that `calls_back` has callbacks for every end, its tasks' too.
+    is `scheduled_on` assets runs when all of them have been updated, or, `by_partition`, each of
+    their partitions; others only when triggered. One that `calls_back` has callbacks for every end,
+    its tasks' tries too. A run that has not ended `deadline` seconds after it was queued (0: never
+    late) has another one called, by its `caller`. A `daily` one has a run for each of its `DAYS`,
+    by a backfill.
     """
 
     name: str
@@ -66,7 +72,11 @@ class Shape:
     retries: int = RETRIES
     max_active_runs: int = MAX_ACTIVE_RUNS
     scheduled_on: tuple[str, ...] = ()
+    by_partition: bool = False
     calls_back: bool = False
+    deadline: float = 0.0
+    caller: Caller = "executor"
+    daily: bool = False
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -213,6 +223,26 @@ def gatherer() -> Shape:
     return Shape("gatherer", (Node("task"),), scheduled_on=("a", "b"))
 
 
+def partitions() -> Shape:
+    """One task, run for each partition of which both assets, `a` and `b`, were updated."""
+    return Shape("partitions", (Node("task"),), scheduled_on=("a", "b"), by_partition=True)
+
+
+def late(n: int = 1) -> Shape:
+    """One task; a function is called when a run has not ended in N seconds."""
+    return Shape("late", (Node("task"),), deadline=float(n))
+
+
+def awaited(n: int = 1) -> Shape:
+    """The same; the function is called by a triggerer, and takes a few seconds."""
+    return Shape("awaited", (Node("task"),), deadline=float(n), caller="triggerer")
+
+
+def daily() -> Shape:
+    """One task, once a day for a few days that are over: what a backfill is for."""
+    return Shape("daily", (Node("task"),), daily=True)
+
+
 def single() -> Shape:
     """One task: the smallest run there is."""
     return Shape("single", (Node("task"),))
@@ -228,7 +258,7 @@ SHAPES: Mapping[str, Callable[..., Shape]] = {
     for make in (
         issue_57618, many_groups, wide, deep, diamond, mapped, branching, sensors, deferrable,
         impatient, flaky, failing, serial,
-        producer, consumer, gatherer, single, calling,
+        producer, consumer, gatherer, partitions, single, calling, late, awaited, daily,
     )
 }  # fmt: skip
 

@@ -166,8 +166,8 @@ def reschedule(
 defer = work
 
 
-def called_back(_context: Any) -> None:
-    """Do nothing when a run or a task has ended: that it was asked for is what counts."""
+def called(*_: Any, **__: Any) -> None:
+    """Do nothing when a run or a try has ended, or is late: that it is asked for is what counts."""
 
 
 def _draw(ti: TaskInstance, seed: int, sides: int) -> int:

@@ -138,17 +138,31 @@ class AirflowAPI:
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
         self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
 
-    def update_asset(self, name: str) -> None:
-        """Create an event of an asset, as somebody outside of Airflow does who has updated it."""
+    def update_asset(self, name: str, partition: str | None = None) -> None:
+        """Create an event of an asset, as somebody outside of Airflow does who has updated it.
+
+        With `partition`, the key of the one that was updated (since Airflow 3.2).
+        """
         answer = self.call("GET", "/api/v2/assets", params={"name_pattern": name, "limit": 100})
         found = [each["id"] for each in answer["assets"] if each["name"] == name]
         if not found:
             raise UserError(f"Airflow knows no asset {name!r}.", "Has its DAG been parsed?")
-        self.call("POST", "/api/v2/assets/events", json={"asset_id": found[0], "extra": {}})
+        key = {} if partition is None else {"partition_key": partition}
+        body = {"asset_id": found[0], "extra": {}, **key}
+        self.call("POST", "/api/v2/assets/events", json=body)
 
     def pause_dag(self, dag_id: str, *, paused: bool) -> None:
         """Pause a DAG, or let it go on: its runs that are under way are not scheduled meanwhile."""
         self.call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": paused})
+
+    def drain_dag(self, dag_id: str) -> None:
+        """Have a DAG finish the runs that it has, and then be paused (since Airflow 3.4)."""
+        self.call("PATCH", f"/api/v2/dags/{dag_id}", json={"scheduling_state": "draining"})
+
+    def backfill(self, dag_id: str, since: str, until: str) -> None:
+        """Have the runs of a DAG made that it has not, between two days as in 2025-01-31."""
+        days = {"from_date": f"{since}T00:00:00Z", "to_date": f"{until}T00:00:00Z"}
+        self.call("POST", "/api/v2/backfills", json={"dag_id": dag_id, **days})
 
     def runs(self) -> list[tuple[str, str, str]]:
         """Return (dag_id, run_id, state) of up to 100 of the newest runs."""

@@ -150,8 +150,16 @@ def _run(event: DagRunEvent) -> Text:
 
 
 def _other_row(event: RowEvent) -> Text | None:
+    if event.table == "backfill" and event.op == "insert" and event.new:
+        return event.process, f"made backfill {event.new['id']} of {event.new['dag_id']}"
+    if event.table == "trigger" and event.op == "update" and event.new:
+        return event.process, f"took trigger {event.new['id']}"
+    if event.table == "dag" and event.op == "update" and event.new and event.new.get("is_paused"):
+        return event.process, f"paused {event.new['dag_id']}"
     if event.table == "asset_event" and event.op == "insert" and event.new:
-        return event.process, f"updated asset {event.new['asset_id']}: event {event.new['id']}"
+        key = event.new.get("partition_key")
+        of = f" (partition {key})" if key else ""
+        return event.process, f"updated asset {event.new['asset_id']}{of}: event {event.new['id']}"
     if event.table in CALLBACKS and event.new:
         return event.process, f"asks for the callback of {_called_back(event.new)}"
     return None

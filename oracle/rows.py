@@ -24,14 +24,24 @@ class Table:
 
 TABLES: dict[str, Table] = {
     "dag": Table(
-        ("dag_id", "max_active_runs", "max_active_tasks", "is_paused", "asset_expression"),
+        (
+            *("dag_id", "max_active_runs", "max_active_tasks", "is_paused", "is_draining"),
+            "asset_expression",
+        ),
         seen=True,
     ),
     "slot_pool": Table(("pool", "slots", "include_deferred"), seen=True),
-    "backfill": Table(("id", "max_active_runs"), seen=True),
+    "backfill": Table(("id", "dag_id", "max_active_runs", "completed_at"), seen=True),
+    "trigger": Table(("id", "triggerer_id"), seen=True),
     "dag_schedule_asset_reference": Table(("asset_id", "dag_id"), seen=True),
     "asset_event": Table(("id", "asset_id", "partition_key")),
     "dagrun_asset_event": Table(("dag_run_id", "event_id")),
+    "partitioned_asset_key_log": Table(
+        (
+            *("asset_id", "asset_event_id", "source_partition_key"),
+            *("target_dag_id", "target_partition_key"),
+        )
+    ),
     "callback": Table(("id", "data"), comes=True),
     "callback_request": Table(("id", "callback_type", "callback_data"), comes=True),
 }

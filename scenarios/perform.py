@@ -4,7 +4,9 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 
 import allure
@@ -20,6 +22,7 @@ from chaos.scheduler_kill import SchedulerKill
 from chaos.scheduler_pause import SchedulerPause
 from common.errors import UserError
 from common.waiting import until
+from dags.shapes import DAYS
 from lab.base import Lab
 from lab.database import connect
 from lab.ready import PRESENT
@@ -52,7 +55,8 @@ class Performer:
         self._scenario = scenario
         self._run = run
         self._patience = _PATIENCE * run.lab.pace
-        self._run_id = f"{scenario.name}-{secrets.token_hex(4)}"
+        self._own = secrets.token_hex(4)
+        self._run_id = f"{scenario.name}-{self._own}"
         self._run_ids: dict[str, str] = {}
         self._dags: dict[str, str] = {}
         self._holds: dict[str, Hold | RequestHold | WorkerRequestHold] = {}
@@ -60,6 +64,8 @@ class Performer:
         self._kills: dict[str, Injection[Lab]] = {}
         self._faults: dict[tuple[str, str | None], Injection[Any]] = {}
         self._undo = ExitStack()
+        self._threads = ThreadPoolExecutor(thread_name_prefix="aside")
+        self._aside: list[tuple[Step, Future[None]]] = []
         self._last_event = 0.0
 
     def perform(self, permutation: str) -> None:
@@ -71,13 +77,15 @@ class Performer:
         holds = (step for step in steps if step.verb == "hold" and "hold" in step.powers)
         for step in holds:
             self._allow(step)
-        with self._undo:
+        with self._threads, self._undo:
             for step in steps:
                 text = self._text(step)
                 log.info("%s", text)
                 with allure.step(text):
                     self._run.note(text)
-                    self._do(step)
+                    self._do(step, partial(self._begin, step))
+            for step, answered in self._aside:
+                self._do(step, answered.result)
 
     def _allow(self, step: Step) -> None:
         try:
@@ -91,12 +99,20 @@ class Performer:
         named = isinstance(step.target, str) and step.target in self._scenario.sessions
         return f"{deed} ({self._process(step)})" if named or step.of_worker else deed
 
-    def _do(self, step: Step) -> None:
+    def _do(self, step: Step, deed: Callable[[], None]) -> None:
         try:
-            getattr(self, f"_{step.verb.replace('-', '_')}")(step)
+            deed()
             self._run.look_for_faults()
         except UserError as error:
             raise AssumptionFailed(f"step {step.name}: {error}") from error
+
+    def _begin(self, step: Step) -> None:
+        """Perform a step; what is done aside goes on for as long as the API's client waits."""
+        deed = partial(getattr(self, f"_{step.verb.replace('-', '_')}"), step)
+        if step.options.get("aside"):
+            self._aside.append((step, self._threads.submit(deed)))
+        else:
+            deed()
 
     def _process(self, step: Step) -> str:
         if step.of_worker:
@@ -206,13 +222,23 @@ class Performer:
             self._run.lab.api.trigger(step.target, run_id)
 
     def _update(self, step: Step) -> None:
+        partition = step.options.get("partition")
+        key = partition and f"{partition}-{self._own}"
         with OwnReason(self._run.lab, self._run.secrets).added():
-            self._run.lab.api.update_asset(step.target)
+            self._run.lab.api.update_asset(step.target, key)
 
     def _pause_dag(self, step: Step) -> None:
         api = self._run.lab.api
         self._undo.callback(api.pause_dag, step.target, paused=False)
         api.pause_dag(step.target, paused=True)
+
+    def _drain_dag(self, step: Step) -> None:
+        api = self._run.lab.api
+        self._undo.callback(api.pause_dag, step.target, paused=False)
+        api.drain_dag(step.target)
+
+    def _backfill(self, step: Step) -> None:
+        self._run.lab.api.backfill(step.target, *DAYS)
 
     def _clear(self, step: Step) -> None:
         self._run.lab.api.clear(*self._run_of(step), step.target)

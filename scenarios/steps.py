@@ -21,10 +21,16 @@ fault, heal        begin any fault of chaos/ by its name (`fault: pod-answer-los
                    its values: `with: {request: create}`); end it, once it has struck
 kill, start        kill a session (SIGKILL); have it started again
 pause-dag          pause a DAG until the permutation is over, as a person does
+drain-dag          have a DAG finish its runs and then be paused (since Airflow 3.4)
+backfill           have the runs of the DAG `daily` made for the first days that it has
 clear, mark        clear a task of a run, or mark it (`state: success`), as a person does
+aside              with `clear`, `update` or `backfill`, `aside: true` goes on to the next step
+                   before the API server has answered, as when it is held; that it did is asked at
+                   the end
 free               state that nothing disturbs a session from here on (oracle: queued-in-time)
 trigger            a DAG's run; a second one of a scenario has a name (`as: second`)
-update             an asset, by an event from outside of Airflow
+update             an asset, by an event from outside of Airflow; with `partition: k`, one of its
+                   partitions, whose key begins so and is of no other permutation
 until              wait for runs or for task instances; `of: second`, or `of: all` its runs, or
                    `dag: X` any run of a DAG, as one that assets set off; with `again: true`, for
                    one more than the last `until` saw
@@ -56,7 +62,8 @@ _OF_A_SESSION = (
 )
 _OF_A_WORKER = ("hold", "held", "pass", "cancel", "terminate", "release")
 VERBS = (
-    *(*_OF_A_SESSION, "fault", "heal", "trigger", "update", "pause-dag", "clear", "mark"),
+    *(*_OF_A_SESSION, "fault", "heal", "trigger", "update", "pause-dag", "drain-dag", "backfill"),
+    *("clear", "mark"),
     *("until", "wait", "settle"),
 )
 _AT_A_REQUEST = frozenset({"request", "state", "of", "when"})
@@ -66,7 +73,9 @@ _OPTIONS = {
     "fault": {"on", "with"},
     "heal": {"on"},
     "trigger": {"as"},
-    "clear": {"of"},
+    "update": {"partition", "aside"},
+    "clear": {"of", "aside"},
+    "backfill": {"aside"},
     "mark": {"of", "state"},
 }
 _POWERS = {"pause": "pause", "freeze": "pause", "hold": "hold", "kill": "kill"}
@@ -92,7 +101,7 @@ _KINDS = {
     "a mapping": ("until", "settle", "with", "row"),
     "seconds (a number from 0 up)": ("wait", "at_most", "after_violation"),
     "a whole number from 1 up": ("count",),
-    "true or false": ("again",),
+    "true or false": ("again", "aside"),
 }
 """What the value of a word must be; that of every other is text."""
 
@@ -248,7 +257,7 @@ def _check_names(step: Step, cast: Cast) -> None:
         known(target, cast.sessions, f"step {step.name!r} names no session")
     if "on" in step.options:
         known(step.options["on"], cast.sessions, f"step {step.name!r} names no session")
-    if verb in ("trigger", "pause-dag"):
+    if verb in ("trigger", "pause-dag", "drain-dag", "backfill"):
         known(target, cast.dags, f"step {step.name!r}: the shapes make no such DAG")
     if verb == "update":
         known(target, cast.assets, f"step {step.name!r}: the shapes have no such asset")

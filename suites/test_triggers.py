@@ -11,3 +11,9 @@ from scenarios.scenario import Scenario
 def test_stale(scenario: Scenario, permutation: str, history: Run) -> None:
     """A triggerer is held with a trigger's event in hand, while its task goes another way."""
     Performer(scenario, history).perform(permutation)
+
+
+@pytest.mark.scenario("stolen-callback")
+def test_stolen(scenario: Scenario, permutation: str, history: Run) -> None:
+    """A run is late, and its callback is a trigger beside two triggerers."""
+    Performer(scenario, history).perform(permutation)

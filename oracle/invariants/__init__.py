@@ -6,6 +6,7 @@ from oracle.invariants.asset_events_consumed import AssetEventsConsumed
 from oracle.invariants.base import Invariant, Violation
 from oracle.invariants.called_back_once import CalledBackOnce
 from oracle.invariants.completed_work_stands import CompletedWorkStands
+from oracle.invariants.drained_dag import DrainedDag
 from oracle.invariants.executed_once import ExecutedOnce
 from oracle.invariants.legal_transition import LegalTransition
 from oracle.invariants.max_active_runs import MaxActiveRuns
@@ -15,6 +16,8 @@ from oracle.invariants.no_invented_outcome import NoInventedOutcome
 from oracle.invariants.no_live_orphan import NoLiveOrphan
 from oracle.invariants.no_lost_task import NoLostTask
 from oracle.invariants.no_server_error import NoServerError
+from oracle.invariants.one_backfill import OneBackfill
+from oracle.invariants.partitions_run import PartitionsRun
 from oracle.invariants.pool_slots import PoolSlots
 from oracle.invariants.queued_in_time import QueuedInTime
 from oracle.invariants.retry_after_end import RetryAfterEnd
@@ -22,6 +25,7 @@ from oracle.invariants.run_ends_once import RunEndsOnce
 from oracle.invariants.single_live_pod import SingleLivePod
 from oracle.invariants.stops_in_time import StopsInTime
 from oracle.invariants.success_stands import SuccessStands
+from oracle.invariants.trigger_owner import TriggerOwner
 from oracle.invariants.unique_try import UniqueTry
 from oracle.invariants.valid_start import ValidStart
 
@@ -36,13 +40,17 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     CalledBackOnce,
     MaxActiveRuns,
     MaxActiveTasks,
+    OneBackfill,
+    DrainedDag,
     PoolSlots,
     AssetEventsConsumed,
     AssetConditionMet,
+    PartitionsRun,
     NoCrash,
     StopsInTime,
     NoServerError,
     NoLiveOrphan,
+    TriggerOwner,
     SingleLivePod,
     ValidStart,
     ExecutedOnce,

@@ -1,7 +1,7 @@
 """Has a run that assets set off what its DAG waits for?"""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from oracle.events import DagRunEvent, Header, RowEvent
@@ -73,7 +73,7 @@ class AssetConditionMet(Invariant):
     def _judge(self, run: DagRunEvent, consumed: list[RowEvent]) -> Iterable[Violation]:
         events = [int((event.new or {})["event_id"]) for event in consumed]
         assets = {self._assets.get(event) for event in events}
-        met = _is_met(self._conditions.get(run.dag_id), assets)
+        met = is_met(self._conditions.get(run.dag_id), assets)
         if not events or None in assets or met is None:
             return
         self._judged += 1
@@ -99,13 +99,13 @@ class AssetConditionMet(Invariant):
         return "runs set off by assets"
 
 
-def _is_met(condition: Any, assets: set[int | None]) -> bool | None:
+def is_met(condition: Any, assets: Collection[int | None]) -> bool | None:
     """Tell whether events of these assets meet a condition as Airflow stores it; None: unknown."""
     if not isinstance(condition, dict):
         return None
     for word, fold in (("all", all), ("any", any)):
         if word in condition:
-            parts = [_is_met(part, assets) for part in condition[word]]
+            parts = [is_met(part, assets) for part in condition[word]]
             return None if None in parts else fold(map(bool, parts))
     number = condition["asset"].get("id") if "asset" in condition else None
     return None if number is None else int(number) in assets

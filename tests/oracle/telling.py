@@ -27,7 +27,12 @@ A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remem
     0.0  assume       recorder-without-gaps met      or unmet
     8.0  waiting      run the DAG is paused          or `start scheduled the pool is full`
     0.0  asset        1 sets off d                   or `1 and 2 set off d`, when both are updated
-    1.0  asset        1 updated as 7 by api-server   event 7
+    1.0  asset        1 updated as 7 by api-server   event 7; `of k for k`: of the partition k,
+                                                     which d knows by the same key; `of k`: of no
+                                                     partition that anybody reads
+    1.0  backfill     3 made by api-server           or completed by scheduler-1; `seen` by nobody
+    1.0  trigger      5 taken by triggerer-1 job 7   or `made by ..`, `let go by ..` (of no job)
+    1.0  dag          draining by api-server         or paused by scheduler-1
     1.5  scheduler-1  consume 7 in 12                by the run whose line says `row 12`
     3.0  scheduler-1  call-back run success          a request for the callback of a run that
                                                      ended so; `start try 1`: of a task's try
@@ -69,6 +74,7 @@ class Telling:
         self._attempts = False
         self._runs: dict[str, tuple[str, float | None]] = {}
         self._pods: set[str] = set()
+        self._dag: Line = {"dag_id": "d", "is_draining": False, "is_paused": False}
         self._t = 0.0
         self._xid = 100
         self._same = False
@@ -178,8 +184,14 @@ class Telling:
 
     def _tell_asset(self, words: list[str]) -> None:
         if words[1] == "updated":
-            updated = {"id": int(words[3]), "asset_id": int(words[0])}
-            self._other("insert", "asset_event", updated, words[5])
+            asset, event, (who, *of) = int(words[0]), int(words[3]), words[5:]
+            key = {"partition_key": of[1]} if of else {}
+            self._other("insert", "asset_event", {"id": event, "asset_id": asset, **key}, who)
+            if of[2:]:
+                target = {"target_dag_id": "d", "target_partition_key": of[3]}
+                counts = {"asset_id": asset, "asset_event_id": event, **target}
+                counts["source_partition_key"] = of[1]
+                self._other("insert", "partitioned_asset_key_log", counts, who)
             return
         assets = [int(word) for word in words if word.isdigit()]
         expression = {"all": [{"asset": {"id": each}} for each in assets]}
@@ -196,6 +208,34 @@ class Telling:
             row = {"dag_id": "d", "run_id": row["run_id"], "failed": how == "failed"}
             row |= {"request": "DagCallbackRequest"}
         self._other("insert", "callback", row, process)
+
+    def _tell_backfill(self, words: list[str]) -> None:
+        number, deed, *by = words
+        old: Line = {"id": int(number), "dag_id": "d", "max_active_runs": 4, "completed_at": None}
+        if deed == "completed":
+            row = {**old, "completed_at": "2026-11-29T00:00:00+00:00"}
+            self._update("backfill", old, row, by[1])
+        else:
+            self._other("insert" if by else "seen", "backfill", old, *by[1:])
+
+    def _tell_trigger(self, words: list[str]) -> None:
+        number, deed = int(words[0]), words[1]
+        process = words[words.index("by") + 1]
+        row = {"id": number, "triggerer_id": int(words[-1]) if deed == "taken" else None}
+        if deed == "made":
+            self._other("insert", "trigger", row, process)
+        else:
+            self._update("trigger", {"id": number, "triggerer_id": None}, row, process)
+
+    def _tell_dag(self, words: list[str]) -> None:
+        deed, _, process = words
+        now = {"dag_id": "d", "is_draining": deed == "draining", "is_paused": deed == "paused"}
+        self._update("dag", self._dag, now, process)
+        self._dag = now
+
+    def _update(self, table: str, old: Line, new: Line, process: str) -> None:
+        which = {"process": process, "xid": self._next()}
+        self._add("row", op="update", table=table, old=old, new=new, **which)
 
     def _run(self, process: str, words: list[str]) -> None:
         run = words[0].partition("@")[2] or "r1"

@@ -32,6 +32,14 @@ TOLD = {
     "lost-locks": "legal-transition/"
     "invalid-a-scheduler-that-had-lost-its-locks-overwrote-a-success",
     "slow-stop": "stops-in-time/invalid-a-scheduler-takes-nineteen-seconds",
+    "split-partition": "partitions-run/invalid-each-producer-saw-the-other-s-not",
+    "fired-partition": "partitions-run/invalid-they-came-while-the-run-was-made",
+    "dying-with-a-worker": "no-crash/invalid-a-worker-died-and-a-callback-was-asked-for",
+    "poison-callback": "no-crash/invalid-a-deadline-was-missed",
+    "dropped-event": "no-lost-task/invalid-the-end-of-its-pod-was-told-while-its-row-was-locked",
+    "drain-vs-trigger": "drained-dag/invalid-a-run-was-accepted-meanwhile",
+    "double-backfill": "one-backfill/invalid-two-at-once",
+    "stolen-callback": "trigger-owner/invalid-another-takes-it-a-moment-later",
     "stuck-sweep": "legal-transition/invalid-a-running-task-was-taken-for-stuck-in-queued",
 }
 """The golden witnesses, by the scenario that is told, each with its history."""

@@ -284,3 +284,70 @@ def test_a_settle_waits_for_the_runs_that_have_begun_and_no_other(tmp_path: Path
     text = with_steps("{trigger: single, as: second}", "{settle: {at_most: 5}}")
     Performer(load(written(tmp_path, text)), run).perform("only")
     assert len(triggered) == 1
+
+
+def asked(tmp_path: Path, api: SimpleNamespace, *steps: str, setup: str) -> None:
+    """Perform steps that ask Airflow's API, and nothing else of a lab."""
+    quiet = dict.fromkeys(("note", "look_for_faults", "allow_rules"), lambda *_: None)
+    lab = SimpleNamespace(pace=1.0, api=api, logs=dict)
+    run: Any = SimpleNamespace(lab=lab, secrets=(), **quiet)
+    Performer(load(written(tmp_path, with_steps(*steps, setup=setup))), run).perform("only")
+
+
+def test_what_is_done_aside_waits_for_nobody(tmp_path: Path) -> None:
+    second = threading.Event()
+
+    def update(name: str, _partition: str | None) -> None:
+        if name == "a":
+            assert second.wait(10)
+        else:
+            second.set()
+
+    steps = "{update: a, aside: true}", "{update: b}"
+    asked(tmp_path, SimpleNamespace(update_asset=update), *steps, setup="partitions")
+    assert second.is_set()
+
+
+def test_what_failed_aside_is_told_at_the_end(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    def backfill(dag_id: str, since: str, until: str) -> None:
+        if done:
+            raise UserError("Another backfill is running.")
+        done.append(f"{dag_id} {since} {until}")
+
+    api = SimpleNamespace(backfill=backfill, drain_dag=done.append, pause_dag=lambda *_, **__: None)
+    steps = "{backfill: daily, aside: true}", "{backfill: daily, aside: true}", "{drain-dag: daily}"
+    with pytest.raises(AssumptionFailed, match="step s1: Another backfill is running"):
+        asked(tmp_path, api, *steps, setup="daily")
+    assert sorted(done) == ["daily", "daily 2025-01-01 2025-01-03"]
+
+
+def test_a_partition_is_of_one_performance_alone(tmp_path: Path) -> None:
+    keys: list[str | None] = []
+    api = SimpleNamespace(update_asset=lambda _, key: keys.append(key))
+    steps = "{update: a, partition: k}", "{update: b, partition: k}", "{update: a}"
+    for _ in range(2):
+        asked(tmp_path, api, *steps, setup="partitions")
+    first, second, none, other, *_ = keys
+    assert (first, none) == (second, None)
+    assert first is not None
+    assert first.startswith("k-")
+    assert first != other
+
+
+def test_the_api_is_asked_for_partitions_drains_and_backfills() -> None:
+    listed = {"assets": [{"id": 7, "name": "a"}]}
+    with answering(lambda _: Answer(200, listed)) as (url, seen):
+        api = AirflowAPI(url, login=Login(token="t"))
+        api.update_asset("a")
+        api.update_asset("a", "k")
+        api.drain_dag("single")
+        api.backfill("daily", "2025-01-01", "2025-01-03")
+    days = {"from_date": "2025-01-01T00:00:00Z", "to_date": "2025-01-03T00:00:00Z"}
+    assert [(each.method, each.body) for each in seen if each.body] == [
+        ("POST", {"asset_id": 7, "extra": {}}),
+        ("POST", {"asset_id": 7, "extra": {}, "partition_key": "k"}),
+        ("PATCH", {"scheduling_state": "draining"}),
+        ("POST", {"dag_id": "daily", **days}),
+    ]

@@ -31,8 +31,12 @@ COUNTS = {
     "producer": 1,
     "consumer": 1,
     "gatherer": 1,
-    "single": 1,
+    "partitions": 1,
     "calling": 1,
+    "late:30": 1,
+    "awaited:30": 1,
+    "daily": 1,
+    "single": 1,
 }
 
 
