@@ -39,6 +39,7 @@ def wanted_lab(
             start_delay=pod_start,
             cold=cold or options.cold,
             env=dict(env),
+            dags=options.dags,
         )
     if options.cluster is not None:
         there = options.cluster

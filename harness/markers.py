@@ -82,6 +82,28 @@ def flood_profile(item: pytest.Item) -> Profile:
         raise pytest.UsageError(f"{item.nodeid}: {error}") from error
 
 
+def flood_of(item: pytest.Item, options: Options) -> Profile:
+    """Return the profile that a test floods with, of the user's DAGs where they are given."""
+    found = flood_profile(item)
+    return found.of_dags(options.flood_dags) if options.dags else found
+
+
+def dags_line(options: Options) -> list[str]:
+    """Say which of a user's DAGs are flooded, and that it is their code that runs."""
+    if not options.dags:
+        return []
+    names = ", ".join(options.flood_dags) or "all of its DAGs"
+    return [f"dags: {options.dags}: {names}; their own code runs, on this machine"]
+
+
+def leave_to_own_dags(config: pytest.Config, items: list[pytest.Item], options: Options) -> None:
+    """Deselect, where a user's DAGs are flooded, the tests that have DAGs of their own."""
+    others = [item for item in items if options.dags and not item.get_closest_marker("flood")]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
 def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
     """Return the lab that a test's markers ask for, with this Airflow at hand.
 
@@ -115,7 +137,7 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
         env = {**options.settings, **environment(world)}
         real = defers(world)
         return wanted_lab(airflow, options, env, simulated=not real, triggerers=int(real))
-    flood = flood_profile(item) if item.get_closest_marker("flood") else None
+    flood = flood_of(item, options) if item.get_closest_marker("flood") else None
     layers = tuple(layer for power, layer in LAYERS.items() if power in _powers(item))
     return wanted_lab(
         airflow,

@@ -58,6 +58,8 @@ class Options:
     depth: str = "quick"
     explore: float = 60.0
     settings: Mapping[str, str] = field(default_factory=dict)
+    dags: str = ""
+    flood_dags: tuple[str, ...] = ()
 
     def until(self) -> Sequential | None:
         """Return the test by which a flood knows that its answer is clear, if one is asked for."""
@@ -92,6 +94,21 @@ def add_options(parser: pytest.Parser) -> None:
         help="an option of Airflow's, for every process of every lab, as in --set "
         "core.parallelism=32; repeatable. What a scenario or an exploration sets itself it keeps, "
         "and the first lines of the session name it; AIRFLOW__ variables of your shell are ignored",
+    )
+    group.addoption(
+        "--dags",
+        metavar="DIR",
+        help="embedded: flood and disturb the DAGs of this folder instead of ours. Their tasks "
+        "really run, on this machine: let their connections lead to nothing that matters. Tests "
+        "that have DAGs of their own are left out; a file that does not import ends the session "
+        "before it begins, and so does a missing provider",
+    )
+    group.addoption(
+        "--flood-dags",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="flood those DAGs of --dags alone whose ids match; repeatable (default: all)",
     )
     for name, text in (
         ("--cold", f"embedded: {COLD}"),
@@ -166,7 +183,26 @@ def read_options(config: pytest.Config) -> Options:
         depth=depth,
         explore=config.getoption("explore") or seconds_of_exploring(depth),
         settings=settings,
+        dags=_dags(config),
+        flood_dags=tuple(config.getoption("flood_dags")),
     )
+
+
+def _dags(config: pytest.Config) -> str:
+    """Return the folder of `--dags`; pytest.UsageError for what is none, or where none can be."""
+    given: str | None = config.getoption("dags")
+    if given is None:
+        if config.getoption("flood_dags"):
+            raise pytest.UsageError("--flood-dags chooses among the DAGs of --dags: give that too.")
+        return ""
+    folder = Path(given).expanduser().resolve()
+    if config.getoption("lab") != "embedded":
+        raise pytest.UsageError(
+            "--dags is for --lab embedded: elsewhere DAGs are part of the image or deployment."
+        )
+    if not folder.is_dir():
+        raise pytest.UsageError(f"--dags {given}: there is no such folder.")
+    return str(folder)
 
 
 def _settings(config: pytest.Config) -> dict[str, str]:

@@ -19,10 +19,12 @@ from harness.flood import Floods
 from harness.judging import FAILED, RUN
 from harness.markers import (
     check_scenarios,
+    dags_line,
     declared_faults,
-    flood_profile,
+    flood_of,
     keeps_machine_busy,
     lab_spec,
+    leave_to_own_dags,
     missing,
     scenario_cases,
     scenario_of,
@@ -113,6 +115,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"{options.schedulers} schedulers; seed: {options.seed}",
         depth.line(options.depth),
         *map(redact, settings_lines(options.settings)),
+        *dags_line(options),
         *plan,
     ]
 
@@ -126,7 +129,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     shared = config.stash.get(SESSION, None)
     if shared and preflight.runs_tests(config):
-        preflight.prepare(config, shared)
+        shared = config.stash[SESSION] = preflight.prepare(config, shared)
+        config.stash[_REGISTER].goes_on(shared)
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if shared and shared.options.cluster and terminal and config.option.verbose < 0:
         for line in shared.options.cluster.plan:
@@ -139,6 +143,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         cluster = session.options.cluster
         deselect(config, items, cluster is not None and cluster.observe is not None)
         depth.leave_to_deeper(config, items, session.options.depth)
+        leave_to_own_dags(config, items, session.options)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -239,8 +244,10 @@ def faults(request: pytest.FixtureRequest, history: Run) -> Faults:
 @pytest.fixture
 def flood(request: pytest.FixtureRequest, history: Run) -> Iterator[Floods]:
     """Floods of DAG runs; what still runs at the end of the test is stopped."""
-    profile = flood_profile(request.node)
     options = request.config.stash[SESSION].options
+    profile = flood_of(request.node, options)
+    for dag_id in profile.dag_ids:
+        history.lab.api.pause_dag(dag_id, paused=False)
     if options.flood_runs:
         profile = replace(profile, runs=options.flood_runs)
     else:

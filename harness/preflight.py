@@ -9,6 +9,8 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +22,11 @@ from harness.options import Options
 from harness.options_cluster import require_room
 from harness.session import RUNS, Session
 from lab.embedded import postgres
+from lab.environments.preparation import prepare as airflow_of
 from lab.environments.request import describe
 from lab.kind.helm.values import layers_for
 from lab.life import require_disk
+from load.userdags import chosen, dag_ids
 
 _LOOKS_ONLY = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
 """Options of pytest's with which no test is run."""
@@ -41,8 +45,10 @@ def runs_tests(config: pytest.Config) -> bool:
     return not hasattr(config, "workerinput") and not looks_only(config)
 
 
-def prepare(config: pytest.Config, session: Session) -> None:
+def prepare(config: pytest.Config, session: Session) -> Session:
     """Make what the session's labs are made of; pytest.UsageError with one line where it fails.
+
+    Returns the session with what was found out: which of the user's DAGs are flooded.
 
     That is an environment for each Airflow or, for a kind lab, the cluster, the chart and the
     images; in somebody else's deployment, that the recorder could be put into its database. Warm it
@@ -55,13 +61,26 @@ def prepare(config: pytest.Config, session: Session) -> None:
             postgres.binaries()
         if session.options.cluster is None:
             _make(config, session.options)
-        else:
-            require_room(session.options.cluster.attachment)
+            return replace(session, options=_with_dags(session.options))
+        require_room(session.options.cluster.attachment)
+        return session
     except BaseException as error:
         leave_nothing(session)
         if isinstance(error, UserError | OSError):
             raise pytest.UsageError(str(error)) from error
         raise
+
+
+def _with_dags(options: Options) -> Options:
+    """Return the options with the ids of the DAGs that are flooded, the same in each Airflow.
+
+    Raises UserError where one of them does not import all files, or --flood-dags names none.
+    """
+    if not options.dags:
+        return options
+    ids = [dag_ids(airflow_of(spec), Path(options.dags)) for spec in options.airflow]
+    everywhere = [each for each in ids[0] if all(each in others for others in ids)]
+    return replace(options, flood_dags=chosen(everywhere, options.flood_dags))
 
 
 def require_folders() -> None:

@@ -79,6 +79,10 @@ class Register:
         self.sessions: dict[Path, SessionRecord] = {}
         self._seconds: dict[str, float] = {}
 
+    def goes_on(self, session: Session) -> None:
+        """Take the session as it is once all that it needs is there."""
+        self._session = session
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Begin, where this process collects for itself."""
         if not looks_only(session.config):
@@ -123,6 +127,7 @@ class Register:
             chart=chart,
             notes=told(),
             settings=dict(options.settings),
+            dags=list(options.flood_dags) if options.dags else [],
             collected=[each.test for each in group],
         )
 

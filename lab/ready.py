@@ -85,7 +85,8 @@ class Readiness:
         require_version(self._spec.airflow.version, reported)
         if errors := self._api.import_errors():
             raise UserError(
-                f"A DAG does not import: {errors[0]}", "Mend the file, or the HA_CHAOS_ variables."
+                f"A DAG does not import: {'; '.join(errors)}",
+                "Mend the file, or the HA_CHAOS_ variables.",
             )
         if not self._api.dag_ids():
             return "no DAG is parsed yet"

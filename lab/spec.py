@@ -62,6 +62,7 @@ class LabSpec:
     `env` goes to every Airflow process and worker (the shapes' parameters travel in it).
     `start_delay` is how long a pod waits before it starts, in seconds.
     `port` is the API server's and the UI's; 0 means any free one.
+    `dags` is the folder of a user's own DAGs, for ours (embedded).
     `cold` starts Airflow's daemons the plain way, not as forks (embedded).
     """
 
@@ -73,6 +74,7 @@ class LabSpec:
     port: int = 0
     cold: bool = False
     env: dict[str, str] = field(default_factory=dict)
+    dags: str = ""
     deployment: Deployment | None = None
     attachment: Attachment | None = None
 

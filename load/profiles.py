@@ -26,6 +26,7 @@ class Profile:
     about numbers, and takes most of what two processors can do (1.4 of them, 3.3.2). `work`: its
     workers do what the shapes say, and take a hundred times as long as simulated ones, which only
     say that they have done it. `triggerers` are those that its shapes need.
+    `dag_ids` are a user's own DAGs, which take the place of the shapes.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Profile:
     busy: bool = False
     work: bool = False
     triggerers: int = 0
+    dag_ids: tuple[str, ...] = ()
 
     def dags(self) -> dict[str, Shape]:
         """Return the flood's DAGs by id; UserError where the shapes cannot be made."""
@@ -50,7 +52,7 @@ class Profile:
     def asked(self, seed: int, workers: int = 0) -> Asked:
         """Return what its flood asks for."""
         return Asked(
-            dag_ids=tuple(self.dags()),
+            dag_ids=self.dag_ids or tuple(self.dags()),
             runs=self.runs,
             rate=self.rate,
             users=self.users,
@@ -60,7 +62,12 @@ class Profile:
         )
 
     def task_instances(self, seed: int = 0) -> int:
-        """Return how many task instances of the flood's runs are scheduled, if all come to be."""
+        """Return how many task instances of the flood's runs are scheduled, if all come to be.
+
+        Of a user's DAGs nobody knows that: one a run is the least.
+        """
+        if self.dag_ids:
+            return self.runs
         shapes = self.dags()
         return sum(shapes[order.dag_id].scheduled for order in orders(self.asked(seed)))
 
@@ -70,6 +77,12 @@ class Profile:
         A pod costs a node some seconds of CPU where a simulated worker costs milliseconds.
         """
         return replace(self, runs=max(1, self.runs // 3), rate=self.rate / 3)
+
+    def of_dags(self, dag_ids: tuple[str, ...]) -> "Profile":
+        """Return the flood with a user's own DAGs: their code is run, and it may defer."""
+        return replace(
+            self.for_pods(), dag_ids=dag_ids, work=True, triggerers=max(1, self.triggerers)
+        )
 
     def environment(self) -> dict[str, str]:
         """Return the variables that every process of Airflow and every worker must carry."""

@@ -97,7 +97,8 @@ class WorkerReader:
                 return
             if log is None and pod.exit_code != 0 and not _told_to_go(pod):
                 self._missing(f"the log of pod {pod.name} is gone")
-        refused = self._explain(find_refusal(log), log) if log else None
+        # Who was refused ends with 1; who ended well may have been answered the same of an XCom.
+        refused = self._explain(find_refusal(log), log) if log and pod.exit_code != 0 else None
         worker = WorkerEvent(
             pod.t, pod.name, pod.uid, pod.ti, pod.try_number, pod.exit_code, refused
         )

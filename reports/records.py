@@ -337,7 +337,8 @@ class SessionRecord(Placed, frozen=True, kw_only=True):
     `session` is the same in the run folders of all Airflows of one session. `started`, `ended`
     are UTC, ISO 8601; `ended` is None while it runs, or when it was killed. `collected` are the
     ids of the tests that were to run, `tests` those that ended. `notes` say what became of the
-    user's own Helm values, `settings` are the variables that `--set` gave every lab.
+    user's own Helm values, `settings` are the variables that `--set` gave every lab,
+    `dags` the user's own that were flooded instead of ours.
     """
 
     schema: int
@@ -347,6 +348,7 @@ class SessionRecord(Placed, frozen=True, kw_only=True):
     chart: str = ""
     notes: list[str] = []
     settings: dict[str, str] = {}
+    dags: list[str] = []
     ended: str | None = None
     exit_status: int | None = None
     collected: list[str] = []

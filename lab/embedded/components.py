@@ -189,10 +189,21 @@ def airflow_env(spec: LabSpec, directory: Path, at: Endpoints, name: str) -> dic
         **clean_environment(spec.airflow, home),
         **database_urls(spec.airflow, at.proxy, at.password, name),
         **airflow_settings(at, home, PROJECT / "dags"),
+        **(_of_a_user(spec.dags) if spec.dags else {}),
         "AIRFLOW__KUBERNETES_EXECUTOR__CLUSTER_CONTEXT": name,
         **spec.env,
         "PGAPPNAME": name,
         "TMPDIR": at.temporary,
+    }
+
+
+def _of_a_user(dags: str) -> dict[str, str]:
+    """Return what makes a user's own DAGs those of the lab; his folder stays as it is."""
+    return {
+        "AIRFLOW__CORE__DAGS_FOLDER": dags,
+        # Only those that are flooded are switched on: others may have schedules.
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+        "PYTHONDONTWRITEBYTECODE": "1",
     }
 
 

@@ -11,9 +11,10 @@ from reports.trials import Build, Trial, all_trials
 
 
 def place(trial: Trial) -> str:
-    """Name where a trial ran; the chart, and what `--set` set, are a part of that."""
+    """Name where a trial ran; the chart, one's own DAGs and settings are a part of that."""
     session = trial.run.session
     parts = [f"chart {session.chart}"] if session and session.chart else []
+    parts += [f"DAGs {' '.join(session.dags)}"] if session and session.dags else []
     parts += [f"{option_of(name)}={value}" for name, value in _settings(session)]
     return ", ".join([trial.environment.name, *parts])
 

@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from oracle.events import PodEvent, WorkerEvent
 from recorder.stream import Stream
 from recorder.workers import WorkerReader
@@ -41,6 +43,15 @@ def test_a_refusal_that_the_log_does_not_explain_is_explained_by_the_row() -> No
     assert gone.refused is not None
     assert (there.refused.status, there.refused.reason) == (409, "invalid_state")
     assert (gone.refused.status, gone.refused.reason) == (404, "not_found")
+
+
+def test_who_ended_well_was_not_refused_whatever_its_log_says_of_an_xcom() -> None:
+    detail = '{"reason":"not_found","message":"XCom with key=\'return_value\' not found"}'
+    log = f'{{"event":"XCom not found","detail":{detail},"status_code":404}}\n'
+    (well,), _ = outcomes(lambda _: log, replace(POD, exit_code=0))
+    (badly,), _ = outcomes(lambda _: log, POD)
+    assert well.refused is None
+    assert badly.refused is not None
 
 
 def test_a_log_that_can_be_read_only_later_is_read_later() -> None:

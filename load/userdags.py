@@ -1,0 +1,118 @@
+"""A user's own DAGs: what Airflow makes of a folder of theirs, before anything is flooded.
+
+folder --> Airflow's DagBag, in the Airflow that is tested --> ids, or the files that do not import
+"""
+
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import msgspec
+
+from common.errors import UserError
+from common.spawn import die_with_parent
+from lab.base import Airflow
+from lab.environments.settings import clean_environment
+
+_LONGEST = 120.0
+"""Seconds that the files may take to be imported, all together."""
+
+_ANSWER = "@@ha-chaos "
+# The class has moved in 3.2. What the folder holds besides DAGs is on the path, as in a lab.
+_SCRIPT = f"""
+import inspect, json, sys
+folder = sys.argv[1]
+sys.path.insert(0, folder)
+try:
+    from airflow.dag_processing.dagbag import DagBag
+except ImportError:
+    from airflow.models.dagbag import DagBag
+ours = {{"include_examples": False}}
+known = inspect.signature(DagBag.__init__).parameters
+bag = DagBag(folder, **{{name: value for name, value in ours.items() if name in known}})
+errors = {{str(file): str(trace) for file, trace in bag.import_errors.items()}}
+print("\\n{_ANSWER}" + json.dumps({{"dags": sorted(bag.dags), "errors": errors}}))
+"""
+
+
+def dag_ids(airflow: Airflow, folder: Path) -> list[str]:
+    """Return the ids of the DAGs in a folder, as this Airflow imports them.
+
+    Raises UserError with each file that does not import, where there is no DAG, and where the
+    files take longer than 120 s.
+    """
+    found = _imported(airflow, folder)
+    if errors := found.errors:
+        told = "; ".join(
+            f"{_short(file, folder)}: {_last(errors[file])}" for file in sorted(errors)
+        )
+        files = "1 file of it does" if len(errors) == 1 else f"{len(errors)} files of it do"
+        raise UserError(
+            f"--dags {folder}: {files} not import in Airflow {airflow.label}: {told}.",
+            "Mend them, or name them in .airflowignore.",
+        )
+    if not found.dags:
+        raise UserError(
+            f"--dags {folder}: there is no DAG in it.",
+            "Airflow looks into .py files that say both `dag` and `airflow`.",
+        )
+    return found.dags
+
+
+def chosen(ids: Sequence[str], globs: Iterable[str]) -> tuple[str, ...]:
+    """Return the ids that any of the globs names, all where there is none; UserError for a miss."""
+    wanted = list(globs) or ["*"]
+    for glob in wanted:
+        if not any(fnmatchcase(each, glob) for each in ids):
+            raise UserError(
+                f"--flood-dags {glob}: no DAG is called so.", f"There are: {', '.join(ids)}."
+            )
+    return tuple(each for each in ids if any(fnmatchcase(each, glob) for glob in wanted))
+
+
+class _Found(msgspec.Struct):
+    dags: list[str]
+    errors: dict[str, str]
+
+
+def _imported(airflow: Airflow, folder: Path) -> _Found:
+    """Let Airflow import the folder, in a home of its own that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="ha-chaos-dags-") as place:
+        home = Path(place) / "airflow"
+        for made in (home, Path(place) / "tmp"):
+            made.mkdir()
+        try:
+            done = subprocess.run(
+                [str(airflow.python), "-B", "-c", _SCRIPT, str(folder)],
+                env=clean_environment(airflow, home) | {"AIRFLOW__CORE__LOAD_EXAMPLES": "False"},
+                cwd=home,
+                capture_output=True,
+                text=True,
+                timeout=_LONGEST,
+                check=False,
+                preexec_fn=die_with_parent,
+            )
+        except subprocess.TimeoutExpired:
+            raise UserError(
+                f"--dags {folder}: it is not imported after {_LONGEST:.0f} s.",
+                "Something in its files waits as they are imported.",
+            ) from None
+    for line in reversed(done.stdout.splitlines()):
+        if line.startswith(_ANSWER):
+            return msgspec.json.decode(line.removeprefix(_ANSWER), type=_Found)
+    raise UserError(
+        f"--dags {folder}: Airflow {airflow.label} ended as it imported it: {_last(done.stderr)}."
+    )
+
+
+def _short(file: str, folder: Path) -> str:
+    return file.removeprefix(f"{folder}/")
+
+
+def _last(trace: str) -> str:
+    """Return the last line of a trace, which says what is wrong."""
+    return next(
+        (line.strip() for line in reversed(trace.splitlines()) if line.strip()), "no reason"
+    )
