@@ -33,7 +33,8 @@ with nobody told; medium is work that is late, or done twice where that is seen;
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scenario"}):
     """One race, as its YAML file tells it; `settings` by the names of environment variables.
 
-    `meanwhile` is what a user can do on a release that has it.
+    `meanwhile` is what a user can do on a release that has it. `needs` are the releases that have
+    what it is about, as draining: on others it cannot be performed.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     issue: str
     by_design: bool = False
     has: SpecifierSet
+    needs: SpecifierSet = SpecifierSet()
     breaks: frozenset[str]
     because: str
     severity: Severity
@@ -64,11 +66,15 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
         """Tell whether a release is known to have this race."""
         return self.has.contains(version, prereleases=True)
 
+    def can_be_in(self, version: str) -> bool:
+        """Tell whether a release has what this race is about."""
+        return self.needs.contains(version, prereleases=True)
+
 
 _SETUP = ("shapes", "sleep", "pod_start", "schedulers", "triggerers", "settings")
-_OPTIONAL = ("by_design", "sleep", "pod_start", "triggerers", "settings")
+_OPTIONAL = ("by_design", "needs", "sleep", "pod_start", "triggerers", "settings")
 _TOP = (
-    *("scenario", "title", "issue", "has", "by_design", "breaks", "because", "severity"),
+    *("scenario", "title", "issue", "has", "needs", "by_design", "breaks", "because", "severity"),
     *("meanwhile", "setup", "sessions", "steps", "permutations"),
 )
 _PARTS = ("setup", "sessions", "steps", "permutations")
