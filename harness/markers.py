@@ -196,6 +196,14 @@ def missing(item: pytest.Item, ask: Callable[[str], str | None]) -> str | None:
     return None
 
 
+def too_old(item: pytest.Item, version: str) -> str | None:
+    """Say that an Airflow has not what a test's scenario is about, None where it has."""
+    if not item.get_closest_marker("scenario") or scenario_of(item).can_be_in(version):
+        return None
+    scenario = scenario_of(item)
+    return f"scenario {scenario.name} is about what Airflow {scenario.needs} has"
+
+
 def _powers(item: pytest.Item) -> dict[str, str]:
     """Return the powers that a test needs, each with what needs it."""
     found = {

@@ -29,6 +29,7 @@ from harness.markers import (
     scenario_cases,
     scenario_of,
     settings_lines,
+    too_old,
     wants_cluster_alone,
 )
 from harness.observe import Observation, missing_for, printer, why_left_alone
@@ -192,6 +193,8 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     ):
         pytest.skip(reason)
     spec = lab_spec(request.node, request.param, session.options)
+    if reason := too_old(request.node, spec.airflow.version):
+        pytest.skip(reason)
     alone, busy = wants_cluster_alone(request.node), keeps_machine_busy(request.node)
     with pool.lease(spec, alone=alone, busy=busy) as leased:
         rehearse(leased)

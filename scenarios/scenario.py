@@ -35,7 +35,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     """One race, as its YAML file tells it; `settings` by the names of environment variables.
 
     `breaks` are the invariants that show the race, `follows` those that may break in its wake and
-    show nothing by themselves; `meanwhile` is what a user can do on a release that has it.
+    show nothing by themselves; `meanwhile` is what a user can do on a release that has it. `needs`
+    are the releases that have what it is about, as draining: on others it cannot be performed.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     issue: str
     by_design: bool = False
     has: SpecifierSet
+    needs: SpecifierSet = SpecifierSet()
     breaks: frozenset[str]
     follows: frozenset[str] = frozenset()
     because: str
@@ -67,11 +69,15 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
         """Tell whether a release is known to have this race."""
         return self.has.contains(version, prereleases=True)
 
+    def can_be_in(self, version: str) -> bool:
+        """Tell whether a release has what this race is about."""
+        return self.needs.contains(version, prereleases=True)
+
 
 _SETUP = ("shapes", "sleep", "pod_start", "schedulers", "triggerers", "settings")
-_OPTIONAL = ("by_design", "follows", "sleep", "pod_start", "triggerers", "settings")
+_OPTIONAL = ("by_design", "needs", "follows", "sleep", "pod_start", "triggerers", "settings")
 _TOP = (
-    *("scenario", "title", "issue", "has", "by_design", "breaks", "follows", "because"),
+    *("scenario", "title", "issue", "has", "needs", "by_design", "breaks", "follows", "because"),
     *("severity", "meanwhile", "setup", "sessions", "steps", "permutations"),
 )
 _PARTS = ("setup", "sessions", "steps", "permutations")

@@ -197,6 +197,7 @@ class Telling:
         expression = {"all": [{"asset": {"id": each}} for each in assets]}
         dag: Line = {"dag_id": words[-1], "is_paused": False, "asset_expression": expression}
         self._other("seen", "dag", dag)
+        self._dag |= dag
         for each in assets:
             reference = {"asset_id": each, "dag_id": words[-1]}
             self._other("seen", "dag_schedule_asset_reference", reference)
@@ -229,7 +230,7 @@ class Telling:
 
     def _tell_dag(self, words: list[str]) -> None:
         deed, _, process = words
-        now = {"dag_id": "d", "is_draining": deed == "draining", "is_paused": deed == "paused"}
+        now = self._dag | {"is_draining": deed == "draining", "is_paused": deed == "paused"}
         self._update("dag", self._dag, now, process)
         self._dag = now
 

@@ -1,12 +1,14 @@
 """A scenario's YAML is checked before anything is booted for it."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from chaos.pod_answer_lost import PodAnswerLost
 from common.errors import UserError
-from harness.markers import scenarios
+from harness.markers import scenarios, too_old
 from scenarios.scenario import load
 
 GOOD = """
@@ -210,3 +212,28 @@ def test_a_bad_scenario_is_told_in_one_line(tmp_path: Path, old: str, new: str, 
 )
 def test_57618_knows_which_releases_have_it(version: str, affected: bool) -> None:
     assert scenarios()["57618"].affects(version) is affected
+
+
+def test_a_scenario_is_skipped_where_airflow_has_not_what_it_is_about(tmp_path: Path) -> None:
+    everywhere = load(written(tmp_path, GOOD))
+    assert everywhere.can_be_in("3.0.0")
+    newer = load(written(tmp_path, GOOD.replace("breaks:", 'needs: ">=3.1.0.dev0"\nbreaks:')))
+    assert [newer.can_be_in(each) for each in ("3.0.6", "3.1.0b1", "3.3.2")] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "reason"),
+    [
+        ("drain-vs-trigger", "3.3.2", "drain-vs-trigger is about what Airflow >=3.4.0.dev0 has"),
+        ("drain-vs-trigger", "3.4.0b2", None),
+        ("57618", "3.0.6", None),
+        ("", "3.0.6", None),
+    ],
+)
+def test_a_test_says_why_its_scenario_is_skipped(
+    name: str, version: str, reason: str | None
+) -> None:
+    marker = pytest.mark.scenario(name).mark if name else None
+    item: Any = SimpleNamespace(get_closest_marker=lambda _: marker, nodeid="t")
+    said = too_old(item, version)
+    assert said == (reason and f"scenario {reason}")
