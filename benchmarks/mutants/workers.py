@@ -229,7 +229,10 @@ def _stopped(role: str, took: float, code: int = 0, told_last: bool = False) -> 
                 begin = FaultEvent(t, "begin", STOP, name, "mutant")
                 end = ProcessEvent(t + took, "ended", name, code, "mutant")
                 healed = FaultEvent(t + took, "end", STOP, name)
-                yield among(events, begin, *([healed, end] if told_last else [end, healed]))
+                if told_last:
+                    yield among(events, begin, healed, end)
+                else:
+                    yield among(events, begin, end, healed)
 
     return mutants
 

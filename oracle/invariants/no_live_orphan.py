@@ -92,15 +92,16 @@ class NoLiveOrphan(Invariant):
         """Remember what was taken young; report it where its scheduler queues something."""
         new = event.new
         if _is_adopted(event):
-            return self._take_note(event, "adopted")
+            self._take_note(event, "adopted")
+            return None
         if new is not None and new.state == QUEUED:
             if new.queued_by_job_id is not None and not _was_queued(event):
                 self._queued[event.ti] = event
                 return self._alive(str(new.queued_by_job_id), event, event.t)
             return None
         if new is not None and new.state is None:
-            return self._take_note(event, "reset")
-        if new is None or new.state != RUNNING:
+            self._take_note(event, "reset")
+        elif new is None or new.state != RUNNING:
             self._queued.pop(event.ti, None)
         return None
 
