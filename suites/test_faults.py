@@ -21,6 +21,7 @@ from chaos.node_pause import NodePause
 from chaos.pod_api_latency import PodApiLatency
 from chaos.pod_deletion import PodDeletion
 from chaos.pod_network import PodNetwork
+from chaos.process_stop import ProcessStop
 from chaos.scheduler_kill import SchedulerKill
 from chaos.scheduler_pause import SchedulerPause
 from chaos.slow_api_server import SlowApiServer
@@ -39,6 +40,15 @@ NIGHTLY = partial(pytest.param, marks=pytest.mark.depth("nightly"))
 def test_scheduler_kill(flood: Floods, faults: Faults) -> None:
     """One scheduler is killed; the other adopts its task instances and pods."""
     with flood.running(), faults():
+        flood.go_on(10)
+
+
+@pytest.mark.depth("nightly")
+@pytest.mark.fault(ProcessStop("api-server"))
+@pytest.mark.parametrize("process", ["api-server", "dag-processor"])
+def test_process_stop(flood: Floods, faults: Faults, process: str) -> None:
+    """The API server or the DAG processor is told to end, and is started again."""
+    with flood.running(), faults(process=process):
         flood.go_on(10)
 
 

@@ -229,8 +229,10 @@ def _stopped(role: str, took: float, code: int = 0, told_last: bool = False) -> 
                 begin = FaultEvent(t, "begin", STOP, name, "mutant")
                 end = ProcessEvent(t + took, "ended", name, code, "mutant")
                 healed = FaultEvent(t + took, "end", STOP, name)
-                last = (healed, end) if told_last else (end, healed)
-                yield among(events, begin, *last)
+                if told_last:
+                    yield among(events, begin, healed, end)
+                else:
+                    yield among(events, begin, end, healed)
 
     return mutants
 

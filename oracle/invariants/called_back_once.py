@@ -128,7 +128,7 @@ class CalledBackOnce(Invariant):
         while self._waiting and self._waiting[0][1].t + LATE_SECONDS <= now:
             which, event = self._waiting.popleft()
             run = self._run(which)
-            place = run.asked.index(event) if event in run.asked else 0
+            place = next((n for n, each in enumerate(run.asked) if each is event), 0)
             if place >= max(1, run.ends):
                 del run.asked[place]
                 of = f"{which.run_id} of {which.dag_id}"

@@ -101,8 +101,7 @@ class NoLiveOrphan(Invariant):
             return None
         if new is not None and new.state is None:
             self._take_note(event, "reset")
-            return None
-        if new is None or new.state != RUNNING:
+        elif new is None or new.state != RUNNING:
             self._queued.pop(event.ti, None)
         return None
 

@@ -12,6 +12,7 @@ from chaos.database_restart import HOWS, DatabaseRestart
 from chaos.holds.request import RequestHold, RequestPoint
 from chaos.link_cut import LinkCut
 from chaos.pod_deletion import PodDeletion
+from chaos.process_stop import ProcessStop
 from chaos.scheduler_kill import SchedulerKill
 from chaos.slow_pods import SlowPods
 from chaos.watch_broken import WatchBroken
@@ -150,6 +151,28 @@ def test_a_killed_scheduler_is_dead_until_it_is_healed(lab: SupervisedLab) -> No
         ("begin", "scheduler-kill", "scheduler-2", "killed by SIGKILL"),
         ("end", "scheduler-kill", "scheduler-2", "started again"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "how"),
+    [(ProcessStop("dag-processor"), 0, "ended"), (ProcessStop("scheduler-2", 2.0), -9, "killed")],
+    ids=["ends", "does-not-end"],
+)
+def test_who_is_told_to_end_ends_or_is_killed_and_comes_back_when_it_is_healed(
+    lab: EmbeddedLab, fault: ProcessStop, code: int, how: str
+) -> None:
+    name, before = fault.process, lab.state.processes[fault.process].pid
+    begun = time.time()
+    told: list[tuple[str, ...]] = []
+    with fault.on(lab, lambda *event: told.append(event)):
+        assert lab.state.processes[name].pid == before
+    (end,) = [each for each in lab.ends() if each.process == name and each.at >= begun]
+    assert end.exit_code == code
+    assert end.at < end.again < time.time()
+    assert lab.state.processes[name].pid != before
+    assert told[0] == ("begin", "process-stop", name, "told to end by SIGTERM")
+    assert told[1][3].startswith(f"{how} ")
+    assert eventually(lambda: lab.problems() == [], 60)
 
 
 def test_a_scheduler_that_gives_up_by_itself_comes_back(lab: SupervisedLab) -> None:
