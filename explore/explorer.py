@@ -69,7 +69,7 @@ _USUAL = 120
 _HEARD = 10.0
 """Seconds in which all schedulers give a heartbeat, which they do every 5; waited for once."""
 
-_WARM, _WARMING = "deep-2", 30.0
+_WARM, _WARMING = "deep-2", 60.0
 _EMPTY = "DELETE FROM dag_run; DELETE FROM asset_event; DELETE FROM log"
 
 

@@ -70,8 +70,9 @@ class Moves:
         fault: Fault[Any] = (
             SchedulerPause(process) if do == "pause" else WatchBroken(process, how="silent")
         )
-        self._lasting[do, process] = lasting = fault.on(self._run.lab, self._run.record)
+        lasting = fault.on(self._run.lab, self._run.record)
         lasting.begin()
+        self._lasting[do, process] = lasting
         if do == "pause":
             self._heartbeats.set_back(process)
 

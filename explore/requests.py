@@ -66,9 +66,20 @@ class RequestController(Controller):
         news = chosen is None and self._news()
         return self._beside(super().step(chosen, 0.0 if news else patience, grace))
 
+    def cancel(self, who: Standing) -> bool:
+        """Have the statement or the request that somebody stands in fail."""
+        if who.ticket > 0:
+            return super().cancel(who)
+        self._release(who, "error")
+        return True
+
+    def _release(self, who: Standing, outcome: str) -> None:
+        body = msgspec.json.encode({"outcome": outcome})
+        self._ask("POST", f"/rules/{who.pid}/release", body)
+
     def _let_past(self, chosen: Standing) -> Rest:
         before = {each.ticket for each in self._held()}
-        self._ask("POST", f"/rules/{chosen.pid}/release", b'{"outcome":"go"}')
+        self._release(chosen, "go")
         self.steps += 1
         began, deadline = time.monotonic(), Deadline(SOON)
         while True:

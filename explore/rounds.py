@@ -1,7 +1,7 @@
 """A round: small DAG runs under one schedule, until all of them have ended."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -127,6 +127,7 @@ class Performance:
                 with suppress(psycopg.Error, UserError):
                     self._moves.end()
                     self._controller.pause()
+                    self._give_back(slots)
                 raise
             self._moves.end()
             free = not done.over or self._moves.starting or bool(slots)
@@ -142,8 +143,7 @@ class Performance:
         if free:
             until(lambda: not self._left(), _FREE)
             self._moves.restore()
-            for name, before in slots.items():
-                carry_out(self._run.lab.api.base_url, Deed("resize", name, state=before), done.mark)
+            self._give_back(slots)
             self._controller.open()
         done.ended, done.cpu = now(), self._controller.cpu - cpu
 
@@ -154,6 +154,11 @@ class Performance:
             for deed in deeds
             if deed.do == "resize"
         }
+
+    def _give_back(self, slots: Mapping[str, str]) -> None:
+        """Give pools as many slots as they had; nothing may be held meanwhile."""
+        for pool, before in slots.items():
+            carry_out(self._run.lab.api.base_url, Deed("resize", pool, state=before), "")
 
     def _explore(self, done: Round, deeds: list[Deed], pool: ThreadPoolExecutor) -> None:
         deadline = Deadline(LONGEST)
@@ -194,7 +199,8 @@ class Performance:
 
     def _pass(self, done: Round, chosen: Standing, cancelling: bool) -> Rest:
         if cancelling and self._controller.cancel(chosen):
-            self._run.record("cancel", chosen.point, chosen.process, "pg_cancel_backend")
+            how = "pg_cancel_backend" if chosen.ticket > 0 else "answered by 500"
+            self._run.record("cancel", chosen.point, chosen.process, how)
         if chosen.statement.text and chosen.point not in done.patterns:
             tables = sorted(chosen.statement.footprint.tables)
             done.patterns[chosen.point] = (",".join(tables), chosen.statement.pattern)

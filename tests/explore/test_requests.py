@@ -1,6 +1,7 @@
 """A request to the Kubernetes API is a point beside those in the database; both are real."""
 
 import pytest
+from kubernetes.client.rest import ApiException
 
 from explore.controller import Standing
 from explore.points import PODS, Point, Requested, Watched
@@ -9,6 +10,7 @@ from tests.lab.kube_clients import Call, Client, Kube
 from tests.lab.miniature import Process
 
 pytest_plugins = ["tests.lab.miniature_fixtures", "tests.lab.kube_clients"]
+pytestmark = pytest.mark.usefixtures("own")  # no pods are left to the next test
 
 SCAN = "SELECT count(*) FROM dag WHERE dag_id = 'dag-1'"
 BOTH: tuple[Point, ...] = (Watched("dag"), *PODS)
@@ -92,3 +94,17 @@ def test_all_go_on_at_a_pause(controller: RequestController, two: Client) -> Non
         controller.pause()
         assert call.over()
         two.create("another")
+
+
+def test_a_request_fails_where_it_stands(
+    controller: RequestController, own: Client, two: Client
+) -> None:
+    with controller:
+        controller.switch(CREATE)
+        call = Call(two.create, "new")
+        (one,) = all_stand(controller, 1)
+        assert controller.cancel(one)
+        assert controller.step(one).standing == ()
+        assert call.over()
+        assert isinstance(call.error, ApiException)
+        assert own.names() == []
