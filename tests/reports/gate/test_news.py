@@ -11,6 +11,7 @@ from reports.gate.decision import Decision
 from reports.gate.glance import Glance
 from reports.gate.outputs import markdown, write
 from reports.gate.policy import read_policy
+from reports.records import ExploredFind
 from reports.store import read_runs
 from tests.reports.gate.builder import (
     EXPLORED,
@@ -23,7 +24,6 @@ from tests.reports.gate.builder import (
     TODAY,
     WOKEN,
     Case,
-    ExploredFind,
     RunsBuilder,
     night,
 )
