@@ -1,5 +1,6 @@
 """What follows from a fault that a test's marker declares, before and after it has a lab."""
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -36,7 +37,7 @@ def item(*marks: pytest.MarkDecorator) -> pytest.Item:
     )
 
 
-def asked_for(dags: str = "", flood_dags: tuple[str, ...] = (), **settings: str) -> Options:
+def asked_for(dags: str = "", *flood_dags: str, settings: Mapping[str, str] = {}) -> Options:
     """Return the options of a session that says no more than this."""
     least = SimpleNamespace(settings=settings, dags=dags, flood_dags=flood_dags, schedulers=2)
     return cast(Options, least)
@@ -107,10 +108,9 @@ BATCH = "AIRFLOW__KUBERNETES_EXECUTOR__WORKER_PODS_CREATION_BATCH_SIZE"
 def test_what_is_set_reaches_each_lab_but_for_what_a_race_needs(
     monkeypatch: pytest.MonkeyPatch, one: pytest.Item, kept: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(markers, "wanted_lab", lambda _, __, env, **more: env)
-    env = cast(
-        dict[str, str], markers.lab_spec(one, "3.3.2", asked_for(**{A_LOOP: "5", BATCH: "3"}))
-    )
+    given = {A_LOOP: "5", BATCH: "3"}
+    monkeypatch.setattr(markers, "wanted_lab", lambda _, __, env, **___: env)
+    env = cast(dict[str, str], markers.lab_spec(one, "3.3.2", asked_for(settings=given)))
     assert {name: env[name] for name in kept} == kept
 
 
@@ -118,7 +118,7 @@ def test_a_flood_of_a_users_dags_has_workers_that_do_their_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(markers, "wanted_lab", lambda *_, **wanted: wanted)
-    flood, options = item(pytest.mark.flood("steady")), asked_for("/dags", ("etl",))
+    flood, options = item(pytest.mark.flood("steady")), asked_for("/dags", "etl")
     ours, theirs = (
         cast(dict[str, Any], markers.lab_spec(flood, "3.3.2", each))
         for each in (asked_for(), options)
