@@ -253,7 +253,8 @@ def _finish_folder(session: Session, folder: Path, records: Sequence[TestRecord]
     )
     write_json(folder / VERDICT, verdict)
     for name in ("history.ndjson", "witness.txt"):
-        point(folder / name, Path(worst.folder) / name)
+        if (target := Path(worst.folder) / name).exists():  # an exploration keeps that of a find
+            point(folder / name, target)
     if session.results.parent != folder:
         point(folder / "allure-results", session.results)
 

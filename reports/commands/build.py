@@ -1,8 +1,9 @@
 """The dashboard of all runs: one folder of static pages, to be opened in a browser.
 
 index.html says which Airflow versions are safe to run with several schedulers, which are not and
-why, with the race drawn. Beside it are the matrix, a page for every run with its witnesses and
-timelines, the gate's decision (gate.md, gate.json), and the Allure report, if Node.js is installed.
+why, with the race drawn. Beside it are the matrix, the known races, what explorations found, a page
+for every run with its witnesses and timelines, the gate's decision (gate.md, gate.json), and the
+Allure report, if Node.js is installed.
 The old report stays in place until the new one is complete.
 
 examples:

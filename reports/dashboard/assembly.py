@@ -12,6 +12,7 @@ from typing import Any
 from common.errors import UserError
 from common.redaction import redact
 from reports.allure import report
+from reports.dashboard.known import explorations, races
 from reports.dashboard.pages import Pages
 from reports.dashboard.pictures import Drawing, draw, worth_drawing
 from reports.dashboard.publish import mark, replacing
@@ -133,6 +134,8 @@ def _write(content: Content, runs: Runs, site: Path) -> None:
     for view in content.runs:
         pages.write("run.html", view.page, view=view)
     pages.write("matrix.html", "matrix.html")
+    explored = explorations(runs)
+    pages.write("races.html", "races.html", races=races(runs), explorations=explored)
     rows = content.decision.in_order
     pages.write(
         "index.html",
@@ -140,6 +143,7 @@ def _write(content: Content, runs: Runs, site: Path) -> None:
         content=content,
         newest=max((view.started for view in content.runs), default=""),
         judged=sum(rating.judged for rating in content.ratings),
+        explored=len(explored),
         race=choose(content.ratings, content.runs),
         checks=[(status, list(found)) for status, found in groupby(rows, attrgetter("status"))],
         link={v.record.folder: f"{r.page}#{v.anchor}" for r in content.runs for v in r.tests},

@@ -68,7 +68,7 @@ def image(svg: str) -> Markup:
 
 def linked(text: str) -> Markup:
     """Make the URLs of issues in a text links with short names, and escape the rest."""
-    return Markup(_ISSUE.sub(r'<a href="\g<0>">#\1</a>', escape(redact(text))))
+    return Markup(_ISSUE.sub(r'<a href="\g<0>">#\1</a>', str(escape(redact(text)))))
 
 
 def href(path: str) -> str:

@@ -1,5 +1,6 @@
 """What follows from a fault that a test's marker declares, before and after it has a lab."""
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -34,6 +35,12 @@ def item(*marks: pytest.MarkDecorator) -> pytest.Item:
             get_closest_marker=lambda name: next(iter(named(name)), None),
         ),
     )
+
+
+def asked_for(dags: str = "", *flood_dags: str, settings: Mapping[str, str] = {}) -> Options:
+    """Return the options of a session that says no more than this."""
+    least = SimpleNamespace(settings=settings, dags=dags, flood_dags=flood_dags, schedulers=2)
+    return cast(Options, least)
 
 
 def declaring(*faults: Any) -> pytest.Item:
@@ -76,13 +83,49 @@ def test_what_costs_every_pod_something_is_in_the_lab_of_who_needs_it(
     triggerers: int,
 ) -> None:
     monkeypatch.setattr(markers, "wanted_lab", lambda *_, **wanted: wanted)
-    spec = cast(dict[str, Any], markers.lab_spec(one, "3.3.2", cast(Options, None)))
+    spec = cast(dict[str, Any], markers.lab_spec(one, "3.3.2", asked_for()))
     assert spec == {
         "simulated": False,
         "cold": cold,
         "triggerers": triggerers,
         "layers": layers,
     }
+
+
+A_LOOP = "AIRFLOW__SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE"
+BATCH = "AIRFLOW__KUBERNETES_EXECUTOR__WORKER_PODS_CREATION_BATCH_SIZE"
+
+
+@pytest.mark.parametrize(
+    ("one", "kept"),
+    [
+        (item(pytest.mark.scenario("active-runs")), {A_LOOP: "1", BATCH: "3"}),
+        (item(pytest.mark.explore("run-a-loop")), {A_LOOP: "1", BATCH: "3"}),
+        (item(pytest.mark.flood("steady")), {A_LOOP: "5", BATCH: "3"}),
+        (item(), {A_LOOP: "5", BATCH: "3"}),
+    ],
+)
+def test_what_is_set_reaches_each_lab_but_for_what_a_race_needs(
+    monkeypatch: pytest.MonkeyPatch, one: pytest.Item, kept: dict[str, str]
+) -> None:
+    given = {A_LOOP: "5", BATCH: "3"}
+    monkeypatch.setattr(markers, "wanted_lab", lambda _, __, env, **___: env)
+    env = cast(dict[str, str], markers.lab_spec(one, "3.3.2", asked_for(settings=given)))
+    assert {name: env[name] for name in kept} == kept
+
+
+def test_a_flood_of_a_users_dags_has_workers_that_do_their_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(markers, "wanted_lab", lambda *_, **wanted: wanted)
+    flood, options = item(pytest.mark.flood("steady")), asked_for("/dags", "etl")
+    ours, theirs = (
+        cast(dict[str, Any], markers.lab_spec(flood, "3.3.2", each))
+        for each in (asked_for(), options)
+    )
+    assert (ours["simulated"], theirs["simulated"]) == (True, False)
+    assert (ours["triggerers"], theirs["triggerers"]) == (0, 1)
+    assert markers.flood_of(flood, options).asked(1).dag_ids == ("etl",)
 
 
 def test_each_power_of_each_fault_is_asked_for() -> None:
