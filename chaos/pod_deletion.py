@@ -4,6 +4,7 @@ import logging
 import random
 import threading
 from dataclasses import dataclass, field
+from typing import Any
 
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
@@ -29,11 +30,13 @@ class PodDeletion(Fault[Lab]):
     `seed` chooses among the pods that run, without any the first by name goes; a pod is deleted
     once. `grace` is how many seconds a pod's container has to end. With 0 the API forgets a pod
     before its node has stopped it ("force deletion" in Kubernetes' documents): its user code may
-    go on, and complete, while Airflow tries again. That is no broken promise of Airflow's.
+    go on, and complete, while Airflow tries again. That is no broken promise of Airflow's. With
+    `ended`, pods that have ended go, as Kubernetes' own garbage collection has them go.
     """
 
     interval: float = 5.0
     grace: int = 1
+    ended: bool = False
     seed: int | None = None
     process: str = field(default=ANY_WORKER, init=False)
 
@@ -48,9 +51,8 @@ class PodDeletion(Fault[Lab]):
     def detail(self) -> str:
         """What the fault does."""
         which = "the first" if self.seed is None else f"one by seed {self.seed}"
-        return (
-            f"{which} of the running pods deleted every {self.interval:g} s, grace {self.grace} s"
-        )
+        pods = "pods that have ended" if self.ended else "running pods"
+        return f"{which} of the {pods} deleted every {self.interval:g} s, grace {self.grace} s"
 
     def inject(self, at: Injection[Lab]) -> None:
         """Begin to delete; the first pod goes as soon as one runs."""
@@ -99,11 +101,16 @@ class _Deletions(threading.Thread):
     def _delete_one(self) -> bool:
         where = self._lab.namespace
         listed = self._client.list_namespaced_pod(where, label_selector=self._lab.worker_pods)
-        running = sorted(pod.metadata.name for pod in listed.items if runs(pod))
-        if not running:
+        meant = _has_ended if self._fault.ended else runs
+        names = sorted(pod.metadata.name for pod in listed.items if meant(pod))
+        if not names:
             return False
-        name = running[0] if self._fault.seed is None else self._random.choice(running)
+        name = names[0] if self._fault.seed is None else self._random.choice(names)
         self._client.delete_namespaced_pod(name, where, grace_period_seconds=self._fault.grace)
-        log.info("Deleted the running pod %s", name)
+        log.info("Deleted the pod %s", name)
         self.deleted.append(name)
         return True
+
+
+def _has_ended(pod: Any) -> bool:
+    return pod.status.phase in ("Succeeded", "Failed") and not pod.metadata.deletion_timestamp

@@ -6,6 +6,7 @@ Only stable public routes are used, so that one client serves every 3.x.
 import json
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,6 +164,15 @@ class AirflowAPI:
         """Have the runs of a DAG made that it has not, between two days as in 2025-01-31."""
         days = {"from_date": f"{since}T00:00:00Z", "to_date": f"{until}T00:00:00Z"}
         self.call("POST", "/api/v2/backfills", json={"dag_id": dag_id, **days})
+
+    def cancel_backfills(self, dag_id: str) -> None:
+        """End the backfills of a DAG that are active, so that another one may be asked for."""
+        found = self.call("GET", "/api/v2/backfills", params={"dag_id": dag_id, "limit": 100})
+        for each in found["backfills"]:
+            if each["completed_at"] is None:
+                # A scheduler may complete it just now, which is a 409.
+                with suppress(UserError):
+                    self.call("PUT", f"/api/v2/backfills/{each['id']}/cancel")
 
     def runs(self) -> list[tuple[str, str, str]]:
         """Return (dag_id, run_id, state) of up to 100 of the newest runs."""

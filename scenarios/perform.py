@@ -238,7 +238,9 @@ class Performer:
         api.drain_dag(step.target)
 
     def _backfill(self, step: Step) -> None:
-        self._run.lab.api.backfill(step.target, *DAYS)
+        api = self._run.lab.api
+        self._undo.callback(api.cancel_backfills, step.target)
+        api.backfill(step.target, *DAYS)
 
     def _clear(self, step: Step) -> None:
         self._run.lab.api.clear(*self._run_of(step), step.target)

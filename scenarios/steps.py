@@ -22,7 +22,7 @@ fault, heal        begin any fault of chaos/ by its name (`fault: pod-answer-los
 kill, start        kill a session (SIGKILL); have it started again
 pause-dag          pause a DAG until the permutation is over, as a person does
 drain-dag          have a DAG finish its runs and then be paused (since Airflow 3.4)
-backfill           have the runs of the DAG `daily` made for the first days that it has
+backfill           have the runs of a DAG made for its days (shape `daily`); cancelled at the end
 clear, mark        clear a task of a run, or mark it (`state: success`), as a person does
 aside              with `clear`, `update` or `backfill`, `aside: true` goes on to the next step
                    before the API server has answered, as when it is held; that it did is asked at

@@ -26,3 +26,9 @@ def test_ambiguous(scenario: Scenario, permutation: str, history: Run) -> None:
 def test_told_late(scenario: Scenario, permutation: str, history: Run) -> None:
     """A pod's end is told when its task has another pod already."""
     Performer(scenario, history).perform(permutation)
+
+
+@pytest.mark.scenario("watch-gap")
+def test_removed_unseen(scenario: Scenario, permutation: str, history: Run) -> None:
+    """A pod ends and is removed while its scheduler's watch of pods hangs."""
+    Performer(scenario, history).perform(permutation)

@@ -26,6 +26,6 @@ def test_triggered_while_drained(scenario: Scenario, permutation: str, history: 
 
 
 @pytest.mark.scenario("poison-callback")
-def test_late(scenario: Scenario, permutation: str, history: Run) -> None:
+def test_deadline_missed(scenario: Scenario, permutation: str, history: Run) -> None:
     """A run misses its deadline, and an executor is to call a function for that."""
     Performer(scenario, history).perform(permutation)

@@ -40,6 +40,7 @@ TOLD = {
     "drain-vs-trigger": "drained-dag/invalid-a-run-was-accepted-meanwhile",
     "double-backfill": "one-backfill/invalid-two-at-once",
     "stolen-callback": "trigger-owner/invalid-another-takes-it-a-moment-later",
+    "watch-gap": "queued-in-time/invalid-its-scheduler-thinks-that-its-slots-are-taken",
     "stuck-sweep": "legal-transition/invalid-a-running-task-was-taken-for-stuck-in-queued",
 }
 """The golden witnesses, by the scenario that is told, each with its history."""

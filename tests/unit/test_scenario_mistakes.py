@@ -15,7 +15,7 @@ from oracle.events import DagRunEvent, Event
 from run.run import AssumptionFailed
 from scenarios.perform import Performer
 from scenarios.scenario import load, load_all
-from tests.lab.answering import Answer, answering
+from tests.lab.answering import Answer, Request, answering
 from tests.unit.test_scenario import GOOD, written
 
 UNTIL = "{state: queued, count: 2, by: A, dag: single, again: true}"
@@ -316,7 +316,8 @@ def test_what_failed_aside_is_told_at_the_end(tmp_path: Path) -> None:
             raise UserError("Another backfill is running.")
         done.append(f"{dag_id} {since} {until}")
 
-    api = SimpleNamespace(backfill=backfill, drain_dag=done.append, pause_dag=lambda *_, **__: None)
+    nothing = dict.fromkeys(("pause_dag", "cancel_backfills"), lambda *_, **__: None)
+    api = SimpleNamespace(backfill=backfill, drain_dag=done.append, **nothing)
     steps = "{backfill: daily, aside: true}", "{backfill: daily, aside: true}", "{drain-dag: daily}"
     with pytest.raises(AssumptionFailed, match="step s1: Another backfill is running"):
         asked(tmp_path, api, *steps, setup="daily")
@@ -351,3 +352,16 @@ def test_the_api_is_asked_for_partitions_drains_and_backfills() -> None:
         ("PATCH", {"scheduling_state": "draining"}),
         ("POST", {"dag_id": "daily", **days}),
     ]
+
+
+def test_active_backfills_are_cancelled_also_where_one_completes_meanwhile() -> None:
+    found = [{"id": 1, "completed_at": None}, {"id": 2, "completed_at": "2026-11-29T00:00:00Z"}]
+    listed = {"backfills": [*found, {"id": 3, "completed_at": None}]}
+
+    def answer(request: Request) -> Answer:
+        return Answer(200, listed) if request.method == "GET" else Answer(409, {"detail": "done"})
+
+    with answering(answer) as (url, seen):
+        AirflowAPI(url, login=Login(token="t")).cancel_backfills("daily")
+    cancelled = [each.path for each in seen if each.method == "PUT"]
+    assert cancelled == ["/api/v2/backfills/1/cancel", "/api/v2/backfills/3/cancel"]
