@@ -110,6 +110,13 @@ class AirflowAPI:
         answer: dict[str, Any] = self.call("GET", "/api/v2/monitor/health")
         return answer
 
+    def wake_for_workers(self) -> None:
+        """Have the API server make what it answers workers with; it does at their first request.
+
+        On a busy machine that takes longer than a worker asks for its start.
+        """
+        self.call("GET", "/execution/health")
+
     def version(self) -> str:
         """Return the version that the API server reports, to everybody."""
         answer = self._session.get(f"{self.base_url}/api/v2/version", timeout=self._timeout)
