@@ -73,8 +73,26 @@ def _forced(record: TestRecord) -> str:
 
 
 def renewed(kept: Seen, newer: Seen) -> Seen:
-    """Return what is known with newer runs, which take the place of older ones of their release."""
-    return {race: {**kept.get(race, {}), **newer.get(race, {})} for race in {**kept, **newer}}
+    """Return what is known with newer runs, which take the place of older ones of their release.
+
+    But for fewer ones that say the same, always or never: the many say more.
+    """
+    return {
+        race: {
+            **(of := kept.get(race, {})),
+            **{
+                release: sight
+                for release, sight in newer.get(race, {}).items()
+                if release not in of or not _says_less(sight, of[release])
+            },
+        }
+        for race in {**kept, **newer}
+    }
+
+
+def _says_less(new: Sight, old: Sight) -> bool:
+    always, never = new.shown == new.of and old.shown == old.of, not new.shown and not old.shown
+    return new.of < old.of and (always or never)
 
 
 def write_seen(seen: Seen, path: Path = SEEN) -> None:

@@ -48,6 +48,20 @@ def test_newer_runs_take_the_place_of_older_ones_of_their_release() -> None:
     assert renewed(old, new) == {"a": {**old["a"], **new["a"]}, "b": new["b"]}
 
 
+@pytest.mark.parametrize(
+    ("older", "newer", "is_kept"),
+    [((9, 9), (2, 2), False), ((0, 9), (0, 2), False), ((9, 9), (1, 2), True), ((9, 9), (0, 2), True),
+     ((9, 9), (9, 9), True), ((0, 2), (0, 9), True)],
+)  # fmt: skip
+def test_fewer_runs_take_their_place_where_they_say_otherwise(
+    older: tuple[int, int], newer: tuple[int, int], is_kept: bool
+) -> None:
+    old, new = Sight(*older, "2026-01-01"), Sight(*newer, "2026-02-01")
+    assert renewed({"a": {"3.0.6": old}}, {"a": {"3.0.6": new}})["a"]["3.0.6"] == (
+        new if is_kept else old
+    )
+
+
 def test_what_was_seen_is_kept_in_the_order_of_releases(tmp_path: Path) -> None:
     kept = {"b": {"3.10.0": Sight(1, 2, "d"), "3.4.0b2": Sight(0, 1, "d")}, "a": {}}
     write_seen(kept, tmp_path / "seen.json")
