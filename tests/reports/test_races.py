@@ -50,8 +50,8 @@ def test_newer_runs_take_the_place_of_older_ones_of_their_release() -> None:
 
 @pytest.mark.parametrize(
     ("older", "newer", "is_kept"),
-    [((9, 9), (2, 2), False), ((0, 9), (0, 2), False), ((9, 9), (1, 2), True), ((9, 9), (0, 2), True),
-     ((9, 9), (9, 9), True), ((0, 2), (0, 9), True)],
+    [((9, 9), (2, 2), False), ((0, 9), (0, 2), False), ((9, 9), (1, 2), True),
+     ((9, 9), (0, 2), True), ((9, 9), (9, 9), True), ((0, 2), (0, 9), True)],
 )  # fmt: skip
 def test_fewer_runs_take_their_place_where_they_say_otherwise(
     older: tuple[int, int], newer: tuple[int, int], is_kept: bool
