@@ -147,7 +147,7 @@ class Exploration:
 def _explored(
     explorer: Explorer, world: str, before: tuple[int, int], finds: Sequence[ExploredFind]
 ) -> Explored:
-    """Return what this session explored; `before` it were so many rounds, and unknown ones."""
+    """Return what this session explored; `before` counts the rounds, and the unknown, until it."""
     totals, coverage = explorer.totals, explorer.coverage
     return Explored(
         world=world,
