@@ -222,6 +222,8 @@ def _shrink(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     schedule = schedules.read(options.file)
+    if options.out is not None and options.out.exists():
+        raise UserError(f"{options.out} is there already.", "Choose another name, or remove it.")
     name = options.out.stem if options.out else "found"
     text = scenario(schedule, judged(options.file.with_name("history.ndjson")), name)
     if options.out is None:

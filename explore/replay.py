@@ -67,6 +67,8 @@ class Shown:
     @property
     def text(self) -> str:
         """Say it in a line."""
+        if not self.rate.trials:
+            return f"no round could tell ({self.unknown} unknown)"
         low, high = self.rate.interval()
         return (
             f"shown in {self.rate.hits} of {self.rate.trials} "

@@ -195,13 +195,16 @@ def _dags(config: pytest.Config) -> str:
         if config.getoption("flood_dags"):
             raise pytest.UsageError("--flood-dags chooses among the DAGs of --dags: give that too.")
         return ""
+    if not given:
+        raise pytest.UsageError("--dags is empty: write the folder of your DAGs.")
     folder = Path(given).expanduser().resolve()
     if config.getoption("lab") != "embedded":
         raise pytest.UsageError(
             "--dags is for --lab embedded: elsewhere DAGs are part of the image or deployment."
         )
     if not folder.is_dir():
-        raise pytest.UsageError(f"--dags {given}: there is no such folder.")
+        what = "it is a file, not a folder" if folder.exists() else "there is no such folder"
+        raise pytest.UsageError(f"--dags {given}: {what}.")
     return str(folder)
 
 

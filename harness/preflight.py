@@ -22,6 +22,7 @@ from harness.options import Options
 from harness.options_cluster import require_room
 from harness.session import RUNS, Session
 from lab.embedded import postgres
+from lab.environments.asking import require_known
 from lab.environments.preparation import prepare as airflow_of
 from lab.environments.request import describe
 from lab.kind.helm.values import layers_for
@@ -61,6 +62,9 @@ def prepare(config: pytest.Config, session: Session) -> Session:
             postgres.binaries()
         if session.options.cluster is None:
             _make(config, session.options)
+            if session.options.lab == "embedded" and session.options.settings:
+                for spec in session.options.airflow:
+                    require_known(airflow_of(spec), session.options.settings)
             return replace(session, options=_with_dags(session.options))
         require_room(session.options.cluster.attachment)
         return session

@@ -4,7 +4,6 @@ folder --> Airflow's DagBag, in the Airflow that is tested --> ids, or the files
 """
 
 import subprocess
-import tempfile
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,14 +11,12 @@ from pathlib import Path
 import msgspec
 
 from common.errors import UserError
-from common.spawn import die_with_parent
 from lab.base import Airflow
-from lab.environments.settings import clean_environment
+from lab.environments.asking import ANSWER, ask
 
 _LONGEST = 120.0
 """Seconds that the files may take to be imported, all together."""
 
-_ANSWER = "@@ha-chaos "
 # The class has moved in 3.2. What the folder holds besides DAGs is on the path, as in a lab.
 _SCRIPT = f"""
 import inspect, json, sys
@@ -33,7 +30,7 @@ ours = {{"include_examples": False}}
 known = inspect.signature(DagBag.__init__).parameters
 bag = DagBag(folder, **{{name: value for name, value in ours.items() if name in known}})
 errors = {{str(file): str(trace) for file, trace in bag.import_errors.items()}}
-print("\\n{_ANSWER}" + json.dumps({{"dags": sorted(bag.dags), "errors": errors}}))
+print("\\n{ANSWER}" + json.dumps({{"dags": sorted(bag.dags), "errors": errors}}))
 """
 
 
@@ -56,7 +53,7 @@ def dag_ids(airflow: Airflow, folder: Path) -> list[str]:
     if not found.dags:
         raise UserError(
             f"--dags {folder}: there is no DAG in it.",
-            "Airflow looks into .py files that say both `dag` and `airflow`.",
+            "Airflow reads .py files that say both `dag` and `airflow`, and skips all others.",
         )
     return found.dags
 
@@ -78,33 +75,19 @@ class _Found(msgspec.Struct):
 
 
 def _imported(airflow: Airflow, folder: Path) -> _Found:
-    """Let Airflow import the folder, in a home of its own that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="ha-chaos-dags-") as place:
-        home = Path(place) / "airflow"
-        for made in (home, Path(place) / "tmp"):
-            made.mkdir()
-        try:
-            done = subprocess.run(
-                [str(airflow.python), "-B", "-c", _SCRIPT, str(folder)],
-                env=clean_environment(airflow, home) | {"AIRFLOW__CORE__LOAD_EXAMPLES": "False"},
-                cwd=home,
-                capture_output=True,
-                text=True,
-                timeout=_LONGEST,
-                check=False,
-                preexec_fn=die_with_parent,
-            )
-        except subprocess.TimeoutExpired:
-            raise UserError(
-                f"--dags {folder}: it is not imported after {_LONGEST:.0f} s.",
-                "Something in its files waits as they are imported.",
-            ) from None
-    for line in reversed(done.stdout.splitlines()):
-        if line.startswith(_ANSWER):
-            return msgspec.json.decode(line.removeprefix(_ANSWER), type=_Found)
-    raise UserError(
-        f"--dags {folder}: Airflow {airflow.label} ended as it imported it: {_last(done.stderr)}."
-    )
+    try:
+        told = ask(airflow, _SCRIPT, str(folder), longest=_LONGEST)
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"--dags {folder}: it is not imported after {_LONGEST:.0f} s.",
+            "Something in its files waits as they are imported.",
+        ) from None
+    if told.answer is None:
+        raise UserError(
+            f"--dags {folder}: Airflow {airflow.label} ended as it imported it: "
+            f"{_last(told.errors)}."
+        )
+    return msgspec.json.decode(told.answer, type=_Found)
 
 
 def _short(file: str, folder: Path) -> str:

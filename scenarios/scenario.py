@@ -88,7 +88,7 @@ _KINDS: Mapping[Any, str] = {
     int: "a whole number",
     float: "seconds",
     frozenset[str]: "a list of invariants",
-    SpecifierSet: "the releases that have it, as in '>=3.0.0,<3.2.0'",
+    SpecifierSet: "a text, the releases, as in '>=3.0.0,<3.2.0'",
 }
 _TYPES = get_type_hints(Scenario)
 _MOST = 20
@@ -153,7 +153,7 @@ def _value(written: Mapping[str, Any], key: str) -> Any:
         if value in (None, ""):
             raise ValueError(f"{key} is empty; it must be {_KINDS.get(wanted, 'text')}")
         if wanted == Severity:
-            known(value, dict.fromkeys(get_args(Severity)), "severity is none that there is")
+            known(value, dict.fromkeys(get_args(Severity)), "there is no such severity")
         try:
             made = msgspec.convert(value, wanted, dec_hook=lambda kind, text: kind(text))
         except (msgspec.ValidationError, InvalidSpecifier, AttributeError) as error:

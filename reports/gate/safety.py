@@ -24,7 +24,7 @@ def safety(evidence: Evidence, policy: Policy, today: date) -> Iterator[GateRow]
             yield _violation(broken, accepted, today)
     yield from _kept(evidence)
     yield from _known_bad(evidence)
-    yield from (_unused(each, evidence, today) for each in accepted if not _used(each, evidence))
+    yield from _unused([each for each in accepted if not _used(each, evidence)], evidence, today)
 
 
 def _violation(trials: list[Trial], accepted: list[Acceptance], today: date) -> GateRow:
@@ -103,11 +103,20 @@ def _used(each: Acceptance, evidence: Evidence) -> bool:
     return any(trial.record and each.covers(trial.record) for trial in evidence.gated)
 
 
-def _unused(each: Acceptance, evidence: Evidence, today: date) -> GateRow:
-    lapse = f"lapsed on {each.until}; " if each.lapsed(today) else ""
-    judged = (trial.record for trial in evidence.gated if trial.conclusive)
-    if any(record and each.concerns(record) for record in judged):
-        detail = "not needed any more: nothing matched it. If that lasts, take it out of the policy"
-    else:
-        detail = "not put to the test in these runs"
-    return row_of("safety", f"acceptance of {each.name}", "pass", lapse + detail)
+def _unused(unused: Iterable[Acceptance], evidence: Evidence, today: date) -> Iterator[GateRow]:
+    """Say which acceptances nothing matched, and in one row which could not be matched."""
+    judged = [each.record for each in evidence.gated if each.conclusive and each.record]
+    others = []
+    for each in unused:
+        if any(each.concerns(record) for record in judged):
+            lapse = f"lapsed on {each.until}; " if each.lapsed(today) else ""
+            detail = (
+                "not needed any more: nothing matched it. If that lasts, take it out of the policy"
+            )
+            yield row_of("safety", f"acceptance of {each.name}", "pass", lapse + detail)
+        else:
+            others.append(each.name)
+    if others:
+        subject = "1 acceptance" if len(others) == 1 else f"{len(others)} acceptances"
+        detail = f"not put to the test in these runs: {', '.join(sorted(others))}"
+        yield row_of("safety", subject, "pass", detail)

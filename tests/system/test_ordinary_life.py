@@ -126,8 +126,9 @@ def test_every_promise_but_those_of_disturbances_judged_something(
 ) -> None:
     judgement, _ = judged
     silent = {name for name, number in judgement.judged.items() if not number}
-    # No task ends as failed there, nobody drains or backfills a DAG, and no asset has partitions.
-    unasked = {"drained-dag", "one-backfill", "partitions-run"}
+    # No task ends as failed there, nobody drains or backfills a DAG or asks for callbacks, no asset
+    # has partitions, and no process is told to end.
+    unasked = {"drained-dag", "one-backfill", "partitions-run", "called-back-once", "stops-in-time"}
     assert silent <= {"queued-in-time", "all-tries-start", *unasked}
 
 

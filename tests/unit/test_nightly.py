@@ -223,6 +223,7 @@ def test_known_bad_are_the_newest_pinned_of_each_line_that_has_what_the_newest_h
     seed = [scenarios()["57618"]]
     assert known_bad(seed, Version("3.3.2")) == {"3.0.6", "3.1.8"}
     assert known_bad(seed, Version("3.1.8")) == set()
+    assert known_bad([scenarios()["dying-with-a-worker"]], Version("3.3.2")) == set()
 
 
 def test_the_command_prints_a_matrix_for_github(index: Callable[[str], dict[str, str]]) -> None:

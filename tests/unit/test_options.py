@@ -196,7 +196,8 @@ def test_the_help_names_every_option() -> None:
 
 def test_what_is_set_is_said_first_and_who_keeps_his_own() -> None:
     """active-runs sets it to 1; a scenario that sets the same, or nothing, is not named."""
-    assert settings_lines({"AIRFLOW__CORE__PARALLELISM": "7"}) == ["set: core.parallelism=7"]
+    page = "AIRFLOW__API__MAXIMUM_PAGE_LIMIT"
+    assert settings_lines({page: "7"}) == ["set: api.maximum_page_limit=7"]
     a_loop = "AIRFLOW__SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE"
     (line,) = settings_lines({a_loop: "5"})
     assert line.startswith("set: scheduler.max_dagruns_per_loop_to_schedule=5 (not in active-runs,")
