@@ -186,17 +186,24 @@ class Explorer:
         self._advises = advises
         self._heartbeats = Heartbeats()
         self._usual = _USUAL
+        self._is_warm = False
         self._began = time.monotonic()
 
     def explore(self, over: Callable[[], bool]) -> None:
         """Explore batch after batch until `over` says so; asked before each round."""
         if not over():
-            self._warm()
+            self.warm()
         while not over():
             self._batch(over)
 
-    def _warm(self) -> None:
-        """Have a run end freely: what a fresh API server does at first takes as long as a round."""
+    def warm(self) -> None:
+        """Have a run end freely, once: what a fresh API server does at first takes a round's time.
+
+        Whose time is short calls it before that begins.
+        """
+        if self._is_warm:
+            return
+        self._is_warm = True
         self.lab.api.trigger(_WARM, f"warm-{secrets.token_hex(2)}")
         with connect(self.lab.dsn()) as connection:
             until(lambda: not value(connection, LEFT), _WARMING)

@@ -79,6 +79,7 @@ class Exploration:
 
     def _explore(self, explorer: Explorer) -> None:
         before = (explorer.totals.rounds, explorer.totals.unknown)
+        explorer.warm()
         over = Deadline(self._seconds)
         try:
             explorer.explore(lambda: over.passed)
