@@ -5,15 +5,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from oracle.distinct import Distinct
-from oracle.events import DagRunEvent, End, FaultEvent, Header, HoldEvent, RowEvent
-from oracle.invariants.base import Disturbances, Invariant, Violation
+from oracle.events import DagRunEvent, Header, RowEvent
+from oracle.invariants.base import LeftAtEnd, Violation
 
 BOUND_SECONDS = 15.0
 """How long after an event, and after the last disturbance, a run must have consumed it: a scheduler
 looks for assets in every loop, which takes a second or two."""
 
 
-class AssetEventsConsumed(Invariant):
+class AssetEventsConsumed(LeftAtEnd):
     """Whoever updates an asset counts on it that what is scheduled on the asset sees the update.
 
     An event is in the runs that consumed it (`dagrun_asset_event`). Judged are the DAGs that any
@@ -34,8 +34,6 @@ class AssetEventsConsumed(Invariant):
         self._waiting: dict[tuple[int, str], tuple[RowEvent, RowEvent | None]] = {}
         self._consumed: dict[tuple[int, str], int] = {}
         self._judged = Distinct()
-        self._disturbances = Disturbances()
-        self._end: float | None = None
 
     def on_row(self, event: RowEvent) -> Iterable[Violation]:
         """Follow what waits for assets, their events, and the runs that consume these."""
@@ -94,27 +92,14 @@ class AssetEventsConsumed(Invariant):
         )
         return (self.violation(fact, None, event.t, first, run),)
 
-    def on_fault(self, event: FaultEvent | HoldEvent) -> None:
-        """Follow what disturbs."""
-        self._disturbances.feed(event)
-
-    on_hold = on_fault
-
-    def on_end(self, event: End) -> None:
-        """Take note of when the history ends."""
-        self._end = event.t
-
     def finish(self) -> Iterable[Violation]:
         """Report what is in no run though there was time for it."""
-        if self._end is None or self._disturbances.on:
-            return
         for (number, dag_id), (event, before) in self._waiting.items():
-            since = max(event.t, self._disturbances.last_end)
-            if self._end - since > BOUND_SECONDS and self._set_off.get(dag_id):
+            if (left := self.left_for(event.t)) > BOUND_SECONDS and self._set_off.get(dag_id):
                 asset = (event.new or {}).get("asset_id")
                 fact = (
                     f"event {number} of asset {asset} (by {event.process}) is in no run of {dag_id}"
-                    f" {self._end - since:.0f} s later"
+                    f" {left:.0f} s later"
                 )
                 witness = [*self._consumption(before, dag_id), event]
                 yield self.violation(fact, None, event.t, *sorted(witness, key=lambda each: each.t))

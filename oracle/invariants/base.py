@@ -11,6 +11,7 @@ from oracle.events import (
     ENDS,
     AnswerEvent,
     DagRunEvent,
+    End,
     Event,
     FaultEvent,
     Header,
@@ -141,3 +142,31 @@ class Disturbances:
         elif event.op in ENDS:
             self.on.pop(which, None)
             self.last_end = event.t
+
+
+class LeftAtEnd(Invariant):
+    """What is judged when all is over: that nothing was left for which there was time."""
+
+    def __init__(self, header: Header) -> None:
+        super().__init__(header)
+        self._disturbances = Disturbances()
+        self._end: float | None = None
+
+    def on_fault(self, event: FaultEvent | HoldEvent) -> None:
+        """Follow what disturbs."""
+        self._disturbances.feed(event)
+
+    on_hold = on_fault
+
+    def on_end(self, event: End) -> None:
+        """Take note of when the history ends."""
+        self._end = event.t
+
+    def left_for(self, t: float) -> float:
+        """Return for how many seconds what was there at `t` has been left undisturbed.
+
+        0 where that cannot be told: the history breaks off, or something disturbs to its end.
+        """
+        if self._end is None or self._disturbances.on:
+            return 0.0
+        return self._end - max(t, self._disturbances.last_end)

@@ -5,16 +5,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from oracle.distinct import Distinct
-from oracle.events import DagRunEvent, End, FaultEvent, Header, HoldEvent, RowEvent
+from oracle.events import DagRunEvent, Header, RowEvent
 from oracle.invariants.asset_condition_met import is_met
 from oracle.invariants.asset_events_consumed import BOUND_SECONDS
-from oracle.invariants.base import Disturbances, Invariant, Violation
+from oracle.invariants.base import LeftAtEnd, Violation
 
 Partition = tuple[str, str]
 """A DAG, and the key of a partition of what it reads."""
 
 
-class PartitionsRun(Invariant):
+class PartitionsRun(LeftAtEnd):
     """A DAG that reads two assets by partition (Airflow 3.2) is to read each when both are there.
 
     Which event counts for which partition of which DAG is written with the event
@@ -37,8 +37,6 @@ class PartitionsRun(Invariant):
         self._partitions: defaultdict[tuple[int, str], set[str]] = defaultdict(set)
         self._events: dict[int, RowEvent] = {}
         self._judged = Distinct()
-        self._disturbances = Disturbances()
-        self._end: float | None = None
 
     def on_run(self, event: DagRunEvent) -> None:
         """Remember whose a run is."""
@@ -81,30 +79,17 @@ class PartitionsRun(Invariant):
         for key in self._partitions.pop((number, dag_id), ()):
             del self._waiting[dag_id, key][number]
 
-    def on_fault(self, event: FaultEvent | HoldEvent) -> None:
-        """Follow what disturbs."""
-        self._disturbances.feed(event)
-
-    on_hold = on_fault
-
-    def on_end(self, event: End) -> None:
-        """Take note of when the history ends."""
-        self._end = event.t
-
     def finish(self) -> Iterable[Violation]:
         """Report what is in no run though there was time for it."""
-        if self._end is None or self._disturbances.on:
-            return
         for (dag_id, key), waiting in self._waiting.items():
             counted = list(waiting.values())
             assets = {int(event.new["asset_id"]) for event in counted if event.new}
             if not counted or not is_met(self._conditions.get(dag_id), assets):
                 continue
-            since = max(counted[-1].t, self._disturbances.last_end)
-            if self._end - since > BOUND_SECONDS:
+            if (left := self.left_for(counted[-1].t)) > BOUND_SECONDS:
                 told = " and ".join(f"event {number}" for number in waiting)
                 told += " is" if len(waiting) == 1 else " are"
-                fact = f"{told} in no run of {dag_id} for {key}, {self._end - since:.0f} s later"
+                fact = f"{told} in no run of {dag_id} for {key}, {left:.0f} s later"
                 events = [self._events.get(each, waiting[each]) for each in waiting]
                 yield self.violation(fact, None, events[-1].t, *self._told(dag_id, events))
 
