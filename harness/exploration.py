@@ -22,7 +22,7 @@ from explore.replay import replay
 from explore.results import alone, writable
 from explore.schedule import Schedule
 from harness.markers import scenarios
-from harness.outcome import KnownRace, Unknown
+from harness.outcome import KnownRace, Unknown, about
 from lab.base import Lab
 from oracle.invariants import INVARIANTS
 from reports.metrics import HISTORY
@@ -185,14 +185,7 @@ def record_of(lab: Lab, test: str, seed: int, explored: Explored, too_little: st
     return TestRecord(
         schema=SCHEMA,
         test=test,
-        airflow=lab.airflow.label,
-        version=lab.airflow.version,
-        build=lab.airflow.build,
-        packages=dict(lab.airflow.packages),
-        drivers=list(lab.airflow.drivers),
-        lab=lab.kind,
-        schedulers=len(lab.schedulers),
-        workers=lab.workers,
+        **about(lab),
         seed=seed,
         verdict=verdict,
         reasons=[too_little] if verdict == "unknown" else [],

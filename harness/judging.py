@@ -17,7 +17,7 @@ from common.errors import UserError
 from common.redaction import redact
 from harness.evidence import CONCLUDED, EvidenceReader
 from harness.markers import known_race
-from harness.outcome import Unknown, ended, settle
+from harness.outcome import Unknown, about, ended, settle
 from harness.results import CAPTURED, ENDED
 from harness.session import SESSION
 from oracle import witness
@@ -104,14 +104,7 @@ def _record(item: pytest.Item, run: Run, judgement: Judgement) -> TestRecord:
     return TestRecord(
         schema=SCHEMA,
         test=item.nodeid,
-        airflow=lab.airflow.label,
-        version=lab.airflow.version,
-        build=lab.airflow.build,
-        packages=dict(lab.airflow.packages),
-        drivers=list(lab.airflow.drivers),
-        lab=lab.kind,
-        schedulers=len(lab.schedulers),
-        workers=lab.workers,
+        **about(lab),
         boot=dict(lab.boot),
         seed=run.seed,
         known=known.of(lab.airflow.version) if known else None,

@@ -1,10 +1,12 @@
 """From a verdict to a test's outcome: what is red, what is green, and what is broken."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from common.redaction import excerpt
+from lab.base import Lab
 from reports import records
 from reports.records import Outcome, TestRecord
 from scenarios.scenario import Scenario
@@ -12,6 +14,20 @@ from scenarios.scenario import Scenario
 
 class Unknown(Exception):
     """The run cannot tell: an assumption failed. Allure calls such a test broken, not failed."""
+
+
+def about(lab: Lab) -> dict[str, Any]:
+    """Return what a test's record says of its lab, by the record's fields."""
+    return {
+        "airflow": lab.airflow.label,
+        "version": lab.airflow.version,
+        "build": lab.airflow.build,
+        "packages": dict(lab.airflow.packages),
+        "drivers": list(lab.airflow.drivers),
+        "lab": lab.kind,
+        "schedulers": len(lab.schedulers),
+        "workers": lab.workers,
+    }
 
 
 @dataclass(frozen=True)
