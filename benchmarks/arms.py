@@ -60,9 +60,6 @@ _STEP = 0.03
 _SLOTS = "128"
 """Of the pool that Airflow begins with, and that a move resizes."""
 
-_HEARD = 10.0
-"""Seconds in which all schedulers give a heartbeat."""
-
 _CANCEL = """
 SELECT application_name FROM (
     SELECT application_name, pid FROM pg_stat_activity
@@ -183,8 +180,7 @@ class Free:
 
     def _moves(self, run: Run, connection: psycopg.Connection) -> Moves:
         install(self.lab.dsn(), "dag_run")
-        self.heartbeats.watch(connection)
-        until(lambda: self.heartbeats.learn(self.lab.schedulers), _HEARD)
+        self.heartbeats.meet(connection, self.lab.schedulers)
         return Moves(run, self.heartbeats)
 
     @contextmanager

@@ -66,9 +66,6 @@ BATCH_SECONDS = 240.0
 
 _EVERY = tuple(dict.fromkeys((*SCANS, *COMMITS, *ASSETS)))
 _USUAL = 120
-_HEARD = 10.0
-"""Seconds in which all schedulers give a heartbeat, which they do every 5; waited for once."""
-
 _WARM, _WARMING = "deep-2", 60.0
 _EMPTY = "DELETE FROM dag_run; DELETE FROM asset_event; DELETE FROM log"
 
@@ -274,8 +271,7 @@ class Explorer:
         self, run: Run, rounds: list[tuple[Round, Schedule]], over: Callable[[], bool]
     ) -> None:
         controller = self._controller()
-        self._heartbeats.watch(controller.connection)
-        until(lambda: self._heartbeats.learn(self.lab.schedulers), _HEARD)
+        self._heartbeats.meet(controller.connection, self.lab.schedulers)
         late = Deadline(BATCH_SECONDS)
         with controller:
             while not (len(rounds) == BATCH or late.passed or run.violated.is_set() or over()):

@@ -5,9 +5,14 @@ Where a schedule chooses that a process is late, its row in `job` is set back by
 is frozen or dead: its peers then see what they would see after that hour.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import psycopg
+
+from common.waiting import until
+
+_HEARD = 10.0
+"""Seconds in which all schedulers give a heartbeat, which they do every 5; waited for once."""
 
 _WATCH = """
 CREATE UNLOGGED TABLE IF NOT EXISTS chaos.heartbeat (
@@ -58,6 +63,11 @@ class Heartbeats:
         connection.execute(_WATCH)
         for process, job in self._jobs.items():
             connection.execute(_KNOWN, (job, process))
+
+    def meet(self, connection: psycopg.Connection, processes: Sequence[str]) -> None:
+        """Watch, and wait until all of these have given a heartbeat, for 10 s at most."""
+        self.watch(connection)
+        until(lambda: self.learn(processes), _HEARD)
 
     def job(self, process: str) -> int | None:
         """Return the newest row of a process; None before its first heartbeat."""
