@@ -50,8 +50,8 @@ class Round:
     """What became of a round. Times are in seconds, `began` and `ended` on the history's clock.
 
     `silent` is how long a process had given no heartbeat at most, but for those that the schedule
-    made late; `over` tells whether all runs
-    ended by themselves while the round was explored, `interrupted` that a person cut it short.
+    made late; `over` tells whether all runs ended by themselves while the round was explored,
+    `interrupted` that a person cut it short.
     `times` are when each of its steps began, and `parted` is the step at which a replay went
     another way. `patterns` are the table and the LIKE pattern of each statement that was passed,
     by its name.
