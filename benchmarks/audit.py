@@ -1,15 +1,19 @@
 """What we put into PostgreSQL costs it so much, statement by statement: on against off, in one run.
 
     python -m benchmarks.audit [--rounds N]
-    python -m benchmarks.audit --of holds
+    python -m benchmarks.audit --of scans
+    python -m benchmarks.audit --of commits
 
-The recorder's audit, or the machinery of holds on `task_instance`, inside its statements and at
-commit, while nobody is held.
+The recorder's audit, or what holds need on `task_instance`, inside its statements or at commits,
+while nobody is held. `--of floor` is the least that holds inside statements can cost: the same
+row-level security with a sub-select that does nothing. Where PostgreSQL plans each statement anew
+(psycopg2, `--plan custom`), most of it is the planning of that sub-select.
 
 Starts a server of its own with Airflow's two tables. Each round does the same statements without
 and with the audit, one after the other, so that a busy machine slows both; a ratio is of one
 round, and the median, lowest and highest of all rounds are printed. Time is the CPU time of the
 server's backend (Linux), which neighbours disturb least, and the wall-clock time beside it.
+A machine that is shared needs 60 rounds for a difference of some microseconds.
 
 A ratio of statements is the worst case: in a flood, Airflow's own work around them hides it.
 """
@@ -21,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -52,23 +57,42 @@ STATEMENTS = {
         "WHERE id = ANY(%s)",
     ),
 }
+PLANS = {"auto": "auto", "custom": "force_custom_plan", "generic": "force_generic_plan"}
+"""When a prepared statement is planned: as PostgreSQL likes, each time, or once."""
 Cost = tuple[float, float]
 
 
-def _watch(dsn: str) -> None:
-    """Have holds possible at the statements below, and at their commits.
+_FLOOR = """
+CREATE POLICY floor_all ON task_instance USING (true) WITH CHECK (true);
+CREATE POLICY floor ON task_instance AS RESTRICTIVE FOR SELECT USING ((SELECT true) IS NOT NULL);
+ALTER TABLE task_instance ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+"""
+_NO_FLOOR = """
+DROP POLICY IF EXISTS floor ON task_instance;
+DROP POLICY IF EXISTS floor_all ON task_instance;
+ALTER TABLE task_instance NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY;
+"""
+
+
+def _watch(dsn: str, *, commits: bool) -> None:
+    """Have holds possible at the statements below, or at their commits.
 
     Airflow's tables are known by their neighbour `dag`, which is not measured.
     """
+    _run(dsn, "CREATE TABLE IF NOT EXISTS dag (dag_id text)")
+    holds.install(dsn, "task_instance", commits=commits)
+
+
+def _run(dsn: str, script: str) -> None:
     with psycopg.connect(dsn) as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS dag (dag_id text)")
-    holds.install(dsn, "task_instance")
-    holds.install(dsn, "task_instance", commits=True)
+        connection.execute(script.encode())
 
 
 MACHINERY: dict[str, tuple[Callable[[str], None], Callable[[str], None]]] = {
     "audit": (audit.install, audit.remove),
-    "holds": (_watch, holds.remove),
+    "scans": (partial(_watch, commits=False), holds.remove),
+    "commits": (partial(_watch, commits=True), holds.remove),
+    "floor": (partial(_run, script=_FLOOR), partial(_run, script=_NO_FLOOR)),
 }
 """What is measured: how it is put in, and taken out."""
 
@@ -124,13 +148,16 @@ def _cpu(connection: Connection) -> float:
     return int(schedstat.read_text().split()[0]) / 1e9
 
 
-def rounds(postgres: Postgres, number: int, what: str) -> dict[str, list[tuple[Cost, Cost]]]:
+def rounds(
+    postgres: Postgres, number: int, what: str, plan: str
+) -> dict[str, list[tuple[Cost, Cost]]]:
     """Return, for each statement, the costs without and with it of each round."""
     install, remove = MACHINERY[what]
     costs: dict[str, list[tuple[Cost, Cost]]] = {name: [] for name in STATEMENTS}
     dsn = postgres.dsn()
     with psycopg.connect(dsn, autocommit=True, application_name="scheduler-1") as connection:
         ids = fill(connection)
+        connection.execute(f"SET plan_cache_mode = {plan}".encode())
         for _ in range(number):
             remove(dsn)
             off = {name: measure(connection, ids, name) for name in STATEMENTS}
@@ -142,15 +169,16 @@ def rounds(postgres: Postgres, number: int, what: str) -> dict[str, list[tuple[C
 
 
 def report(costs: dict[str, list[tuple[Cost, Cost]]]) -> None:
-    """Print a line a statement: what it costs, and the ratio on to off."""
-    print(f"{'statement':<45}{'off':>9}{'on':>9}   ratio of CPU time      wall")
+    """Print a line a statement: what it costs, how much more, and the ratio on to off."""
+    print(f"{'statement':<45}{'off':>9}{'on':>9}{'more':>9}   ratio of CPU time      wall")
     for name, pairs in costs.items():
         off = statistics.median(pair[0][0] for pair in pairs) * 1e6
         on = statistics.median(pair[1][0] for pair in pairs) * 1e6
+        more = statistics.median(pair[1][0] - pair[0][0] for pair in pairs) * 1e6
         cpu = [pair[1][0] / pair[0][0] for pair in pairs]
         wall = statistics.median(pair[1][1] / pair[0][1] for pair in pairs)
         spread = f"{statistics.median(cpu):.2f} ({min(cpu):.2f} to {max(cpu):.2f})"
-        print(f"{name:<45}{off:>6.0f} us{on:>6.0f} us   {spread:<20}{wall:>7.2f}")
+        print(f"{name:<45}{off:>6.0f} us{on:>6.0f} us{more:>6.0f} us   {spread:<20}{wall:>7.2f}")
 
 
 def main() -> None:
@@ -158,9 +186,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What it costs, on against off.")
     parser.add_argument("--of", choices=MACHINERY, default="audit", help="(%(default)s)")
     parser.add_argument("--rounds", type=int, default=10, help="on and off, each (%(default)s)")
+    parser.add_argument("--plan", choices=PLANS, default="auto", help="(%(default)s)")
     options = parser.parse_args()
     with server() as postgres:
-        report(rounds(postgres, max(1, options.rounds), options.of))
+        report(rounds(postgres, max(1, options.rounds), options.of, PLANS[options.plan]))
 
 
 if __name__ == "__main__":

@@ -30,27 +30,29 @@ HOLDERS = f"SELECT pid, objid FROM pg_locks WHERE {OURS} AND granted AND mode = 
 
 # Who installs and who removes go one after the other, also where the first was killed and its
 # session is still to commit.
-_IN_TURN = f"SELECT pg_advisory_xact_lock({LOCK_CLASS + 1}, 1)"
+_IN_TURN = f"SELECT pg_advisory_xact_lock({LOCK_CLASS + 2}, 1)"
 
 _SQL = Path(__file__).with_name("rules.sql").read_text()
-_INSIDE = """
-CREATE POLICY chaos_all ON {table} USING (true) WITH CHECK (true);
-CREATE POLICY chaos_pass ON {table} AS RESTRICTIVE FOR SELECT
-    USING ((SELECT chaos.pass({name})) IS NOT NULL);
-ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+_NO_RULE = f"""pg_catalog.pg_try_advisory_lock({LOCK_CLASS + 2}, 0)
+        AND pg_catalog.pg_advisory_unlock({LOCK_CLASS + 2}, 0)"""
+_INSIDE = f"""
+CREATE POLICY chaos_all ON {{table}} USING (true) WITH CHECK (true);
+CREATE POLICY chaos_pass ON {{table}} AS RESTRICTIVE FOR SELECT
+    USING ((SELECT {_NO_RULE} OR chaos.pass({{name}})) IS NOT NULL);
+ALTER TABLE {{table}} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 """
 _NOT_INSIDE = """
 DROP POLICY chaos_pass ON {table};
 DROP POLICY chaos_all ON {table};
 ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY;
 """
-_AT_COMMIT = """
-CREATE CONSTRAINT TRIGGER chaos_written AFTER INSERT OR UPDATE ON {table}
+_AT_COMMIT = f"""
+CREATE CONSTRAINT TRIGGER chaos_written AFTER INSERT OR UPDATE ON {{table}}
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-    WHEN (chaos.changes({name}, NEW)) EXECUTE FUNCTION chaos.at_commit();
-CREATE CONSTRAINT TRIGGER chaos_deleted AFTER DELETE ON {table}
+    WHEN (NOT ({_NO_RULE}) AND chaos.changes({{name}}, NEW)) EXECUTE FUNCTION chaos.at_commit();
+CREATE CONSTRAINT TRIGGER chaos_deleted AFTER DELETE ON {{table}}
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-    WHEN (chaos.changes({name}, OLD)) EXECUTE FUNCTION chaos.at_commit();
+    WHEN (NOT ({_NO_RULE}) AND chaos.changes({{name}}, OLD)) EXECUTE FUNCTION chaos.at_commit();
 """
 _NOT_AT_COMMIT = "DROP TRIGGER chaos_written ON {table}; DROP TRIGGER chaos_deleted ON {table};"
 

@@ -27,6 +27,11 @@
 --                                 |                      until who held t stands again, is blocked,
 --                             goes on  <---------------- is idle, or patience ends
 --
+-- While there is no rule at all, neither function is called: who puts a rule holds (57620, 0) shared,
+-- for as long as its session lives. A statement tries to take it alone, and gives it back in the
+-- same expression, where no interrupt can come between: who gets it knows that there is no rule. Two
+-- that try at once are in each other's way; the loser reads the rules, and finds none.
+--
 -- A rule is in force while its controller holds the advisory lock (57618, key) exclusively: a
 -- controller that dies loses its locks, and with them its holds and delays are over.
 --
@@ -57,6 +62,16 @@ CREATE UNLOGGED TABLE chaos.rule (
     first_draw bigint NOT NULL DEFAULT nextval('chaos.draw')  -- draws count from here
 );
 GRANT SELECT ON chaos.rule TO PUBLIC;
+
+CREATE FUNCTION chaos.announce() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM pg_advisory_lock_shared(57620, 0);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER announced BEFORE INSERT ON chaos.rule EXECUTE FUNCTION chaos.announce();
+
 GRANT USAGE, SELECT ON SEQUENCE chaos.draw, chaos.ticket TO PUBLIC;
 GRANT SELECT ON SEQUENCE chaos.key TO PUBLIC;
 
@@ -130,7 +145,7 @@ CREATE FUNCTION chaos.statement() RETURNS text
     LANGUAGE sql VOLATILE PARALLEL RESTRICTED
 AS $$ SELECT pg_catalog.replace(pg_catalog.current_query(), SCHEMA_OF_DAG || '.', '') $$;
 
--- Every scan of a watched table pays for this one: without a rule for its process, some 3 us.
+-- Every scan of a watched table pays for this one while there is a rule, for whomever.
 CREATE FUNCTION chaos.pass(scanned text) RETURNS boolean
     LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
@@ -148,7 +163,7 @@ BEGIN
     RETURN true;
 END $$;
 
--- Every change of a row of a watched table pays for this one: is its commit to be held, or delayed?
+-- So does every change of a row of a watched table for this one: is its commit to be held, or delayed?
 CREATE FUNCTION chaos.changes(changed text, written anyelement) RETURNS boolean
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$

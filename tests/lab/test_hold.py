@@ -81,7 +81,7 @@ def test_a_scan_that_finds_no_row_of_dag_is_not_held(
 
 @pytest.mark.parametrize(
     "statement",
-    [*QUEUED.values(), "SELECT * FROM dag", "UPDATE dag SET is_paused = false"],
+    [*QUEUED.values(), "SELECT * FROM dag", "UPDATE dag SET is_paused = false WHERE dag_id <> ''"],
     ids=[*(f"queued-{version}" for version in QUEUED), "select", "update"],
 )
 def test_lets_other_statements_of_the_process_pass(
@@ -234,3 +234,25 @@ def test_the_owner_needs_no_privilege(dsn: str, scheduler_1: Process) -> None:
     assert not any(role.values())
     with psycopg.connect(dsn) as connection, Hold(dsn, "scheduler-1"):
         assert connection.execute("SELECT count(*) FROM chaos.rule").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    "asked", ["pass(scanned text)", "changes(changed text, written anyelement)"]
+)
+def test_rules_are_read_only_while_there_is_one(dsn: str, scheduler_1: Process, asked: str) -> None:
+    point = Point("dag", row={} if "written" in asked else None)
+
+    def is_asked() -> bool:
+        try:
+            scheduler_1.run("UPDATE dag SET is_paused = false WHERE dag_id <> ''")
+        except psycopg.errors.RaiseException:
+            return True
+        return False
+
+    with Hold(dsn, "another", point):
+        scheduler_1.run(
+            f"CREATE OR REPLACE FUNCTION chaos.{asked} RETURNS boolean LANGUAGE plpgsql"
+            " AS $$ BEGIN RAISE EXCEPTION 'asked'; END $$"
+        )
+        assert is_asked()
+    assert eventually(lambda: not is_asked(), 5), "its session has ended, and its lock with it"
