@@ -12,6 +12,10 @@ the first violation, and have every batch judged by all promises; what begins at
 explored round begins n times _STEP seconds into one of the others, which is about as late. A race
 is found when its promise is told to be broken; the time is what the arm has had until then, with
 all that it needs around its rounds. What is not found counts as the whole time.
+
+Orders are told from the histories, so for all arms alike: of each DAG run, the changes of its own
+row and of its task instances' rows as they were committed, with who made each; a sequence that was
+not there before is a new order.
 """
 
 import argparse
@@ -42,13 +46,16 @@ from explore.heartbeats import Heartbeats
 from explore.moves import VERBS, Moves
 from explore.plan import WORLDS, Plan, lab_spec
 from explore.points import PROCESSES, Requested, Watched
-from explore.rounds import LEFT, LONGEST, carry_out
-from explore.schedule import Deed
+from explore.rounds import LEFT, LONGEST, Round, carry_out
+from explore.schedule import Deed, Schedule
 from lab.database import connect, value
 from lab.environments.preparation import prepare
 from lab.life import start
 from lab.pool import Owner
 from lab.supervised import SupervisedLab
+from oracle.events import DagRunEvent, TaskInstanceEvent
+from oracle.history import read
+from oracle.verdict import Judgement
 from run.run import Run
 
 RANGES = (0.02, 0.2, 1.0)
@@ -69,6 +76,32 @@ SELECT application_name FROM (
 """
 
 
+class Orders:
+    """Counts in how many orders the rows of DAG runs were changed."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, ...]] = set()
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def add(self, history: Path) -> None:
+        """Add those of a batch, its runs called `xROUND-..-RUN`; one that was not kept has none."""
+        if not history.exists():
+            return
+        found: dict[tuple[str, str], list[str]] = {}
+        for event in read(history)[1]:
+            if isinstance(event, TaskInstanceEvent) and event.new is not None:
+                row, state = f"{event.ti.task_id}[{event.ti.map_index}]", event.new.state
+                run = (event.ti.dag_id, event.ti.run_id)
+            elif isinstance(event, DagRunEvent):
+                row, state, run = "run", event.new, (event.dag_id, event.run_id)
+            else:
+                continue
+            found.setdefault(run, []).append(f"{event.process} {row} {state}")
+        self._seen |= {(dag, *changes) for (dag, _), changes in found.items()}
+
+
 class Arm(Protocol):
     """Looks for races, for some seconds at a turn."""
 
@@ -84,8 +117,24 @@ class Arm(Protocol):
     def unknown(self) -> int:
         """Of how many nothing follows."""
 
+    @property
+    def orders(self) -> Orders:
+        """In which orders rows were changed."""
+
     def look(self, over: Callable[[], bool], tell: Callable[[set[str]], None]) -> None:
         """Look until it is over; `tell` of each batch which promises it broke."""
+
+
+class _Counted(Explorer):
+    """An explorer that adds the orders of each batch as it is judged."""
+
+    orders: Orders
+
+    def _judged(
+        self, judgement: Judgement, rounds: Sequence[tuple[Round, Schedule]], folder: Path
+    ) -> None:
+        self.orders.add(folder / "history.ndjson")
+        super()._judged(judgement, rounds, folder)
 
 
 class Explored:
@@ -94,9 +143,10 @@ class Explored:
     name = "explorer"
 
     def __init__(self, lab: SupervisedLab, folder: Path, source: Drawn) -> None:
-        self._explorer = Explorer(
+        self._explorer = _Counted(
             lab, folder, source.seed, source, tell=lambda _: None, after=self._judged
         )
+        self.orders = self._explorer.orders = Orders()
         self._tell: Callable[[set[str]], None] = lambda _: None
         self._told = 0
 
@@ -131,6 +181,7 @@ class Free:
     rounds: int = 0
     unknown: int = 0
     heartbeats: Heartbeats = field(default_factory=Heartbeats)
+    orders: Orders = field(default_factory=Orders)
 
     @property
     def name(self) -> str:
@@ -155,6 +206,7 @@ class Free:
             run.abandon()
             raise
         judgement = run.end()
+        self.orders.add(run.folder / "history.ndjson")
         shutil.rmtree(run.folder, ignore_errors=True)
         self.lab.clean()
         if judgement.verdict == "unknown":
@@ -251,15 +303,20 @@ class Score:
 
     def line(self) -> str:
         """Say it in a line."""
-        hourly = 3600 * self.arm.rounds / self.seconds if self.seconds else 0.0
+        rounds, orders = (self.hourly(each) for each in (self.arm.rounds, len(self.arm.orders)))
         found = ", ".join(
             f"{name} after {at:.0f} s ({self.times[name]} times)"
             for name, at in sorted(self.found.items(), key=lambda item: item[1])
         )
         return (
             f"{self.arm.name:12} {self.seconds:5.0f} s, {self.arm.rounds} rounds "
-            f"({hourly:.0f} an hour, {self.arm.unknown} unknown): {found or 'nothing'}"
+            f"({rounds:.0f} an hour, {self.arm.unknown} unknown), {len(self.arm.orders)} orders "
+            f"({orders:.0f} an hour): {found or 'nothing'}"
         )
+
+    def hourly(self, count: int) -> float:
+        """Return how many that is an hour."""
+        return 3600 * count / self.seconds if self.seconds else 0.0
 
 
 def main() -> None:
@@ -302,6 +359,9 @@ def report(scores: Sequence[Score], budget: float) -> None:
     print()
     for each in scores:
         print(each.line())
+    mine, _, *theirs = (each.hourly(len(each.arm.orders)) for each in scores)
+    print(f"Orders an hour: explorer {mine:.0f}, the best range of delays {max(theirs):.0f}, "
+          f"ratio {mine / max(1.0, *theirs):.2f}")  # fmt: skip
     for race in races:
         times = (f"{each.arm.name} {each.found.get(race, budget):.0f} s" for each in scores)
         print(f"{race}: {', '.join(times)}")
