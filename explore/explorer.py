@@ -338,7 +338,7 @@ class Explorer:
             round=done.number,
             strategy=strategy.name,
             points=list(map(str, of.points)),
-            deeds=list(of.deeds),
+            deeds=done.deeds or list(of.deeds),
             steps=done.steps,
             statements={
                 name: done.patterns[name]

@@ -15,7 +15,7 @@ from explore import schedule as schedules
 from explore.coverage import Coverage
 from explore.explorer import Explorer, Find
 from explore.plan import Plan
-from explore.schedule import WORK, Schedule
+from explore.schedule import WORK, Deed, Schedule
 from explore.strategies import Replay, Strategy, Yields
 from lab.base import Lab
 from reports.statistics import Rate
@@ -129,12 +129,14 @@ def shrink(
     """Return the schedule with the fewest preemptions that still shows the violation.
 
     It is written into `folder`, beside the history of a round that shows it. Its moves are left out
-    if it shows itself without them. Tried are the preemptions that stood last before it: none, each
-    alone, then in pairs. Raises UserError where none shows it.
+    if it shows itself without them, else each is made before the point that came next. Tried are
+    the preemptions that stood last before it: none, each alone, then in pairs.
+    Raises UserError where none shows it.
     """
     schedule = _unmoved(lab, schedule, folder / "moves", tell)
     for number, yields in enumerate(candidates(schedule)):
-        wanted = replace(schedule, steps=[], yields=yields, strategy="yields")
+        deeds = bound(schedule, yields)
+        wanted = replace(schedule, steps=[], deeds=deeds, yields=yields, strategy="yields")
         shown = replay(lab, wanted, TRIALS, folder / f"{number}", needed=NEEDED)
         what = ", ".join(yields) or "no preemption"
         tell(f"{what}: {shown.text}")
@@ -158,9 +160,37 @@ def _unmoved(lab: Lab, schedule: Schedule, folder: Path, tell: Callable[[str], N
     return without if shown.rate.hits >= NEEDED else schedule
 
 
+def bound(schedule: Schedule, yields: Sequence[str]) -> list[Deed]:
+    """Return its deeds, each move before a point, and without those that came too late.
+
+    Who is killed, frozen or fails does so at its own next point. What a person does is done once
+    the first that yields stands where it was preempted, so that it comes in between.
+    """
+    order = schedule.order[: schedule.until or None]
+    there = tuple(yields[0].split()) if yields else ("", "")
+    between = max((n for n, step in enumerate(order) if step == there), default=None)
+
+    def before(deed: Deed) -> str:
+        left = range(deed.at, len(order))
+        own = (n for n in left if order[n][0] == deed.target and deed.do in ("kill", "pause"))
+        number = next(own, deed.at)
+        if between is not None and deed.do in ("clear", "mark", "resize"):
+            number = between
+        process, point = order[number]
+        return f"{process} {point} {order[: number + 1].count((process, point))}"
+
+    return [
+        deed if deed.do in WORK else replace(deed, before=before(deed))
+        for deed in schedule.deeds
+        if deed.do in WORK or deed.at < len(order)
+    ]
+
+
 def _written(wanted: Schedule, find: Find, folder: Path) -> Schedule:
     """Write what shows it, as it was seen to; nothing is left of the others."""
     there = find.schedule
+    passed = [f"{process} {point}" for process, point in there.order]
+    wanted = replace(wanted, yields=sorted(wanted.yields, key=_first(passed)))
     known = wanted.statements | there.statements
     small = replace(wanted, statements=known, broken=there.broken, witness=there.witness)
     history = find.folder / "history.ndjson"
@@ -170,6 +200,11 @@ def _written(wanted: Schedule, find: Find, folder: Path) -> Schedule:
     write_whole(folder / history.name, kept)
     schedules.write(small, folder / "schedule.yaml")
     return small
+
+
+def _first(passed: Sequence[str]) -> Callable[[str], int]:
+    """Return what tells when a point was passed first, last of all what never was."""
+    return lambda point: passed.index(point) if point in passed else len(passed)
 
 
 def candidates(schedule: Schedule) -> Iterator[list[str]]:

@@ -18,7 +18,7 @@ from explore.coverage import Coverage
 from explore.heartbeats import Heartbeats
 from explore.moves import VERBS, Moves
 from explore.plan import ALIVE
-from explore.schedule import WORK, Deed
+from explore.schedule import OVERDUE, WORK, Deed
 from explore.strategies import Strategy
 from lab.api import AirflowAPI
 from run.run import Run
@@ -52,6 +52,7 @@ class Round:
     `silent` is how long a process had given no heartbeat at most, but for those that the schedule
     made late; `over` tells whether all runs ended by themselves while the round was explored,
     `interrupted` that a person cut it short.
+    `deeds` are the plan's, `at` the steps at which they were done.
     `times` are when each of its steps began, and `parted` is the step at which a replay went
     another way. `patterns` are the table and the LIKE pattern of each statement that was passed,
     by its name.
@@ -62,6 +63,7 @@ class Round:
     began: float
     ended: float = 0.0
     over: bool = False
+    deeds: list[Deed] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     patterns: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -108,6 +110,7 @@ class Performance:
         self._heartbeats = heartbeats
         self._moves = Moves(run, heartbeats)
         self._stood = 0.0
+        self._cancel: Deed | None = None
         self._under_way: list[tuple[Deed, Future[None]]] = []
 
     def perform(self, done: Round, deeds: Sequence[Deed]) -> None:
@@ -119,9 +122,10 @@ class Performance:
         cpu = self._controller.cpu
         self._coverage.begin()
         slots = self._slots(deeds)
+        done.deeds = sorted(deeds, key=lambda deed: deed.at)
         with ThreadPoolExecutor(4, thread_name_prefix="deed") as pool:
             try:
-                self._explore(done, sorted(deeds, key=lambda deed: deed.at), pool)
+                self._explore(done, list(done.deeds), pool)
             except BaseException as error:
                 done.ended, done.interrupted = now(), isinstance(error, KeyboardInterrupt)
                 with suppress(psycopg.Error, UserError):
@@ -165,9 +169,9 @@ class Performance:
         rest = self._controller.step()
         looked = 0.0
         while not deadline.passed:
-            cancelling = self._begin(done, deeds, pool)
+            self._begin(done, deeds, rest.standing, pool)
             standing = self._free(rest.standing)
-            chosen = self._strategy.choose(standing) if standing else None
+            chosen = self._choose(done, standing)
             if chosen is None:
                 if not deeds and time.monotonic() > looked + _LOOK:
                     looked = time.monotonic()
@@ -178,7 +182,7 @@ class Performance:
                     deeds[0] = _sooner(deeds[0])
                 rest = self._controller.step(None, _NOBODY)
                 continue
-            rest = self._pass(done, chosen, cancelling)
+            rest = self._pass(done, chosen)
             if not deeds and time.monotonic() > looked + _LOOK:
                 looked = time.monotonic()
                 if self._over():
@@ -197,10 +201,17 @@ class Performance:
         """Return whether a deed need not wait for its step, where nobody stands."""
         return deed.do in WORK or time.monotonic() > self._stood + _STUCK
 
-    def _pass(self, done: Round, chosen: Standing, cancelling: bool) -> Rest:
-        if cancelling and self._controller.cancel(chosen):
+    def _choose(self, done: Round, standing: Sequence[Standing]) -> Standing | None:
+        """Return who is let past: who is to fail at its point, else whom the strategy chooses."""
+        if self._cancel is not None and self._cancel.before:
+            return _there(self._cancel, done, standing)
+        return self._strategy.choose(standing) if standing else None
+
+    def _pass(self, done: Round, chosen: Standing) -> Rest:
+        if self._cancel is not None and self._controller.cancel(chosen):
             how = "pg_cancel_backend" if chosen.ticket > 0 else "answered by 500"
             self._run.record("cancel", chosen.point, chosen.process, how)
+        self._cancel = None
         if chosen.statement.text and chosen.point not in done.patterns:
             tables = sorted(chosen.statement.footprint.tables)
             done.patterns[chosen.point] = (",".join(tables), chosen.statement.pattern)
@@ -211,19 +222,32 @@ class Performance:
         done.steps.append(f"{chosen.process} {chosen.point} {rest.reason}")
         return rest
 
-    def _begin(self, done: Round, deeds: list[Deed], pool: ThreadPoolExecutor) -> bool:
-        """Begin the deeds whose step it is; return whether one is to cancel a statement."""
-        cancelling = False
-        while deeds and deeds[0].at <= self._strategy.step(len(done.steps)):
-            deed = deeds.pop(0)
+    def _begin(
+        self,
+        done: Round,
+        deeds: list[Deed],
+        standing: Sequence[Standing],
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        """Begin the deeds whose step it is, or whose point."""
+        while deeds and self._is_due(deeds[0], done, standing):
+            number, deed = len(done.deeds) - len(deeds), deeds.pop(0)
+            done.deeds[number] = replace(
+                done.deeds[number], at=self._strategy.step(len(done.steps))
+            )
             if deed.do == "cancel":
-                cancelling = True
+                self._cancel = deed if _there(deed, done, standing) else replace(deed, before="")
             elif deed.do in VERBS:
                 self._moves.make(deed, partial(self._later, deed, pool))
             else:
                 work = partial(carry_out, self._run.lab.api.base_url, deed, done.mark)
                 self._later(deed, pool, work)
-        return cancelling
+
+    def _is_due(self, deed: Deed, done: Round, standing: Sequence[Standing]) -> bool:
+        step = self._strategy.step(len(done.steps))
+        if not deed.before:
+            return deed.at <= step
+        return deed.at + OVERDUE <= step or _there(deed, done, standing) is not None
 
     def _later(self, deed: Deed, pool: ThreadPoolExecutor, work: Callable[[], None]) -> None:
         """Do what takes its time beside the round, which is over when it is done."""
@@ -237,7 +261,19 @@ class Performance:
 
 
 def _sooner(deed: Deed) -> Deed:
-    return replace(deed, at=0)
+    return replace(deed, at=0, before="")
+
+
+def _there(deed: Deed, done: Round, standing: Sequence[Standing]) -> Standing | None:
+    """Return who stands at the point that a deed is before, once it is there often enough."""
+    if not deed.before:
+        return None
+    process, point, number = deed.before.split()
+    passed = sum(step.startswith(f"{process} {point} ") for step in done.steps)
+    if passed + 1 < int(number):
+        return None
+    there = (each for each in standing if (each.process, each.point) == (process, point))
+    return next(there, None)
 
 
 def carry_out(url: str, deed: Deed, mark: str) -> None:

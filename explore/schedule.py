@@ -28,6 +28,10 @@ WORK: frozenset[Verb] = frozenset({"trigger", "update"})
 """What a round has to do; all else are moves, and a promise may be broken without them."""
 
 
+OVERDUE = 60
+"""Steps that a move waits for its point at most."""
+
+
 class Deed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Something that is done to the lab before the step of a number: by a person, or a fault.
 
@@ -35,6 +39,10 @@ class Deed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     `clear` and `mark` (`state`) a task of a run; `resize` a pool, to `state` slots, until the
     round is over; `cancel` the statement of who is to pass next;
     what is done to a process (`target`), `explore.moves` says.
+
+    In a shrunken schedule a move is `before` a point: `PROCESS POINT NUMBER`, once the process
+    stands there for that time. Steps are numbered otherwise there, so `at` tells when it is made
+    nevertheless: where the point has not come `OVERDUE` steps later.
     """
 
     do: Verb
@@ -43,6 +51,7 @@ class Deed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     run: str = ""
     task: str = ""
     state: str = ""
+    before: str = ""
 
 
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -164,12 +173,15 @@ def _check_schema(path: Path, schema: int) -> None:
 
 
 def _check(schedule: Schedule) -> None:
+    before = [deed.before for deed in schedule.deeds if deed.before]
     for what, texts, words in (
         ("step", schedule.steps, ("PROCESS", "POINT", "HOW")),
         ("yield", schedule.yields, ("PROCESS", "POINT")),
+        ("point of a move", before, ("PROCESS", "POINT", "NUMBER")),
     ):
         for number, text in enumerate(texts, 1):
-            if len(text.split()) != len(words):
+            parts = text.split()
+            if len(parts) != len(words) or (words[-1] == "NUMBER" and not parts[-1].isdecimal()):
                 raise ValueError(f"{what} {number} is {text!r}, not `{' '.join(words)}`")
     for point in schedule.points:
         parsed(point)

@@ -11,7 +11,7 @@ from explore import schedule as schedules
 from explore.__main__ import main
 from explore.explain import judged, scenario
 from explore.plan import SHAPES
-from explore.schedule import Deed, Schedule
+from explore.schedule import Deed, Schedule, Verb
 from scenarios.scenario import Scenario, load
 from tests.explore.test_schedule import SCHEDULE
 from tests.oracle.telling import HISTORIES
@@ -69,8 +69,8 @@ def test_what_is_not_shrunken_is_told() -> None:
 @pytest.mark.parametrize(
     ("yields", "said"),
     [
-        ([], "has no preemptions"),
-        (["scheduler-1 one", "scheduler-2 two"], "has 2 preemptions"),
+        ([], "has neither preemptions nor moves"),
+        (["scheduler-2 two", "scheduler-1 never-sent"], "not among the schedule's statements"),
         (["scheduler-1 never-sent"], "not among the schedule's statements"),
         (["scheduler-1 commit-log"], "at none of the schedule's points"),
         (["scheduler-1 elsewhere"], "at none of the schedule's points"),
@@ -83,9 +83,72 @@ def test_what_cannot_be_made_a_scenario_is_told_in_a_line(yields: list[str], sai
     assert len(str(told.value).splitlines()) == 1
 
 
-def test_what_needs_a_move_is_told() -> None:
-    moved = replace(SHRUNK, deeds=[*SHRUNK.deeds, Deed("kill", "scheduler-1", 4)])
-    with pytest.raises(UserError, match=r"has moves \(kill\)"):
+def verbs(made: Scenario, *without: str) -> list[tuple[str, object]]:
+    steps = made.permutations["found"]
+    return [(step.verb, step.target) for step in steps if step.verb not in ("trigger", *without)]
+
+
+def test_two_that_yield_are_released_in_turn(tmp_path: Path) -> None:
+    both = replace(SHRUNK, yields=["scheduler-1 dag-by-id", "scheduler-2 two"])
+    assert verbs(explained(tmp_path, both)) == [
+        ("pause", "A"), ("pause", "B"), ("hold", "B"), ("hold", "A"),
+        ("resume", "B"), ("held", "B"), ("resume", "A"), ("held", "A"),
+        ("release", "B"), ("until", {"run": "running", "of": "all", "by": "B"}), ("release", "A"),
+        ("settle", {"at_most": 60, "after_violation": 20}),
+    ]  # fmt: skip
+
+
+def test_one_that_yields_twice_is_held_by_two_sessions(tmp_path: Path) -> None:
+    twice = replace(SHRUNK, yields=["scheduler-1 dag-by-id", "scheduler-1 two"])
+    made = explained(tmp_path, twice)
+    assert made.sessions == {"A": "scheduler-2", "B": "scheduler-1", "B-2": "scheduler-1"}
+    assert verbs(made, "pause", "settle") == [
+        ("hold", "B"), ("hold", "B-2"), ("resume", "B"), ("held", "B"), ("resume", "A"),
+        ("wait", 3.0), ("release", "B"), ("held", "B-2"),
+        ("until", {"run": "running", "of": "all", "by": "A"}), ("release", "B-2"),
+    ]  # fmt: skip
+
+
+def test_what_a_person_did_is_done_while_somebody_is_held(tmp_path: Path) -> None:
+    mark = Deed("mark", "serial", 4, "1", "task", "success", before="scheduler-1 dag-by-id 2")
+    made = explained(tmp_path, replace(SHRUNK, deeds=[*SHRUNK.deeds, mark]))
+    assert verbs(made, "pause", "settle") == [
+        ("hold", "B"), ("resume", "B"), ("held", "B"), ("mark", "task"), ("resume", "A"),
+        ("release", "B"),
+    ]  # fmt: skip
+    (step,) = (each for each in made.permutations["found"] if each.verb == "mark")
+    assert step.options == {"state": "success", "of": "serial-run-2"}
+
+
+def test_who_was_killed_is_killed_where_it_stood(tmp_path: Path) -> None:
+    kill = Deed("kill", "scheduler-2", 4, before="scheduler-2 two 1")
+    made = explained(tmp_path, replace(SHRUNK, yields=[], deeds=[*SHRUNK.deeds, kill]))
+    assert made.settings["AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL"] == "5"
+    assert verbs(made, "pause", "settle") == [
+        ("hold", "B"), ("resume", "B"), ("held", "B"), ("kill", "B"), ("resume", "A"),
+        ("release", "B"), ("start", "B"),
+    ]  # fmt: skip
+
+
+def test_a_cancelled_statement_and_a_watch_that_is_told_late(tmp_path: Path) -> None:
+    moves = [
+        Deed("silence", "scheduler-1", 2, before="scheduler-2 dag-by-id 1"),
+        Deed("cancel", "", 4, before="scheduler-2 two 1"),
+        Deed("tell", "scheduler-1", 9, before="api-server dag-by-id 1"),
+    ]
+    made = explained(tmp_path, replace(SHRUNK, yields=[], deeds=[*SHRUNK.deeds, *moves]))
+    assert made.sessions["api"] == "api-server"
+    done = [step.verb for step in made.permutations["found"]]
+    assert [each for each in done if each in ("fault", "cancel", "heal")] == [
+        "fault", "cancel", "heal",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("do", ["resize", "kill"])
+def test_a_move_that_no_step_can_make_is_told(do: Verb) -> None:
+    before = "scheduler-1 two 1" if do == "resize" else ""
+    moved = replace(SHRUNK, deeds=[*SHRUNK.deeds, Deed(do, "scheduler-1", 4, before=before)])
+    with pytest.raises(UserError, match=rf"No step .* \({do}\)"):
         scenario(moved, judged(HISTORY), "found")
 
 

@@ -5,13 +5,14 @@ from random import Random
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from explore.controller import Standing
 from explore.coverage import Coverage
 from explore.heartbeats import Heartbeats
 from explore.points import Statement
-from explore.rounds import Performance
-from explore.schedule import Deed
+from explore.rounds import Performance, Round
+from explore.schedule import OVERDUE, Deed
 from explore.strategies import RandomWalk
 from tests.explore.toy import SHARED
 
@@ -40,3 +41,32 @@ def test_a_move_waits_for_its_step_while_somebody_stands(performance: Performanc
     performance._stood = time.monotonic() - 10
     performance._free([])
     assert performance._may_come_sooner(Deed("resume", "scheduler-1", 9))
+
+
+def begun(performance: Performance, steps: list[str], *deeds: Deed) -> Round:
+    """Return a round of some steps, once what was due while both stand has begun."""
+    done = Round(1, "x1-ab", 0.0, deeds=list(deeds), steps=steps)
+    performance._begin(done, list(deeds), [ONE, TWO], NOBODY)
+    return done
+
+
+def test_a_move_before_a_point_waits_until_the_process_stands_there_again(
+    performance: Performance,
+) -> None:
+    cancel = Deed("cancel", at=1, before="scheduler-2 s 2")
+    begun(performance, ["scheduler-1 s arrived"] * 3, cancel)
+    assert performance._cancel is None
+    done = begun(performance, ["scheduler-2 s idle"], cancel)
+    assert performance._cancel == cancel
+    assert done.deeds == [replace(cancel, at=1)], "it says at which step it was done"
+    assert performance._choose(done, [ONE, TWO]) == TWO, "who is to fail is let past"
+
+
+def test_a_move_whose_point_never_comes_is_made_nevertheless(performance: Performance) -> None:
+    cancel = Deed("cancel", at=1, before="scheduler-2 never 1")
+    done = begun(performance, ["scheduler-1 s arrived"] * OVERDUE, cancel)
+    assert performance._cancel is None
+    done = begun(performance, ["scheduler-1 s arrived"] * (OVERDUE + 1), cancel)
+    assert performance._cancel is not None
+    assert done.deeds[0].at == OVERDUE + 1
+    assert performance._choose(done, [ONE]) == ONE, "whoever goes on next fails"

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from common.errors import UserError
 from explore import schedule as schedules
 from explore.points import Watched, statement
+from explore.replay import bound
 from explore.schedule import SCHEMA, Deed, Schedule
 
 SCHEDULE = Schedule(
@@ -49,12 +51,43 @@ def test_preemptions_are_where_somebody_stood_the_latest_first() -> None:
     assert SCHEDULE.preemptions == [("scheduler-1", "two")]
 
 
+MARK = Deed("mark", "serial", 1, "0", "task", "success")
+
+
+@pytest.mark.parametrize(
+    ("move", "yields", "before"),
+    [
+        (Deed("cancel", at=1), [], "scheduler-2 one 1"),
+        (Deed("kill", "scheduler-1", 1), [], "scheduler-1 two 1"),
+        (Deed("pause", "scheduler-2", 3), [], "scheduler-1 two 1"),
+        (MARK, [], "scheduler-2 one 1"),
+        (MARK, ["scheduler-1 two"], "scheduler-1 two 1"),
+        (Deed("silence", "scheduler-1", 1), ["scheduler-1 two"], "scheduler-2 one 1"),
+    ],
+)
+def test_a_move_of_a_shrunken_schedule_is_before_a_point(
+    move: Deed, yields: list[str], before: str
+) -> None:
+    work = SCHEDULE.deeds[0]
+    moved = replace(SCHEDULE, deeds=[work, move])
+    assert bound(moved, yields) == [work, replace(move, before=before)]
+
+
+def test_a_move_that_came_when_the_promise_was_broken_is_left_out() -> None:
+    late = replace(SCHEDULE, deeds=[SCHEDULE.deeds[0], Deed("kill", "scheduler-1", 4)])
+    assert bound(late, []) == SCHEDULE.deeds[:1]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"steps": [*SCHEDULE.steps, "scheduler-1 one"]}, "step 6 is 'scheduler-1 one'"),
         ({"yields": ["scheduler-1"]}, "yield 1 is 'scheduler-1'"),
         ({"points": ["dag"]}, "scan of TABLE"),
+        (
+            {"deeds": [{"do": "kill", "before": "scheduler-1 two often"}]},
+            "point of a move 1 is 'scheduler-1 two often', not `PROCESS POINT NUMBER`",
+        ),
         ({"deeds": []}, "nothing is triggered"),
         ({"deeds": [{"do": "explode"}]}, "explode"),
         ({"another": 1}, "another"),
