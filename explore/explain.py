@@ -8,6 +8,7 @@ These are its stations, one after the other; all holds stand before anybody goes
 proposal: a person gives it its name, its cause and the releases that have it.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from oracle import witness
 from oracle.events import DagRunEvent
 from oracle.history import HistoryError, read
 from oracle.invariants import Violation
+from oracle.invariants.legal_transition import LegalTransition
 from oracle.verdict import Judge, Judgement
 
+_TRANSITION = re.compile(r"[A-Z_]+ -> [A-Z_]+")
 _ORPHANS = "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL"
 """Seconds after which peers look for who is dead; Airflow's default is 300."""
 
@@ -60,8 +63,7 @@ def scenario(schedule: Schedule, judgement: Judgement, name: str) -> str:
         raise UserError(f"No step of a scenario can make the schedule's moves ({moves}).", keep)
     if not schedule.yields and not schedule.moves:
         raise UserError("The schedule has neither preemptions nor moves to force.", keep)
-    violation = _shown(schedule, judgement)
-    data = _scenario(schedule, violation, name)
+    data = _scenario(schedule, judgement, name)
     told = "".join(f"# {line}\n" for line in witness.text(judgement).splitlines())
     body = yaml.safe_dump(data, sort_keys=False, width=100, default_flow_style=None)
     return f"# Found by exploration (seed {schedule.seed}, round {schedule.round}):\n{told}{body}"
@@ -74,9 +76,12 @@ def _shown(schedule: Schedule, judgement: Judgement) -> Violation:
     return min(wanted, key=lambda each: each.t)
 
 
-def _scenario(schedule: Schedule, violation: Violation, name: str) -> dict[str, Any]:
+def _scenario(schedule: Schedule, judgement: Judgement, name: str) -> dict[str, Any]:
+    violation = _shown(schedule, judgement)
     there = stations(schedule)
     steps = Steps(schedule, violation, there, _dags(schedule, violation)).write()
+    by = [_TRANSITION.search(each.message) for each in judgement.violations]
+    transitions = sorted({found[0] for found in by if found})
     settings = {key: value for key, value in schedule.settings.items() if "AIRFLOW__" in key}
     if any(deed.do in ("kill", "pause") for deed in schedule.moves):
         settings[_ORPHANS] = "5"
@@ -86,6 +91,7 @@ def _scenario(schedule: Schedule, violation: Violation, name: str) -> dict[str, 
         "issue": f"found by exploration, not filed (seed {schedule.seed}, round {schedule.round})",
         "has": f"=={schedule.airflow}",
         "breaks": list(schedule.broken),
+        **({"transitions": transitions} if LegalTransition.name in schedule.broken else {}),
         "because": violation.message,
         "severity": "medium",
         "meanwhile": "Not known yet.",

@@ -25,6 +25,7 @@ from harness.markers import scenarios
 from harness.outcome import KnownRace, Unknown, about
 from lab.base import Lab
 from oracle.invariants import INVARIANTS
+from oracle.invariants.legal_transition import LegalTransition
 from reports.metrics import HISTORY
 from reports.records import SCHEMA, Explored, ExploredFind, Known, TestRecord, Verdict
 from reports.statistics import Rate
@@ -97,16 +98,11 @@ class Exploration:
     def _known(self, find: Find) -> Scenario | None:
         """Return the scenario whose race a find shows, if there is one.
 
-        It is one that this release has, that what was done in the round can show, and that breaks
-        the first promise which the find broke: the others may be what came of it.
+        It is one that this release has, and whose mark the find bears.
         """
-        cause = next(each.name for each in INVARIANTS if each.name in find.broken)
-        for each in scenarios().values():
-            able = powers(find.schedule).issuperset(each.powers)
-            able = able and (not each.triggerers or defers(find.schedule.settings))
-            if able and cause in each.breaks and each.affects(self._lab.airflow.version):
-                return each
-        return None
+        there = scenarios().values()
+        affecting = (each for each in there if each.affects(self._lab.airflow.version))
+        return next((each for each in affecting if shows(find.schedule, each)), None)
 
     def _shown_again(self, find: Find) -> str:
         """Replay a find; return what to fail with, or nothing where it did not show itself."""
@@ -161,6 +157,21 @@ def _explored(
         orders=len(coverage.orders),
         growth=recall(explorer.folder).growth,
     )
+
+
+def shows(schedule: Schedule, scenario: Scenario) -> bool:
+    """Return whether what a find broke is what a scenario's race breaks.
+
+    It is the first promise that was broken, by the same transition where it is that of transitions:
+    the others may be what came of it. What was done in the round must be able to show the race.
+    """
+    able = powers(schedule).issuperset(scenario.powers)
+    able = able and (not scenario.triggerers or defers(schedule.settings))
+    cause = next(each.name for each in INVARIANTS if each.name in schedule.broken)
+    said = [line for line in schedule.witness.splitlines() if line.startswith(f"{cause}: ")]
+    by = scenario.transitions if cause == LegalTransition.name else ()
+    same = not by or any(each in line for line in said for each in by)
+    return able and cause in scenario.breaks and same
 
 
 def powers(schedule: Schedule) -> frozenset[str]:

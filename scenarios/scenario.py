@@ -21,6 +21,8 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from common.errors import UserError
 from dags.shapes import dags
 from oracle.invariants import INVARIANTS
+from oracle.invariants.legal_transition import LegalTransition
+from oracle.states import FINISHED, IN_HAND, WAITING, shown
 from scenarios.document import MistakeError, at, mapping, read
 from scenarios.order import check_order
 from scenarios.steps import Cast, Step, step
@@ -37,6 +39,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     `breaks` are the invariants that show the race, `follows` those that may break in its wake and
     show nothing by themselves; `meanwhile` is what a user can do on a release that has it. `needs`
     are the releases that have what it is about, as draining: on others it cannot be performed.
+    `transitions` are those by which it breaks legal-transition, as violations tell them
+    ("SUCCESS -> QUEUED"): one of another kind is another race.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     needs: SpecifierSet = SpecifierSet()
     breaks: frozenset[str]
     follows: frozenset[str] = frozenset()
+    transitions: tuple[str, ...] = ()
     because: str
     severity: Severity
     meanwhile: str
@@ -75,10 +80,23 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
 
 
 _SETUP = ("shapes", "sleep", "pod_start", "schedulers", "triggerers", "settings")
-_OPTIONAL = ("by_design", "needs", "follows", "sleep", "pod_start", "triggerers", "settings")
+_OPTIONAL = (
+    *("by_design", "needs", "follows", "transitions"),
+    *("sleep", "pod_start", "triggerers", "settings"),
+)
 _TOP = (
-    *("scenario", "title", "issue", "has", "needs", "by_design", "breaks", "follows", "because"),
-    *("severity", "meanwhile", "setup", "sessions", "steps", "permutations"),
+    *(
+        "scenario",
+        "title",
+        "issue",
+        "has",
+        "needs",
+        "by_design",
+        "breaks",
+        "follows",
+        "transitions",
+    ),
+    *("because", "severity", "meanwhile", "setup", "sessions", "steps", "permutations"),
 )
 _PARTS = ("setup", "sessions", "steps", "permutations")
 _PROMISES = {each.name: each for each in INVARIANTS}
@@ -88,6 +106,7 @@ _KINDS: Mapping[Any, str] = {
     int: "a whole number",
     float: "seconds",
     frozenset[str]: "a list of invariants",
+    tuple[str, ...]: "a list of transitions, as 'SUCCESS -> QUEUED'",
     SpecifierSet: "a text, the releases, as in '>=3.0.0,<3.2.0'",
 }
 _TYPES = get_type_hints(Scenario)
@@ -126,6 +145,8 @@ def _scenario(data: Any, stem: str) -> Scenario:
     values |= {each: _value(setup, each) for each in setup if each != "settings"}
     with at(setup, "settings"):
         settings = _settings(setup.get("settings") or {})
+    with at(top, "transitions" if "transitions" in top else "breaks"):
+        _check_transitions(values["breaks"], values.get("transitions", ()))
     cast = _cast(top, setup)
     permutations = _permutations(top, _steps(top, cast), cast)
     return Scenario(
@@ -135,6 +156,17 @@ def _scenario(data: Any, stem: str) -> Scenario:
         sessions=dict(cast.sessions),
         permutations=permutations,
     )
+
+
+def _check_transitions(breaks: frozenset[str], transitions: tuple[str, ...]) -> None:
+    """Raise ValueError where several races could be meant, or something that no violation says."""
+    if (LegalTransition.name in breaks) != bool(transitions):
+        how = "there are none without" if transitions else "add the key to"
+        raise ValueError(f"transitions are those that break {LegalTransition.name}; {how} it")
+    states = {shown(state) for state in (*FINISHED, *WAITING, *IN_HAND, None)}
+    for each in transitions:
+        for state in each.split(" -> ") if " -> " in each else [each]:
+            known(state, dict.fromkeys(sorted(states)), f"the transition {each!r} has no state")
 
 
 def _check_keys(written: Mapping[str, Any], there: tuple[str, ...], whose: str) -> None:

@@ -23,3 +23,9 @@ def test_purged(scenario: Scenario, permutation: str, history: Run) -> None:
 def test_drained(scenario: Scenario, permutation: str, history: Run) -> None:
     """A task succeeds while a scheduler that has read its row ends another one."""
     Performer(scenario, history).perform(permutation)
+
+
+@pytest.mark.scenario("queued-success")
+def test_marked(scenario: Scenario, permutation: str, history: Run) -> None:
+    """A person marks a task while a scheduler is about to queue it."""
+    Performer(scenario, history).perform(permutation)

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from explore.points import PODS
 from explore.schedule import Deed, Verb
-from harness.exploration import powers, record_of, too_few
+from harness.exploration import powers, record_of, shows, too_few
+from harness.markers import scenarios
 from lab.base import Airflow, Lab
 from reports.records import Explored, ExploredFind, TestRecord
 from tests.explore.test_schedule import SCHEDULE
@@ -48,6 +49,26 @@ def test_a_find_can_be_a_race_that_needs_what_its_round_had(
     deeds = [*SCHEDULE.deeds, *(Deed(do, "scheduler-1", at=9) for do in moves)]
     found = replace(SCHEDULE, deeds=deeds, points=[*SCHEDULE.points, *points])
     assert powers(found) == {"hold", "pause"} | more
+
+
+@pytest.mark.parametrize(
+    ("witness", "scenario", "same"),
+    [
+        (
+            "legal-transition: but scheduler-1 moved it SUCCESS -> QUEUED, ..",
+            "queued-success",
+            True,
+        ),
+        ("legal-transition: but scheduler-1 moved it SUCCESS -> QUEUED, ..", "stuck-sweep", False),
+        ("legal-transition: .. moved it RUNNING -> SCHEDULED, ..", "stuck-sweep", True),
+        ("legal-transition: .. moved it RUNNING -> SCHEDULED, ..", "stale-trigger", False),
+        ("legal-transition: .. moved it RUNNING -> SCHEDULED, ..", "active-runs", False),
+        ("no-crash: it ended\nsomething: SUCCESS -> QUEUED", "queued-success", False),
+    ],
+)
+def test_a_find_is_known_by_what_it_broke_and_how(witness: str, scenario: str, same: bool) -> None:
+    found = replace(SCHEDULE, broken=["legal-transition"], witness=f"Airflow 3.3.2\n{witness}\n")
+    assert shows(found, scenarios()[scenario]) is same
 
 
 def recorded(*finds: ExploredFind, rounds: int = 20, unknown: int = 0) -> TestRecord:
