@@ -24,6 +24,9 @@ from oracle.invariants import Violation
 from oracle.invariants.legal_transition import LegalTransition
 from oracle.verdict import Judge, Judgement
 
+_NO_STEPS = ("resize", "mark-run")
+"""Moves that no verb of a scenario makes."""
+
 _TRANSITION = re.compile(r"[A-Z_]+ -> [A-Z_]+")
 _ORPHANS = "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL"
 """Seconds after which peers look for who is dead; Airflow's default is 300."""
@@ -58,7 +61,7 @@ def scenario(schedule: Schedule, judgement: Judgement, name: str) -> str:
             "Shrink it first: python -m explore shrink FILE.",
         )
     keep = "Keep the schedule itself: python -m explore replay FILE shows the race."
-    if never := [deed.do for deed in schedule.moves if deed.do == "resize" or not deed.before]:
+    if never := [deed.do for deed in schedule.moves if deed.do in _NO_STEPS or not deed.before]:
         moves = ", ".join(dict.fromkeys(never))
         raise UserError(f"No step of a scenario can make the schedule's moves ({moves}).", keep)
     if not schedule.yields and not schedule.moves:

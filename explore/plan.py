@@ -137,7 +137,7 @@ def plan(
 
 def _moves(rng: Random, runs: Sequence[str], latest: int) -> list[Deed]:
     at = rng.randrange(10, latest)
-    do = rng.choice(("person", "person", "resize", "kill", "pause", "silence"))
+    do = rng.choice(("person", "person", "person", "resize", "kill", "pause", "silence"))
     who = f"scheduler-{rng.choice((1, 2))}"
     if do == "kill":
         return [Deed("kill", who, at)]
@@ -152,13 +152,16 @@ def _moves(rng: Random, runs: Sequence[str], latest: int) -> list[Deed]:
 
 
 def _person_s(rng: Random, runs: Sequence[str], at: int) -> Deed:
-    """Draw what a person does to a task, or a statement that is cancelled."""
+    """Draw what a person does to a task or a run, or a statement that is cancelled."""
     known = [n for n, dag in enumerate(runs) if dag in _TASKS]
-    do = rng.choice(("cancel", "clear", "mark")) if known else "cancel"
+    do = rng.choice(("cancel", "clear", "mark", "mark-run")) if known else "cancel"
     if do == "cancel":
         return Deed("cancel", at=at)
     run = rng.choice(known)
     task = _TASKS[runs[run]]
     if do == "clear":
         return Deed("clear", runs[run], at, f"{run}", task)
-    return Deed("mark", runs[run], at, f"{run}", task, rng.choice(("success", "failed")))
+    state = rng.choice(("success", "failed"))
+    if do == "mark":
+        return Deed("mark", runs[run], at, f"{run}", task, state)
+    return Deed("mark-run", runs[run], at, f"{run}", state=state)

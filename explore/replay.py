@@ -15,7 +15,7 @@ from explore import schedule as schedules
 from explore.coverage import Coverage
 from explore.explorer import Explorer, Find
 from explore.plan import Plan
-from explore.schedule import WORK, Deed, Schedule
+from explore.schedule import BY_PERSON, WORK, Deed, Schedule
 from explore.strategies import Replay, Strategy, Yields
 from lab.base import Lab
 from reports.statistics import Rate
@@ -174,7 +174,7 @@ def bound(schedule: Schedule, yields: Sequence[str]) -> list[Deed]:
         left = range(deed.at, len(order))
         own = (n for n in left if order[n][0] == deed.target and deed.do in ("kill", "pause"))
         number = next(own, deed.at)
-        if between is not None and deed.do in ("clear", "mark", "resize"):
+        if between is not None and deed.do in BY_PERSON:
             number = between
         process, point = order[number]
         return f"{process} {point} {order[: number + 1].count((process, point))}"
@@ -208,10 +208,17 @@ def _first(passed: Sequence[str]) -> Callable[[str], int]:
 
 
 def candidates(schedule: Schedule) -> Iterator[list[str]]:
-    """Yield which preemptions to try, the fewest first, and the latest of the schedule first."""
+    """Yield which preemptions to try, the fewest first, and the latest of the schedule first.
+
+    Where a person does something, none come last: it is in between of something that it does it.
+    """
     texts = [f"{process} {point}" for process, point in schedule.preemptions]
-    yield []
+    by_person = any(deed.do in BY_PERSON for deed in schedule.deeds)
+    if not by_person:
+        yield []
     for each in texts:
         yield [each]
     for pair in combinations(texts[:_MOST_PAIRS], 2):
         yield list(pair)
+    if by_person:
+        yield []

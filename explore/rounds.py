@@ -288,6 +288,8 @@ def carry_out(url: str, deed: Deed, mark: str) -> None:
             api.clear(deed.target, run_id, deed.task)
         elif deed.do == "mark":
             api.mark(deed.target, run_id, deed.task, deed.state)
+        elif deed.do == "mark-run":
+            api.mark_run(deed.target, run_id, deed.state)
         elif deed.do == "resize":
             path, mask = f"/api/v2/pools/{deed.target}", {"update_mask": "slots"}
             api.call("PATCH", path, params=mask, json={"slots": int(deed.state)})

@@ -16,6 +16,7 @@ Verb = Literal[
     "update",
     "clear",
     "mark",
+    "mark-run",
     "resize",
     "cancel",
     "kill",
@@ -27,6 +28,8 @@ Verb = Literal[
 WORK: frozenset[Verb] = frozenset({"trigger", "update"})
 """What a round has to do; all else are moves, and a promise may be broken without them."""
 
+BY_PERSON: frozenset[Verb] = frozenset({"clear", "mark", "mark-run", "resize"})
+"""Moves of a person's, by a request to the API server."""
 
 OVERDUE = 60
 """Steps that a move waits for its point at most."""
@@ -36,9 +39,9 @@ class Deed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """Something that is done to the lab before the step of a number: by a person, or a fault.
 
     `trigger` a run of `target` (a DAG) that is called `run` in the round; `update` an asset;
-    `clear` and `mark` (`state`) a task of a run; `resize` a pool, to `state` slots, until the
-    round is over; `cancel` the statement of who is to pass next;
-    what is done to a process (`target`), `explore.moves` says.
+    `clear` and `mark` (`state`) a task of a run; `mark-run` all of it; `resize` a pool, to `state`
+    slots, until the round is over; `cancel` the statement of who is to pass next; what is done to a
+    process (`target`), `explore.moves` says.
 
     In a shrunken schedule a move is `before` a point: `PROCESS POINT NUMBER`, once the process
     stands there for that time. Steps are numbered otherwise there, so `at` tells when it is made

@@ -186,10 +186,10 @@ class AirflowAPI:
         answer = self.call("GET", "/api/v2/dags/~/dagRuns", params={"limit": 100})
         return [(run["dag_id"], run["dag_run_id"], run["state"]) for run in answer["dag_runs"]]
 
-    def fail_run(self, dag_id: str, run_id: str) -> None:
-        """Mark a run failed, which ends its unfinished task instances."""
+    def mark_run(self, dag_id: str, run_id: str, state: str = "failed") -> None:
+        """Mark a run as `failed` or `success`, which ends its unfinished task instances."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
-        self.call("PATCH", path, json={"state": "failed"})
+        self.call("PATCH", path, json={"state": state})
 
     def clear(self, dag_id: str, run_id: str, task_id: str) -> None:
         """Clear a task of a run, whatever its state, as a person does: it is to run again.

@@ -125,7 +125,7 @@ class SupervisedLab(Lab):
         try:
             for dag_id, run_id, state in self.api.runs():
                 if state in ("running", "queued"):
-                    self.api.fail_run(dag_id, run_id)
+                    self.api.mark_run(dag_id, run_id)
             if not until(self._has_no_pods, self.clean_seconds, interval=0.3):
                 raise UserError(f"{len(self._worker_pods())} pods of an earlier test did not end.")
             while runs := self.api.runs():

@@ -145,4 +145,4 @@ class ClusterLab(ReleaseLab):
             path = f"/api/v2/dags/{dag['dag_id']}/dagRuns"
             runs = self.api.call("GET", path, params={"state": _ACTIVE, "limit": 100})
             for run in runs["dag_runs"]:
-                self.api.fail_run(dag["dag_id"], run["dag_run_id"])
+                self.api.mark_run(dag["dag_id"], run["dag_run_id"])

@@ -45,7 +45,7 @@ def test_who_defers_has_a_triggerer_and_real_workers() -> None:
 def test_all_moves_are_drawn() -> None:
     deeds = {deed.do for number in range(300) for deed in plan(Random(number)).deeds}
     assert deeds == {
-        "trigger", "update", "clear", "mark", "resize", "cancel",
+        "trigger", "update", "clear", "mark", "mark-run", "resize", "cancel",
         "kill", "pause", "resume", "silence", "tell",
     }  # fmt: skip
     quiet = {d.do for number in range(300) for d in plan(Random(number), moves=False).deeds}

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from common.errors import UserError
 from explore import schedule as schedules
 from explore.points import Watched, statement
-from explore.replay import bound
+from explore.replay import bound, candidates
 from explore.schedule import SCHEMA, Deed, Schedule
 
 SCHEDULE = Schedule(
@@ -71,6 +71,12 @@ def test_a_move_of_a_shrunken_schedule_is_before_a_point(
     work = SCHEDULE.deeds[0]
     moved = replace(SCHEDULE, deeds=[work, move])
     assert bound(moved, yields) == [work, replace(move, before=before)]
+
+
+def test_what_a_person_did_is_sought_between_others_first() -> None:
+    assert list(candidates(SCHEDULE)) == [[], ["scheduler-1 two"]]
+    marked = replace(SCHEDULE, deeds=[SCHEDULE.deeds[0], MARK])
+    assert list(candidates(marked)) == [["scheduler-1 two"], []]
 
 
 def test_a_move_that_came_when_the_promise_was_broken_is_left_out() -> None:

@@ -200,7 +200,7 @@ def test_a_scheduler_is_held_at_its_request_for_a_pod(lab: EmbeddedLab) -> None:
         assert held.process in lab.schedulers
         assert held.pod.startswith("issue-57618-start-")
         assert phases(lab) == {}
-        lab.api.fail_run("issue_57618", "held")
+        lab.api.mark_run("issue_57618", "held")
     assert eventually(lambda: held.pod in phases(lab), 5)
     lab.clean()
 
