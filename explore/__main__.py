@@ -22,9 +22,10 @@ from explore.explorer import Drawn, Explorer, LabLost
 from explore.memory import folder_of, recall, remember, resumed
 from explore.plan import WORLDS, lab_spec, shapes
 from explore.points import LEVELS
-from explore.replay import replay, shrink
+from explore.replay import replay
 from explore.results import alone, beside, writable
 from explore.schedule import Schedule
+from explore.shrink import shrink
 from explore.strategies import EXPLORING
 from lab.base import Airflow
 from lab.environments.pins import newest
@@ -214,7 +215,8 @@ def _shrink(options: argparse.Namespace) -> int:
         beside(options.file, "shrunk", "schedule.yaml") as folder,
         _lab(airflow, schedule.settings) as lab,
     ):
-        small = shrink(lab, schedule, folder, print)
+        history = options.file.with_name("history.ndjson")
+        small = shrink(lab, schedule, folder, print, history)
     file = options.file.parent / "shrunk" / "schedule.yaml"
     print(f"{', '.join(small.yields) or 'no preemption'}: {file}")
     return 0

@@ -42,6 +42,11 @@ SELECT (SELECT count(*) FROM dag_run WHERE state IN ('queued', 'running'))
 """
 """What keeps a round from being over."""
 
+_IN_STATE = """
+SELECT EXISTS (SELECT FROM task_instance
+    WHERE dag_id = %s AND run_id = %s AND task_id = %s AND coalesce(state, 'none') = %s)
+"""
+
 _SLOTS = "SELECT slots FROM slot_pool WHERE pool = %s"
 
 
@@ -204,7 +209,7 @@ class Performance:
     def _choose(self, done: Round, standing: Sequence[Standing]) -> Standing | None:
         """Return who is let past: who is to fail at its point, else whom the strategy chooses."""
         if self._cancel is not None and self._cancel.before:
-            return _there(self._cancel, done, standing)
+            return self._there(self._cancel, done, standing)
         return self._strategy.choose(standing) if standing else None
 
     def _pass(self, done: Round, chosen: Standing) -> Rest:
@@ -236,7 +241,9 @@ class Performance:
                 done.deeds[number], at=self._strategy.step(len(done.steps))
             )
             if deed.do == "cancel":
-                self._cancel = deed if _there(deed, done, standing) else replace(deed, before="")
+                self._cancel = (
+                    deed if self._there(deed, done, standing) else replace(deed, before="")
+                )
             elif deed.do in VERBS:
                 self._moves.make(deed, partial(self._later, deed, pool))
             else:
@@ -247,7 +254,21 @@ class Performance:
         step = self._strategy.step(len(done.steps))
         if not deed.before:
             return deed.at <= step
-        return deed.at + OVERDUE <= step or _there(deed, done, standing) is not None
+        return deed.at + OVERDUE <= step or self._there(deed, done, standing) is not None
+
+    def _there(self, deed: Deed, done: Round, standing: Sequence[Standing]) -> Standing | None:
+        """Return who stands at the point that a deed is before, once it may be done there."""
+        if not deed.before:
+            return None
+        process, point, when = deed.before.split()
+        who = (each for each in standing if (each.process, each.point) == (process, point))
+        if (found := next(who, None)) is None:
+            return None
+        if when.isdecimal():
+            passed = sum(step.startswith(f"{process} {point} ") for step in done.steps)
+            return found if passed + 1 >= int(when) else None
+        task = (deed.target, f"{done.mark}-{deed.run}", deed.task, when)
+        return found if self._controller.ask(_IN_STATE, *task) else None
 
     def _later(self, deed: Deed, pool: ThreadPoolExecutor, work: Callable[[], None]) -> None:
         """Do what takes its time beside the round, which is over when it is done."""
@@ -262,18 +283,6 @@ class Performance:
 
 def _sooner(deed: Deed) -> Deed:
     return replace(deed, at=0, before="")
-
-
-def _there(deed: Deed, done: Round, standing: Sequence[Standing]) -> Standing | None:
-    """Return who stands at the point that a deed is before, once it is there often enough."""
-    if not deed.before:
-        return None
-    process, point, number = deed.before.split()
-    passed = sum(step.startswith(f"{process} {point} ") for step in done.steps)
-    if passed + 1 < int(number):
-        return None
-    there = (each for each in standing if (each.process, each.point) == (process, point))
-    return next(there, None)
 
 
 def carry_out(url: str, deed: Deed, mark: str) -> None:

@@ -44,8 +44,9 @@ class Deed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     process (`target`), `explore.moves` says.
 
     In a shrunken schedule a move is `before` a point: `PROCESS POINT NUMBER`, once the process
-    stands there for that time. Steps are numbered otherwise there, so `at` tells when it is made
-    nevertheless: where the point has not come `OVERDUE` steps later.
+    stands there for that time, or `PROCESS POINT STATE`, while the task that it is done to is in
+    that state. Steps are numbered otherwise there, so `at` tells when it is made nevertheless:
+    where it has not come to that `OVERDUE` steps later.
     """
 
     do: Verb
@@ -180,11 +181,10 @@ def _check(schedule: Schedule) -> None:
     for what, texts, words in (
         ("step", schedule.steps, ("PROCESS", "POINT", "HOW")),
         ("yield", schedule.yields, ("PROCESS", "POINT")),
-        ("point of a move", before, ("PROCESS", "POINT", "NUMBER")),
+        ("point of a move", before, ("PROCESS", "POINT", "NUMBER-OR-STATE")),
     ):
         for number, text in enumerate(texts, 1):
-            parts = text.split()
-            if len(parts) != len(words) or (words[-1] == "NUMBER" and not parts[-1].isdecimal()):
+            if len(text.split()) != len(words):
                 raise ValueError(f"{what} {number} is {text!r}, not `{' '.join(words)}`")
     for point in schedule.points:
         parsed(point)

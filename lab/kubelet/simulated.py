@@ -47,6 +47,10 @@ class _Refused(Exception):
     """The API answered 4xx, which the Task SDK does not try again; carries the body."""
 
 
+class _EndRefused(_Refused):
+    """It did so to a worker that had started, and done its work."""
+
+
 class SimulatedContainer:
     """A worker that is a coroutine; see `kubelet.Container`."""
 
@@ -102,6 +106,9 @@ class Simulation:
     async def _work(self, command: ContainerCommand) -> int:
         try:
             await self._task(workload_of(command.argv), command.pod)
+        except _EndRefused as refused:
+            # A traceback in a real worker's log, which tells it from a start that was refused.
+            _log(command, "error", "Traceback: the end was refused", refused.args[0], __name__)
         except _Refused as refused:
             # The words in which a worker of Airflow 3.0 logs it.
             _log(command, "warning", "Server error", refused.args[0], "airflow.sdk.api.client")
@@ -117,7 +124,10 @@ class Simulation:
         token = await self._call(f"{at}/run", start | {"start_date": _now()}, workload.token)
         await asyncio.sleep(self._seconds)
         success = {"state": "success", "task_outlets": [], "outlet_events": []}
-        await self._call(f"{at}/state", success | {"end_date": _now()}, token)
+        try:
+            await self._call(f"{at}/state", success | {"end_date": _now()}, token)
+        except _Refused as refused:
+            raise _EndRefused(*refused.args) from refused
 
     async def _call(self, url: str, body: dict[str, Any], token: str) -> str:
         """Make one call and return the token for the next: the API may hand out a new one.

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from common.errors import UserError
 from explore import schedule as schedules
 from explore.points import Watched, statement
-from explore.replay import bound, candidates
 from explore.schedule import SCHEMA, Deed, Schedule
+from explore.shrink import bound, candidates, found_in
+from tests.oracle.telling import HISTORIES
 
 SCHEDULE = Schedule(
     schema=SCHEMA,
@@ -79,6 +80,20 @@ def test_what_a_person_did_is_sought_between_others_first() -> None:
     assert list(candidates(marked)) == [["scheduler-1 two"], []]
 
 
+def test_what_a_person_did_waits_for_the_state_that_its_history_tells(tmp_path: Path) -> None:
+    history = tmp_path / "history.ndjson"
+    tale = HISTORIES / "legal-transition" / "invalid-a-marked-task-was-queued.ndjson"
+    history.write_bytes(tale.read_bytes().replace(b'"r1"', b'"x3-ab-0"'))
+    mark = replace(MARK, task="start")
+    moved = replace(SCHEDULE, deeds=[SCHEDULE.deeds[0], mark])
+    states = found_in(moved, history)
+    assert states == {mark: "scheduled"}
+    (_, waits) = bound(moved, ["scheduler-1 two"], states)
+    assert waits.before == "scheduler-1 two scheduled"
+    assert found_in(replace(moved, round=4), history) == {}
+    assert found_in(moved, tmp_path / "none") == {}
+
+
 def test_a_move_that_came_when_the_promise_was_broken_is_left_out() -> None:
     late = replace(SCHEDULE, deeds=[SCHEDULE.deeds[0], Deed("kill", "scheduler-1", 4)])
     assert bound(late, []) == SCHEDULE.deeds[:1]
@@ -91,8 +106,8 @@ def test_a_move_that_came_when_the_promise_was_broken_is_left_out() -> None:
         ({"yields": ["scheduler-1"]}, "yield 1 is 'scheduler-1'"),
         ({"points": ["dag"]}, "scan of TABLE"),
         (
-            {"deeds": [{"do": "kill", "before": "scheduler-1 two often"}]},
-            "point of a move 1 is 'scheduler-1 two often', not `PROCESS POINT NUMBER`",
+            {"deeds": [{"do": "kill", "before": "scheduler-1 two"}]},
+            "point of a move 1 is 'scheduler-1 two', not `PROCESS POINT NUMBER-OR-STATE`",
         ),
         ({"deeds": []}, "nothing is triggered"),
         ({"deeds": [{"do": "explode"}]}, "explode"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from recorder.workers import find_refusal
 from tests.contract.apis import KubernetesAPI, Server, running_kubeapi
 from tests.lab.answering import Answer, Request, answering
 from tests.lab.kubelets import Cluster
@@ -87,15 +88,27 @@ def test_a_refused_start_fails_the_pod_and_is_logged_in_airflows_words(
     (line,) = map(json.loads, cluster.log("p").splitlines())
     assert (line["event"], line["detail"]) == ("Server error", body)
     assert f'"reason":"{reason}"' in cluster.log("p")
+    refusal = find_refusal(cluster.log("p"))
+    assert refusal is not None
+    assert (refusal.status, refusal.reason) == (code, reason)
 
 
-def test_a_success_that_is_refused_fails_the_pod(cluster: Cluster) -> None:
+@pytest.mark.parametrize(("code", "reason"), [(409, "invalid_state"), (404, "not_found")])
+def test_a_success_that_is_refused_fails_the_pod_and_is_no_refused_start(
+    cluster: Cluster, code: int, reason: str
+) -> None:
+    """As when a person clears a task that is about to end."""
+    message = "TI was not in the running state so it cannot be updated"
+    body = {"detail": {"reason": reason, "message": message, "previous_state": "success"}}
+
     def answer(request: Request) -> Answer:
-        return refreshing(request) if request.path.endswith("/run") else Answer(409, REFUSAL)
+        return refreshing(request) if request.path.endswith("/run") else Answer(code, body)
 
     with answering(answer) as (url, _), cluster.kubelet(*options(url)):
         create_worker(cluster, "p")
         assert cluster.terminated("p").exit_code == 1
+    assert reason in cluster.log("p")
+    assert find_refusal(cluster.log("p")) is None
 
 
 def test_a_server_error_is_tried_again(cluster: Cluster) -> None:
