@@ -4,6 +4,7 @@
     pct       the highest of random priorities, lowered at d - 1 random steps
     pos       the highest of random priorities that each statement draws, and its rivals draw anew
     learning  whoever makes an order of two statements that was not seen yet
+    stale     anyone but one that reads, until another has written what it reads
     replay    as a schedule says
     yields    as few preemptions as a shrunken schedule says
 
@@ -193,6 +194,71 @@ class Learning(PCT):
         return best if news[best.ticket] else led
 
 
+class StaleReads(_Base):
+    """Keeps one that reads where it stands until another has written what it reads.
+
+    One reads, another commits, and the first acts on what it read: most of what goes wrong between
+    schedulers is of this form. So now and then whoever comes to a statement is kept there, with its
+    snapshot, and anybody else goes on. It goes next once another has written one of its tables and
+    committed that, or once nobody else is left. Then the next one is kept.
+    """
+
+    name = "stale"
+
+    KEPT = 0.3
+    """Of those that come to a statement while nobody is kept."""
+
+    LOOKS = 2
+    """Looks at which nobody else stands, after which who is kept goes on."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._kept: Standing | None = None
+        self._ripe = False
+        self._looks = 0
+        self._met: set[int] = set()
+        self._wrote: dict[str, frozenset[str]] = {}
+
+    def choose(self, standing: Sequence[Standing]) -> Standing | None:
+        """Return who is let past, None while only who is kept stands."""
+        for each in standing:
+            self._meet(each)
+        kept = next((each for each in standing if self._kept and _same(each, self._kept)), None)
+        others = [each for each in standing if each is not kept]
+        if kept is None:
+            self._kept = None
+            return self._rng.choice(others)
+        if not (self._ripe or kept.blocks):
+            if others:
+                self._looks = 0
+                return self._rng.choice(others)
+            self._looks += 1
+            if self._looks <= self.LOOKS:
+                return None
+        self._kept, self._ripe, self._looks = None, False, 0
+        return kept
+
+    def _meet(self, each: Standing) -> None:
+        """Keep somebody now and then who has just come; a commit reads nothing any more."""
+        new = each.ticket not in self._met
+        self._met.add(each.ticket)
+        if new and self._kept is None and each.statement.text and self._rng.random() < self.KEPT:
+            self._kept, self._ripe = each, False
+            self._wrote.clear()
+
+    def rested(self, chosen: Standing, rest: Rest) -> None:
+        """Take what was written; it is committed once who wrote it is outside of a transaction."""
+        written = chosen.statement.footprint.written
+        wrote = self._wrote[chosen.actor] = self._wrote.get(chosen.actor, frozenset()) | written
+        over = rest.reason in ("idle", "ended") or not chosen.statement.text
+        if over and self._kept is not None and self._kept.actor != chosen.actor:
+            self._ripe |= bool(wrote & self._kept.statement.footprint.tables)
+
+
+def _same(one: Standing, other: Standing) -> bool:
+    return one.ticket == other.ticket
+
+
 class Replay(_Base):
     """As a schedule says, step by step: `steps` are processes and the points that they pass.
 
@@ -305,7 +371,9 @@ def drawn(name: str, rng: Random, coverage: Coverage, depth: int, steps: int) ->
         return PCT(rng, depth, steps)
     if name == Learning.name:
         return Learning(rng, coverage, depth, steps)
+    if name == StaleReads.name:
+        return StaleReads(rng)
     return PartialOrder(rng) if name == PartialOrder.name else RandomWalk(rng)
 
 
-EXPLORING = (PCT.name, PartialOrder.name, Learning.name, RandomWalk.name)
+EXPLORING = (PCT.name, StaleReads.name, PartialOrder.name, Learning.name, RandomWalk.name)

@@ -5,15 +5,16 @@ from random import Random
 
 import pytest
 
-from explore.controller import Standing
+from explore.controller import Rest, Standing
 from explore.coverage import Coverage
-from explore.points import Statement
+from explore.points import Footprint, Statement
 from explore.strategies import (
     PCT,
     Learning,
     PartialOrder,
     RandomWalk,
     Replay,
+    StaleReads,
     Yields,
     bound,
     depth_of,
@@ -169,3 +170,67 @@ def test_yields_preempts_there_alone() -> None:
 def test_without_a_yield_nobody_is_preempted() -> None:
     done = run(TWO, Yields({}))
     assert [process for process, _ in done] == ["scheduler-1"] * LONG + ["scheduler-2"] * LONG
+
+
+READS = Statement("reads", Footprint(frozenset({"dag_run"})), "SELECT a FROM dag_run")
+WRITES = Statement("writes", Footprint(frozenset({"dag_run"}), frozenset({"dag_run"})), "UPDATE ..")
+ELSEWHERE = Statement("elsewhere", Footprint(frozenset({"log"}), frozenset({"log"})), "UPDATE ..")
+COMMITS = Statement("commit-dag_run", Footprint(frozenset({"dag_run"}), frozenset({"dag_run"})))
+KEPT = Standing(1, 1, "scheduler-1", READS)
+
+
+def stale(monkeypatch: pytest.MonkeyPatch) -> StaleReads:
+    monkeypatch.setattr(StaleReads, "KEPT", 1.0)
+    return StaleReads(Random(1))
+
+
+def other(number: int, statement: Statement) -> Standing:
+    return Standing(number, 2, "scheduler-2", statement)
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason", "goes"),
+    [
+        (WRITES, "idle", True),
+        (WRITES, "arrived", False),
+        (COMMITS, "arrived", True),
+        (ELSEWHERE, "idle", False),
+        (READS, "idle", False),
+    ],
+)
+def test_one_that_reads_is_kept_until_another_has_written_that(
+    monkeypatch: pytest.MonkeyPatch, statement: Statement, reason: str, goes: bool
+) -> None:
+    strategy = stale(monkeypatch)
+    rival = other(2, statement)
+    assert strategy.choose([KEPT, rival]) == rival
+    strategy.rested(rival, Rest(reason, 0.0, ()))
+    following = other(3, READS)
+    assert strategy.choose([KEPT, following]) == (KEPT if goes else following)
+
+
+def test_what_was_written_in_more_than_one_statement_counts_once_it_is_committed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    strategy = stale(monkeypatch)
+    for number, (statement, reason) in enumerate([(WRITES, "arrived"), (ELSEWHERE, "idle")], 2):
+        rival = other(number, statement)
+        assert strategy.choose([KEPT, rival]) == rival
+        strategy.rested(rival, Rest(reason, 0.0, ()))
+    assert strategy.choose([KEPT, other(9, READS)]) == KEPT
+
+
+def test_one_that_is_kept_goes_on_where_nobody_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    strategy = stale(monkeypatch)
+    assert [strategy.choose([KEPT]) for _ in range(StaleReads.LOOKS)] == [None] * StaleReads.LOOKS
+    assert strategy.choose([KEPT]) == KEPT
+
+
+def test_one_that_others_wait_for_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = Standing(1, 1, "scheduler-1", READS, ("api-server",))
+    assert stale(monkeypatch).choose([holder, other(2, READS)]) == holder
+
+
+def test_a_commit_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = Standing(1, 1, "scheduler-1", COMMITS)
+    assert stale(monkeypatch).choose([commit]) == commit
