@@ -63,8 +63,9 @@ class Coverage:
 
 
 def _pair(before: Standing, after: Standing) -> Pair:
-    return before.point, after.point, f"{_role(before.process)}-{_role(after.process)}"
+    return before.point, after.point, f"{role(before.process)}-{role(after.process)}"
 
 
-def _role(process: str) -> str:
+def role(process: str) -> str:
+    """Return what a process is, whichever of its kind."""
     return process.rstrip("0123456789").rstrip("-")

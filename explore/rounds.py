@@ -245,7 +245,8 @@ class Performance:
                     deed if self._there(deed, done, standing) else replace(deed, before="")
                 )
             elif deed.do in VERBS:
-                self._moves.make(deed, partial(self._later, deed, pool))
+                whose = replace(deed, target=self._strategy.plays(deed.target))
+                self._moves.make(whose, partial(self._later, deed, pool))
             else:
                 work = partial(carry_out, self._run.lab.api.base_url, deed, done.mark)
                 self._later(deed, pool, work)
@@ -261,6 +262,7 @@ class Performance:
         if not deed.before:
             return None
         process, point, when = deed.before.split()
+        process = self._strategy.plays(process)
         who = (each for each in standing if (each.process, each.point) == (process, point))
         if (found := next(who, None)) is None:
             return None

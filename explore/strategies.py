@@ -21,7 +21,7 @@ from random import Random
 from typing import Protocol
 
 from explore.controller import Rest, Standing
-from explore.coverage import Coverage
+from explore.coverage import Coverage, role
 
 DEEPEST = 6
 _LEARNS = 0.7
@@ -42,6 +42,10 @@ class Strategy(Protocol):
 
     def step(self, passed: int) -> int:
         """Return which step of the plan is next, where so many points were passed."""
+        ...
+
+    def plays(self, process: str) -> str:
+        """Return who has the part of a process that the plan names."""
         ...
 
 
@@ -68,6 +72,10 @@ class _Base:
     def step(self, passed: int) -> int:
         """Return which step is next: each point that was passed is one."""
         return passed
+
+    def plays(self, process: str) -> str:
+        """Return who has the part of a process: itself."""
+        return process
 
 
 class RandomWalk(_Base):
@@ -324,7 +332,8 @@ class Yields(_Base):
     """Nobody is preempted but where the schedule says so: the fewest preemptions there are.
 
     Who was let past goes on for as long as it comes to points. At each of `yields` (process ->
-    points) the process lets all others go first, until none of them stands any more.
+    points) the process lets all others go first, until none of them stands any more. Schedulers do
+    the same work, so whichever comes to such a point first has the part of the one that is named.
     """
 
     name = "yields"
@@ -334,13 +343,14 @@ class Yields(_Base):
         self._last = ""
         self._coming = False
         self._patient: dict[int, int] = {}
+        self._cast: dict[str, str] = {}
 
     LOOKS = 2
     """Looks at which nobody else stands, after which a process that yields goes on."""
 
     def choose(self, standing: Sequence[Standing]) -> Standing | None:
         """Return who goes on."""
-        free = [each for each in standing if each.point not in self._yields.get(each.process, ())]
+        free = [each for each in standing if not self._yields_here(each)]
         if not free:
             return self._first_to_yield(standing)
         self._patient.clear()
@@ -355,6 +365,19 @@ class Yields(_Base):
     def rested(self, chosen: Standing, rest: Rest) -> None:
         """Take how the step ended: who is idle comes again, unless its loop is over."""
         self._coming = rest.reason == "idle" and chosen.takes_turns
+
+    def plays(self, process: str) -> str:
+        """Return who has the part of a process."""
+        return self._cast.get(process, process)
+
+    def _yields_here(self, each: Standing) -> bool:
+        for process, points in self._yields.items():
+            if each.point in points and role(process) == role(each.process):
+                if each.process not in self._cast.values():
+                    self._cast.setdefault(process, each.process)
+                if self._cast.get(process) == each.process:
+                    return True
+        return False
 
     def _first_to_yield(self, standing: Sequence[Standing]) -> Standing | None:
         first = standing[0]

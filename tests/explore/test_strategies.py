@@ -167,6 +167,21 @@ def test_yields_preempts_there_alone() -> None:
     ]
 
 
+def test_the_scheduler_that_comes_first_has_the_part_of_the_one_that_yields() -> None:
+    strategy = Yields({"scheduler-2": ["a7"]})
+    done = run(TWO, strategy)
+    assert done == run(TWO, Yields({"scheduler-1": ["a7"]}))
+    assert (strategy.plays("scheduler-2"), strategy.plays("api-server")) == (
+        "scheduler-1", "api-server",
+    )  # fmt: skip
+
+
+def test_two_that_yield_are_two() -> None:
+    strategy = Yields({"scheduler-2": ["a7"], "scheduler-1": ["a7", "b5"]})
+    run(TWO, strategy)
+    assert strategy.plays("scheduler-2") != strategy.plays("scheduler-1")
+
+
 def test_without_a_yield_nobody_is_preempted() -> None:
     done = run(TWO, Yields({}))
     assert [process for process, _ in done] == ["scheduler-1"] * LONG + ["scheduler-2"] * LONG
