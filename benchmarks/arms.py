@@ -10,8 +10,9 @@
 All arms draw the same rounds with the same seed, share a recorder between rounds, end a batch at
 the first violation, and have every batch judged by all promises; what begins at the n-th step of an
 explored round begins n times _STEP seconds into one of the others, which is about as late. A race
-is found when its promise is told to be broken; the time is what the arm has had until then, with
-all that it needs around its rounds. What is not found counts as the whole time.
+is told by the first promise that a round broke, and its transition where it is that of transitions:
+the others came of it. It is found once such a round was judged; the time is what the arm has had
+until then, with all that it needs around its rounds. What is not found counts as the whole time.
 
 Orders are told from the histories, so for all arms alike: of each DAG run, the changes of its own
 row and of its task instances' rows as they were committed, with who made each; a sequence that was
@@ -20,11 +21,12 @@ not there before is a new order.
 
 import argparse
 import logging
+import re
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -55,6 +57,8 @@ from lab.pool import Owner
 from lab.supervised import SupervisedLab
 from oracle.events import DagRunEvent, TaskInstanceEvent
 from oracle.history import read
+from oracle.invariants import INVARIANTS, Violation
+from oracle.invariants.legal_transition import LegalTransition
 from oracle.verdict import Judgement
 from run.run import Run
 
@@ -102,6 +106,28 @@ class Orders:
         self._seen |= {(dag, *changes) for (dag, _), changes in found.items()}
 
 
+def races(judgement: Judgement, without: Collection[str] = ()) -> set[str]:
+    """Return the races that the rounds of a batch showed, but for some rounds (`x7`)."""
+    if judgement.verdict == "unknown":
+        return set()
+    rounds: dict[str, list[Violation]] = {}
+    for each in judgement.violations:
+        run = each.ti.run_id if each.ti is not None else _run_of(each)
+        rounds.setdefault(run.partition("-")[0], []).append(each)
+    found = set()
+    for violations in (each for name, each in rounds.items() if name not in without):
+        broken = {each.invariant for each in violations}
+        cause = next(each.name for each in INVARIANTS if each.name in broken)
+        first = next(each for each in violations if each.invariant == cause)
+        how = re.search(r"[A-Z_]+ -> [A-Z_]+", first.message)
+        found.add(f"{cause} {how[0]}" if how and cause == LegalTransition.name else cause)
+    return found
+
+
+def _run_of(violation: Violation) -> str:
+    return next((e.run_id for e in violation.events if isinstance(e, DagRunEvent)), "")
+
+
 class Arm(Protocol):
     """Looks for races, for some seconds at a turn."""
 
@@ -126,15 +152,18 @@ class Arm(Protocol):
 
 
 class _Counted(Explorer):
-    """An explorer that adds the orders of each batch as it is judged."""
+    """An explorer that adds the orders, and the races, of each batch as it is judged."""
 
     orders: Orders
+    told: Callable[[set[str]], None]
 
     def _judged(
         self, judgement: Judgement, rounds: Sequence[tuple[Round, Schedule]], folder: Path
     ) -> None:
         self.orders.add(folder / "history.ndjson")
         super()._judged(judgement, rounds, folder)
+        unknown = {done.mark.partition("-")[0] for done, _ in rounds if done.unknown}
+        self.told(races(judgement, unknown))
 
 
 class Explored:
@@ -143,21 +172,13 @@ class Explored:
     name = "explorer"
 
     def __init__(self, lab: SupervisedLab, folder: Path, source: Drawn) -> None:
-        self._explorer = _Counted(
-            lab, folder, source.seed, source, tell=lambda _: None, after=self._judged
-        )
+        self._explorer = _Counted(lab, folder, source.seed, source, tell=lambda _: None)
         self.orders = self._explorer.orders = Orders()
-        self._tell: Callable[[set[str]], None] = lambda _: None
-        self._told = 0
 
     def look(self, over: Callable[[], bool], tell: Callable[[set[str]], None]) -> None:
         """Explore until it is over."""
-        self._tell = tell
+        self._explorer.told = tell
         self._explorer.explore(over)
-
-    def _judged(self, explorer: Explorer) -> None:
-        self._tell({each for find in explorer.finds[self._told :] for each in find.broken})
-        self._told = len(explorer.finds)
 
     @property
     def rounds(self) -> int:
@@ -211,8 +232,7 @@ class Free:
         self.lab.clean()
         if judgement.verdict == "unknown":
             self.unknown += self.rounds - began
-            return set()
-        return {each.invariant for each in judgement.violations}
+        return races(judgement)
 
     def _round(self, run: Run) -> bool:
         plan, _ = self.source.draw(self.rounds, Coverage(), 1)

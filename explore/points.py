@@ -15,7 +15,8 @@ import msgspec
 from chaos.holds.points import STATEMENTS
 from lab.kubeapi.rules import Verb, When
 
-PROCESSES = ("scheduler-*", "api-server", "triggerer-*")
+API_SERVER = "api-server"
+PROCESSES = ("scheduler-*", API_SERVER, "triggerer-*")
 """Whose statements are points. The DAG processor shares nothing with a run that is under way."""
 
 NEVER = frozenset({"job"})

@@ -18,7 +18,8 @@ from explore.coverage import Coverage
 from explore.heartbeats import Heartbeats
 from explore.moves import VERBS, Moves
 from explore.plan import ALIVE
-from explore.schedule import OVERDUE, WORK, Deed
+from explore.points import API_SERVER
+from explore.schedule import BY_PERSON, OVERDUE, WORK, Deed
 from explore.strategies import Strategy
 from lab.api import AirflowAPI
 from run.run import Run
@@ -30,6 +31,9 @@ LONGEST = 20.0
 """Seconds that a round is explored; whoever has not ended then goes on freely."""
 
 _FREE = 20.0
+_ASKED = 3.0
+"""Seconds that others stand for a person's request at most: it may wait for one of them."""
+
 _LOOK = 0.05
 _NOBODY = 0.03
 
@@ -116,6 +120,7 @@ class Performance:
         self._moves = Moves(run, heartbeats)
         self._stood = 0.0
         self._cancel: Deed | None = None
+        self._request: tuple[Future[None], Deadline] | None = None
         self._under_way: list[tuple[Deed, Future[None]]] = []
 
     def perform(self, done: Round, deeds: Sequence[Deed]) -> None:
@@ -198,9 +203,17 @@ class Performance:
         """Return who can go on, of those that stand."""
         frozen = self._moves.frozen
         free = [each for each in standing if each.process not in frozen] if frozen else standing
+        if self._asked():
+            free = [each for each in free if each.process == API_SERVER]
         if free:
             self._stood = time.monotonic()
         return free
+
+    def _asked(self) -> bool:
+        """Return whether a request of a person's is under way that nobody is to come between."""
+        if self._request is not None and (self._request[0].done() or self._request[1].passed):
+            self._request = None
+        return self._request is not None
 
     def _may_come_sooner(self, deed: Deed) -> bool:
         """Return whether a deed need not wait for its step, where nobody stands."""
@@ -273,8 +286,13 @@ class Performance:
         return found if self._controller.ask(_IN_STATE, *task) else None
 
     def _later(self, deed: Deed, pool: ThreadPoolExecutor, work: Callable[[], None]) -> None:
-        """Do what takes its time beside the round, which is over when it is done."""
+        """Do what takes its time beside the round, which is over when it is done.
+
+        In a shrunken schedule a request of a person's is carried out whole, before others go on.
+        """
         self._under_way.append((deed, pool.submit(work)))
+        if deed.before and deed.do in BY_PERSON:
+            self._request = self._under_way[-1][1], Deadline(_ASKED)
 
     def _over(self) -> bool:
         return all(each.done() for _, each in self._under_way) and not self._left()

@@ -13,6 +13,7 @@ from common.errors import UserError
 from common.files import write_whole
 from explore import schedule as schedules
 from explore.explorer import Find
+from explore.points import API_SERVER
 from explore.replay import replay
 from explore.schedule import BY_PERSON, WORK, Deed, Schedule
 from lab.base import Lab
@@ -94,7 +95,7 @@ def _does(event: TaskInstanceEvent, deed: Deed, number: int) -> bool:
     ti, new = event.ti, event.new.state if event.new is not None else None
     marked = new == deed.state if deed.do == "mark" else new is None
     run = ti.run_id.startswith(f"x{number}-") and ti.run_id.endswith(f"-{deed.run}")
-    return marked and run and ti.task_id == deed.task and event.process.startswith("api-server")
+    return marked and run and ti.task_id == deed.task and event.process == API_SERVER
 
 
 def bound(

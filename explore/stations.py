@@ -6,7 +6,7 @@ from typing import Any
 
 from chaos.holds.points import STATEMENTS
 from common.errors import UserError
-from explore.points import PODS, Watched, requested
+from explore.points import API_SERVER, PODS, Watched, requested
 from explore.schedule import Deed, Schedule
 from oracle.events import DagRunEvent, TaskInstanceEvent
 from oracle.invariants import Violation
@@ -15,7 +15,7 @@ AGAIN = "Shrink the schedule again: python -m explore shrink FILE; it writes bot
 """What to do where a schedule does not fit what is beside it."""
 
 _SCHEDULERS = ("scheduler-1", "scheduler-2")
-_LETTERS = {"api-server": "api"}
+_LETTERS = {API_SERVER: "api"}
 
 Written = tuple[str, dict[str, Any]]
 """A step of a scenario: its name, and what it does."""

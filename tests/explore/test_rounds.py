@@ -1,6 +1,8 @@
 """Who may go on in a round, and when a move may come before its step."""
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any, cast
 
@@ -32,6 +34,22 @@ def test_who_is_frozen_does_not_go_on(performance: Performance) -> None:
     performance._moves._lasting["pause", "scheduler-1"] = NOBODY
     assert performance._free([ONE, TWO]) == [TWO]
     assert performance._free([ONE]) == []
+
+
+def test_others_stand_while_a_person_s_request_is_carried_out(performance: Performance) -> None:
+    api = Standing(3, 3, "api-server", Statement("s", SHARED))
+    going = threading.Event()
+
+    def request() -> None:
+        going.wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        mark = Deed("mark", "serial", before="scheduler-1 s 1")
+        performance._later(mark, pool, request)
+        assert performance._free([ONE, api]) == [api]
+        assert performance._free([ONE]) == []
+        going.set()
+    assert performance._free([ONE, api]) == [ONE, api]
 
 
 def test_a_move_waits_for_its_step_while_somebody_stands(performance: Performance) -> None:
