@@ -120,6 +120,7 @@ class Performance:
         self._moves = Moves(run, heartbeats)
         self._stood = 0.0
         self._cancel: Deed | None = None
+        self._saw: dict[int, bool] = {}
         self._request: tuple[Future[None], Deadline] | None = None
         self._under_way: list[tuple[Deed, Future[None]]] = []
 
@@ -282,8 +283,10 @@ class Performance:
         if when.isdecimal():
             passed = sum(step.startswith(f"{process} {point} ") for step in done.steps)
             return found if passed + 1 >= int(when) else None
-        task = (deed.target, f"{done.mark}-{deed.run}", deed.task, when)
-        return found if self._controller.ask(_IN_STATE, *task) else None
+        if found.ticket not in self._saw:  # what it has read, it read when it came
+            task = (deed.target, f"{done.mark}-{deed.run}", deed.task, when)
+            self._saw[found.ticket] = bool(self._controller.ask(_IN_STATE, *task))
+        return found if self._saw[found.ticket] else None
 
     def _later(self, deed: Deed, pool: ThreadPoolExecutor, work: Callable[[], None]) -> None:
         """Do what takes its time beside the round, which is over when it is done.

@@ -44,9 +44,9 @@ class Deed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     process (`target`), `explore.moves` says.
 
     In a shrunken schedule a move is `before` a point: `PROCESS POINT NUMBER`, once the process
-    stands there for that time, or `PROCESS POINT STATE`, while the task that it is done to is in
-    that state. Steps are numbered otherwise there, so `at` tells when it is made nevertheless:
-    where it has not come to that `OVERDUE` steps later.
+    stands there for that time, or `PROCESS POINT STATE`, once it came there when the task that it
+    is done to was in that state. Steps are numbered otherwise there, so `at` tells when it is made
+    nevertheless: where it has not come to that `OVERDUE` steps later.
     """
 
     do: Verb

@@ -153,11 +153,14 @@ def _first(passed: Sequence[str]) -> Callable[[str], int]:
 def candidates(schedule: Schedule) -> Iterator[list[str]]:
     """Yield which preemptions to try, the fewest first, and the latest of the schedule first.
 
-    Where a person does something, none come last: it is in between of something that it does it.
+    Where a person does something, it is others that stand meanwhile: those of the API server, which
+    does it, come later, and none come last.
     """
     texts = [f"{process} {point}" for process, point in schedule.preemptions]
     by_person = any(deed.do in BY_PERSON for deed in schedule.deeds)
-    if not by_person:
+    if by_person:
+        texts.sort(key=lambda text: text.startswith(f"{API_SERVER} "))
+    else:
         yield []
     for each in texts:
         yield [each]
