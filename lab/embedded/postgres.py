@@ -325,7 +325,8 @@ def template_for(airflow: Airflow) -> Path:
 
     Raises UserError with the last line that `airflow db migrate` wrote when it fails.
     """
-    name = hashlib.sha256(f"{airflow.key}/{release()}".encode()).hexdigest()[:12]
+    what = f"{airflow.key}/{release()}/{_SETTINGS.read_text()}"
+    name = hashlib.sha256(what.encode()).hexdigest()[:12]
     target = cache_folder("templates") / f"{airflow.version}-{name}"
     return made_once(target, lambda building: _migrate(airflow, building))
 
