@@ -26,7 +26,7 @@ from explore.replay import replay
 from explore.results import alone, beside, writable
 from explore.schedule import Schedule
 from explore.shrink import shrink
-from explore.strategies import EXPLORING
+from explore.strategies import EXPLORING, TURNS
 from lab.base import Airflow
 from lab.environments.pins import newest
 from lab.environments.preparation import prepare
@@ -100,7 +100,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=1, help="what rounds are drawn by (default: %(default)s)")
     add("--world", choices=WORLDS, default="run-a-loop",
         help="Airflow's settings, see below (default: %(default)s)")  # fmt: skip
-    add("--strategy", action="append", choices=EXPLORING, help="repeatable (default: all in turn)")
+    add(
+        "--strategy",
+        action="append",
+        choices=EXPLORING,
+        help="repeatable (default: all in turn, stale in every other round)",
+    )
     add("--points", action="append", choices=LEVELS,
         help="see below; repeatable (default: all, one drawn for each round)")  # fmt: skip
     add("--first", action="store_true", help="end at the first find")
@@ -190,7 +195,7 @@ def _enough(
 def _explorer(options: argparse.Namespace, lab: SupervisedLab, folder: Path) -> Explorer:
     source = Drawn(
         options.seed,
-        options.strategy or EXPLORING,
+        options.strategy or TURNS,
         options.points or tuple(LEVELS),
         moves=not options.no_moves,
         world=options.world,

@@ -37,7 +37,7 @@ from explore.points import ASSETS, COMMITS, LEVELS, SCANS
 from explore.requests import RequestController
 from explore.rounds import LEFT, Performance, Round
 from explore.schedule import SCHEMA, Schedule
-from explore.strategies import EXPLORING, Strategy, depth_of, drawn
+from explore.strategies import TURNS, Strategy, depth_of, drawn
 from lab.base import Lab
 from lab.database import connect, value
 from oracle import witness
@@ -136,7 +136,7 @@ class Drawn:
     """Draws rounds by a seed: the strategies in turn, PCT deeper from time to time."""
 
     seed: int
-    strategies: Sequence[str] = EXPLORING
+    strategies: Sequence[str] = TURNS
     levels: Sequence[str] = tuple(LEVELS)
     moves: bool = True
     world: str = "defaults"

@@ -400,3 +400,10 @@ def drawn(name: str, rng: Random, coverage: Coverage, depth: int, steps: int) ->
 
 
 EXPLORING = (PCT.name, StaleReads.name, PartialOrder.name, Learning.name, RandomWalk.name)
+"""Those that explore."""
+
+TURNS = (
+    *(StaleReads.name, PCT.name, StaleReads.name, PartialOrder.name),
+    *(StaleReads.name, Learning.name, StaleReads.name, RandomWalk.name),
+)
+"""In which turn rounds have them: every other one looks for stale reads, which most races are."""
