@@ -132,6 +132,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if shared and preflight.runs_tests(config):
         shared = config.stash[SESSION] = preflight.prepare(config, shared)
         config.stash[_REGISTER].goes_on(shared)
+    elif shared and not hasattr(config, "workerinput"):
+        preflight.foresee_all(config, shared.options)
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if shared and shared.options.cluster and terminal and config.option.verbose < 0:
         for line in shared.options.cluster.plan:

@@ -23,6 +23,7 @@ from harness.options_cluster import require_room
 from harness.session import RUNS, Session
 from lab.embedded import postgres
 from lab.environments.asking import require_known
+from lab.environments.preparation import foresee
 from lab.environments.preparation import prepare as airflow_of
 from lab.environments.request import describe
 from lab.kind.helm.values import layers_for
@@ -73,6 +74,21 @@ def prepare(config: pytest.Config, session: Session) -> Session:
         if isinstance(error, UserError | OSError):
             raise pytest.UsageError(str(error)) from error
         raise
+
+
+def foresee_all(config: pytest.Config, options: Options) -> None:
+    """Refuse, where one only looks, what a run would refuse at once, in the line of the run.
+
+    What it takes the network, Docker or an environment to know is left to the run; of a version
+    that nobody pinned, the terminal says so.
+    """
+    terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
+    for spec in () if options.cluster else options.airflow:
+        with _told_of(options, spec):
+            _check_layers(spec, options)
+            left_open = foresee(spec) if options.lab == "embedded" else ""
+        if left_open and terminal:
+            terminal.write_line(left_open)
 
 
 def _with_dags(options: Options) -> Options:
@@ -131,13 +147,24 @@ def leave_nothing(session: Session) -> None:
 def _make(config: pytest.Config, options: Options) -> None:
     with _progress_shown(config):
         for spec in options.airflow:
-            try:
-                if options.lab == "kind":
-                    layers_for(describe(spec).version, options.kind.layers)
+            with _told_of(options, spec):
+                _check_layers(spec, options)
                 wanted_lab(spec, options, {})
-            except (UserError, OSError) as error:
-                line = " ".join(str(error).split())
-                raise pytest.UsageError(f"--lab {options.lab} --airflow {spec}: {line}") from error
+
+
+def _check_layers(spec: str, options: Options) -> None:
+    if options.lab == "kind":
+        layers_for(describe(spec).version, options.kind.layers)
+
+
+@contextmanager
+def _told_of(options: Options, spec: str) -> Iterator[None]:
+    """Make one line of what is wrong with an Airflow of --airflow: pytest.UsageError."""
+    try:
+        yield
+    except (UserError, OSError) as error:
+        line = " ".join(str(error).split())
+        raise pytest.UsageError(f"--lab {options.lab} --airflow {spec}: {line}") from error
 
 
 @contextmanager
