@@ -1,6 +1,5 @@
 """Questions to an Airflow: a script in its environment, in a home that is gone afterwards."""
 
-import difflib
 import subprocess
 import tempfile
 from collections.abc import Collection, Mapping
@@ -11,6 +10,7 @@ import msgspec
 
 from common.errors import UserError
 from common.files import write_whole
+from common.nearest import did_you_mean
 from common.spawn import die_with_parent
 from lab.base import Airflow
 from lab.environments import store
@@ -90,8 +90,7 @@ def _unknown(
     for place, option in ((place, option_of(name)) for place, name in wanted.items()):
         plain = option.removesuffix("_cmd").removesuffix("_secret")
         if known and option not in known and plain not in known:
-            near = difflib.get_close_matches(option, known, 1, 0.7)
-            hint = f"Did you mean {near[0]}?" if near else _LISTED
+            hint = did_you_mean(option, known, otherwise=_LISTED, like=0.7)
             wrong.append(UserError(f"{place}: Airflow {airflow.label} has no such option.", hint))
     return wrong
 
