@@ -4,7 +4,6 @@ import dataclasses
 import inspect
 import pkgutil
 from collections.abc import Mapping
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -13,6 +12,7 @@ import msgspec
 import chaos
 from chaos.base import Fault
 from common.errors import UserError
+from common.nearest import did_you_mean
 
 
 def names() -> list[str]:
@@ -29,8 +29,10 @@ def fault(name: str, process: str | None = None, values: Mapping[str, Any] | Non
     """
     kind = _class_of(name)
     if kind is None:
-        near = get_close_matches(name, names(), 1) or names()
-        raise UserError(f"No fault is called {name!r}.", f"Did you mean {', '.join(near)}?")
+        all_of_them = f"Did you mean {', '.join(names())}?"
+        raise UserError(
+            f"No fault is called {name!r}.", did_you_mean(name, names(), otherwise=all_of_them)
+        )
     given = {**(values or {}), **({} if process is None else {"process": process})}
     fields = {each.name for each in dataclasses.fields(kind) if each.init}
     if unknown := sorted(given.keys() - fields):

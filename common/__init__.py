@@ -1,9 +1,9 @@
 """The ground floor: what every other package may use, and that uses none of them.
 
-`errors` has the one exception that people read; `pipe` is how our command lines end. `files` writes
-whole or not at all, makes a thing once under a lock, and reads what a log ends with. `waiting` is
-every wait: until, deadlines, at most every so often. `spawn` starts processes that cannot outlive
-their lab; `paths` says where things are kept.
+`errors` has the one exception that people read, `nearest` what they may have meant; `pipe` is how
+our command lines end. `files` writes whole or not at all, makes a thing once under a lock, and
+reads what a log ends with. `waiting` is every wait: until, deadlines, at most every so often.
+`spawn` starts processes that cannot outlive their lab; `paths` says where things are kept.
 
 `redaction` hides secrets in whatever is written down, and `documents` in Helm values and manifests:
 

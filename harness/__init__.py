@@ -6,6 +6,6 @@ is leased (labs.py, markers.py), a `Run` records it (run/), and the test floods 
 disturbs it (faults.py), performs a scenario or only looks on (observe.py). When its function
 returns, judging.py has the stored history read once, writes the verdict down, and settles the
 outcome (outcome.py). results.py and evidence.py complete Allure's result, with the timeline;
-register.py keeps session.json; summary.py and table.py end the session on the terminal. nightly.py,
-a command, prints what a night tests.
+register.py keeps session.json; summary.py and table.py end the session on the terminal, also where
+it gets SIGTERM (termination.py). nightly.py, a command, prints what a night tests.
 """

@@ -15,6 +15,7 @@ from msgspec import convert
 
 from common.errors import UserError
 from common.redaction import redact
+from explore.explorer import undisturbed
 from harness.evidence import CONCLUDED, EvidenceReader
 from harness.markers import known_race
 from harness.outcome import Unknown, about, ended, settle
@@ -55,7 +56,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
 
     A plugin's time limit fails the test from within, as `pytest.fail` does: such a run did not do
     what its verdict rests on. What stops the whole session is not waited for, but a violation that
-    was seen before is written down.
+    was seen before is written down, whoever presses Ctrl-C again: xdist does, after 5 s.
     """
     run = pyfuncitem.stash.get(RUN, None)
     if run is None:
@@ -68,7 +69,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
     except (KeyboardInterrupt, pytest.exit.Exception):
         if run.violated.is_set():
             run.assume("test-completed", False, "the session was stopped", "every step done")
-            with suppress(Unknown):
+            with suppress(Unknown), undisturbed():
                 _conclude(pyfuncitem, run)
         raise
     except Exception as error:

@@ -12,7 +12,7 @@ import pytest
 
 from common.environment import forget_libpq
 from common.redaction import redact
-from harness import depth, judging, preflight, redacting, summary
+from harness import depth, judging, preflight, redacting, summary, termination
 from harness.exploration import Exploration
 from harness.faults import Faults
 from harness.flood import Floods
@@ -78,6 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
     use_present_names(config)
     forget_libpq(credentials=config.getoption("lab") == "cluster")
     redacting.begin()
+    termination.begin(config)
     config.pluginmanager.register(redacting.Redacting(), "ha_chaos_redacting")
     session = Session.of(config)
     config.stash[SESSION] = session
@@ -132,6 +133,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if shared and preflight.runs_tests(config):
         shared = config.stash[SESSION] = preflight.prepare(config, shared)
         config.stash[_REGISTER].goes_on(shared)
+    elif shared and not hasattr(config, "workerinput"):
+        preflight.foresee_all(config, shared.options)
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if shared and shared.options.cluster and terminal and config.option.verbose < 0:
         for line in shared.options.cluster.plan:

@@ -7,26 +7,32 @@ process that speaks for the session, before pytest-xdist starts a worker.
 import errno
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
 from common.errors import UserError
 from common.paths import RUNS_VARIABLE, cache_folder, writable
 from harness.labs import wanted_lab
+from harness.markers import scenarios
 from harness.options import Options
 from harness.options_cluster import require_room
 from harness.session import RUNS, Session
 from lab.embedded import postgres
-from lab.environments.asking import require_known
+from lab.environments.asking import require_known, unknown
+from lab.environments.pins import newest
+from lab.environments.preparation import foresee
 from lab.environments.preparation import prepare as airflow_of
 from lab.environments.request import describe
+from lab.environments.settings import option_of
 from lab.kind.helm.values import layers_for
 from lab.life import require_disk
+from lab.spec import LabSpec
 from load.userdags import chosen, dag_ids
 
 _LOOKS_ONLY = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
@@ -61,10 +67,9 @@ def prepare(config: pytest.Config, session: Session) -> Session:
             require_disk()
             postgres.binaries()
         if session.options.cluster is None:
-            _make(config, session.options)
-            if session.options.lab == "embedded" and session.options.settings:
-                for spec in session.options.airflow:
-                    require_known(airflow_of(spec), session.options.settings)
+            made = _make(config, session.options)
+            if session.options.lab == "embedded":
+                check_settings(config, session.options, made)
             return replace(session, options=_with_dags(session.options))
         require_room(session.options.cluster.attachment)
         return session
@@ -73,6 +78,21 @@ def prepare(config: pytest.Config, session: Session) -> Session:
         if isinstance(error, UserError | OSError):
             raise pytest.UsageError(str(error)) from error
         raise
+
+
+def foresee_all(config: pytest.Config, options: Options) -> None:
+    """Refuse, where one only looks, what a run would refuse at once, in the line of the run.
+
+    What it takes the network, Docker or an environment to know is left to the run; of a version
+    that nobody pinned, the terminal says so.
+    """
+    terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
+    for spec in () if options.cluster else options.airflow:
+        with _told_of(options, spec):
+            _check_layers(spec, options)
+            left_open = foresee(spec) if options.lab == "embedded" else ""
+        if left_open and terminal:
+            terminal.write_line(left_open)
 
 
 def _with_dags(options: Options) -> Options:
@@ -128,16 +148,56 @@ def leave_nothing(session: Session) -> None:
             folder.rmdir()
 
 
-def _make(config: pytest.Config, options: Options) -> None:
+def _make(config: pytest.Config, options: Options) -> list[LabSpec]:
+    made = []
     with _progress_shown(config):
         for spec in options.airflow:
-            try:
-                if options.lab == "kind":
-                    layers_for(describe(spec).version, options.kind.layers)
-                wanted_lab(spec, options, {})
-            except (UserError, OSError) as error:
-                line = " ".join(str(error).split())
-                raise pytest.UsageError(f"--lab {options.lab} --airflow {spec}: {line}") from error
+            with _told_of(options, spec):
+                _check_layers(spec, options)
+                made.append(wanted_lab(spec, options, {}))
+    return made
+
+
+def check_settings(config: pytest.Config, options: Options, labs: Iterable[LabSpec]) -> None:
+    """See that each Airflow has the options that --set and the scenarios set; UserError if not.
+
+    A scenario is one text for all releases: older ones than the newest pinned may have got an
+    option of it later, and go by their default. There it is told with -v, and nothing refused.
+    """
+    for airflow in (lab.airflow for lab in labs):
+        require_known(airflow, {f"--set {option_of(name)}": name for name in options.settings})
+        wanted = _set_by_scenarios(options, airflow.version)
+        if Version(airflow.version) >= Version(newest()):
+            require_known(airflow, wanted)
+        elif config.option.verbose > 0:
+            terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
+            for wrong in unknown(airflow, wanted):
+                terminal.write_line(str(wrong))
+
+
+def _set_by_scenarios(options: Options, version: str) -> dict[str, str]:
+    """Return the variables that a version's scenarios set, by where; own DAGs have no scenarios."""
+    return {
+        each.place_of(name): name
+        for each in scenarios().values()
+        if each.can_be_in(version) and not options.dags
+        for name in each.settings
+    }
+
+
+def _check_layers(spec: str, options: Options) -> None:
+    if options.lab == "kind":
+        layers_for(describe(spec).version, options.kind.layers)
+
+
+@contextmanager
+def _told_of(options: Options, spec: str) -> Iterator[None]:
+    """Make one line of what is wrong with an Airflow of --airflow: pytest.UsageError."""
+    try:
+        yield
+    except (UserError, OSError) as error:
+        line = " ".join(str(error).split())
+        raise pytest.UsageError(f"--lab {options.lab} --airflow {spec}: {line}") from error
 
 
 @contextmanager

@@ -57,7 +57,12 @@ def at(mapping: Mapping[str, Any], key: str) -> Iterator[None]:
     except (UserError, ValueError) as error:
         if isinstance(error, MistakeError) and error.line:
             raise
-        raise MistakeError(str(error), getattr(mapping, "lines", {}).get(key, 0)) from error
+        raise MistakeError(str(error), line_of(mapping, key)) from error
+
+
+def line_of(mapping: Mapping[str, Any], key: str) -> int:
+    """Return the line of a key, counted from 1; 0 where nobody knows."""
+    return int(getattr(mapping, "lines", {}).get(key, 0))
 
 
 def mapping(data: Any, what: str) -> Mapping[str, Any]:

@@ -20,10 +20,11 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from common.errors import UserError
 from dags.shapes import dags
+from lab.environments.settings import fixed, option_of, variable
 from oracle.invariants import INVARIANTS
 from oracle.invariants.legal_transition import LegalTransition
 from oracle.states import FINISHED, IN_HAND, WAITING, shown
-from scenarios.document import MistakeError, at, mapping, read
+from scenarios.document import MistakeError, at, line_of, mapping, read
 from scenarios.order import check_order
 from scenarios.steps import Cast, Step, step
 from scenarios.words import check_keys, flow, known
@@ -35,6 +36,8 @@ with nobody told; medium is work that is late, or done twice where that is seen;
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scenario"}):
     """One race, as its YAML file tells it; `settings` by the names of environment variables.
+
+    `lines` are those of the file in which its settings stand, by the same names.
 
     `breaks` are the invariants that show the race, `follows` those that may break in its wake and
     show nothing by themselves; `meanwhile` is what a user can do on a release that has it. `needs`
@@ -61,6 +64,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     schedulers: int
     triggerers: int = 0
     settings: dict[str, str]
+    lines: dict[str, int] = {}
     sessions: dict[str, str]
     permutations: dict[str, tuple[Step, ...]]
 
@@ -69,6 +73,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
         """Return what a lab must be able to do for its steps."""
         steps = (step for steps in self.permutations.values() for step in steps)
         return tuple(sorted({power for step in steps for power in step.powers}))
+
+    def place_of(self, setting: str) -> str:
+        """Return where a setting stands: the file, the line and the option."""
+        return f"{self.name}.yaml, line {self.lines[setting]}: {option_of(setting)}"
 
     def affects(self, version: str) -> bool:
         """Tell whether a release is known to have this race."""
@@ -144,7 +152,7 @@ def _scenario(data: Any, stem: str) -> Scenario:
     values = {each: _value(top, each) for each in top if each not in ("scenario", *_PARTS)}
     values |= {each: _value(setup, each) for each in setup if each != "settings"}
     with at(setup, "settings"):
-        settings = _settings(setup.get("settings") or {})
+        settings, lines = _settings(setup.get("settings") or {})
     with at(top, "transitions" if "transitions" in top else "breaks"):
         _check_transitions(values["breaks"], values.get("transitions", ()))
     cast = _cast(top, setup)
@@ -153,6 +161,7 @@ def _scenario(data: Any, stem: str) -> Scenario:
         name=name,
         **values,
         settings=settings,
+        lines=lines,
         sessions=dict(cast.sessions),
         permutations=permutations,
     )
@@ -220,8 +229,7 @@ def _steps(top: Mapping[str, Any], cast: Cast) -> dict[str, Step]:
     steps = {}
     for name, what in written.items():
         with at(written, name):
-            line = getattr(written, "lines", {}).get(name, 0)
-            steps[name] = replace(step(name, what, cast), line=line)
+            steps[name] = replace(step(name, what, cast), line=line_of(written, name))
     return steps
 
 
@@ -253,12 +261,24 @@ def _permutation(name: str, written: Any, steps: Mapping[str, Step]) -> tuple[St
     return tuple(known(each, steps, complaint) for each in names)
 
 
-def _settings(sections: Any) -> dict[str, str]:
-    """Return Airflow's options under the names by which environment variables set them."""
-    settings = {}
+def _settings(sections: Any) -> tuple[dict[str, str], dict[str, int]]:
+    """Return Airflow's options by the environment variables that set them, and their lines."""
+    settings, lines = {}, {}
     for section, options in (mapping(sections, "settings") if sections else {}).items():
-        for option, value in mapping(options, f"the section {section} of settings").items():
-            if not isinstance(value, str | int | float):
-                raise ValueError(f"the setting {section}.{option} must be text or a number")
-            settings[f"AIRFLOW__{section}__{option}".upper()] = str(value)
-    return settings
+        with at(sections, section):
+            written = mapping(options, f"the section {section} of settings")
+        for option, value in written.items():
+            name = variable(section, option)
+            with at(written, option):
+                settings[name] = _setting(name, value)
+            lines[name] = line_of(written, option)
+    return settings, lines
+
+
+def _setting(name: str, value: Any) -> str:
+    """Return the value of an option; ValueError for what is none, and for what the lab decides."""
+    if not isinstance(value, str | int | float):
+        raise ValueError(f"the setting {option_of(name)} must be text or a number")
+    if why := fixed(name):
+        raise ValueError(f"the setting {option_of(name)}: {why}; leave it out")
+    return str(value)

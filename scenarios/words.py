@@ -1,10 +1,11 @@
 """Words of a scenario: whether there is such a one, and what its writer may have meant."""
 
 from collections.abc import Collection, Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import yaml
+
+from common.nearest import nearest
 
 T = TypeVar("T")
 
@@ -19,8 +20,8 @@ def known(written: Any, there: Mapping[str, T], complaint: str) -> T:
 
 def hint(name: str, there: Collection[str]) -> str:
     """Say which of the words that there are is nearest to one that there is not, or all of them."""
-    near = get_close_matches(name, there, 1)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(there) or 'none'}"
+    near = nearest(name, there)
+    return f"did you mean {near}?" if near else f"there are {', '.join(there) or 'none'}"
 
 
 def check_keys(written: Iterable[str], there: Collection[str], complaint: str) -> None:

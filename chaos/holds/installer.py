@@ -9,13 +9,13 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Collection
-from difflib import get_close_matches
 from pathlib import Path
 
 import psycopg
 from psycopg import errors, sql
 
 from common.errors import UserError
+from common.nearest import did_you_mean
 from common.waiting import Deadline
 from lab.database import connect, unbound, value
 
@@ -152,10 +152,9 @@ def _check_columns(connection: psycopg.Connection, table: str, row: Collection[s
     there = [str(each[0]) for each in connection.execute(_COLUMNS, (table,))]
     for name in row:
         if name not in there:
-            near = get_close_matches(name, there, 1)
             raise UserError(
                 f"The table {table} has no column {name!r}.",
-                f"Did you mean {near[0]}?" if near else f"It has {', '.join(there)}.",
+                did_you_mean(name, there, otherwise=f"It has {', '.join(there)}."),
             )
 
 

@@ -1,23 +1,26 @@
 """Questions to an Airflow: a script in its environment, in a home that is gone afterwards."""
 
-import difflib
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from common.errors import UserError
+from common.files import write_whole
+from common.nearest import did_you_mean
 from common.spawn import die_with_parent
 from lab.base import Airflow
+from lab.environments import store
 from lab.environments.settings import clean_environment, option_of
 
 ANSWER = "@@ha-chaos "
 """What the line of a script's standard output begins with that is its answer, as JSON."""
 
 _LONGEST = 60.0
+_LISTED = "`airflow config list` names those it has."
 _OPTIONS = f"""
 import json
 from airflow.configuration import conf
@@ -63,24 +66,52 @@ def ask(airflow: Airflow, script: str, *arguments: str, longest: float = _LONGES
     return Told(answer.removeprefix(ANSWER) if answer else None, done.stderr)
 
 
-def require_known(airflow: Airflow, variables: Iterable[str]) -> None:
-    """See that an Airflow has the options that some variables set; UserError for one it has not.
+def require_known(airflow: Airflow, wanted: Mapping[str, str]) -> None:
+    """See that an Airflow has the options that are set; UserError for the first that it has not.
 
-    Airflow itself takes any name without a word, so a misspelt one would be tested as nothing.
-    Where it cannot be asked, nothing is said.
+    `wanted` are the variables that set them, by the place where a user wrote each, which the
+    message begins with. Airflow itself takes any name without a word, so a misspelt one would be
+    tested as nothing. Where it cannot be asked, nothing is said. What an environment answered is
+    kept, and it is asked again before anything is refused: packages may have come since.
     """
-    wanted = [option_of(name) for name in variables]
-    if not wanted:
-        return
+    if unknown(airflow, wanted) and (wrong := _unknown(airflow, wanted, _asked(airflow))):
+        raise wrong[0]
+
+
+def unknown(airflow: Airflow, wanted: Mapping[str, str]) -> list[UserError]:
+    """Return what is wrong with options that an Airflow has not, as it answered once."""
+    return _unknown(airflow, wanted, (_kept(airflow) or _asked(airflow)) if wanted else [])
+
+
+def _unknown(
+    airflow: Airflow, wanted: Mapping[str, str], known: Collection[str]
+) -> list[UserError]:
+    wrong = []
+    for place, option in ((place, option_of(name)) for place, name in wanted.items()):
+        plain = option.removesuffix("_cmd").removesuffix("_secret")
+        if known and option not in known and plain not in known:
+            hint = did_you_mean(option, known, otherwise=_LISTED, like=0.7)
+            wrong.append(UserError(f"{place}: Airflow {airflow.label} has no such option.", hint))
+    return wrong
+
+
+def _kept(airflow: Airflow) -> list[str]:
+    """Return the options that an environment once said it has; empty where it was not asked."""
+    try:
+        data = store.options_file(airflow.key).read_bytes()
+        return msgspec.json.decode(data, type=list[str])
+    except (OSError, msgspec.MsgspecError):
+        return []
+
+
+def _asked(airflow: Airflow) -> list[str]:
+    """Ask an Airflow which options it has, and keep its answer; empty where it gives none."""
     try:
         answer = ask(airflow, _OPTIONS).answer
     except subprocess.TimeoutExpired:
-        return
-    known = msgspec.json.decode(answer, type=list[str]) if answer else wanted
-    for option in wanted:
-        if option.removesuffix("_cmd").removesuffix("_secret") not in known and option not in known:
-            near = difflib.get_close_matches(option, known, 1, 0.7)
-            raise UserError(
-                f"--set {option}: Airflow {airflow.label} has no such option.",
-                f"Did you mean {near[0]}?" if near else "`airflow config list` names those it has.",
-            )
+        return []
+    if not answer:
+        return []
+    if airflow.key:
+        write_whole(store.options_file(airflow.key), answer)
+    return msgspec.json.decode(answer, type=list[str])

@@ -36,20 +36,50 @@ def prepare(spec: str) -> Airflow:
     return kinds[request.kind](request)
 
 
+def foresee(spec: str) -> str:
+    """Refuse at once what `prepare` would, without making anything or asking an index.
+
+    Returns a line about what only the index knows, empty where nothing is left open. Raises
+    UserError, with the words of `prepare`.
+    """
+    request = describe(spec)
+    if request.kind == "checkout":
+        _recipe_of_checkout(request)
+    elif request.kind == "wheel":
+        if base := _at_hand(_published(request.version)):
+            _recipe_of_wheels(request, base)
+    elif request.kind == "version" and _at_hand(request.version) is None:
+        return (
+            f"Airflow {request.version} is not pinned: only a run asks the package index whether "
+            f"it was published. Pinned are {', '.join(pins.pinned())}."
+        )
+    return ""
+
+
 def pins_of(version: str) -> str:
     """Return the exact pins of a version: from versions/, or resolved once and kept.
 
     Raises UserError if the version was never published, InstallError if the index does not say.
     """
-    path = pins.pin_path(version)
-    if path.is_file():
-        return path.read_text()
-    kept = store.environments_dir() / f".{version}.txt"
-    if not kept.is_file():
-        store.require_disk(kept.parent)
-        write_whole(kept, resolve(version, day_after_release(version)))
+    found = _at_hand(version)
+    if found is None:
+        store.require_disk(store.environments_dir())
+        found = resolve(version, day_after_release(version))
+        write_whole(_kept(version), found)
         log.info("Not pinned; to pin it: python -m lab.environments pin %s", version)
-    return kept.read_text()
+    return found
+
+
+def _at_hand(version: str) -> str | None:
+    """Return the exact pins of a version that need no index; None where there are none."""
+    path = pins.pin_path(version)
+    if not path.is_file():
+        path = _kept(version)
+    return path.read_text() if path.is_file() else None
+
+
+def _kept(version: str) -> Path:
+    return store.environments_dir() / f".{version}.txt"
 
 
 def _from_version(request: Request) -> Airflow:
@@ -68,9 +98,15 @@ def _started(recipe: Recipe, command: str = "") -> tuple[Path, About]:
 
 
 def _from_wheels(request: Request) -> Airflow:
+    recipe = _recipe_of_wheels(request, _base_pins(request.version))
+    python, found = recipe.make()
+    return _airflow(request, python, recipe.key, found)
+
+
+def _recipe_of_wheels(request: Request, base: str) -> Recipe:
+    """Return what is made of wheels over pins; UserError where no lab runs any of them."""
     path = request.path
     given = airflow_wheels(path)
-    base = _base_pins(request.version)
     packages = pins.locked_packages(base)
     used = [wheel for wheel in given if wheel.name in packages]
     if not used:
@@ -81,27 +117,29 @@ def _from_wheels(request: Request) -> Airflow:
         )
     packages.update({wheel.name: wheel.version for wheel in used})
     needed = [text for wheel in used for text in wheel.requires]
-    recipe = Recipe(
+    return Recipe(
         request.version,
         base,
         pins.unmet(needed, packages),
         tuple(wheel.path for wheel in used),
     )
-    python, found = recipe.make()
-    return _airflow(request, python, recipe.key, found)
 
 
 def _from_checkout(request: Request) -> Airflow:
-    near = pins.nearest(request.version)
-    base = pins_of(near)
-    needed = checkout.checkout_requirements(request.path)
+    recipe = _recipe_of_checkout(request)
     for name, version in checkout.provider_versions(request.path).items():
         log.info("The checkout's own %s %s is tested with it.", name, version)
-    missing = pins.unmet(needed, pins.locked_packages(base))
-    recipe = Recipe(near, base, missing)
     python, _ = recipe.make()
     sources = checkout.snapshot(request.path, request.version, python)
     return _airflow(request, python, sources.name, read_about(sources), (sources,))
+
+
+def _recipe_of_checkout(request: Request) -> Recipe:
+    """Return the ground for a checkout; UserError where it does not say what it needs."""
+    near = pins.nearest(request.version)
+    base = pins_of(near)
+    needed = checkout.checkout_requirements(request.path)
+    return Recipe(near, base, pins.unmet(needed, pins.locked_packages(base)))
 
 
 def _from_python(request: Request) -> Airflow:
@@ -124,17 +162,19 @@ def _airflow(
 
 
 def _base_pins(version: str) -> str:
-    """Return the pins for wheels: of their own version if published, else of the nearest.
-
-    Development versions are never published, so the index is not asked for them.
-    """
-    plain = Version(version)
+    """Return the pins for wheels: of their own version if published, else of the nearest."""
     near = pins.nearest(version)
     try:
-        return pins_of(near if plain.is_devrelease else plain.public)
+        return pins_of(_published(version))
     except UserError as error:
         log.info("%s The wheels go over the packages of %s.", error.message, near)
         return pins_of(near)
+
+
+def _published(version: str) -> str:
+    """Return the version by which the index is asked; development versions are never published."""
+    plain = Version(version)
+    return pins.nearest(version) if plain.is_devrelease else plain.public
 
 
 def pin(version: str, before: datetime | None = None, constraints: tuple[str, ...] = ()) -> Path:

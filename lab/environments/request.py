@@ -1,6 +1,5 @@
 """Reads what a user gives to `--airflow`."""
 
-import difflib
 import os
 import re
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Literal
 from packaging.version import InvalidVersion, Version
 
 from common.errors import UserError
+from common.nearest import did_you_mean
 from common.paths import path_of
 from lab.environments import interpreter, pins
 from lab.environments.checkout import checkout_version, is_checkout
@@ -139,9 +139,8 @@ def _unknown(spec: str) -> UserError:
             f"There is no {spec!r}.",
             f"Give a path that exists, or a version, for example {pins.newest()}.",
         )
-    close = difflib.get_close_matches(spec, known, n=1, cutoff=0.5)
-    guess = f"Did you mean {close[0]}? " if close else ""
+    guess = did_you_mean(spec, known, like=0.5)
     return UserError(
         f"{spec!r} is neither a version of Airflow nor a path that exists.",
-        f"{guess}Pinned are {', '.join(known)}. {pins.HOW_TO_PIN}",
+        f"{guess} Pinned are {', '.join(known)}. {pins.HOW_TO_PIN}".lstrip(),
     )

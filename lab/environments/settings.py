@@ -129,14 +129,23 @@ def variables(settings: Sequence[str]) -> dict[str, str]:
                 f"--set {setting!r} is not a valid setting.",
                 "Write section.option=value, as in --set core.parallelism=32.",
             )
-        name = f"{_PREFIX}{match['section']}__{match['option']}".upper()
-        plain = (name.removesuffix(source) for source in ("", *_OTHER_SOURCES))
-        if why := next((FIXED[each] for each in plain if each in FIXED), ""):
-            raise UserError(
-                f"--set {option_of(name)}: the lab itself decides that: {why}.", "Leave it out."
-            )
+        name = variable(match["section"], match["option"])
+        if why := fixed(name):
+            raise UserError(f"--set {option_of(name)}: {why}.", "Leave it out.")
         found[name] = match["value"]
     return found
+
+
+def variable(section: str, option: str) -> str:
+    """Return the variable that sets an option of Airflow's."""
+    return f"{_PREFIX}{section}__{option}".upper()
+
+
+def fixed(name: str) -> str:
+    """Say why nobody but the lab can set a variable; empty where anybody can."""
+    plain = (name.removesuffix(source) for source in ("", *_OTHER_SOURCES))
+    why = next((FIXED[each] for each in plain if each in FIXED), "")
+    return f"the lab itself decides that: {why}" if why else ""
 
 
 def ignored(environ: Mapping[str, str], taken: Iterable[str]) -> str:

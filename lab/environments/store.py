@@ -35,6 +35,8 @@ KEEP_UNUSED = 7 * 86400.0
 LOCK_LIMIT = 3600.0
 """Seconds to wait for another process that makes the same environment."""
 
+_OPTIONS = ".options-"
+
 
 def environments_dir() -> Path:
     """Return the folder that holds the environments, one folder a key."""
@@ -62,6 +64,11 @@ def made(key: str, build: Callable[[Path], None]) -> Path:
                 _build(path, build)
     os.utime(path)
     return path
+
+
+def options_file(key: str) -> Path:
+    """Return where the names of an environment's options are kept: beside it, for it is sealed."""
+    return environments_dir() / f"{_OPTIONS}{key}.json"
 
 
 def folders() -> list[Path]:
@@ -127,3 +134,6 @@ def _sweep(family: str) -> None:
         if time.time() - folder.stat().st_mtime > KEEP_UNUSED:
             log.info("Removing %s, unused for %d days.", folder.name, KEEP_UNUSED // 86400)
             shutil.rmtree(folder, ignore_errors=True)
+    for file in environments_dir().glob(f"{_OPTIONS}*.json"):
+        if not (environments_dir() / file.stem.removeprefix(_OPTIONS)).is_dir():
+            file.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import pytest
 
 from common.errors import UserError
 from common.files import alone, last_exception, last_line, made_once, short, write_whole
+from common.nearest import did_you_mean, nearest
 from common.paths import PROJECT
 from common.pipe import count, reporting
 from common.waiting import Deadline, Every, until
@@ -146,3 +147,21 @@ def test_a_count_is_one_or_more() -> None:
     assert count("3") == 3
     with pytest.raises(Exception, match="at least 1"):
         count("0")
+
+
+def test_who_writes_a_word_that_there_is_not_is_asked_for_the_nearest() -> None:
+    """By default a slip or two; what is as near as that to none is not guessed."""
+    there = ["scheduler", "scheduler-2", "triggerer"]
+    assert nearest("schedler", there) == "scheduler"
+    assert nearest("schedler", dict.fromkeys(there), like=0.99) == ""
+    assert nearest("zzz", there) == nearest("scheduler", []) == ""
+    assert did_you_mean("triggerr", there, otherwise="No.") == "Did you mean triggerer?"
+    assert did_you_mean("zzz", there, otherwise="There are others.") == "There are others."
+    assert did_you_mean("zzz", there) == ""
+
+
+def test_the_nearest_word_is_looked_for_in_one_place() -> None:
+    listed = subprocess.check_output(
+        ["git", "grep", "-l", "get_close_matches", "--", "*.py"], cwd=PROJECT, text=True
+    )
+    assert set(listed.split()) == {"common/nearest.py", "tests/unit/test_common.py"}

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from lab.environments import store
+from lab.environments import preparation, store
 from lab.environments.__main__ import main
 from lab.environments.pins import newest, pinned
-from lab.environments.preparation import prepare
+from lab.environments.preparation import foresee, prepare
 from lab.environments.request import describe
 from tests.unit.environments_fakes import write_checkout, write_installed, write_wheel
 
@@ -177,6 +177,20 @@ def test_a_checkout_without_a_pyproject_is_refused(tmp_path: Path) -> None:
     (write_checkout(tmp_path, "3.0.6") / "task-sdk/pyproject.toml").unlink()
     with pytest.raises(UserError, match=r"task-sdk/pyproject.toml does not say what it needs"):
         prepare(str(tmp_path))
+
+
+def test_what_an_index_alone_knows_is_left_open_and_what_was_resolved_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No index is asked, and a wheel's own pins are not either."""
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(preparation, "resolve", None)
+    monkeypatch.setattr(preparation, "day_after_release", None)
+    assert foresee("3.0.6") == ""
+    assert foresee("9.9.9").startswith("Airflow 9.9.9 is not pinned: only a run asks")
+    (store.environments_dir() / ".9.9.9.txt").write_text("apache-airflow==9.9.9\n")
+    assert foresee("9.9.9") == ""
+    assert foresee(str(write_wheel(tmp_path, "apache-airflow-core", "3.0.7"))) == ""
 
 
 def test_a_python_without_airflow_is_refused_with_what_to_install(venv: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from harness.markers import settings_lines
 from lab.environments.pins import pinned
 from tests import forked
+from tests.unit.environments_fakes import write_checkout, write_wheel
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
@@ -49,6 +50,37 @@ def test_a_bad_option_is_told_in_one_line(arguments: tuple[str, ...], said: str)
     assert code == 4
     assert said in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("looks", [("--collect-only", "-q"), ("-n", "0")])
+def test_who_only_looks_is_refused_in_the_line_of_a_run(
+    tmp_path: Path, looks: tuple[str, ...]
+) -> None:
+    (write_checkout(tmp_path / "checkout", "3.0.6") / "task-sdk/pyproject.toml").unlink()
+    wheel = write_wheel(tmp_path, "apache-airflow-providers-google", "20.0.0")
+    for spec, said in (
+        (tmp_path / "checkout", "task-sdk/pyproject.toml does not say what it needs: "),
+        (wheel, "has only apache-airflow-providers-google, which no lab runs."),
+    ):
+        told = Told(tmp_path, "--airflow", str(spec), *looks)
+        assert told.code == 4, told.said
+        assert len(told.errors) == 1, told.said
+        assert told.errors[0].startswith(f"ERROR: --lab embedded --airflow {spec}: ")
+        assert said in told.errors[0]
+
+
+def test_collecting_refuses_a_layer_that_there_is_not() -> None:
+    code, output = collect("--lab", "kind", "--layer", "nothing")
+    assert code == 4
+    assert "There is no values layer 'nothing'." in output
+
+
+def test_collecting_says_of_a_version_that_only_the_index_knows_it() -> None:
+    code, output = collect("--airflow", "9.9.9", "--airflow", "3.0.6")
+    assert code == 0
+    said = "Airflow 9.9.9 is not pinned: only a run asks the package index whether it was published"
+    assert said in output
+    assert "Airflow 3.0.6 is not" not in output
 
 
 class Told:

@@ -101,6 +101,26 @@ def test_a_step_is_of_what_the_scenario_has(tmp_path: Path, step: str, said: str
 
 
 @pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("core:\n      executor: x", "line 15: not a valid scenario: the setting core.executor: "
+         "the lab itself decides that: the suite is about the KubernetesExecutor; leave it out"),
+        ("database:\n      sql_alchemy_conn_cmd: x", "line 15: not a valid scenario: the setting "
+         "database.sql_alchemy_conn_cmd: the lab itself decides that: "),
+        ("core:\n      dag_run_conf: []", "line 15: not a valid scenario: the setting "
+         "core.dag_run_conf must be text or a number"),
+        ("core: 5", "line 14: not a valid scenario: the section core of settings must be a map"),
+    ],
+)  # fmt: skip
+def test_what_a_scenario_cannot_set_is_told_by_its_line(
+    tmp_path: Path, settings: str, said: str
+) -> None:
+    setup = f"setup:\n  shapes: single\n  schedulers: 2\n  settings:\n    {settings}\n"
+    head, rest = GOOD[: GOOD.index("setup:")], GOOD[GOOD.index("sessions:") :]
+    assert said in refused(tmp_path, head + setup + rest)
+
+
+@pytest.mark.parametrize(
     ("steps", "said"),
     [
         *[([f"{{{verb}: A}}"], "no step before it holds A")

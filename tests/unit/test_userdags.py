@@ -7,7 +7,6 @@ import pytest
 from common.errors import UserError
 from lab.base import Airflow
 from lab.embedded.components import Endpoints, airflow_env
-from lab.environments.asking import require_known
 from lab.environments.pins import newest
 from lab.environments.preparation import prepare
 from lab.spec import LabSpec
@@ -92,24 +91,3 @@ def test_a_lab_of_a_users_dags_has_no_others_and_starts_none_by_itself(tmp_path:
     assert theirs["AIRFLOW__CORE__DAGS_FOLDER"] == "/their/dags"
     assert (ours[paused], theirs[paused]) == ("False", "True")
     assert ours["AIRFLOW__CORE__DAGS_FOLDER"] != "/their/dags"
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        (
-            "CORE__PARALELLISM",
-            r"--set core\.paralellism: Airflow 3.* Did you mean core\.parallelism",
-        ),
-        ("NOSUCH__THING", r"--set nosuch\.thing: .* has no such option.* config list"),
-    ],
-)
-def test_an_option_that_airflow_has_not_is_refused(airflow: Airflow, name: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        require_known(airflow, ["AIRFLOW__CORE__PARALLELISM", f"AIRFLOW__{name}"])
-
-
-def test_options_of_airflow_its_providers_and_former_names_are_known(airflow: Airflow) -> None:
-    """A password may come from a command (core.fernet_key_cmd)."""
-    options = ("CORE__FERNET_KEY_CMD", "KUBERNETES_EXECUTOR__WORKER_PODS_CREATION_BATCH_SIZE")
-    require_known(airflow, [f"AIRFLOW__{each}" for each in options])

@@ -1,9 +1,9 @@
 """Keys that a chart does not know: Helm drops most of them in silence."""
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
+from common.nearest import nearest
 from lab.kind.helm.chart import Contents
 from lab.kind.helm.files import Given, fits
 
@@ -72,6 +72,6 @@ def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str
 
 
 def _told(path: str, key: str, known: Any) -> str:
-    close = get_close_matches(key, [str(each) for each in known], 1)
-    meant = f" (meant {close[0]}?)" if close else ""
+    close = nearest(key, map(str, known))
+    meant = f" (meant {close}?)" if close else ""
     return f"{path} is no key of the chart{meant}"
