@@ -161,6 +161,9 @@ def test_what_an_older_release_has_not_is_told_and_not_refused(
     wide = Session(verbose=1)
     wide.check(older)
     assert [line.partition(": Airflow")[0] for line in wide.said] == [PLACE]
+    newer = Session()
+    newer.check(Airflow("99.0.0", "99.0.0", key="3.1.8-abc"))
+    assert [line.partition(": Airflow")[0] for line in newer.said] == [PLACE]
     none = Session(verbose=1)
     none.check(Airflow("3.0.6", "3.0.6", key="3.1.8-abc"))
     assert none.said == []
