@@ -31,6 +31,9 @@ have been made before it."""
 KILL = "scheduler-kill"
 """The one fault whose end of a process no event of the process itself tells."""
 
+FREEZES = frozenset({"scheduler-pause", "process-pause"})
+"""Faults in which a scheduler gives no heartbeat."""
+
 
 class _Taken(NamedTuple):
     queued: TaskInstanceEvent
@@ -49,6 +52,9 @@ class NoLiveOrphan(Invariant):
     something else, or makes a pod. What was killed does neither, and a scheduler that is held for
     dead because it was silent for long had queued nothing lately.
 
+    Who is frozen at that moment is left out: an exploration has its heartbeats be as late as after
+    an hour, also of what it queued just before.
+
     It may also find nothing left to do: then its process tells, where the lab watched that it never
     ended, nobody killed it, and it is healthy when all is over.
     """
@@ -63,15 +69,18 @@ class NoLiveOrphan(Invariant):
         self._taken: defaultdict[str, list[_Taken]] = defaultdict(list)
         self._watched: set[str] = set()
         self._ended: set[str] = set()
+        self._frozen: set[str] = set()
 
     def on_process(self, event: ProcessEvent) -> None:
         """Follow which processes were watched, and which of them ended."""
         (self._watched if event.op == "watched" else self._ended).add(event.process)
 
     def on_fault(self, event: FaultEvent) -> None:
-        """Take who is killed for ended."""
+        """Take who is killed for ended, and follow who is frozen."""
         if event.name == KILL and event.process:
             self._ended.add(event.process)
+        if event.name in FREEZES and event.process:
+            (self._frozen.add if event.op == "begin" else self._frozen.discard)(event.process)
 
     def heeds_pod(self, event: PodEvent) -> bool:
         """Want what a scheduler makes."""
@@ -112,7 +121,9 @@ class NoLiveOrphan(Invariant):
             return
         job = queued.new.queued_by_job_id
         young = event.t - queued.t < YOUNG_SECONDS
-        if young and event.old.queued_by_job_id == job and self.is_scheduler(event.process):
+        frozen = queued.process in self._frozen
+        taken = young and event.old.queued_by_job_id == job and not frozen
+        if taken and self.is_scheduler(event.process):
             self._taken[str(job)].append(_Taken(queued, event, how))
 
     def _alive(self, job: str, sign: TaskInstanceEvent | PodEvent, until: float) -> Violations:
