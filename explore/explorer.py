@@ -350,6 +350,8 @@ class Explorer:
     def _judged(
         self, judgement: Judgement, rounds: Sequence[tuple[Round, Schedule]], folder: Path
     ) -> None:
+        if not rounds:  # the time was over before the first
+            return
         if judgement.verdict == "unknown":
             self.totals.unknown += sum(not done.interrupted for done, _ in rounds)
             reasons = "; ".join(judgement.reasons)

@@ -1,5 +1,6 @@
 """What counts as a find: what a round broke while it was controlled, and nothing is lost of it."""
 
+import dataclasses
 import os
 import signal
 from pathlib import Path
@@ -57,6 +58,13 @@ def test_what_an_unknown_round_broke_does_not_count(
     assert (explorer.finds, explorer.totals.unknown) == ([], 1)
     assert why in said[0]
     assert "max-active-runs does not count" in said[0]
+
+
+def test_a_batch_without_rounds_says_nothing(tmp_path: Path) -> None:
+    said: list[str] = []
+    explorer = Explorer(cast("Lab", None), tmp_path, 1, Drawn(1), tell=said.append)
+    explorer._judged(dataclasses.replace(JUDGEMENT, verdict="unknown"), [], tmp_path)
+    assert (said, explorer.totals.unknown) == ([], 0)
 
 
 @pytest.mark.parametrize(("ended", "found"), [(BROKE + 1, 1), (BROKE - 0.1, 0)])
