@@ -21,7 +21,6 @@ not there before is a new order.
 
 import argparse
 import logging
-import re
 import shutil
 import statistics
 import tempfile
@@ -58,7 +57,7 @@ from lab.supervised import SupervisedLab
 from oracle.events import DagRunEvent, TaskInstanceEvent
 from oracle.history import read
 from oracle.invariants import INVARIANTS, Violation
-from oracle.invariants.legal_transition import LegalTransition
+from oracle.invariants.legal_transition import LegalTransition, transition_of
 from oracle.verdict import Judgement
 from run.run import Run
 
@@ -119,8 +118,8 @@ def races(judgement: Judgement, without: Collection[str] = ()) -> set[str]:
         broken = {each.invariant for each in violations}
         cause = next(each.name for each in INVARIANTS if each.name in broken)
         first = next(each for each in violations if each.invariant == cause)
-        how = re.search(r"[A-Z_]+ -> [A-Z_]+", first.message)
-        found.add(f"{cause} {how[0]}" if how and cause == LegalTransition.name else cause)
+        how = transition_of(first.message) if cause == LegalTransition.name else ""
+        found.add(f"{cause} {how}".rstrip())
     return found
 
 

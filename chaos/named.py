@@ -29,7 +29,7 @@ def fault(name: str, process: str | None = None, values: Mapping[str, Any] | Non
     """
     kind = _class_of(name)
     if kind is None:
-        all_of_them = f"Did you mean {', '.join(names())}?"
+        all_of_them = f"There are {', '.join(names())}."
         raise UserError(
             f"No fault is called {name!r}.", did_you_mean(name, names(), otherwise=all_of_them)
         )

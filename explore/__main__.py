@@ -4,6 +4,7 @@ import argparse
 import logging
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -26,6 +27,7 @@ from explore.replay import replay
 from explore.results import alone, beside, writable
 from explore.schedule import Schedule
 from explore.shrink import shrink
+from explore.stations import AGAIN
 from explore.strategies import EXPLORING, TURNS
 from lab.base import Airflow
 from lab.environments.pins import newest
@@ -33,6 +35,7 @@ from lab.environments.preparation import prepare
 from lab.life import start
 from lab.pool import Owner
 from lab.supervised import SupervisedLab
+from scenarios.scenario import load
 
 _ABOUT = """\
 Find races that nobody knows: the statements of unmodified schedulers and of the API server stand
@@ -51,7 +54,8 @@ at points inside the database, and one at a time is let past, in orders that a s
 
 strategies: random (a random walk), pct (random priorities, lowered at d - 1 steps; finds a race of
 depth d in a round with a probability of 1 / (n k^(d-1)) at least, where n processes pass k points),
-pos (a random priority for each statement), learning (orders that were not seen yet)
+pos (a random priority for each statement), learning (orders that were not seen yet), stale (one
+that reads stands until another has written what it reads); every other round has stale
 
 exit codes: 0 done, or nothing was found (replay: it was shown), 1 something was found (replay: it
 was not shown), 2 bad input, or no round could be judged, 130 interrupted; what was found until then
@@ -216,6 +220,11 @@ def _replay(options: argparse.Namespace) -> int:
 
 def _shrink(options: argparse.Namespace) -> int:
     schedule, airflow = _given(options)
+    if not schedule.steps:
+        raise UserError(
+            f"{options.file} is a shrunken schedule.",
+            "Give that which the exploration wrote: finds/ROUND/schedule.yaml.",
+        )
     with (
         beside(options.file, "shrunk", "schedule.yaml") as folder,
         _lab(airflow, schedule.settings) as lab,
@@ -231,8 +240,11 @@ def _explain(options: argparse.Namespace) -> int:
     schedule = schedules.read(options.file)
     if options.out is not None and options.out.exists():
         raise UserError(f"{options.out} is there already.", "Choose another name, or remove it.")
+    if options.out is not None and options.out.suffix != ".yaml":
+        raise UserError(f"{options.out} is no name of a scenario's file.", "Have it end in .yaml.")
     name = options.out.stem if options.out else "found"
     text = scenario(schedule, judged(options.file.with_name("history.ndjson")), name)
+    _check_scenario(text, name)
     if options.out is None:
         print(text, end="")
         return 0
@@ -243,6 +255,17 @@ def _explain(options: argparse.Namespace) -> int:
     print(f"{options.out} is written. For it to run, add a test that has the marker")
     print(f'@pytest.mark.scenario("{name}"): CONTRIBUTING.md, "A new scenario".')
     return 0
+
+
+def _check_scenario(text: str, name: str) -> None:
+    """Raise UserError for a scenario that its reader would refuse: the schedule was changed."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.yaml"
+        path.write_text(text)
+        try:
+            load(path)
+        except UserError as error:
+            raise UserError(f"The schedule makes no scenario: {error}", AGAIN) from error
 
 
 def _given(options: argparse.Namespace) -> tuple[Schedule, Airflow]:

@@ -8,7 +8,6 @@ These are its stations, one after the other; all holds stand before anybody goes
 proposal: a person gives it its name, its cause and the releases that have it.
 """
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,12 @@ from oracle import witness
 from oracle.events import DagRunEvent
 from oracle.history import HistoryError, read
 from oracle.invariants import Violation
-from oracle.invariants.legal_transition import LegalTransition
+from oracle.invariants.legal_transition import LegalTransition, transition_of
 from oracle.verdict import Judge, Judgement
 
 _NO_STEPS = ("resize", "mark-run")
 """Moves that no verb of a scenario makes."""
 
-_TRANSITION = re.compile(r"[A-Z_]+ -> [A-Z_]+")
 _ORPHANS = "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL"
 """Seconds after which peers look for who is dead; Airflow's default is 300."""
 
@@ -61,7 +59,9 @@ def scenario(schedule: Schedule, judgement: Judgement, name: str) -> str:
             "Shrink it first: python -m explore shrink FILE.",
         )
     keep = "Keep the schedule itself: python -m explore replay FILE shows the race."
-    if never := [deed.do for deed in schedule.moves if deed.do in _NO_STEPS or not deed.before]:
+    if any(not deed.before for deed in schedule.moves):
+        raise UserError("The schedule does not say before which points its moves are.", AGAIN)
+    if never := [deed.do for deed in schedule.moves if deed.do in _NO_STEPS]:
         moves = ", ".join(dict.fromkeys(never))
         raise UserError(f"No step of a scenario can make the schedule's moves ({moves}).", keep)
     if not schedule.yields and not schedule.moves:
@@ -75,7 +75,7 @@ def scenario(schedule: Schedule, judgement: Judgement, name: str) -> str:
 def _shown(schedule: Schedule, judgement: Judgement) -> Violation:
     wanted = [v for v in judgement.violations if v.invariant in schedule.broken]
     if not wanted:
-        raise UserError("The history beside the schedule shows none of the promises broken.")
+        raise UserError("The history beside the schedule shows none of the promises broken.", AGAIN)
     return min(wanted, key=lambda each: each.t)
 
 
@@ -83,8 +83,8 @@ def _scenario(schedule: Schedule, judgement: Judgement, name: str) -> dict[str, 
     violation = _shown(schedule, judgement)
     there = stations(schedule)
     steps = Steps(schedule, violation, there, _dags(schedule, violation)).write()
-    by = [_TRANSITION.search(each.message) for each in judgement.violations]
-    transitions = sorted({found[0] for found in by if found})
+    by = (each for each in judgement.violations if each.invariant == LegalTransition.name)
+    transitions = sorted({transition_of(each.message) for each in by} - {""})
     settings = {key: value for key, value in schedule.settings.items() if "AIRFLOW__" in key}
     if any(deed.do in ("kill", "pause") for deed in schedule.moves):
         settings[_ORPHANS] = "5"

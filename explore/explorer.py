@@ -326,7 +326,9 @@ class Explorer:
             "" if done.over else ", not over",
         )
         for each in done.refused:
-            log.debug("Round %d: refused: %s", done.number, each)
+            log.debug("Round %d: %s", done.number, each)
+            if not self._advises:  # a replay, which was none then
+                self._tell(f"Round {done.number}: {each}")
 
     def _schedule(self, done: Round, of: Plan, strategy: Strategy) -> Schedule:
         return Schedule(

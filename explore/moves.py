@@ -57,7 +57,7 @@ class Moves:
             else:
                 self._begin(deed.do, deed.target)
         except UserError as error:
-            self.refused.append(f"{deed.do}: {error}")
+            self.refused.append(f"{deed.do} was refused: {error}")
 
     def _kill(self, process: str, later: Callable[[Callable[[], None]], object]) -> None:
         killing = SchedulerKill(process).on(self._run.lab, self._run.record)

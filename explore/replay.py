@@ -55,7 +55,7 @@ class Shown:
     def text(self) -> str:
         """Say it in a line."""
         if not self.rate.trials:
-            return f"no round could tell ({self.unknown} unknown)"
+            return "no round could tell" + f" ({self.unknown} unknown)" * bool(self.unknown)
         low, high = self.rate.interval()
         return (
             f"shown in {self.rate.hits} of {self.rate.trials} "

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from common.errors import UserError
 from common.waiting import Deadline, until
 from explore.controller import GRACE, PATIENCE, Controller, Rest, Standing
-from explore.coverage import Coverage
+from explore.coverage import Coverage, role
 from explore.heartbeats import Heartbeats
 from explore.moves import VERBS, Moves
 from explore.plan import ALIVE
@@ -149,8 +149,8 @@ class Performance:
             if free:
                 self._controller.pause()
         done.new = self._coverage.end()
-        done.refused = self._moves.refused + [
-            f"{deed.do}: {each.exception()}"
+        done.refused += self._moves.refused + [
+            f"{deed.do} was refused: {each.exception()}"
             for deed, each in self._under_way
             if each.exception() is not None
         ]
@@ -254,6 +254,8 @@ class Performance:
             done.deeds[number] = replace(
                 done.deeds[number], at=self._strategy.step(len(done.steps))
             )
+            if deed.before and not self._there(deed, done, standing):
+                done.refused.append(f"{deed.do} was made elsewhere: {deed.before} did not come")
             if deed.do == "cancel":
                 self._cancel = (
                     deed if self._there(deed, done, standing) else replace(deed, before="")
@@ -276,17 +278,28 @@ class Performance:
         if not deed.before:
             return None
         process, point, when = deed.before.split()
+        if not when.isdecimal():
+            return self._in_state(deed, done, standing)
         process = self._strategy.plays(process)
         who = (each for each in standing if (each.process, each.point) == (process, point))
-        if (found := next(who, None)) is None:
-            return None
-        if when.isdecimal():
+        if found := next(who, None):
             passed = sum(step.startswith(f"{process} {point} ") for step in done.steps)
             return found if passed + 1 >= int(when) else None
-        if found.ticket not in self._saw:  # what it has read, it read when it came
-            task = (deed.target, f"{done.mark}-{deed.run}", deed.task, when)
-            self._saw[found.ticket] = bool(self._controller.ask(_IN_STATE, *task))
-        return found if self._saw[found.ticket] else None
+        return None
+
+    def _in_state(self, deed: Deed, done: Round, standing: Sequence[Standing]) -> Standing | None:
+        """Return who came to a deed's point while its task was in a state; it has the part then."""
+        process, point, when = deed.before.split()
+        task = (deed.target, f"{done.mark}-{deed.run}", deed.task, when)
+        for each in standing:
+            if each.point != point or role(each.process) != role(process):
+                continue
+            if each.ticket not in self._saw:  # what it has read, it read when it came
+                self._saw[each.ticket] = bool(self._controller.ask(_IN_STATE, *task))
+            if self._saw[each.ticket]:
+                self._strategy.cast(process, each.process)
+                return each
+        return None
 
     def _later(self, deed: Deed, pool: ThreadPoolExecutor, work: Callable[[], None]) -> None:
         """Do what takes its time beside the round, which is over when it is done.

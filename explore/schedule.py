@@ -1,5 +1,7 @@
 """A schedule: everything that a round was, in a file that can be read, replayed and shrunk."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +10,7 @@ import msgspec
 from common.errors import UserError
 from common.files import write_whole
 from explore.points import PODS, Point, Watched
+from oracle.states import FINISHED, IN_HAND, WAITING
 
 SCHEMA = 1
 
@@ -33,6 +36,13 @@ BY_PERSON: frozenset[Verb] = frozenset({"clear", "mark", "mark-run", "resize"})
 
 OVERDUE = 60
 """Steps that a move waits for its point at most."""
+
+
+STATES = frozenset({*FINISHED, *WAITING, *IN_HAND, "none"})
+"""In which a task can be when something is done to it."""
+
+_MARKS = ("success", "failed", "skipped")
+_PROCESS = re.compile(r"(scheduler|triggerer)-\d+|api-server")
 
 
 class Deed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -188,5 +198,29 @@ def _check(schedule: Schedule) -> None:
                 raise ValueError(f"{what} {number} is {text!r}, not `{' '.join(words)}`")
     for point in schedule.points:
         parsed(point)
-    if not schedule.deeds:
+    for text in (*schedule.steps, *schedule.yields, *before):
+        _check_process(text.split()[0])
+    runs = {deed.run: deed.target for deed in schedule.deeds if deed.do == "trigger"}
+    if not runs:
         raise ValueError("nothing is triggered")
+    for deed in schedule.moves:
+        _check_move(deed, runs)
+
+
+def _check_process(name: str) -> None:
+    if not _PROCESS.fullmatch(name):
+        raise ValueError(f"{name!r} is no process; write scheduler-1, api-server or triggerer-1")
+
+
+def _check_move(deed: Deed, runs: Mapping[str, str]) -> None:
+    if deed.do in ("kill", "pause", "resume", "silence", "tell"):
+        _check_process(deed.target)
+    if deed.do in ("clear", "mark", "mark-run") and runs.get(deed.run) != deed.target:
+        raise ValueError(f"{deed.do} is of run {deed.run!r} of {deed.target!r}, which none is")
+    if deed.do in ("clear", "mark") and not deed.task:
+        raise ValueError(f"{deed.do} names no task")
+    if deed.do in ("mark", "mark-run") and deed.state not in _MARKS:
+        raise ValueError(f"{deed.do} is to {deed.state!r}; write {', '.join(_MARKS)}")
+    when = deed.before.split()[-1:]
+    if any(each not in STATES and not each.isdecimal() for each in when):
+        raise ValueError(f"{when[0]!r} is neither a number nor a state of a task")

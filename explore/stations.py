@@ -11,7 +11,7 @@ from explore.schedule import Deed, Schedule
 from oracle.events import DagRunEvent, TaskInstanceEvent
 from oracle.invariants import Violation
 
-AGAIN = "Shrink the schedule again: python -m explore shrink FILE; it writes both files."
+AGAIN = "Shrink the schedule again: python -m explore shrink finds/ROUND/schedule.yaml."
 """What to do where a schedule does not fit what is beside it."""
 
 _SCHEDULERS = ("scheduler-1", "scheduler-2")

@@ -48,6 +48,10 @@ class Strategy(Protocol):
         """Return who has the part of a process that the plan names."""
         ...
 
+    def cast(self, process: str, who: str) -> None:
+        """Give the part of a process to somebody."""
+        ...
+
 
 def bound(actors: int, steps: int, depth: int) -> float:
     """Return the least probability that a PCT round shows a race of a depth."""
@@ -76,6 +80,9 @@ class _Base:
     def plays(self, process: str) -> str:
         """Return who has the part of a process: itself."""
         return process
+
+    def cast(self, process: str, who: str) -> None:
+        """Leave it to that one."""
 
 
 class RandomWalk(_Base):
@@ -369,6 +376,11 @@ class Yields(_Base):
     def plays(self, process: str) -> str:
         """Return who has the part of a process."""
         return self._cast.get(process, process)
+
+    def cast(self, process: str, who: str) -> None:
+        """Give the part of a process to somebody, whoever had it."""
+        self._cast = {part: each for part, each in self._cast.items() if each != who}
+        self._cast[process] = who
 
     def _yields_here(self, each: Standing) -> bool:
         for process, points in self._yields.items():

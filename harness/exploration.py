@@ -25,7 +25,7 @@ from harness.markers import scenarios
 from harness.outcome import KnownRace, Unknown, about
 from lab.base import Lab
 from oracle.invariants import INVARIANTS
-from oracle.invariants.legal_transition import LegalTransition
+from oracle.invariants.legal_transition import LegalTransition, transition_of
 from reports.metrics import HISTORY
 from reports.records import SCHEMA, Explored, ExploredFind, Known, TestRecord, Verdict
 from reports.statistics import Rate
@@ -167,11 +167,24 @@ def shows(schedule: Schedule, scenario: Scenario) -> bool:
     """
     able = powers(schedule).issuperset(scenario.powers)
     able = able and (not scenario.triggerers or defers(schedule.settings))
+    able = able and _has_persons(schedule, scenario)
     cause = next(each.name for each in INVARIANTS if each.name in schedule.broken)
     said = [line for line in schedule.witness.splitlines() if line.startswith(f"{cause}: ")]
     by = scenario.transitions if cause == LegalTransition.name else ()
-    same = not by or any(each in line for line in said for each in by)
+    same = not by or any(transition_of(line) in by for line in said)
     return able and cause in scenario.breaks and same
+
+
+_BY_PERSON = {"mark": {"mark", "mark-run"}, "clear": {"clear"}}
+"""What a person does in a scenario, and by which moves of a round."""
+
+
+def _has_persons(schedule: Schedule, scenario: Scenario) -> bool:
+    """Return whether a round had what a person does in every permutation of a scenario."""
+    moves = {deed.do for deed in schedule.moves}
+    done = [{step.verb for step in steps} for steps in scenario.permutations.values()]
+    needed = set[str].intersection(*done) & _BY_PERSON.keys()
+    return all(moves & _BY_PERSON[verb] for verb in needed)
 
 
 def powers(schedule: Schedule) -> frozenset[str]:

@@ -169,12 +169,17 @@ def _scenario(data: Any, stem: str) -> Scenario:
 
 def _check_transitions(breaks: frozenset[str], transitions: tuple[str, ...]) -> None:
     """Raise ValueError where several races could be meant, or something that no violation says."""
-    if (LegalTransition.name in breaks) != bool(transitions):
-        how = "there are none without" if transitions else "add the key to"
-        raise ValueError(f"transitions are those that break {LegalTransition.name}; {how} it")
+    name = LegalTransition.name
+    if name in breaks and not transitions:
+        raise ValueError(f"breaks names {name}: add its `transitions: [SUCCESS -> QUEUED]`, say")
+    if transitions and name not in breaks:
+        raise ValueError(f"transitions are of {name}, which is none of those in breaks")
     states = {shown(state) for state in (*FINISHED, *WAITING, *IN_HAND, None)}
     for each in transitions:
-        for state in each.split(" -> ") if " -> " in each else [each]:
+        parts = each.split(" -> ")
+        if len(parts) != 2:
+            raise ValueError(f"{each!r} is no transition; write it as SUCCESS -> QUEUED")
+        for state in parts:
             known(state, dict.fromkeys(sorted(states)), f"the transition {each!r} has no state")
 
 

@@ -5,6 +5,7 @@ The state machine is that of Airflow 3.0 to 3.4, as its own code walks it, read 
 laxer one is written down: what a released Airflow does on purpose is legal here.
 """
 
+import re
 from collections.abc import Callable, Iterable
 
 from oracle.events import ArchivedEvent, TaskInstanceEvent
@@ -79,6 +80,15 @@ clear anything, or mark it success, failed or skipped."""
 
 TRIGGERER_MAY: set[State] = {SCHEDULED, SUCCESS, FAILED, SKIPPED, UP_FOR_RETRY}
 """Where a trigger's event takes a task instance that waits for it (`handle_event_submit`)."""
+
+
+_MOVED = re.compile(r"\bmoved (?:it|the archived try \d+) ([A-Z_]+ -> [A-Z_]+)")
+
+
+def transition_of(message: str) -> str:
+    """Return the transition that a violation of this promise tells, as `SUCCESS -> QUEUED`."""
+    found = _MOVED.search(message)
+    return found[1] if found else ""
 
 
 class LegalTransition(Invariant):

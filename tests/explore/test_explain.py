@@ -1,5 +1,6 @@
 """A shrunken schedule becomes a scenario that the suite reads and runs."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -144,12 +145,27 @@ def test_a_cancelled_statement_and_a_watch_that_is_told_late(tmp_path: Path) -> 
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("do", ["resize", "kill"])
-def test_a_move_that_no_step_can_make_is_told(do: Verb) -> None:
-    before = "scheduler-1 two 1" if do == "resize" else ""
+@pytest.mark.parametrize(
+    ("do", "before", "said"),
+    [
+        ("resize", "scheduler-1 two 1", r"No step .* \(resize\)"),
+        ("kill", "", "does not say before which points .* Shrink the schedule again"),
+    ],
+)
+def test_a_move_that_no_step_can_make_is_told(do: Verb, before: str, said: str) -> None:
     moved = replace(SHRUNK, deeds=[*SHRUNK.deeds, Deed(do, "scheduler-1", 4, before=before)])
-    with pytest.raises(UserError, match=rf"No step .* \({do}\)"):
+    with pytest.raises(UserError, match=said):
         scenario(moved, judged(HISTORY), "found")
+
+
+def test_its_transitions_are_those_of_legal_transition_alone() -> None:
+    history = HISTORIES / "legal-transition" / "invalid-a-marked-task-was-queued.ndjson"
+    judgement = judged(history)
+    (real,) = judgement.violations
+    other = dataclasses.replace(real, invariant="run-ends-once", message=".. RUNNING -> SUCCESS ..")
+    more = dataclasses.replace(judgement, violations=[real, other])
+    text = scenario(replace(SHRUNK, broken=["legal-transition"]), more, "found")
+    assert "transitions: [SUCCESS -> QUEUED]" in text
 
 
 @pytest.mark.parametrize("text", [None, b"", b"garbage\n", b"\x00\xff", HISTORY.read_bytes()[:-40]])
@@ -186,6 +202,10 @@ def test_explain_names_the_scenario_after_its_file(
     assert load(out).name == "begun-twice"
     assert '@pytest.mark.scenario("begun-twice")' in capsys.readouterr().out
     before = out.read_bytes()
+    for wrong, said in ((tmp_path / "name", "end in .yaml"), (tmp_path / "two words.yaml", "")):
+        status = told_by(monkeypatch, "explain", str(file), "--out", str(wrong))
+        assert said in capsys.readouterr().err
+        assert status == (2 if said else 0)
     (tmp_path / "history.ndjson").write_text("garbage")
     assert told_by(monkeypatch, "explain", str(file), "--out", str(out)) == 2
     assert out.read_bytes() == before, "it is written whole or not at all"

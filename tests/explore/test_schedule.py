@@ -111,6 +111,22 @@ def test_a_move_that_came_when_the_promise_was_broken_is_left_out() -> None:
         ),
         ({"deeds": []}, "nothing is triggered"),
         ({"deeds": [{"do": "explode"}]}, "explode"),
+        ({"deeds": [{"do": "cancel"}]}, "nothing is triggered"),
+        ({"yields": ["banana two"]}, "'banana' is no process"),
+        ({"steps": ["api-serve two arrived"]}, "'api-serve' is no process"),
+        *(
+            ({"deeds": [{"do": "trigger", "target": "serial", "run": "0"}, move]}, said)
+            for move, said in (
+                ({"do": "kill", "target": "banana"}, "'banana' is no process"),
+                ({"do": "mark", "target": "serial", "run": "9", "task": "t"}, "of run '9'"),
+                ({"do": "mark", "target": "serial", "run": "0", "task": "t"}, "mark is to ''"),
+                ({"do": "clear", "target": "serial", "run": "0"}, "clear names no task"),
+                (
+                    {"do": "cancel", "before": "scheduler-1 two often"},
+                    "'often' is neither a number nor a state",
+                ),
+            )
+        ),
         ({"another": 1}, "another"),
         ({"seed": "many"}, "seed"),
     ],

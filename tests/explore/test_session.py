@@ -63,12 +63,19 @@ def test_a_find_can_be_a_race_that_needs_what_its_round_had(
         ("legal-transition: .. moved it RUNNING -> SCHEDULED, ..", "stuck-sweep", True),
         ("legal-transition: .. moved it RUNNING -> SCHEDULED, ..", "stale-trigger", False),
         ("legal-transition: .. moved it RUNNING -> SCHEDULED, ..", "active-runs", False),
+        ("legal-transition: .. overwrites RUNNING or SUCCESS, but ..", "queued-success", False),
         ("no-crash: it ended\nsomething: SUCCESS -> QUEUED", "queued-success", False),
     ],
 )
 def test_a_find_is_known_by_what_it_broke_and_how(witness: str, scenario: str, same: bool) -> None:
-    found = replace(SCHEDULE, broken=["legal-transition"], witness=f"Airflow 3.3.2\n{witness}\n")
-    assert shows(found, scenarios()[scenario]) is same
+    known = scenarios()[scenario]
+    mark = Deed("mark", "serial", 4, "0", "task", "success")
+    told = f"Airflow 3.3.2\n{witness}\n"
+    found = replace(SCHEDULE, broken=["legal-transition"], witness=told)
+    marked = replace(found, deeds=[*SCHEDULE.deeds, mark])
+    assert shows(marked, known) is same
+    alone = same and scenario != "queued-success"
+    assert shows(found, known) is alone, "nobody marks anything in it"
 
 
 def recorded(*finds: ExploredFind, rounds: int = 20, unknown: int = 0) -> TestRecord:

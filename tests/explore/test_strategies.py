@@ -176,6 +176,13 @@ def test_the_scheduler_that_comes_first_has_the_part_of_the_one_that_yields() ->
     )  # fmt: skip
 
 
+def test_a_part_can_be_given_to_another() -> None:
+    strategy = Yields({"scheduler-2": ["a7"]})
+    run(TWO, strategy)
+    strategy.cast("scheduler-2", "scheduler-2")
+    assert strategy.plays("scheduler-2") == "scheduler-2"
+
+
 def test_two_that_yield_are_two() -> None:
     strategy = Yields({"scheduler-2": ["a7"], "scheduler-1": ["a7", "b5"]})
     run(TWO, strategy)

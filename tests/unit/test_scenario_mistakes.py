@@ -198,6 +198,17 @@ def test_an_order_that_can_be_is_taken(tmp_path: Path, steps: list[str]) -> None
         ("[unique-try]", "[uniqe-try]", "line 6: not a valid scenario: breaks names no"),
         ("[unique-try]", "[uniqe-try]", "uniqe-try (did you mean unique-try?)"),
         ("[unique-try]", "[]", "breaks names no invariant; name one that can show the race"),
+        ("[unique-try]", "[legal-transition]", "line 6: not a valid scenario: breaks names legal"),
+        ("[unique-try]", "[unique-try]\ntransitions: [SUCCESS -> QUEUED]", "of legal-transition"),
+        *(
+            ("[unique-try]", f"[legal-transition]\ntransitions: {written}", f"line 7: {said}")
+            for written, said in (
+                ("[SUCCESS]", "not a valid scenario: 'SUCCESS' is no transition; write it as"),
+                ("[A -> B -> C]", "not a valid scenario: 'A -> B -> C' is no transition"),
+                ("[SUCESS -> QUEUED]", "not a valid scenario: the transition 'SUCESS -> QUEUED'"),
+                ("SUCCESS", "not a valid scenario: transitions must be a list of transitions"),
+            )
+        ),
         ("[unique-try]", "unique-try", "breaks must be a list of invariants, not unique-try"),
         ("severity: low", "severity: lo", "there is no such severity: lo (did you mean low?)"),
         ('">=3.0,<3.2"', "5", "has must be a text, the releases, as in '>=3.0.0,<3.2.0', no"),
