@@ -34,8 +34,8 @@ WORK: frozenset[Verb] = frozenset({"trigger", "update"})
 BY_PERSON: frozenset[Verb] = frozenset({"clear", "mark", "mark-run", "resize"})
 """Moves of a person's, by a request to the API server."""
 
-OVERDUE = 60
-"""Steps that a move waits for its point at most."""
+OVERDUE = 240
+"""Steps that a move waits for its point at most: schedulers that idle pass many."""
 
 
 STATES = frozenset({*FINISHED, *WAITING, *IN_HAND, "none"})
