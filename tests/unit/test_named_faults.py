@@ -42,7 +42,7 @@ def test_plain_values_make_it(given: tuple[str, str | None, dict[str, Any]], mad
     ("given", "message"),
     [
         (("pod-answer-loss", "a", {}), "No fault is called 'pod-answer-loss'. Did you mean pod-"),
-        (("base", "a", {}), "No fault is called 'base'. Did you mean "),
+        (("base", "a", {}), "No fault is called 'base'. There are "),
         (("slow-pods", "a", {"delay": 1}), "The fault slow-pods does not take process. It takes"),
         (("link-cut", "a", {"hwo": "drop"}), "The fault link-cut does not take hwo. It takes how,"),
         (("link-cut", None, {}), "The fault link-cut takes process, which is not given."),
