@@ -11,11 +11,8 @@ that of any test is. What was found is on disk before the next batch begins.
 import logging
 import secrets
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -27,6 +24,7 @@ from msgspec.structs import replace
 
 from chaos.holds.points import STATEMENTS
 from common.errors import UserError
+from common.interrupts import undisturbed
 from common.waiting import Deadline, until
 from explore import schedule as schedules
 from explore.controller import Controller
@@ -389,24 +387,6 @@ class Explorer:
         self._tell(f"Round {schedule.round} ({schedule.strategy}) broke {broken}.")
         if self._advises:
             self._tell(f"Next: python -m explore replay {kept / 'schedule.yaml'}")
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM wait for the end of what must not be cut short, and is not long."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    former = {each: signal.signal(each, lambda number, _: came.append(number)) for each in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-    if came:
-        raise KeyboardInterrupt
 
 
 def _of(violation: Violation, done: Round) -> bool:

@@ -249,29 +249,24 @@ class Performance:
         pool: ThreadPoolExecutor,
     ) -> None:
         """Begin the deeds whose step it is, or whose point."""
-        while deeds and self._is_due(deeds[0], done, standing):
+        step = self._strategy.step(len(done.steps))
+        while deeds:
+            there = self._there(deeds[0], done, standing)
+            late = deeds[0].at + (OVERDUE if deeds[0].before else 0) <= step
+            if there is None and not late:
+                return
             number, deed = len(done.deeds) - len(deeds), deeds.pop(0)
-            done.deeds[number] = replace(
-                done.deeds[number], at=self._strategy.step(len(done.steps))
-            )
-            if deed.before and not self._there(deed, done, standing):
+            done.deeds[number] = replace(done.deeds[number], at=step)
+            if deed.before and there is None:
                 done.refused.append(f"{deed.do} was made elsewhere: {deed.before} did not come")
             if deed.do == "cancel":
-                self._cancel = (
-                    deed if self._there(deed, done, standing) else replace(deed, before="")
-                )
+                self._cancel = deed if there else replace(deed, before="")
             elif deed.do in VERBS:
                 whose = replace(deed, target=self._strategy.plays(deed.target))
                 self._moves.make(whose, partial(self._later, deed, pool))
             else:
                 work = partial(carry_out, self._run.lab.api.base_url, deed, done.mark)
                 self._later(deed, pool, work)
-
-    def _is_due(self, deed: Deed, done: Round, standing: Sequence[Standing]) -> bool:
-        step = self._strategy.step(len(done.steps))
-        if not deed.before:
-            return deed.at <= step
-        return deed.at + OVERDUE <= step or self._there(deed, done, standing) is not None
 
     def _there(self, deed: Deed, done: Round, standing: Sequence[Standing]) -> Standing | None:
         """Return who stands at the point that a deed is before, once it may be done there."""

@@ -238,7 +238,8 @@ class StaleReads(_Base):
         """Return who is let past, None while only who is kept stands."""
         for each in standing:
             self._meet(each)
-        kept = next((each for each in standing if self._kept and _same(each, self._kept)), None)
+        ticket = self._kept.ticket if self._kept else None
+        kept = next((each for each in standing if each.ticket == ticket), None)
         others = [each for each in standing if each is not kept]
         if kept is None:
             self._kept = None
@@ -268,10 +269,6 @@ class StaleReads(_Base):
         over = rest.reason in ("idle", "ended") or not chosen.statement.text
         if over and self._kept is not None and self._kept.actor != chosen.actor:
             self._ripe |= bool(wrote & self._kept.statement.footprint.tables)
-
-
-def _same(one: Standing, other: Standing) -> bool:
-    return one.ticket == other.ticket
 
 
 class Replay(_Base):

@@ -14,8 +14,8 @@ import pytest
 from msgspec import convert
 
 from common.errors import UserError
+from common.interrupts import undisturbed
 from common.redaction import redact
-from explore.explorer import undisturbed
 from harness.evidence import CONCLUDED, EvidenceReader
 from harness.markers import known_race
 from harness.outcome import Unknown, about, ended, settle

@@ -9,9 +9,10 @@ from typing import cast
 import pytest
 from msgspec.structs import replace
 
+from common.interrupts import undisturbed
 from explore import schedule as schedules
 from explore.explain import judged
-from explore.explorer import Drawn, Explorer, Totals, undisturbed
+from explore.explorer import Drawn, Explorer, Totals
 from explore.plan import ALIVE
 from explore.rounds import LONGEST, Round
 from lab.base import Lab
