@@ -48,6 +48,7 @@ from explore.moves import VERBS, Moves
 from explore.plan import WORLDS, Plan, lab_spec
 from explore.points import PROCESSES, Requested, Watched
 from explore.rounds import LEFT, LONGEST, Round, carry_out
+from explore.salvage import runs_of
 from explore.schedule import Deed, Schedule
 from lab.database import connect, value
 from lab.environments.preparation import prepare
@@ -56,7 +57,7 @@ from lab.pool import Owner
 from lab.supervised import SupervisedLab
 from oracle.events import DagRunEvent, TaskInstanceEvent
 from oracle.history import read
-from oracle.invariants import INVARIANTS, Violation
+from oracle.invariants import Violation, cause_of
 from oracle.invariants.legal_transition import LegalTransition, transition_of
 from oracle.verdict import Judgement
 from run.run import Run
@@ -111,20 +112,15 @@ def races(judgement: Judgement, without: Collection[str] = ()) -> set[str]:
         return set()
     rounds: dict[str, list[Violation]] = {}
     for each in judgement.violations:
-        run = each.ti.run_id if each.ti is not None else _run_of(each)
+        run = next(iter(runs_of(each)), "")
         rounds.setdefault(run.partition("-")[0], []).append(each)
     found = set()
     for violations in (each for name, each in rounds.items() if name not in without):
-        broken = {each.invariant for each in violations}
-        cause = next(each.name for each in INVARIANTS if each.name in broken)
+        cause = cause_of({each.invariant for each in violations})
         first = next(each for each in violations if each.invariant == cause)
         how = transition_of(first.message) if cause == LegalTransition.name else ""
         found.add(f"{cause} {how}".rstrip())
     return found
-
-
-def _run_of(violation: Violation) -> str:
-    return next((e.run_id for e in violation.events if isinstance(e, DagRunEvent)), "")
 
 
 class Arm(Protocol):

@@ -54,12 +54,13 @@ def _broken(number: int, judgement: Judgement) -> list[str]:
         {
             each.invariant
             for each in judgement.violations
-            if any(name.startswith(f"x{number}-") for name in _runs(each))
+            if any(name.startswith(f"x{number}-") for name in runs_of(each))
         }
     )
 
 
-def _runs(violation: Violation) -> list[str]:
+def runs_of(violation: Violation) -> list[str]:
+    """Return the names of the runs that a violation is about."""
     if violation.ti is not None:
         return [violation.ti.run_id]
     return [event.run_id for event in violation.events if isinstance(event, DagRunEvent)]

@@ -24,7 +24,7 @@ from explore.schedule import Schedule
 from harness.markers import scenarios
 from harness.outcome import KnownRace, Unknown, about
 from lab.base import Lab
-from oracle.invariants import INVARIANTS
+from oracle.invariants import cause_of
 from oracle.invariants.legal_transition import LegalTransition, transition_of
 from reports.metrics import HISTORY
 from reports.records import SCHEMA, Explored, ExploredFind, Known, TestRecord, Verdict
@@ -168,7 +168,7 @@ def shows(schedule: Schedule, scenario: Scenario) -> bool:
     able = powers(schedule).issuperset(scenario.powers)
     able = able and (not scenario.triggerers or defers(schedule.settings))
     able = able and _has_persons(schedule, scenario)
-    cause = next(each.name for each in INVARIANTS if each.name in schedule.broken)
+    cause = cause_of(schedule.broken)
     said = [line for line in schedule.witness.splitlines() if line.startswith(f"{cause}: ")]
     by = scenario.transitions if cause == LegalTransition.name else ()
     same = not by or any(transition_of(line) in by for line in said)

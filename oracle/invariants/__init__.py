@@ -1,5 +1,7 @@
 """The promises that a history is judged by."""
 
+from collections.abc import Collection
+
 from oracle.invariants.all_tries_start import AllTriesStart
 from oracle.invariants.asset_condition_met import AssetConditionMet
 from oracle.invariants.asset_events_consumed import AssetEventsConsumed
@@ -60,4 +62,10 @@ INVARIANTS: tuple[type[Invariant], ...] = (
 )
 """All of them, the ones that name a cause before the ones that show its effects."""
 
-__all__ = ["INVARIANTS", "Invariant", "Violation"]
+
+def cause_of(broken: Collection[str]) -> str:
+    """Return which of the promises that were broken names the cause: others may come of it."""
+    return next(each.name for each in INVARIANTS if each.name in broken)
+
+
+__all__ = ["INVARIANTS", "Invariant", "Violation", "cause_of"]
