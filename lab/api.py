@@ -6,16 +6,20 @@ Only stable public routes are used, so that one client serves every 3.x.
 import json
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import requests
 import tenacity
+from urllib3.exceptions import NewConnectionError
 
 from common.errors import UserError
 
-_RETRIED = (requests.ConnectionError, requests.Timeout)
+_LOST = (requests.ConnectionError, requests.Timeout)
+_ATTEMPTS = 3
+_PAUSE = 0.5  # s
 _REFUSED = (401, 403, 404, 405, 422)
 
 _REASON_LENGTH = 300
@@ -44,6 +48,14 @@ class Login:
         """Read HA_CHAOS_API_TOKEN, or HA_CHAOS_API_USER and HA_CHAOS_API_PASSWORD."""
         parts = ("TOKEN", "USER", "PASSWORD")
         return Login(*(os.environ.get(f"HA_CHAOS_API_{part}", "") for part in parts))
+
+
+class RefusedCall(UserError):
+    """An answer that is an error; `status` is its HTTP status."""
+
+    def __init__(self, message: str, hint: str, status: int) -> None:
+        super().__init__(message, hint)
+        self.status = status
 
 
 class AirflowAPI:
@@ -82,14 +94,19 @@ class AirflowAPI:
         answer.raise_for_status()
         return str(answer.json()["access_token"])
 
-    @tenacity.retry(
-        retry=tenacity.retry_if_exception_type(_RETRIED),
-        stop=tenacity.stop_after_attempt(3),
-        wait=tenacity.wait_fixed(0.5),
-        reraise=True,
-    )
     def call(self, method: str, path: str, **options: Any) -> Any:
-        """Make one call and return its JSON (None when empty); UserError on an error answer."""
+        """Make one call and return its JSON (None when empty); UserError on an error answer.
+
+        Without an answer it is made up to three times. A POST is not, but where nobody took it: it
+        may have been carried out, and what it creates would be there twice.
+        """
+        may_repeat = _never_sent if method == "POST" else _has_no_answer
+        for attempt in _attempts(may_repeat):
+            with attempt:
+                return self._once(method, path, **options)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _once(self, method: str, path: str, **options: Any) -> Any:
         answer = self._session.request(
             method,
             f"{self.base_url}{path}",
@@ -98,10 +115,11 @@ class AirflowAPI:
             **options,
         )
         if answer.status_code >= 400:
-            raise UserError(
+            raise RefusedCall(
                 f"Airflow's API answered {answer.status_code} to {method} {path}: "
                 f"{reason(answer.content) or 'no reason'}.",
                 "Look into the API server's log.",
+                answer.status_code,
             )
         return answer.json() if answer.content else None
 
@@ -142,9 +160,18 @@ class AirflowAPI:
         ]
 
     def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any] | None = None) -> None:
-        """Create one run of a DAG, to start at once."""
+        """Create one run of a DAG, to start at once.
+
+        Where the answer is lost it asks again, and then a run that exists (409) is its own.
+        """
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf or {}}
-        self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+        for attempt in _attempts(_has_no_answer):
+            with attempt:
+                try:
+                    self._once("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+                except RefusedCall as refused:
+                    if refused.status != 409 or attempt.retry_state.attempt_number == 1:
+                        raise
 
     def update_asset(self, name: str, partition: str | None = None) -> None:
         """Create an event of an asset, as somebody outside of Airflow does who has updated it.
@@ -218,6 +245,27 @@ class AirflowAPI:
     def delete_run(self, dag_id: str, run_id: str) -> None:
         """Delete a run and its task instances."""
         self.call("DELETE", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
+
+
+def _attempts(may_repeat: Callable[[BaseException], bool]) -> tenacity.Retrying:
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception(may_repeat),
+        stop=tenacity.stop_after_attempt(_ATTEMPTS),
+        wait=tenacity.wait_fixed(_PAUSE),
+        reraise=True,
+    )
+
+
+def _has_no_answer(error: BaseException) -> bool:
+    return isinstance(error, _LOST)
+
+
+def _never_sent(error: BaseException) -> bool:
+    """Whether there was no connection at all, so that nobody can have read the request."""
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+    cause = error.args[0] if isinstance(error, requests.ConnectionError) and error.args else None
+    return isinstance(getattr(cause, "reason", None), NewConnectionError)
 
 
 def reason(body: bytes | str) -> str:

@@ -10,6 +10,7 @@ any Python does. What it cannot show is that it starts by itself: of each comman
 a start of `subprocess`'s.
 """
 
+import faulthandler
 import gc
 import importlib
 import json
@@ -34,13 +35,15 @@ LIBRARIES = (
 rewrite their assertions, and warns of one that somebody has imported before.
 """
 
+_TELLS = 10.0  # s that a command has to tell where it is
+
 
 def run(
     command: Sequence[str],
     *,
     cwd: Path,
     env: Mapping[str, str] | None = None,
-    timeout: float = 120,
+    timeout: float = 480,
 ) -> "subprocess.CompletedProcess[str]":
     """Run `[sys.executable, "-m", MODULE, ...]` as `subprocess.run` does, with captured output."""
     python, option, *arguments = command
@@ -56,7 +59,9 @@ def run(
         code = _answer(asked, timeout)
         out, err = (path.read_text() for path in streams)
     if code is None:
-        raise subprocess.TimeoutExpired(list(command), timeout, out, err)
+        late = subprocess.TimeoutExpired(list(command), timeout, out, err)
+        late.add_note(f"{out}\n{err}")
+        raise late
     return subprocess.CompletedProcess(list(command), code, out, err)
 
 
@@ -65,24 +70,27 @@ def _answer(asked: dict[str, Any], timeout: float) -> int | None:
     server = _server()
     assert server.stdin is not None
     assert server.stdout is not None
-    print(json.dumps(asked), file=server.stdin, flush=True)
+    server.stdin.write(f"{json.dumps(asked)}\n".encode())
     pid = int(server.stdout.readline())
     ended, _, _ = select.select([server.stdout], [], [], timeout)
     if not ended:
-        os.kill(pid, signal.SIGKILL)
-    code = int(server.stdout.readline())
-    return code if ended else None
+        os.kill(pid, signal.SIGABRT)  # it tells where it is
+        ended, _, _ = select.select([server.stdout], [], [], _TELLS)
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+        server.stdout.readline()
+        return None
+    return int(server.stdout.readline())
 
 
 @cache
-def _server() -> "subprocess.Popen[str]":
-    """Start this process' server; it ends with its standard input."""
-    return subprocess.Popen(
-        [sys.executable, __file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def _server() -> "subprocess.Popen[bytes]":
+    """Start this process' server; it ends with its standard input.
+
+    Nothing is buffered: who waits for the second line must not have read it with the first.
+    """
+    command, pipe = [sys.executable, __file__], subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, bufsize=0)
 
 
 def _serve() -> None:
@@ -106,6 +114,7 @@ def _become(arguments: list[str], cwd: str, env: dict[str, str], streams: list[s
         stream = os.open(path, os.O_RDWR | os.O_CREAT)
         os.dup2(stream, number)
         os.close(stream)
+    faulthandler.enable()
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)

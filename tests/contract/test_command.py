@@ -12,7 +12,7 @@ from tests.contract.apis import KubernetesAPI, running_kubeapi
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lab.kubeapi", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_a_busy_port_is_one_clear_line_and_exit_2(tmp_path: Path) -> None:

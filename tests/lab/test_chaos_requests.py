@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -15,6 +17,8 @@ from chaos.holds.worker_request import WorkerRequestHold
 from chaos.lost_answers import LostAnswers
 from chaos.process_kill import ProcessKill
 from chaos.process_pause import ProcessPause
+from common.errors import UserError
+from lab.api import AirflowAPI
 from lab.environments.preparation import prepare
 from lab.life import start
 from lab.pool import Owner
@@ -125,6 +129,39 @@ def test_a_frozen_api_server_answers_nobody_until_it_is_healed(lab: SupervisedLa
         assert not _answers(lab)
         assert "api-server is frozen" in lab.problems()
     assert eventually(lambda: _answers(lab), 10)
+
+
+@contextmanager
+def no_new_runs(lab: SupervisedLab) -> Iterator[None]:
+    """Have the API server wait at its database for as long: it has taken what it was asked."""
+    with psycopg.connect(lab.dsn()) as connection:
+        connection.execute("LOCK TABLE dag_run IN SHARE MODE")
+        yield
+
+
+def test_a_run_whose_answer_is_lost_is_made_once_and_is_no_error(lab: SupervisedLab) -> None:
+    """A busy server takes a request, its client's patience ends, and it is carried out later."""
+    api = AirflowAPI(lab.api.base_url, timeout=3)
+    api.token()
+    with ThreadPoolExecutor(1) as pool:
+        with no_new_runs(lab):
+            asked = pool.submit(api.trigger, "single", "unheard")
+            time.sleep(4)  # the first attempt has ended, the second one waits
+        asked.result(60)
+    assert ended(lab, "unheard")
+    with pytest.raises(UserError, match="409"):
+        api.trigger("single", "unheard")
+
+
+def test_what_may_have_been_created_is_not_asked_for_again(lab: SupervisedLab) -> None:
+    api = AirflowAPI(lab.api.base_url, timeout=3)
+    api.token()
+    with no_new_runs(lab), pytest.raises(requests.ReadTimeout):
+        api.call("POST", "/api/v2/dags/single/dagRuns", json={"logical_date": None})
+    lab.api.trigger("single", "the-next")
+    assert ended(lab, "the-next")
+    made = [run for dag, run, _ in lab.api.runs() if dag == "single" and "manual__" in run]
+    assert len(made) == 1, made
 
 
 def _answers(lab: SupervisedLab) -> bool:

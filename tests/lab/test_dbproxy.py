@@ -197,7 +197,7 @@ def test_ends_with_zero_when_told_to(proxy: Proxy, dsn: str) -> None:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "lab.dbproxy", *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_a_busy_port_is_one_line_and_exit_code_2(proxy: Proxy) -> None:

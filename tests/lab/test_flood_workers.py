@@ -49,7 +49,7 @@ def flooded(directory: Path, workers: int) -> tuple[Flood, FloodReport, list[tup
         wanted = Asked(dag_ids=DAG_IDS, runs=20, rate=20.0, seed=3, workers=workers)
         asked = Flood(url, directory, wanted)
         with asked:
-            report = asked.wait(60)
+            report = asked.wait(240)
     return asked, report, made
 
 
@@ -115,7 +115,7 @@ def test_a_lost_worker_ends_the_flood_and_makes_its_load_fall_short(
         until_triggered(asked, 4)
         workers = workers_of(asked, count)
         workers[-1].send_signal(number)
-        report = asked.wait(30)
+        report = asked.wait(120)
     assert report.lost == says
     assert report.shortfall() == f"{says}, after {report.triggered} of 300 runs"
     assert report.triggered < 300
@@ -127,7 +127,7 @@ def test_a_worker_that_ends_before_the_flood_begins_is_reported(tmp_path: Path) 
     with airflow() as (url, made), flood(url, tmp_path, workers=2) as asked:
         workers = workers_of(asked, 2)
         workers[0].kill()
-        report = asked.wait(30)
+        report = asked.wait(120)
     assert report.shortfall() == (
         "worker 1 of 2 ended with -9 before the flood began, after 0 of 2 runs"
     )
@@ -139,7 +139,7 @@ def test_workers_that_nobody_lets_in_end_the_flood_with_one_line(tmp_path: Path)
     with peer(failing) as url:
         locked = f"{url}/nowhere"
         with flood(locked, tmp_path, workers=2) as asked, pytest.raises(UserError) as caught:
-            asked.wait(30)
+            asked.wait(120)
     assert "lets no flood in: no token from /auth/token (500" in caught.value.message
 
 

@@ -145,7 +145,7 @@ def test_a_preload_that_starts_a_thread_is_refused(cluster: Cluster) -> None:
     module(cluster, "heavy", "import threading as t; t.Thread(target=t.Event().wait).start()")
     command = [sys.executable, "-m", "lab.kubelet", *FORK, "--logs", str(cluster.logs)]
     command += ["--kubeconfig", str(cluster.api.kubeconfig), "--work", str(cluster.work)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert "preloading left 1 threads running" in done.stderr
 

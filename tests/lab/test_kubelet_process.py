@@ -212,7 +212,7 @@ def test_nothing_outlives_the_kubelet(cluster: Cluster, number: int) -> None:
         cluster.python("p", PARENT + SLEEP)
         eventually(lambda: cluster.log("p") == "born\n")
         kubelet.send_signal(number)
-        assert kubelet.wait(10) == (-9 if number == signal.SIGKILL else 0)
+        assert kubelet.wait(40) == (-9 if number == signal.SIGKILL else 0)
         cluster.nothing_left()
 
 
@@ -222,7 +222,7 @@ def test_a_killed_fork_server_takes_containers_and_kubelet_along(cluster: Cluste
         eventually(lambda: cluster.log("p") == "born\n")
         server = next(p for p in cluster.processes() if p.ppid() == kubelet.pid)
         server.kill()
-        assert kubelet.wait(10) == 2
+        assert kubelet.wait(40) == 2
         cluster.nothing_left()
 
 

@@ -203,7 +203,7 @@ def test_an_interrupt_while_booting_leaves_nothing() -> None:
     directory = (owned_by(None) - before).pop()
     found = sessions(directory)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "Traceback" not in said
     assert not alive(found)

@@ -57,7 +57,7 @@ def rival(pool: Pool, timeout: float) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=480,
     )
     return done.stdout.strip()
 

@@ -57,7 +57,7 @@ def migrate(airflow: Airflow, server: Postgres) -> None:
         cwd=home,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         check=False,
     )
     assert done.returncode == 0, done.stderr + done.stdout

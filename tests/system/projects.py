@@ -60,7 +60,7 @@ def make_project(folder: Path, suite: str, conftest: str = _CONFTEST) -> Path:
 
 
 def run_project(
-    folder: Path, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 120
+    folder: Path, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 480
 ) -> subprocess.CompletedProcess[str]:
     """Run the project's suites as a user does."""
     return forked.run(

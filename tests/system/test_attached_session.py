@@ -79,7 +79,7 @@ def test_a_session_observes_whatever_way_its_database_is_reached(
             },
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=720,
         )
         player.stop()
     said = done.stdout + done.stderr

@@ -140,7 +140,7 @@ class Kept:
             environment=os.environ
             | {"PLANTED": str(planting)}
             | {k: str(v) for k, v in told.items()},
-            timeout=400,
+            timeout=1600,
         )
         assert done.returncode == 1, done.stdout + done.stderr
         self.known: list[str] = json.loads(told["KNOWN"].read_text())

@@ -186,7 +186,7 @@ def session(folder: Path, suite: str, *arguments: str, redacted: bool, conftest:
         *("-o", "junit_logging=all"),
         *arguments,
         environment=os.environ | {"PLANTED": str(planting)},
-        timeout=400,
+        timeout=1600,
     )
     return done.stdout + done.stderr
 

@@ -55,7 +55,7 @@ CONFTEST = '"""Nothing."""\n'
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     project = make_project(tmp_path_factory.mktemp("ends"), SUITE, CONFTEST)
-    done = run_project(project, "--airflow", "3.3.2", "--cold", timeout=400)
+    done = run_project(project, "--airflow", "3.3.2", "--cold", timeout=1600)
     return project / "reports" / "runs" / "latest" / "tests", done.stdout
 
 

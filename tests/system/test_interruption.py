@@ -71,7 +71,7 @@ def test_an_ended_session_leaves_nothing(number: signal.Signals, tmp_path: Path)
     processes = tree(session.pid)
     assert len(processes) >= 8
     os.kill(session.pid, number)
-    session.wait(timeout=60)
+    session.wait(timeout=240)
     assert eventually(lambda: not still_there(processes), 40), still_there(processes)
     reap()
     assert not owned_by(session.pid)

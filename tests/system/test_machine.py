@@ -82,7 +82,7 @@ def test_a_lab_is_the_same_whatever_shell_asks_for_it(folder: Path) -> None:
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=600,
+        timeout=2400,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

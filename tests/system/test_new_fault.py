@@ -180,7 +180,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     project = make_project(tmp_path_factory.mktemp("new-fault"), SUITE, '"""Nothing."""\n')
     new_faults(project)
     learn_nice(project)
-    done = run_project(project, "--airflow", "3.3.2", timeout=400)
+    done = run_project(project, "--airflow", "3.3.2", timeout=1600)
     return project / "reports" / "runs" / "latest" / "tests", done.stdout
 
 

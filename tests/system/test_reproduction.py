@@ -26,7 +26,7 @@ def run_suite(runs: Path, *arguments: str) -> tuple[int, str, dict[str, Any]]:
         env={**os.environ, RUNS_VARIABLE: str(runs)},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=2400,
         check=False,
     )
     verdict = json.loads((runs / "latest" / "verdict.json").read_text())

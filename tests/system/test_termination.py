@@ -98,7 +98,7 @@ def test_a_session_that_is_terminated_is_judged_and_summed_up(
     os.kill(session.pid, signal.SIGTERM)
     if how == "timeout":
         os.killpg(session.pid, signal.SIGTERM)
-    said, _ = session.communicate(timeout=90)
+    said, _ = session.communicate(timeout=360)
     assert session.returncode == pytest.ExitCode.INTERRUPTED, said
     run = read_run(next((tmp_path / "project/reports/runs").glob("*-3.3.2")))
     assert [each.verdict for each in run.tests] == ["invalid"] * max(1, workers), said
@@ -107,13 +107,13 @@ def test_a_session_that_is_terminated_is_judged_and_summed_up(
     assert "unique-try: A task instance is scheduled once a try" in said
     assert "report:   reports/runs/" in said
     assert (tmp_path / "project/down").exists()
-    psutil.wait_procs(processes, timeout=20)
+    psutil.wait_procs(processes, timeout=80)
     assert not [each for each in processes if each.is_running()]
 
 
 def test_ctrl_c_is_what_it_was(tmp_path: Path) -> None:
     session = begun(tmp_path / "project", 0, slow="0")
     os.kill(session.pid, signal.SIGINT)
-    said, _ = session.communicate(timeout=90)
+    said, _ = session.communicate(timeout=360)
     assert session.returncode == pytest.ExitCode.INTERRUPTED, said
     assert "unique-try: A task instance is scheduled once a try" in said

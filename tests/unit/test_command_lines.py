@@ -17,7 +17,7 @@ SIGPIPE = 141
 
 def run(*module: str, **env: str) -> "subprocess.CompletedProcess[str]":
     return forked.run(
-        [sys.executable, "-m", *module], cwd=PROJECT, env={**os.environ, **env}, timeout=60
+        [sys.executable, "-m", *module], cwd=PROJECT, env={**os.environ, **env}, timeout=240
     )
 
 
@@ -59,7 +59,7 @@ def test_a_reader_who_goes_early_is_no_verdict(command: list[str]) -> None:
             stdout=gone,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
     assert (done.returncode, done.stderr) == (SIGPIPE, "")

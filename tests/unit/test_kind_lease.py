@@ -47,7 +47,7 @@ class Holder:
     def leave(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=40)
 
 
 @contextmanager
@@ -118,7 +118,7 @@ def test_a_lease_dies_with_its_process(how: str) -> None:
     with holder(how) as killed:
         killed.wait()
         killed.process.send_signal(signal.SIGKILL)
-        killed.process.wait(timeout=10)
+        killed.process.wait(timeout=40)
         assert not taken(exclusive)
 
 

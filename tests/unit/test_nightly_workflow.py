@@ -43,7 +43,7 @@ def bash(text: str, directory: Path, **variables: str) -> str:
         env=environ,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr

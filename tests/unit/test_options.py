@@ -20,7 +20,7 @@ def collect(*arguments: str) -> tuple[int, str]:
     done = forked.run(
         [sys.executable, "-m", "pytest", "suites", "--collect-only", "-q", *arguments],
         cwd=PROJECT,
-        timeout=60,
+        timeout=240,
     )
     return done.returncode, done.stdout + done.stderr
 

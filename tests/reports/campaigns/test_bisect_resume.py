@@ -21,7 +21,7 @@ def test_a_killed_bisect_goes_on_with_what_it_has(session: int, tmp_path: Path) 
         [sys.executable, "-m", "tests.reports.campaigns.killed", str(tmp_path), str(session)],
         cwd=PROJECT,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert killed.returncode == -signal.SIGKILL
     found = bisect(tmp_path)

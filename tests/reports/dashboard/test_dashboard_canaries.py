@@ -68,7 +68,7 @@ def build(folder: Path, *options: str, redacted: bool) -> Path:
         (project / "reports" / "node_modules").symlink_to(modules)
     out = folder / "site"
     command = [sys.executable, "-m", "reports", "build", str(runs), "--out", str(out), *options]
-    done = forked.run(command, cwd=project, env=dict(os.environ), timeout=240)
+    done = forked.run(command, cwd=project, env=dict(os.environ), timeout=960)
     assert done.returncode == 0, done.stdout + done.stderr
     return out
 
