@@ -85,8 +85,13 @@ def test_a_lab_is_the_same_whatever_shell_asks_for_it(folder: Path) -> None:
         timeout=2400,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode in (0, 1), done.stdout + done.stderr
     verdict: dict[str, Any] = json.loads((runs / "latest" / "verdict.json").read_text())
-    assert sorted(test["verdict"] for test in verdict["tests"]) == ["invalid", "valid"]
+    held, flooded = sorted(verdict["tests"], key=lambda test: str(test["test"]), reverse=True)
+    assert held["verdict"] == "invalid", done.stdout
+    unmet = [each["name"] for each in flooded["assumptions"] if not each["met"]]
+    # Of two runs one scheduler may take both, which leaves nothing to tell of several.
+    assert [name for name in unmet if not name.startswith("decisions-of-")] == [], done.stdout
+    assert flooded["verdict"] == ("unknown" if unmet else "valid"), done.stdout
     assert len((home / "started").read_text().split()) == 1, "their path reached another Python"
     assert list((cache / "labs").iterdir()) == []
