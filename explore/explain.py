@@ -23,9 +23,6 @@ from oracle.invariants import Violation
 from oracle.invariants.legal_transition import LegalTransition, transition_of
 from oracle.verdict import Judge, Judgement
 
-_NO_STEPS = ("resize", "mark-run")
-"""Moves that no verb of a scenario makes."""
-
 _ORPHANS = "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL"
 """Seconds after which peers look for who is dead; Airflow's default is 300."""
 
@@ -50,22 +47,20 @@ def judged(history: Path) -> Judgement:
 def scenario(schedule: Schedule, judgement: Judgement, name: str) -> str:
     """Return the YAML of a scenario, with the witness as a comment above it.
 
-    Raises UserError for a schedule that is not shrunken, that has neither preemptions nor moves,
-    or whose moves no step of a scenario can make.
+    Raises UserError for a schedule that is not shrunken, or has neither preemptions nor moves.
     """
     if schedule.steps:
         raise UserError(
             "The schedule is not shrunken.",
             "Shrink it first: python -m explore shrink FILE.",
         )
-    keep = "Keep the schedule itself: python -m explore replay FILE shows the race."
     if any(not deed.before for deed in schedule.moves):
         raise UserError("The schedule does not say before which points its moves are.", AGAIN)
-    if never := [deed.do for deed in schedule.moves if deed.do in _NO_STEPS]:
-        moves = ", ".join(dict.fromkeys(never))
-        raise UserError(f"No step of a scenario can make the schedule's moves ({moves}).", keep)
     if not schedule.yields and not schedule.moves:
-        raise UserError("The schedule has neither preemptions nor moves to force.", keep)
+        raise UserError(
+            "The schedule has neither preemptions nor moves to force.",
+            "Keep the schedule itself: python -m explore replay FILE shows the race.",
+        )
     data = _scenario(schedule, judgement, name)
     told = "".join(f"# {line}\n" for line in witness.text(judgement).splitlines())
     body = yaml.safe_dump(data, sort_keys=False, width=100, default_flow_style=None)
@@ -120,7 +115,7 @@ def _sections(settings: dict[str, str]) -> dict[str, dict[str, str]]:
 
 def _dags(schedule: Schedule, violation: Violation) -> list[str]:
     """Return the DAGs that the violation is about, as its witness names them, and the moves."""
-    named = [deed.target for deed in schedule.moves if deed.do in ("clear", "mark")]
+    named = [deed.target for deed in schedule.moves if deed.do in ("clear", "mark", "mark-run")]
     named += [event.dag_id for event in violation.events if isinstance(event, DagRunEvent)]
     if violation.ti is not None:
         named.append(violation.ti.dag_id)

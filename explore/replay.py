@@ -7,9 +7,10 @@ from pathlib import Path
 
 from explore.coverage import Coverage
 from explore.explorer import Explorer, Find
+from explore.following import strategy_of
 from explore.plan import Plan
 from explore.schedule import Schedule
-from explore.strategies import Replay, Strategy, Yields
+from explore.strategies import Strategy
 from lab.base import Lab
 from reports.statistics import Rate
 
@@ -26,16 +27,6 @@ class Replayed:
         """Return the schedule's plan, and who replays it."""
         plan = Plan("", self.schedule.watched, self.schedule.deeds)
         return plan, strategy_of(self.schedule)
-
-
-def strategy_of(schedule: Schedule) -> Strategy:
-    """Return the strategy that replays a schedule: step by step, or by its yields."""
-    if schedule.steps:
-        return Replay(schedule.order)
-    yields: dict[str, list[str]] = {}
-    for process, point in map(str.split, schedule.yields):
-        yields.setdefault(process, []).append(point)
-    return Yields(yields)
 
 
 @dataclass(frozen=True)

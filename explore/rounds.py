@@ -331,7 +331,6 @@ def carry_out(url: str, deed: Deed, mark: str) -> None:
         elif deed.do == "mark-run":
             api.mark_run(deed.target, run_id, deed.state)
         elif deed.do == "resize":
-            path, mask = f"/api/v2/pools/{deed.target}", {"update_mask": "slots"}
-            api.call("PATCH", path, params=mask, json={"slots": int(deed.state)})
+            api.resize_pool(deed.target, int(deed.state))
     except requests.RequestException as error:
         raise UserError(f"The API server did not answer: {error}") from error

@@ -221,6 +221,8 @@ def _check_move(deed: Deed, runs: Mapping[str, str]) -> None:
         raise ValueError(f"{deed.do} names no task")
     if deed.do in ("mark", "mark-run") and deed.state not in _MARKS:
         raise ValueError(f"{deed.do} is to {deed.state!r}; write {', '.join(_MARKS)}")
+    if deed.do == "resize" and not (deed.state.isdecimal() and int(deed.state)):
+        raise ValueError(f"resize is to {deed.state!r} slots; write a whole number from 1 up")
     when = deed.before.split()[-1:]
     if any(each not in STATES and not each.isdecimal() for each in when):
         raise ValueError(f"{when[0]!r} is neither a number nor a state of a task")

@@ -88,7 +88,11 @@ class Steps:
 
     def write(self) -> dict[str, dict[str, Any]]:
         """Return the steps by their names, in order."""
-        return dict(self._steps())
+        written: dict[str, dict[str, Any]] = {}
+        for name, step in self._steps():
+            same = sum(each == name or each.startswith(f"{name}-again-") for each in written)
+            written[f"{name}-again-{same}" if same else name] = step
+        return written
 
     def _steps(self) -> Iterator[Written]:
         for letter in sorted(self._letters[each] for each in _SCHEDULERS):
@@ -161,6 +165,10 @@ class Steps:
             of = self._runs.get(deed.run, {})
             state = {"state": deed.state} if deed.do == "mark" else {}
             yield f"{deed.do}s-{deed.task}", {deed.do: deed.task, **state, **of}
+        elif deed.do == "mark-run":
+            yield f"marks-run-{deed.run}", {deed.do: deed.state, **self._runs.get(deed.run, {})}
+        elif deed.do == "resize":
+            yield f"resizes-{deed.target}", {deed.do: deed.target, "slots": int(deed.state)}
         elif deed.do == "cancel":
             yield f"{here.session.lower()}-fails", {"cancel": here.session}
         elif deed.do == "silence":

@@ -5,8 +5,8 @@
     pos       the highest of random priorities that each statement draws, and its rivals draw anew
     learning  whoever makes an order of two statements that was not seen yet
     stale     anyone but one that reads, until another has written what it reads
-    replay    as a schedule says
-    yields    as few preemptions as a shrunken schedule says
+
+Those that follow a schedule are in `explore.following`.
 
 PCT (Burckhardt et al., 2010) finds a bug of depth d, one that needs d ordering constraints, in a
 round with a probability of at least 1 / (n k^(d-1)), where n actors make k steps. Here an actor is
@@ -16,12 +16,12 @@ itself in one round of 200 or fewer, one of depth 3 in one of 20,000: so points 
 (`points.LEVELS`), and d is deepened from round to round.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Protocol
 
 from explore.controller import Rest, Standing
-from explore.coverage import Coverage, role
+from explore.coverage import Coverage
 
 DEEPEST = 6
 _LEARNS = 0.7
@@ -67,7 +67,9 @@ def depth_of(number: int, deepest: int = DEEPEST) -> int:
     return 2 + number
 
 
-class _Base:
+class Base:
+    """What strategies have in common: nobody learns, casts, or counts anything but points."""
+
     name = ""
 
     def rested(self, chosen: Standing, rest: Rest) -> None:
@@ -85,7 +87,7 @@ class _Base:
         """Leave it to that one."""
 
 
-class RandomWalk(_Base):
+class RandomWalk(Base):
     """Anyone of those that stand, evenly."""
 
     name = "random"
@@ -98,7 +100,7 @@ class RandomWalk(_Base):
         return self._rng.choice(standing)
 
 
-class PCT(_Base):
+class PCT(Base):
     """Probabilistic concurrency testing: priorities, and d - 1 steps at which one is lowered.
 
     `steps` is how many a round has, about: the change points are drawn among as many.
@@ -156,7 +158,7 @@ class Priority(Protocol):
         ...
 
 
-class PartialOrder(_Base):
+class PartialOrder(Base):
     """Partial-order sampling (Yuan et al., 2018): a priority for each statement, not each actor.
 
     Whatever is in the way of the statement that goes first draws anew, so that orders which
@@ -209,7 +211,7 @@ class Learning(PCT):
         return best if news[best.ticket] else led
 
 
-class StaleReads(_Base):
+class StaleReads(Base):
     """Keeps one that reads where it stands until another has written what it reads.
 
     One reads, another commits, and the first acts on what it read: most of what goes wrong between
@@ -269,132 +271,6 @@ class StaleReads(_Base):
         over = rest.reason in ("idle", "ended") or not chosen.statement.text
         if over and self._kept is not None and self._kept.actor != chosen.actor:
             self._ripe |= bool(wrote & self._kept.statement.footprint.tables)
-
-
-class Replay(_Base):
-    """As a schedule says, step by step: `steps` are processes and the points that they pass.
-
-    Who is not there yet is waited for, `patience` looks long. Where the round goes another way
-    (an idle loop more or less), what comes too much is let past, and what never comes is left out;
-    `parted` is the first step at which that was so. Idle schedulers never cease to come: once
-    `EXTRA` points too much were passed in a row, the schedule is gone on with without the step.
-    """
-
-    name = "replay"
-
-    AHEAD = 12
-    EXTRA = 12
-    """Points of two idle loops and some; as few, that one missing step costs two seconds."""
-
-    def __init__(self, steps: Sequence[tuple[str, str]], patience: int = 6) -> None:
-        self._steps = steps
-        self._at = 0
-        self._looks = 0
-        self._extra = 0
-        self._patience = patience
-        self.parted: int | None = None
-
-    def choose(self, standing: Sequence[Standing]) -> Standing | None:
-        """Return who is next, None while that one is not there yet."""
-        there = {(each.process, each.point): each for each in reversed(standing)}
-        if self._at >= len(self._steps):
-            return standing[0]
-        if found := there.get(self._steps[self._at]):
-            return self._go_on(found, self._at)
-        self._looks += 1
-        if self._looks <= self._patience:
-            return self._blocker(standing)
-        self.parted = self._at if self.parted is None else self.parted
-        ahead = self._steps[self._at : self._at + self.AHEAD]
-        extra = next((each for each in standing if (each.process, each.point) not in ahead), None)
-        if extra is not None and self._extra < self.EXTRA:
-            return self._let_past(extra)
-        if nearest := next((n for n, key in enumerate(ahead) if key in there), None):
-            return self._go_on(there[ahead[nearest]], self._at + nearest)
-        self._at += 1
-        return self._let_past(standing[0])
-
-    def step(self, passed: int) -> int:
-        """Return which step of the schedule is next: what came too much is none of its steps."""
-        return self._at if self._at < len(self._steps) else max(passed, self._at)
-
-    def _blocker(self, standing: Sequence[Standing]) -> Standing | None:
-        """Return whom the next one waits for: it would be waited for in vain."""
-        process = self._steps[self._at][0]
-        return next((each for each in standing if process in each.blocks), None)
-
-    def _go_on(self, each: Standing, at: int) -> Standing:
-        self._at, self._looks, self._extra = at + 1, 0, 0
-        return each
-
-    def _let_past(self, each: Standing) -> Standing:
-        self._looks, self._extra = 0, self._extra + 1
-        return each
-
-
-class Yields(_Base):
-    """Nobody is preempted but where the schedule says so: the fewest preemptions there are.
-
-    Who was let past goes on for as long as it comes to points. At each of `yields` (process ->
-    points) the process lets all others go first, until none of them stands any more. Schedulers do
-    the same work, so whichever comes to such a point first has the part of the one that is named.
-    """
-
-    name = "yields"
-
-    def __init__(self, yields: Mapping[str, Sequence[str]]) -> None:
-        self._yields = yields
-        self._last = ""
-        self._coming = False
-        self._patient: dict[int, int] = {}
-        self._cast: dict[str, str] = {}
-
-    LOOKS = 2
-    """Looks at which nobody else stands, after which a process that yields goes on."""
-
-    def choose(self, standing: Sequence[Standing]) -> Standing | None:
-        """Return who goes on."""
-        free = [each for each in standing if not self._yields_here(each)]
-        if not free:
-            return self._first_to_yield(standing)
-        self._patient.clear()
-        going_on = next((each for each in free if each.actor == self._last), None)
-        if going_on is None and self._coming:
-            self._coming = False
-            return None
-        first = going_on or free[0]
-        self._last = first.actor
-        return first
-
-    def rested(self, chosen: Standing, rest: Rest) -> None:
-        """Take how the step ended: who is idle comes again, unless its loop is over."""
-        self._coming = rest.reason == "idle" and chosen.takes_turns
-
-    def plays(self, process: str) -> str:
-        """Return who has the part of a process."""
-        return self._cast.get(process, process)
-
-    def cast(self, process: str, who: str) -> None:
-        """Give the part of a process to somebody, whoever had it."""
-        self._cast = {part: each for part, each in self._cast.items() if each != who}
-        self._cast[process] = who
-
-    def _yields_here(self, each: Standing) -> bool:
-        for process, points in self._yields.items():
-            if each.point in points and role(process) == role(each.process):
-                if each.process not in self._cast.values():
-                    self._cast.setdefault(process, each.process)
-                if self._cast.get(process) == each.process:
-                    return True
-        return False
-
-    def _first_to_yield(self, standing: Sequence[Standing]) -> Standing | None:
-        first = standing[0]
-        looks = self._patient[first.ticket] = self._patient.get(first.ticket, 0) + 1
-        if looks <= self.LOOKS and not first.blocks:
-            return None
-        self._last = first.actor
-        return first
 
 
 def drawn(name: str, rng: Random, coverage: Coverage, depth: int, steps: int) -> Strategy:

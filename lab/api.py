@@ -242,6 +242,15 @@ class AirflowAPI:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         self.call("PATCH", path, json={"new_state": state})
 
+    def slots(self, pool: str) -> int:
+        """Return how many slots a pool has; -1 is no limit."""
+        return int(self.call("GET", f"/api/v2/pools/{pool}")["slots"])
+
+    def resize_pool(self, pool: str, slots: int) -> None:
+        """Give a pool as many slots."""
+        path, mask = f"/api/v2/pools/{pool}", {"update_mask": "slots"}
+        self.call("PATCH", path, params=mask, json={"slots": slots})
+
     def delete_run(self, dag_id: str, run_id: str) -> None:
         """Delete a run and its task instances."""
         self.call("DELETE", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")

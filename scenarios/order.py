@@ -86,6 +86,7 @@ class _Walk:
             "until": self._until,
             "clear": self._task,
             "mark": self._task,
+            "mark-run": self._whole_run,
             "settle": self._settle,
         }
         if step.verb in checks:
@@ -121,6 +122,9 @@ class _Walk:
 
     def _task(self, step: Step) -> None:
         self._check_task(step, self._run(step, step.options.get("of", "")), step.target)
+
+    def _whole_run(self, step: Step) -> None:
+        self._run(step, step.options.get("of", ""))
 
     def _check_task(self, step: Step, dag: str, task: str | None) -> None:
         if task is not None:

@@ -248,6 +248,14 @@ class Performer:
     def _mark(self, step: Step) -> None:
         self._run.lab.api.mark(*self._run_of(step), step.target, step.options["state"])
 
+    def _mark_run(self, step: Step) -> None:
+        self._run.lab.api.mark_run(*self._run_of(step), step.target)
+
+    def _resize(self, step: Step) -> None:
+        api, pool = self._run.lab.api, step.target
+        self._undo.callback(api.resize_pool, pool, api.slots(pool))
+        api.resize_pool(pool, step.options["slots"])
+
     def _run_of(self, step: Step) -> tuple[str, str]:
         """Return the DAG and the run that a step is about."""
         name = step.options.get("of", "")

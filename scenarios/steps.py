@@ -24,6 +24,9 @@ pause-dag          pause a DAG until the permutation is over, as a person does
 drain-dag          have a DAG finish its runs and then be paused (since Airflow 3.4)
 backfill           have the runs of a DAG made for its days (shape `daily`); cancelled at the end
 clear, mark        clear a task of a run, or mark it (`state: success`), as a person does
+mark-run           mark a whole run (`mark-run: failed`, or success), as a person does
+resize             give a pool as many slots (`resize: default_pool, slots: 1`), until the
+                   permutation is over
 aside              with `clear`, `update` or `backfill`, `aside: true` goes on to the next step
                    before the API server has answered, as when it is held; that it did is asked at
                    the end
@@ -63,7 +66,7 @@ _OF_A_SESSION = (
 _OF_A_WORKER = ("hold", "held", "pass", "cancel", "terminate", "release")
 VERBS = (
     *(*_OF_A_SESSION, "fault", "heal", "trigger", "update", "pause-dag", "drain-dag", "backfill"),
-    *("clear", "mark"),
+    *("clear", "mark", "mark-run", "resize"),
     *("until", "wait", "settle"),
 )
 _AT_A_REQUEST = frozenset({"request", "state", "of", "when"})
@@ -77,9 +80,12 @@ _OPTIONS = {
     "clear": {"of", "aside"},
     "backfill": {"aside"},
     "mark": {"of", "state"},
+    "mark-run": {"of"},
+    "resize": {"slots"},
 }
 _POWERS = {"pause": "pause", "freeze": "pause", "hold": "hold", "kill": "kill"}
 _MARKS = ("success", "failed", "skipped")
+_RUN_MARKS = ("success", "failed")
 _RUN_STATES = ("queued", "running", "success", "failed")
 _STATES = tuple(sorted(FINISHED | WAITING | IN_HAND))
 _WORKER_REQUESTS = (
@@ -100,7 +106,7 @@ _AFTER_VIOLATION = 20.0
 _KINDS = {
     "a mapping": ("until", "settle", "with", "row"),
     "seconds (a number from 0 up)": ("wait", "at_most", "after_violation"),
-    "a whole number from 1 up": ("count",),
+    "a whole number from 1 up": ("count", "slots"),
     "true or false": ("again", "aside"),
 }
 """What the value of a word must be; that of every other is text."""
@@ -202,6 +208,10 @@ def _checked(made: Step, cast: Cast) -> Step:
         (_check_request if made.of_worker else _check_hold)(name, what)
     if made.verb == "mark":
         _of(what.get("state", "none"), _MARKS, f"step {name!r} marks as no state")
+    if made.verb == "mark-run":
+        _of(made.target, _RUN_MARKS, f"step {name!r} marks a run as no state")
+    if made.verb == "resize" and "slots" not in what:
+        raise ValueError(f"step {name!r} does not say to how many slots; write `slots: 1`")
     if made.verb == "until":
         _check_until(made, cast)
     if made.verb == "settle":

@@ -12,7 +12,7 @@ from explore import schedule as schedules
 from explore.__main__ import main
 from explore.explain import judged, scenario
 from explore.plan import SHAPES
-from explore.schedule import Deed, Schedule, Verb
+from explore.schedule import Deed, Schedule
 from scenarios.scenario import Scenario, load
 from tests.explore.test_schedule import SCHEDULE
 from tests.oracle.telling import HISTORIES
@@ -145,16 +145,25 @@ def test_a_cancelled_statement_and_a_watch_that_is_told_late(tmp_path: Path) -> 
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("do", "before", "said"),
-    [
-        ("resize", "scheduler-1 two 1", r"No step .* \(resize\)"),
-        ("kill", "", "does not say before which points .* Shrink the schedule again"),
-    ],
-)
-def test_a_move_that_no_step_can_make_is_told(do: Verb, before: str, said: str) -> None:
-    moved = replace(SHRUNK, deeds=[*SHRUNK.deeds, Deed(do, "scheduler-1", 4, before=before)])
-    with pytest.raises(UserError, match=said):
+def test_a_marked_run_and_a_resized_pool_are_steps(tmp_path: Path) -> None:
+    moves = [
+        Deed("mark-run", "serial", 2, "1", state="failed", before="scheduler-1 dag-by-id 1"),
+        Deed("resize", "default_pool", 4, state="2", before="scheduler-1 dag-by-id 2"),
+        Deed("resize", "default_pool", 4, state="1", before="scheduler-1 dag-by-id 3"),
+    ]
+    made = explained(tmp_path, replace(SHRUNK, deeds=[*SHRUNK.deeds, *moves]))
+    done = [each for each in made.permutations["found"] if each.verb in ("mark-run", "resize")]
+    assert [(each.target, each.options) for each in done] == [
+        ("failed", {"of": "serial-run-2"}),
+        ("default_pool", {"slots": 2}), ("default_pool", {"slots": 1}),
+    ]  # fmt: skip
+
+
+def test_a_move_before_no_point_is_told() -> None:
+    moved = replace(SHRUNK, deeds=[*SHRUNK.deeds, Deed("kill", "scheduler-1", 4)])
+    with pytest.raises(
+        UserError, match=r"not say before which points .* Shrink the schedule again"
+    ):
         scenario(moved, judged(HISTORY), "found")
 
 

@@ -120,6 +120,7 @@ def test_a_move_that_came_when_the_promise_was_broken_is_left_out() -> None:
                 ({"do": "kill", "target": "banana"}, "'banana' is no process"),
                 ({"do": "mark", "target": "serial", "run": "9", "task": "t"}, "of run '9'"),
                 ({"do": "mark", "target": "serial", "run": "0", "task": "t"}, "mark is to ''"),
+                ({"do": "resize", "target": "default_pool", "state": "few"}, "resize is to 'few'"),
                 ({"do": "clear", "target": "serial", "run": "0"}, "clear names no task"),
                 (
                     {"do": "cancel", "before": "scheduler-1 two often"},

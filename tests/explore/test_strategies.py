@@ -7,15 +7,14 @@ import pytest
 
 from explore.controller import Rest, Standing
 from explore.coverage import Coverage
+from explore.following import Replay, Yields
 from explore.points import Footprint, Statement
 from explore.strategies import (
     PCT,
     Learning,
     PartialOrder,
     RandomWalk,
-    Replay,
     StaleReads,
-    Yields,
     bound,
     depth_of,
 )

@@ -126,6 +126,8 @@ AT_A_REQUEST = """
   second: {trigger: single, as: second}
   first: {trigger: single}
   mark: {mark: task, state: failed}
+  mark-all: {mark-run: failed, of: second}
+  one-slot: {resize: default_pool, slots: 1}
   stop-dag: {pause-dag: single}
 """
 
@@ -133,7 +135,8 @@ AT_A_REQUEST = """
 def test_workers_are_held_at_requests_and_sessions_killed(tmp_path: Path) -> None:
     more = GOOD.replace("  wait:", f"{AT_A_REQUEST[1:]}  wait:").replace(
         "[stop,",
-        "[stop, hold-w, w-held, free-w, kill, start, second, first, clear, stop-dag, mark,",
+        "[stop, hold-w, w-held, free-w, kill, start, second, first, clear, "
+        "stop-dag, mark-all, one-slot, mark,",
     )
     scenario = load(
         written(tmp_path, more.replace("schedulers: 2", "schedulers: 2, triggerers: 2"))
@@ -154,6 +157,9 @@ def test_workers_are_held_at_requests_and_sessions_killed(tmp_path: Path) -> Non
         ("{pause: worker}", "names no session: worker"),
         ("{mark: task}", "marks as no state"),
         ("{mark: task, state: running}", "marks as no state: running"),
+        ("{mark-run: skipped}", "marks a run as no state: skipped"),
+        ("{resize: default_pool}", "does not say to how many slots"),
+        ("{resize: default_pool, slots: 0}", "slots must be a whole number from 1 up"),
         ("{clear: task, state: success}", "does not know state"),
     ],
 )

@@ -140,6 +140,8 @@ def test_what_a_scenario_cannot_set_is_told_by_its_line(
         (["{trigger: single, as: b}", "{trigger: single, as: b}"], "the name b a second time"),
         (["{trigger: wide-2}", "{clear: task}"], "wide-2 has no such task: task (did you mean"),
         (["{trigger: wide-2}", "{mark: task, state: failed}"], "wide-2 has no such task: task"),
+        (["{mark-run: failed}"], "is about a run, and no step before it triggers one"),
+        (["{trigger: single}", "{mark-run: failed, of: b}"], "has not begun: b"),
         (["{mark: task, state: failed}"], "is about a run, and no step before it triggers one"),
         (["{trigger: wide-2}", "{until: {task: task, state: queued}}"], "wide-2 has no such task"),
         (["{settle: {at_most: 5}}"], "waits for the end of all runs, and no step before it"),
