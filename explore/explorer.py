@@ -199,6 +199,7 @@ class Explorer:
         if self._is_warm:
             return
         self._is_warm = True
+        self._tell("The lab is up; a first run has its API server ready, which takes some seconds.")
         self.lab.api.trigger(_WARM, f"warm-{secrets.token_hex(2)}")
         with connect(self.lab.dsn()) as connection:
             until(lambda: not value(connection, LEFT), _WARMING)

@@ -14,7 +14,7 @@ import psutil
 
 from tests.contract.apis import KubernetesAPI
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 _POLL = 0.05
 _MARK = "HA_CHAOS_TEST_MARK"
 

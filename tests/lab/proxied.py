@@ -131,7 +131,7 @@ class Server:
             one.close()
 
 
-def eventually(wanted: Any, timeout: float = 10.0) -> bool:
+def eventually(wanted: Any, timeout: float = 40.0) -> bool:
     """Wait until `wanted()` is true, at most `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not wanted():

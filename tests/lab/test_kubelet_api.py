@@ -99,7 +99,8 @@ def test_a_binding_whose_answer_was_lost_is_recognised(tmp_path: Path) -> None:
     script.listed = True
     script.failures["/p/binding"] = [Answer(500), Answer(409, {"code": 409})]
     with kubelet_against(script, tmp_path):
-        eventually(lambda: script.phases() == ["Running", "Succeeded"])
+        # Where the machine is busy, it has ended before it was told of.
+        eventually(lambda: script.phases()[-1:] == ["Succeeded"])
 
 
 def test_a_pod_that_another_bound_is_left_to_them(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def holder(how: str) -> Iterator[Holder]:
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 40
     while not (met := condition()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return met
