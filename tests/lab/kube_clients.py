@@ -105,7 +105,7 @@ class Watching(threading.Thread):
         """Hang up."""
         with suppress(ValueError, RuntimeError, OSError, AttributeError):
             self._answer.shutdown()
-        self.join(5)
+        self.join(40)
 
 
 @dataclass(frozen=True)

@@ -122,9 +122,9 @@ def test_a_watch_that_is_begun_again_does_not_hear_of_it_sooner_or_later(
     kube: Kube, own: Client, two: Client
 ) -> None:
     own.create("a")
-    first = two.watching(timeout_seconds=1, allow_watch_bookmarks=True)
+    first = two.watching(timeout_seconds=3, allow_watch_bookmarks=True)
     version = two.core.list_namespaced_pod(NAMESPACE).metadata.resource_version
-    with LatePodEnd("scheduler-2", 1.5).on(kube.lab):
+    with LatePodEnd("scheduler-2", 5.0).on(kube.lab):
         begun = time.monotonic()
         own.end("a", "Failed")
         assert eventually(lambda: bool(first.ending), 5)
@@ -132,7 +132,7 @@ def test_a_watch_that_is_begun_again_does_not_hear_of_it_sooner_or_later(
         assert 0 < first.bookmark <= int(version), "it is no further than what was told"
         again = two.watching(resource_version=version)
         assert told(again, ("MODIFIED", "a", "Failed"))
-        assert 1.3 <= time.monotonic() - begun < 2.3
+        assert 4.8 <= time.monotonic() - begun < 7.5
 
 
 def test_it_heals_at_once_and_ends_that_were_before_it_are_not_late(

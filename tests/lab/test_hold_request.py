@@ -47,7 +47,7 @@ def test_a_request_waits_before_it_is_processed(
     with hold(kube, told) as held:
         begun = time.time()
         call = Call(two.create, "new")
-        found = held.wait_held(timeout=5)
+        found = held.wait_held(timeout=40)
         assert (found.process, found.request, found.pod) == ("scheduler-2", "create", "new")
         assert begun <= found.since <= time.time()
         one.create("other")
@@ -66,7 +66,7 @@ def test_a_request_waits_before_its_answer_is_sent(kube: Kube, own: Client, two:
     with hold(kube, when="after", pods="dag-*") as held:
         two.create("new")
         call = Call(two.create, "dag-new")
-        held.wait_held(timeout=5)
+        held.wait_held(timeout=40)
         assert own.names() == ["dag-new", "new"]
         assert not call.over(0.2)
     assert call.over()
@@ -79,7 +79,7 @@ def test_one_is_let_pass_and_the_next_is_held(kube: Kube, own: Client, two: Clie
         held.let_pass(time.time(), 5)
         assert calls[0].over()
         calls.append(Call(two.create, "b"))
-        assert held.wait_held(timeout=5).pod == "b"
+        assert held.wait_held(timeout=40).pod == "b"
         assert own.names() == ["a"]
     assert calls[1].over()
 
@@ -91,13 +91,13 @@ def test_what_is_held_may_fail_instead(kube: Kube, own: Client, two: Client, whe
         with pytest.raises(HoldError, match="scheduler-2 is not held now at create of pods"):
             held.cancel()
         call = Call(two.create, "a")
-        held.wait_held(timeout=5)
+        held.wait_held(timeout=40)
         held.cancel()
         assert call.over()
         assert isinstance(call.error, ApiException)
         assert call.error.status == 500
         call = Call(two.create, "b")
-        held.wait_held(timeout=5)
+        held.wait_held(timeout=40)
         held.terminate()
         assert call.over()
         assert isinstance(call.error, ProtocolError)
@@ -112,7 +112,7 @@ def test_a_request_whose_client_gave_up_is_processed_when_it_is_released(
 ) -> None:
     with hold(kube) as held:
         call = Call(two.core.create_namespaced_pod, NAMESPACE, _pod("new"), _request_timeout=0.3)
-        held.wait_held(timeout=5)
+        held.wait_held(timeout=40)
         assert call.over()
         assert call.error is not None
         assert own.names() == []
@@ -130,7 +130,7 @@ def _pod(name: str) -> dict[str, object]:
 def test_a_watch_waits_and_is_forgotten_with_its_client(kube: Kube, two: Client) -> None:
     with hold(kube, request="watch") as held:
         call = Call(two.core.list_namespaced_pod, NAMESPACE, watch=True, _request_timeout=0.3)
-        assert held.wait_held(timeout=5).pod == ""
+        assert held.wait_held(timeout=40).pod == ""
         assert call.over()
         assert eventually(lambda: held.held() == [], 5)
 
@@ -206,6 +206,6 @@ def test_an_api_that_ends_waits_for_nobody(tmp_path_factory: pytest.TempPathFact
         begun = time.monotonic()
         server.process.terminate()
         server.process.wait(10)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 15
         assert call.over()
     assert [rule.withdraw() for rule in rules] == [None, None]

@@ -125,5 +125,5 @@ def test_it_is_read_until_it_is_told_to_stop(tmp_path: Path) -> None:
         file.write(line(1))
     assert answers.stream.wait(lambda event: isinstance(event, AnswerEvent), 5.0).t == 5.0
     stop.set()
-    thread.join(5)
+    thread.join(40)
     assert not thread.is_alive()

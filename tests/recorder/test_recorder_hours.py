@@ -188,7 +188,7 @@ def test_a_reader_that_waits_in_vain_is_woken_and_what_it_missed_is_read(
         add_task(connect(), "meanwhile")
         reading.stop.set()
         reading.reader.interrupt()
-        reading.thread.join(5)
+        reading.thread.join(40)
         assert not reading.thread.is_alive()
         cable.mend()
         reading.end()

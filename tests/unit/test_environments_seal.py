@@ -180,12 +180,14 @@ def test_what_cannot_be_made_again_is_not_believed_either(environment: Path) -> 
     assert seal.difference(environment) == str(SITE / "patch.pth")
 
 
-def test_a_warm_look_at_many_files_is_quick(tmp_path: Path) -> None:
+def test_a_warm_look_at_many_files_reads_none_of_them(tmp_path: Path) -> None:
     for number in range(5_000):
         folder = tmp_path / f"package{number % 100}"
         folder.mkdir(exist_ok=True)
         (folder / f"m{number}.py").write_bytes(bytes(5_000))
-    seal.seal(tmp_path)
     begun = time.monotonic()
+    seal.seal(tmp_path)
+    sealed = time.monotonic()
     assert seal.difference(tmp_path) == ""
-    assert time.monotonic() - begun < 1.5
+    looked = time.monotonic()
+    assert looked - sealed < 0.7 * (sealed - begun)

@@ -148,8 +148,8 @@ def test_a_pump_delivers_everything_before_it_ends(
     got = b""
     while len(got) < 20 * len(blob):
         got += near.recv(1 << 20)
-    pumping.join(10)
-    sending.join(10)
+    pumping.join(40)
+    sending.join(40)
     assert not pumping.is_alive()
     assert got == blob * 20
 
@@ -167,7 +167,7 @@ def test_a_pump_takes_no_more_than_the_pod_does(
     assert len(channels.unsent) < 200_000
     near.close()
     far.shutdown(socket.SHUT_RDWR)
-    pumping.join(10)
+    pumping.join(40)
     assert not pumping.is_alive()
 
 
