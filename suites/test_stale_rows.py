@@ -29,3 +29,9 @@ def test_drained(scenario: Scenario, permutation: str, history: Run) -> None:
 def test_marked(scenario: Scenario, permutation: str, history: Run) -> None:
     """A person marks a task while a scheduler is about to queue it."""
     Performer(scenario, history).perform(permutation)
+
+
+@pytest.mark.scenario("clear-vs-start")
+def test_cleared(scenario: Scenario, permutation: str, history: Run) -> None:
+    """A person clears a task while its worker starts."""
+    Performer(scenario, history).perform(permutation)

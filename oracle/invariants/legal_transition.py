@@ -76,7 +76,8 @@ API_SERVER_NEEDS: dict[State, set[State]] = {
     QUEUED: set(),
 }
 """To get to a state, where the API server must come from. Its other targets are open: a user may
-clear anything, or mark it success, failed or skipped."""
+mark anything success, failed or skipped, and clear it. But what runs becomes RESTARTING when it is
+cleared, and waits for its worker's end: without a state it would be queued beside it."""
 
 TRIGGERER_MAY: set[State] = {SCHEDULED, SUCCESS, FAILED, SKIPPED, UP_FOR_RETRY}
 """Where a trigger's event takes a task instance that waits for it (`handle_event_submit`)."""
@@ -155,6 +156,8 @@ def _scheduler(old: State, new: State, raised: bool) -> str | None:
 
 
 def _api_server(old: State, new: State, _raised: bool) -> str | None:
+    if new is None and old == RUNNING:
+        return ", though a cleared task that runs waits for its worker's end"
     legal = new not in API_SERVER_NEEDS or old in API_SERVER_NEEDS[new]
     return None if legal else ", which the API allows no worker and no user"
 

@@ -41,6 +41,7 @@ TOLD = {
     "double-backfill": "one-backfill/invalid-two-at-once",
     "stolen-callback": "trigger-owner/invalid-another-takes-it-a-moment-later",
     "watch-gap": "queued-in-time/invalid-its-scheduler-thinks-that-its-slots-are-taken",
+    "clear-vs-start": "legal-transition/invalid-a-task-was-cleared-as-its-worker-started",
     "queued-success": "legal-transition/invalid-a-marked-task-was-queued",
     "stuck-sweep": "legal-transition/invalid-a-running-task-was-taken-for-stuck-in-queued",
 }
