@@ -175,16 +175,20 @@ def shows(schedule: Schedule, scenario: Scenario) -> bool:
     return able and cause in scenario.breaks and same
 
 
-_BY_PERSON = {"mark": {"mark", "mark-run"}, "clear": {"clear"}}
+_BY_PERSON = {
+    "mark": {"mark", "mark-run"}, "mark-run": {"mark-run"}, "clear": {"clear"},
+    "resize": {"resize"},
+}  # fmt: skip
 """What a person does in a scenario, and by which moves of a round."""
 
 
 def _has_persons(schedule: Schedule, scenario: Scenario) -> bool:
-    """Return whether a round had what a person does in every permutation of a scenario."""
+    """Return whether a round had all that a person does in one of a scenario's permutations."""
     moves = {deed.do for deed in schedule.moves}
-    done = [{step.verb for step in steps} for steps in scenario.permutations.values()]
-    needed = set[str].intersection(*done) & _BY_PERSON.keys()
-    return all(moves & _BY_PERSON[verb] for verb in needed)
+    done = ({step.verb for step in steps} for steps in scenario.permutations.values())
+    return any(
+        all(moves & _BY_PERSON[verb] for verb in verbs & _BY_PERSON.keys()) for verbs in done
+    )
 
 
 def powers(schedule: Schedule) -> frozenset[str]:

@@ -101,9 +101,17 @@ class AirflowAPI:
         may have been carried out, and what it creates would be there twice.
         """
         may_repeat = _never_sent if method == "POST" else _has_no_answer
-        for attempt in _attempts(may_repeat):
-            with attempt:
-                return self._once(method, path, **options)
+        try:
+            for attempt in _attempts(may_repeat):
+                with attempt:
+                    return self._once(method, path, **options)
+        except requests.ReadTimeout as error:
+            if method != "POST":
+                raise
+            raise UserError(
+                f"Airflow's API gave no answer to {method} {path} in {self._timeout:g} s.",
+                "It may carry it out nevertheless. Look into the API server's log.",
+            ) from error
         raise AssertionError("the last attempt returns or raises")
 
     def _once(self, method: str, path: str, **options: Any) -> Any:

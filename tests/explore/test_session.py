@@ -59,6 +59,7 @@ def test_a_find_can_be_a_race_that_needs_what_its_round_had(
             "queued-success",
             True,
         ),
+        ("legal-transition: .. api-server moved it RUNNING -> NONE, ..", "clear-vs-start", False),
         ("legal-transition: but scheduler-1 moved it SUCCESS -> QUEUED, ..", "stuck-sweep", False),
         ("legal-transition: .. moved it RUNNING -> SCHEDULED, ..", "stuck-sweep", True),
         ("legal-transition: .. moved it RUNNING -> SCHEDULED, ..", "stale-trigger", False),
@@ -122,3 +123,16 @@ def test_a_find_that_was_not_seen_again_is_none() -> None:
 
 def test_a_race_counts_though_too_few_rounds_could_tell() -> None:
     assert recorded(KNOWN, rounds=20, unknown=19).verdict == "invalid"
+
+
+def test_a_marked_run_is_known_by_the_permutation_that_marks_one_and_a_clear_by_its_own() -> None:
+    queued, cleared = scenarios()["queued-success"], scenarios()["clear-vs-start"]
+    run, task = (Deed(do, "serial", 4, "0", state="failed") for do in ("mark-run", "clear"))
+    skipped = "legal-transition: .. moved it SKIPPED -> QUEUED, .."
+    found = replace(SCHEDULE, broken=["legal-transition"], witness=skipped)
+    assert shows(replace(found, deeds=[*found.deeds, run]), queued)
+    assert not shows(replace(found, deeds=[*found.deeds, task]), queued)
+    none = "legal-transition: .. api-server moved it RUNNING -> NONE, .."
+    found = replace(found, witness=none)
+    assert shows(replace(found, deeds=[*found.deeds, task]), cleared)
+    assert not shows(replace(found, deeds=[*found.deeds, run]), cleared)
