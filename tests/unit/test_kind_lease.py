@@ -15,6 +15,7 @@ import pytest
 from common.errors import UserError
 from common.paths import CACHE_VARIABLE
 from lab.kind.lease import exclusive, shared
+from tests.labs import eventually
 
 HOLDER = """
 import sys
@@ -59,13 +60,6 @@ def holder(how: str) -> Iterator[Holder]:
             yield Holder(process, sign)
         finally:
             process.kill()
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 40
-    while not (met := condition()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return met
 
 
 def taken(how: Callable[..., object]) -> bool:
