@@ -44,7 +44,8 @@ test: setup lint ## check and test everything in this project; takes minutes (TE
 	@echo "Next: make reproduce, or .venv/bin/pytest suites/ --airflow YOURS"
 
 pytest: setup $(ALLURE)
-	@$(RUN) -m pytest $(TESTS) -n 4 --dist loadgroup --no-loadscope-reorder
+	@$(RUN) -m pytest $(TESTS) -n 4 --dist loadgroup --no-loadscope-reorder \
+	    || $(RUN) -m tests.again $$?
 
 lint: setup ## check style, format and import rules
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --quiet --check .

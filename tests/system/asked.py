@@ -18,7 +18,7 @@ from lab.life import start
 from lab.spec import LabSpec
 from tests.labs import eventually
 
-SHAPES = "single*2,diamond:1,impatient:60,serial,producer,consumer"
+SHAPES = "single*2,diamond:1,impatient:600,serial,producer,consumer"
 # The searches for what is stuck in queued and for missing heartbeats are asked for at once.
 ENV = {
     "HA_CHAOS_SHAPES": SHAPES,
