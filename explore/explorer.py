@@ -324,7 +324,7 @@ class Explorer:
             done.seconds,
             "" if done.over else ", not over",
         )
-        for each in done.refused:
+        for each in done.remarks:
             log.debug("Round %d: %s", done.number, each)
             if not self._advises:  # a replay, which was none then
                 self._tell(f"Round {done.number}: {each}")

@@ -64,7 +64,7 @@ class Round:
     `deeds` are the plan's, `at` the steps at which they were done.
     `times` are when each of its steps began, and `parted` is the step at which a replay went
     another way. `patterns` are the table and the LIKE pattern of each statement that was passed,
-    by its name.
+    by its name. `remarks` tell which deeds were refused, or done elsewhere than the schedule says.
     """
 
     number: int
@@ -80,7 +80,7 @@ class Round:
     silent: float = 0.0
     interrupted: bool = False
     cpu: float = 0.0
-    refused: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     new: bool = False
 
     @property
@@ -149,7 +149,7 @@ class Performance:
             if free:
                 self._controller.pause()
         done.new = self._coverage.end()
-        done.refused += self._moves.refused + [
+        done.remarks += self._moves.refused + [
             f"{deed.do} was refused: {each.exception()}"
             for deed, each in self._under_way
             if each.exception() is not None
@@ -258,7 +258,7 @@ class Performance:
             number, deed = len(done.deeds) - len(deeds), deeds.pop(0)
             done.deeds[number] = replace(done.deeds[number], at=step)
             if deed.before and there is None:
-                done.refused.append(f"{deed.do} was made elsewhere: {deed.before} did not come")
+                done.remarks.append(f"{deed.do} was made elsewhere: {deed.before} did not come")
             if deed.do == "cancel":
                 self._cancel = deed if there else replace(deed, before="")
             elif deed.do in VERBS:

@@ -11,6 +11,8 @@ from common.errors import UserError
 from common.files import write_whole
 from explore.points import PODS, Point, Watched
 from oracle.states import FINISHED, IN_HAND, WAITING
+from scenarios import document
+from scenarios.document import MistakeError
 
 SCHEMA = 1
 
@@ -157,14 +159,13 @@ def read(path: Path) -> Schedule:
 def read_any(path: Path) -> Schedule:
     """Read a schedule that may have broken nothing; UserError as `read`."""
     try:
-        text = path.read_bytes()
-        _check_schema(path, msgspec.yaml.decode(text, type=_Versioned).schema)
-        schedule = msgspec.yaml.decode(text, type=Schedule)
+        data = document.read(path)
+        _check_schema(path, msgspec.convert(data, _Versioned).schema)
+        schedule = msgspec.convert(data, Schedule)
         _check(schedule)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     except (msgspec.MsgspecError, ValueError) as error:
-        what = " ".join(str(error).split())
+        line = f"line {error.line}: " if isinstance(error, MistakeError) and error.line else ""
+        what = line + " ".join(str(error).split())
         raise UserError(
             f"{path} is not a schedule: {what}.",
             "Give a file that an exploration wrote (schedule.yaml).",

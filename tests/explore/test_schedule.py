@@ -171,6 +171,15 @@ def test_a_foreign_file_is_told_in_a_line(tmp_path: Path, text: str) -> None:
     assert len(str(told.value).splitlines()) == 1
 
 
+def test_a_key_that_stands_twice_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "schedule.yaml"
+    schedules.write(SCHEDULE, path)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, "seed: 7"]))
+    with pytest.raises(UserError, match=rf"line {len(lines) + 1}: .*the key seed stands twice"):
+        schedules.read(path)
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         schedules.read(tmp_path / "none.yaml")
