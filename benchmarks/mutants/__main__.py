@@ -8,13 +8,13 @@ from itertools import chain, islice
 from pathlib import Path
 
 import benchmarks.mutants
-from benchmarks.mutants import limits, progress, runs, states, workers
+from benchmarks.mutants import dags, limits, progress, runs, states, workers
 from benchmarks.mutants.making import Way
 from oracle.events import End, Event, Header
 from oracle.history import HistoryError, read
 from oracle.verdict import Judge, Judgement
 
-WAYS = (*states.WAYS, *runs.WAYS, *limits.WAYS, *workers.WAYS, *progress.WAYS)
+WAYS = (*states.WAYS, *runs.WAYS, *limits.WAYS, *workers.WAYS, *progress.WAYS, *dags.WAYS)
 SHOWN = 5
 """Survivors of a way that are named; the others only count."""
 

@@ -12,10 +12,11 @@ from oracle.states import FAILED, SUCCESS
 class DrainedDag(AtCommits):
     """Who drains a DAG (Airflow 3.4) has its runs come to their end, and the DAG paused after that.
 
-    A scheduler pauses it. Whatever it has accepted by then is to be run: of a paused DAG no run
-    begins, and nobody is told of one that waits. A DAG may be paused for another reason meanwhile:
-    by a person, or since a run of it has failed once too often (max_consecutive_failed_dag_runs),
-    in the transaction that has the run fail. Not judged is what was there before the recording.
+    A scheduler pauses it. Whatever it has accepted by then is to be run, and what was cleared to be
+    run again: of a paused DAG no run begins, and nobody is told of one that waits. A DAG may be
+    paused for another reason meanwhile: by a person, or since a run of it has failed once too often
+    (max_consecutive_failed_dag_runs), in the transaction that has the run fail. Not judged is what
+    was there before the recording.
     """
 
     name = "drained-dag"
@@ -32,10 +33,10 @@ class DrainedDag(AtCommits):
     def on_run(self, event: DagRunEvent) -> Iterable[Violation]:
         """Follow which runs have not ended."""
         found = list(self.begin(event))
-        if event.op == "insert" and event.new not in (SUCCESS, FAILED):
-            self._unended[event.dag_id][event.run_id] = event
-        elif event.new in (SUCCESS, FAILED, None):
+        if event.new in (SUCCESS, FAILED, None):
             self._unended[event.dag_id].pop(event.run_id, None)
+        elif event.op == "insert" or event.old in (SUCCESS, FAILED):
+            self._unended[event.dag_id][event.run_id] = event
         if event.new == FAILED:
             self._failed.add(event.dag_id)
         return found
@@ -59,7 +60,7 @@ class DrainedDag(AtCommits):
         self._judged += 1
         left = list(self._unended[dag_id].values())
         if left:
-            named = ", ".join(f"{each.run_id} (made by {each.process})" for each in left)
+            named = ", ".join(f"{each.run_id} ({_came(each)} by {each.process})" for each in left)
             fact = f"{paused.process} paused {dag_id} before {named} had ended"
             yield self.violation(fact, None, paused.t, *left, paused)
 
@@ -75,3 +76,8 @@ class DrainedDag(AtCommits):
     def units(cls) -> str:
         """Say what it judges."""
         return "drained DAGs"
+
+
+def _came(event: DagRunEvent) -> str:
+    """Return how a run came to be one that has not ended."""
+    return "made" if event.op == "insert" else f"{event.new} again"
