@@ -3,7 +3,14 @@
 from collections.abc import Iterable
 
 from oracle.distinct import Distinct
-from oracle.events import Header, PodEvent, TaskInstanceEvent, TaskInstanceKey, WorkerEvent
+from oracle.events import (
+    AnswerEvent,
+    Header,
+    PodEvent,
+    TaskInstanceEvent,
+    TaskInstanceKey,
+    WorkerEvent,
+)
 from oracle.invariants.base import Invariant, Violation
 from oracle.states import QUEUED, REMOVED, RUNNING, SCHEDULED, SKIPPED, shown
 
@@ -21,7 +28,9 @@ class ValidStart(Invariant):
     the task instance meanwhile, 404 `not_found` if its id is of the past (from 3.1.8 on an orphan
     reset gives a new one). Refused by design is a worker whose try was called off before it
     began: by a user (clear, mark, delete), by a dagrun_timeout or fail_fast (SKIPPED), by a
-    change of the DAG (REMOVED), or whose pod was told to go before it started.
+    change of the DAG (REMOVED), or whose pod was told to go before it started. To a worker, its
+    try has not begun until its request is answered: one whose requests all ran into their time-out,
+    as with a slow API server, is refused by design where a user has taken what was RUNNING by then.
     """
 
     name = "valid-start"
@@ -32,6 +41,8 @@ class ValidStart(Invariant):
         super().__init__(header)
         self._called_off: dict[TaskInstanceKey, set[int]] = {}
         self._told_to_go = Distinct()
+        self._answers = header.answers
+        self._begun = Distinct()
         self._rotates = header.attempts == "row-per-attempt"
 
     def heeds_pod(self, event: PodEvent) -> bool:
@@ -42,6 +53,11 @@ class ValidStart(Invariant):
         """Remember which pods were told to go."""
         if self.heeds_pod(event):
             self._told_to_go.add(event.uid)
+
+    def on_answer(self, event: AnswerEvent) -> None:
+        """Remember which tries a worker knows to have begun."""
+        if event.request == "run" and event.acknowledged:
+            self._begun.add((event.ti, event.try_number))
 
     def on_worker(self, event: WorkerEvent) -> Iterable[Violation]:
         """Report a refusal, unless something before it called the start off."""
@@ -64,6 +80,12 @@ class ValidStart(Invariant):
         """Want what calls a try off, or all of them."""
         if event.old is None or event.new is None:
             return event.old is not None
+        if event.old.state == RUNNING:
+            return (
+                self._answers
+                and event.new.state != RUNNING
+                and not self.is_scheduler(event.process)
+            )
         if event.old.state not in _BEFORE_START or event.new.state in _BEFORE_START:
             return False
         if self.is_scheduler(event.process):
@@ -71,8 +93,10 @@ class ValidStart(Invariant):
         return event.new.state != RUNNING
 
     def on_ti(self, event: TaskInstanceEvent) -> None:
-        """Remember which tries were called off."""
+        """Remember which tries were called off; a worker that has begun says itself how it ends."""
         if event.old is None or not self.heeds_ti(event):
+            return
+        if event.old.state == RUNNING and (event.ti, event.old.try_number) in self._begun:
             return
         all_of_them = event.new is None and not self._rotates
         tries = TRIES_ARE_UP if all_of_them else event.old.try_number

@@ -154,7 +154,10 @@ class Telling:
         request, _, task, state, status, *lost = words
         given = not lost and status != "none"
         code = None if status == "none" else int(status)
+        row = self._rows.get(task, {})
         which = {"request": request, "id": f"id-{task}", "ti": key(task), "state": state}
+        which |= {"try_number": row.get("try_number", 0)}
+        self.lines[0]["answers"] = True
         self._add("answer", **which, status=code, given=given)
 
     def _tell_waiting(self, words: list[str]) -> None:
