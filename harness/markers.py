@@ -198,10 +198,10 @@ def missing(item: pytest.Item, ask: Callable[[str], str | None]) -> str | None:
 
 def too_old(item: pytest.Item, version: str) -> str | None:
     """Say that an Airflow has not what a test's scenario is about, None where it has."""
-    if not item.get_closest_marker("scenario") or scenario_of(item).can_be_in(version):
+    if not item.get_closest_marker("scenario"):
         return None
-    scenario = scenario_of(item)
-    return f"scenario {scenario.name} is about what Airflow {scenario.needs} has"
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return scenario_of(item).why_not(params.get("permutation", ""), version)
 
 
 def _powers(item: pytest.Item) -> dict[str, str]:

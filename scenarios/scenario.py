@@ -41,7 +41,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
 
     `breaks` are the invariants that show the race, `follows` those that may break in its wake and
     show nothing by themselves; `meanwhile` is what a user can do on a release that has it. `needs`
-    are the releases that have what it is about, as draining: on others it cannot be performed.
+    are the releases that have what it is about, as draining: on others it cannot be performed. So
+    it is with a permutation of which `only` names the releases: others send other statements, say.
     `transitions` are those by which it breaks legal-transition, as violations tell them
     ("SUCCESS -> QUEUED"): one of another kind is another race.
     """
@@ -67,6 +68,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     lines: dict[str, int] = {}
     sessions: dict[str, str]
     permutations: dict[str, tuple[Step, ...]]
+    only: dict[str, SpecifierSet] = {}
 
     @property
     def powers(self) -> tuple[str, ...]:
@@ -85,6 +87,15 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     def can_be_in(self, version: str) -> bool:
         """Tell whether a release has what this race is about."""
         return self.needs.contains(version, prereleases=True)
+
+    def why_not(self, permutation: str, version: str) -> str | None:
+        """Say why a permutation cannot be performed on a release; None where it can."""
+        if not self.can_be_in(version):
+            return f"scenario {self.name} is about what Airflow {self.needs} has"
+        only = self.only.get(permutation)
+        if only is None or only.contains(version, prereleases=True):
+            return None
+        return f"scenario {self.name}: its permutation {permutation} is for Airflow {only}"
 
 
 _SETUP = ("shapes", "sleep", "pod_start", "schedulers", "triggerers", "settings")
@@ -156,7 +167,7 @@ def _scenario(data: Any, stem: str) -> Scenario:
     with at(top, "transitions" if "transitions" in top else "breaks"):
         _check_transitions(values["breaks"], values.get("transitions", ()))
     cast = _cast(top, setup)
-    permutations = _permutations(top, _steps(top, cast), cast)
+    permutations, only = _permutations(top, _steps(top, cast), cast)
     return Scenario(
         name=name,
         **values,
@@ -164,6 +175,7 @@ def _scenario(data: Any, stem: str) -> Scenario:
         lines=lines,
         sessions=dict(cast.sessions),
         permutations=permutations,
+        only=only,
     )
 
 
@@ -240,26 +252,27 @@ def _steps(top: Mapping[str, Any], cast: Cast) -> dict[str, Step]:
 
 def _permutations(
     top: Mapping[str, Any], steps: Mapping[str, Step], cast: Cast
-) -> dict[str, tuple[Step, ...]]:
+) -> tuple[dict[str, tuple[Step, ...]], dict[str, SpecifierSet]]:
+    """Return the steps of each permutation, and the releases of those that are not for all."""
     with at(top, "permutations"):
         written = mapping(top["permutations"], "permutations")
-    permutations = {}
-    for name, permutation in written.items():
+    permutations, only = {}, {}
+    for name, form in written.items():
         with at(written, name):
-            made = _permutation(name, permutation, steps)
-            permutations[name] = made
-            check_order(made, cast.sessions, cast.dags)
+            permutation = mapping(form, f"permutation {name!r}")
+            check_keys(permutation, ["steps", "needs"], f"permutation {name!r} does not know")
+            permutations[name] = _order(name, permutation.get("steps"), steps)
+            check_order(permutations[name], cast.sessions, cast.dags)
+        if "needs" in permutation:
+            only[name] = _value(permutation, "needs")
     used = {each.name for one in permutations.values() for each in one}
     for unused in [each for each in steps if each not in used]:
         with at(top["steps"], unused):
             raise ValueError(f"no permutation uses the step {unused}")
-    return permutations
+    return permutations, only
 
 
-def _permutation(name: str, written: Any, steps: Mapping[str, Step]) -> tuple[Step, ...]:
-    form = mapping(written, f"permutation {name!r}")
-    check_keys(form, ["steps"], f"permutation {name!r} does not know")
-    names = form["steps"]
+def _order(name: str, names: Any, steps: Mapping[str, Step]) -> tuple[Step, ...]:
     if not isinstance(names, list) or not names:
         raise ValueError(f"permutation {name!r}: steps must be a list of steps, not {flow(names)}")
     complaint = f"permutation {name!r} names an unknown step"

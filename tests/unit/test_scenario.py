@@ -227,6 +227,16 @@ def test_a_scenario_is_skipped_where_airflow_has_not_what_it_is_about(tmp_path: 
     assert [newer.can_be_in(each) for each in ("3.0.6", "3.1.0b1", "3.3.2")] == [False, True, True]
 
 
+def test_a_permutation_is_skipped_on_releases_that_it_is_not_for(tmp_path: Path) -> None:
+    twin = "permutations:\n  twin: {needs: '>=3.4.0b1', steps: [stop, wait]}"
+    scenario = load(written(tmp_path, GOOD.replace("permutations:", twin)))
+    assert scenario.why_not("twin", "3.4.0b2") is None
+    assert scenario.why_not("only", "3.3.2") is None
+    assert "its permutation twin is for Airflow >=3.4.0b1" in str(scenario.why_not("twin", "3.3.2"))
+    with pytest.raises(UserError, match="needs must be a text, the releases"):
+        load(written(tmp_path, GOOD.replace("permutations:", twin.replace(">=3.4.0b1", "new"))))
+
+
 @pytest.mark.parametrize(
     ("name", "version", "reason"),
     [
@@ -240,6 +250,11 @@ def test_a_test_says_why_its_scenario_is_skipped(
     name: str, version: str, reason: str | None
 ) -> None:
     marker = pytest.mark.scenario(name).mark if name else None
-    item: Any = SimpleNamespace(get_closest_marker=lambda _: marker, nodeid="t")
+    permutation = next(iter(scenarios()[name].permutations)) if name else ""
+    item: Any = SimpleNamespace(
+        get_closest_marker=lambda _: marker,
+        nodeid="t",
+        callspec=SimpleNamespace(params={"permutation": permutation}),
+    )
     said = too_old(item, version)
     assert said == (reason and f"scenario {reason}")
