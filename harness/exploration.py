@@ -6,7 +6,7 @@ witness.txt, and the history of what is new --> red for a new race, green for kn
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -175,11 +175,12 @@ def shows(schedule: Schedule, scenario: Scenario) -> bool:
     return able and cause in scenario.breaks and same
 
 
-_BY_PERSON = {
+_BY_PERSON: Mapping[str, set[str]] = {
     "mark": {"mark", "mark-run"}, "mark-run": {"mark-run"}, "clear": {"clear"},
-    "resize": {"resize"},
+    "resize": {"resize"}, "delete-run": set(), "pause-dag": set(), "drain-dag": set(),
+    "backfill": set(),
 }  # fmt: skip
-"""What a person does in a scenario, and by which moves of a round."""
+"""What a person does in a scenario, and by which moves of a round: some by none."""
 
 
 def _has_persons(schedule: Schedule, scenario: Scenario) -> bool:

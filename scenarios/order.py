@@ -87,6 +87,7 @@ class _Walk:
             "clear": self._task,
             "mark": self._task,
             "mark-run": self._whole_run,
+            "delete-run": self._delete_run,
             "settle": self._settle,
         }
         if step.verb in checks:
@@ -125,6 +126,13 @@ class _Walk:
 
     def _whole_run(self, step: Step) -> None:
         self._run(step, step.options.get("of", ""))
+
+    def _delete_run(self, step: Step) -> None:
+        name = step.options.get("of", "")
+        if (dag := self._run(step, name)) != step.target:
+            which = f"the run {name}" if name else "the run without a name"
+            raise ValueError(f"step {step.name!r} deletes {which} of {step.target}; it is of {dag}")
+        del self._runs[name]
 
     def _check_task(self, step: Step, dag: str, task: str | None) -> None:
         if task is not None:

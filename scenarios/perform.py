@@ -251,6 +251,11 @@ class Performer:
     def _mark_run(self, step: Step) -> None:
         self._run.lab.api.mark_run(*self._run_of(step), step.target)
 
+    def _delete_run(self, step: Step) -> None:
+        self._run.lab.api.delete_run(*self._run_of(step))
+        name = step.options.get("of", "")
+        del self._dags[name], self._run_ids[name]
+
     def _resize(self, step: Step) -> None:
         api, pool = self._run.lab.api, step.target
         self._undo.callback(api.resize_pool, pool, api.slots(pool))

@@ -25,6 +25,7 @@ drain-dag          have a DAG finish its runs and then be paused (since Airflow 
 backfill           have the runs of a DAG made for its days (shape `daily`); cancelled at the end
 clear, mark        clear a task of a run, or mark it (`state: success`), as a person does
 mark-run           mark a whole run (`mark-run: failed`, or success), as a person does
+delete-run         delete a run of a DAG and all that is of it (`delete-run: DAG`)
 resize             give a pool as many slots (`resize: default_pool, slots: 1`), until the
                    permutation is over
 aside              with `clear`, `update` or `backfill`, `aside: true` goes on to the next step
@@ -66,7 +67,7 @@ _OF_A_SESSION = (
 _OF_A_WORKER = ("hold", "held", "pass", "cancel", "terminate", "release")
 VERBS = (
     *(*_OF_A_SESSION, "fault", "heal", "trigger", "update", "pause-dag", "drain-dag", "backfill"),
-    *("clear", "mark", "mark-run", "resize"),
+    *("clear", "mark", "mark-run", "delete-run", "resize"),
     *("until", "wait", "settle"),
 )
 _AT_A_REQUEST = frozenset({"request", "state", "of", "when"})
@@ -81,6 +82,7 @@ _OPTIONS = {
     "backfill": {"aside"},
     "mark": {"of", "state"},
     "mark-run": {"of"},
+    "delete-run": {"of"},
     "resize": {"slots"},
 }
 _POWERS = {"pause": "pause", "freeze": "pause", "hold": "hold", "kill": "kill"}
@@ -267,7 +269,7 @@ def _check_names(step: Step, cast: Cast) -> None:
         known(target, cast.sessions, f"step {step.name!r} names no session")
     if "on" in step.options:
         known(step.options["on"], cast.sessions, f"step {step.name!r} names no session")
-    if verb in ("trigger", "pause-dag", "drain-dag", "backfill"):
+    if verb in ("trigger", "pause-dag", "drain-dag", "backfill", "delete-run"):
         known(target, cast.dags, f"step {step.name!r}: the shapes make no such DAG")
     if verb == "update":
         known(target, cast.assets, f"step {step.name!r}: the shapes have no such asset")

@@ -35,3 +35,9 @@ def test_marked(scenario: Scenario, permutation: str, history: Run) -> None:
 def test_cleared(scenario: Scenario, permutation: str, history: Run) -> None:
     """A person clears a task while its worker starts."""
     Performer(scenario, history).perform(permutation)
+
+
+@pytest.mark.scenario("deleted-stuck")
+def test_deleted(scenario: Scenario, permutation: str, history: Run) -> None:
+    """A person deletes a run while a scheduler gives its task up as stuck."""
+    Performer(scenario, history).perform(permutation)

@@ -136,3 +136,15 @@ def test_a_marked_run_is_known_by_the_permutation_that_marks_one_and_a_clear_by_
     found = replace(found, witness=none)
     assert shows(replace(found, deeds=[*found.deeds, task]), cleared)
     assert not shows(replace(found, deeds=[*found.deeds, run]), cleared)
+
+
+@pytest.mark.parametrize(
+    ("promise", "scenario"), [("no-crash", "deleted-stuck"), ("run-ends-once", "paused-sweep")]
+)
+def test_what_takes_a_person_whom_no_round_has_is_none_of_its_finds(
+    promise: str, scenario: str
+) -> None:
+    moves = [Deed(do, "serial", 4, "0", state="failed") for do in ("mark-run", "clear")]
+    found = replace(SCHEDULE, broken=[promise], deeds=[*SCHEDULE.deeds, *moves])
+    silent = replace(found, deeds=[*found.deeds, Deed("silence", "scheduler-1", 4)])
+    assert not shows(silent, scenarios()[scenario])

@@ -37,6 +37,7 @@ TOLD = {
     "dying-with-a-worker": "no-crash/invalid-a-worker-died-and-a-callback-was-asked-for",
     "poison-callback": "no-crash/invalid-a-deadline-was-missed",
     "dropped-event": "no-lost-task/invalid-the-end-of-its-pod-was-told-while-its-row-was-locked",
+    "deleted-stuck": "no-crash/invalid-a-run-was-deleted-whose-task-it-gave-up",
     "drain-vs-trigger": "drained-dag/invalid-a-run-was-accepted-meanwhile",
     "double-backfill": "one-backfill/invalid-two-at-once",
     "stolen-callback": "trigger-owner/invalid-another-takes-it-a-moment-later",

@@ -128,6 +128,7 @@ AT_A_REQUEST = """
   mark: {mark: task, state: failed}
   mark-all: {mark-run: failed, of: second}
   one-slot: {resize: default_pool, slots: 1}
+  delete: {delete-run: single, of: second}
   stop-dag: {pause-dag: single}
 """
 
@@ -136,7 +137,7 @@ def test_workers_are_held_at_requests_and_sessions_killed(tmp_path: Path) -> Non
     more = GOOD.replace("  wait:", f"{AT_A_REQUEST[1:]}  wait:").replace(
         "[stop,",
         "[stop, hold-w, w-held, free-w, kill, start, second, first, clear, "
-        "stop-dag, mark-all, one-slot, mark,",
+        "stop-dag, mark-all, one-slot, delete, mark,",
     )
     scenario = load(
         written(tmp_path, more.replace("schedulers: 2", "schedulers: 2, triggerers: 2"))
