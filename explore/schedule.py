@@ -12,7 +12,6 @@ from common.files import write_whole
 from explore.points import PODS, Point, Watched
 from oracle.states import FINISHED, IN_HAND, WAITING
 from scenarios import document
-from scenarios.document import MistakeError
 
 SCHEMA = 1
 
@@ -164,8 +163,8 @@ def read_any(path: Path) -> Schedule:
         schedule = msgspec.convert(data, Schedule)
         _check(schedule)
     except (msgspec.MsgspecError, ValueError) as error:
-        line = f"line {error.line}: " if isinstance(error, MistakeError) and error.line else ""
-        what = line + " ".join(str(error).split())
+        line = document.line_in(error)
+        what = f"line {line}: " * bool(line) + " ".join(str(error).split())
         raise UserError(
             f"{path} is not a schedule: {what}.",
             "Give a file that an exploration wrote (schedule.yaml).",

@@ -46,6 +46,11 @@ def scenario_of(item: pytest.Item) -> Scenario:
     return known[name]
 
 
+def params_of(item: pytest.Item) -> Mapping[str, Any]:
+    """Return what a test is parametrized with, by name; nothing where it is not."""
+    return getattr(getattr(item, "callspec", None), "params", {})
+
+
 def scenario_cases(definition: pytest.Item) -> dict[str, Any]:
     """Return how a scenario test is parametrized: its permutations, with ids to choose them by."""
     scenario = scenario_of(definition)
@@ -196,12 +201,11 @@ def missing(item: pytest.Item, ask: Callable[[str], str | None]) -> str | None:
     return None
 
 
-def too_old(item: pytest.Item, version: str) -> str | None:
-    """Say that an Airflow has not what a test's scenario is about, None where it has."""
+def why_not(item: pytest.Item, version: str) -> str | None:
+    """Say why a test's scenario cannot be performed on an Airflow, None where it can."""
     if not item.get_closest_marker("scenario"):
         return None
-    params = getattr(getattr(item, "callspec", None), "params", {})
-    return scenario_of(item).why_not(params.get("permutation", ""), version)
+    return scenario_of(item).why_not(params_of(item).get("permutation", ""), version)
 
 
 def _powers(item: pytest.Item) -> dict[str, str]:

@@ -29,8 +29,8 @@ from harness.markers import (
     scenario_cases,
     scenario_of,
     settings_lines,
-    too_old,
     wants_cluster_alone,
+    why_not,
 )
 from harness.observe import Observation, missing_for, printer, why_left_alone
 from harness.options import add_options, is_suite_session, use_present_names
@@ -196,7 +196,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     ):
         pytest.skip(reason)
     spec = lab_spec(request.node, request.param, session.options)
-    if reason := too_old(request.node, spec.airflow.version):
+    if reason := why_not(request.node, spec.airflow.version):
         pytest.skip(reason)
     alone, busy = wants_cluster_alone(request.node), keeps_machine_busy(request.node)
     with pool.lease(spec, alone=alone, busy=busy) as leased:

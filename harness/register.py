@@ -15,7 +15,7 @@ import pytest
 
 from common.files import write_whole
 from common.redaction import excerpt
-from harness.markers import scenario_of
+from harness.markers import params_of, scenario_of
 from harness.options import Options
 from harness.preflight import looks_only, room_on_disk
 from harness.session import RUNS, Session
@@ -48,7 +48,7 @@ def collected(items: Iterable[pytest.Item]) -> list[Collected]:
     return [
         Collected(
             item.nodeid,
-            str(getattr(getattr(item, "callspec", None), "params", {}).get("lab", "")),
+            str(params_of(item).get("lab", "")),
             scenario_of(item).schedulers if item.get_closest_marker("scenario") else 1,
         )
         for item in items

@@ -16,7 +16,7 @@ from allure_pytest.utils import allure_labels
 from common.redaction import redact, redact_failure
 from harness import evidence
 from harness.evidence import CONCLUDED
-from harness.markers import declared_faults, known_race
+from harness.markers import declared_faults, known_race, params_of
 from harness.outcome import KnownRace
 from reports.records import Ended, issue_link, worst_end
 
@@ -82,7 +82,7 @@ def shape(result: TestResult, item: pytest.Item) -> None:
     The Airflow that the parameter `lab` names may be a path on this machine, and stays out.
     """
     known = known_race(item)
-    params = getattr(getattr(item, "callspec", None), "params", {})
+    params = params_of(item)
     result.name = item.name
     result.description = _doc(getattr(item, "function", None))
     result.parameters = [

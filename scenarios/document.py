@@ -1,4 +1,4 @@
-"""A scenario's YAML file: its mappings know their lines, for whoever has to say where."""
+"""A YAML file, as of a scenario: its mappings know their lines, for whoever has to say where."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from scenarios.words import flow
 
 
 class MistakeError(ValueError):
-    """A scenario says what cannot be; `line` is where, 0 for where nobody knows."""
+    """A file says what cannot be; `line` is where, 0 for where nobody knows."""
 
     def __init__(self, message: str, line: int = 0) -> None:
         super().__init__(message)
@@ -58,6 +58,11 @@ def at(mapping: Mapping[str, Any], key: str) -> Iterator[None]:
         if isinstance(error, MistakeError) and error.line:
             raise
         raise MistakeError(str(error), line_of(mapping, key)) from error
+
+
+def line_in(error: Exception) -> int:
+    """Return the line that an error tells, counted from 1; 0 where it tells none."""
+    return error.line if isinstance(error, MistakeError) else 0
 
 
 def line_of(mapping: Mapping[str, Any], key: str) -> int:

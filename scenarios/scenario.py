@@ -24,7 +24,7 @@ from lab.environments.settings import fixed, option_of, variable
 from oracle.invariants import INVARIANTS
 from oracle.invariants.legal_transition import LegalTransition
 from oracle.states import FINISHED, IN_HAND, WAITING, shown
-from scenarios.document import MistakeError, at, line_of, mapping, read
+from scenarios.document import at, line_in, line_of, mapping, read
 from scenarios.order import check_order
 from scenarios.steps import Cast, Step, step
 from scenarios.words import check_keys, flow, known
@@ -140,7 +140,7 @@ def load(path: Path) -> Scenario:
     try:
         return _scenario(read(path), path.stem)
     except ValueError as error:
-        line = error.line if isinstance(error, MistakeError) else 0
+        line = line_in(error)
         where = f"{path.name}, line {line}" if line else path.name
         raise UserError(f"{where}: not a valid scenario: {error}") from error
 

@@ -9,9 +9,19 @@ from typing import Any
 
 from msgspec import structs
 
-from benchmarks.mutants.making import OTHER, Events, Make, Mutants, Way, after, among, runs
-from oracle.events import DagRunEvent, End, Event, RowEvent
-from oracle.invariants.asset_events_consumed import BOUND_SECONDS
+from benchmarks.mutants.making import (
+    OTHER,
+    Events,
+    Make,
+    Mutants,
+    Way,
+    after,
+    among,
+    and_then_nothing,
+    another,
+    runs,
+)
+from oracle.events import DagRunEvent, Event, RowEvent
 from oracle.states import QUEUED, RUNNING, SUCCESS
 
 _API = "api-server"
@@ -67,11 +77,7 @@ def _paused(run: DagRunEvent) -> RowEvent:
 def _another(state: str, process: str, xid: int = 1) -> Callable[[DagRunEvent], Event]:
     """Return what makes another run of the same DAG."""
 
-    def made(run: DagRunEvent) -> Event:
-        twin = {"op": "insert", "old": None, "new": state, "run_id": "twin", "row": -1}
-        return structs.replace(run, **twin, process=process, xid=xid)
-
-    return made
+    return lambda run: another(run, new=state, process=process, xid=xid)
 
 
 def _cleared(run: DagRunEvent) -> Event:
@@ -101,7 +107,6 @@ def _set_off(*assets: int, condition: Any = _BOTH) -> Make:
     def mutants(events: Events) -> Mutants:
         for place, run in runs(events, RUNNING):
             dag = {"dag_id": run.dag_id, "asset_expression": condition}
-            twin = {"op": "insert", "old": None, "run_id": "twin", "row": -1, "xid": 3}
             came = [
                 _row("asset_event", {"id": -10 - n, "asset_id": asset}, run.t, xid=2)
                 for n, asset in enumerate(assets)
@@ -110,9 +115,8 @@ def _set_off(*assets: int, condition: Any = _BOTH) -> Make:
                 _row("dagrun_asset_event", {"event_id": -10 - n, "dag_run_id": -1}, run.t, xid=3)
                 for n in range(len(assets))
             ]
-            yield after(
-                events, place, _row("dag", dag, run.t), *came, structs.replace(run, **twin), *had
-            )
+            made = another(run, xid=3)
+            yield after(events, place, _row("dag", dag, run.t), *came, made, *had)
 
     return mutants
 
@@ -126,9 +130,7 @@ def _partitions(*assets: int, run_has: int = 0, keys: int = 1) -> Make:
             put: list[Event] = [_row("dag", dag, run.t)]
             for key in range(keys):
                 put += _partition(run, key, assets, run_has)
-            last = next(each for each in reversed(events) if not isinstance(each, End))
-            rest = [each for each in after(events, place, *put) if not isinstance(each, End)]
-            yield [*rest, End(max(last.t, run.t) + 2 * BOUND_SECONDS, len(rest))]
+            yield and_then_nothing(after(events, place, *put))
 
     return mutants
 
@@ -144,8 +146,7 @@ def _partition(run: DagRunEvent, which: int, assets: tuple[int, ...], has: int) 
         counts = {**names, "asset_event_id": number, "asset_id": asset}
         yield _row("partitioned_asset_key_log", counts, run.t, xid=2)
     if has:
-        made = {"op": "insert", "old": None, "run_id": f"of-{key}", "row": row, "xid": 3}
-        yield structs.replace(run, **made)
+        yield another(run, run_id=f"of-{key}", row=row, xid=3)
         for number in numbers[:has]:
             had = {"event_id": number, "dag_run_id": row}
             yield _row("dagrun_asset_event", had, run.t, xid=3)
@@ -170,8 +171,7 @@ WAYS = (
     Way("drained-dag", "another run is at work", _drained(_another(RUNNING, OTHER))),
     Way("drained-dag", "a run is made as it is paused", _drained(_another(QUEUED, _API, 9))),
     Way("drained-dag", "what was accepted is at work", _drained()),
-    Way("drained-dag", "what has ended is cleared", _drained(
-        _cleared, at=SUCCESS)),
+    Way("drained-dag", "what has ended is cleared", _drained(_cleared, at=SUCCESS)),
     Way("trigger-owner", "a moment later", _taken((-1, "triggerer-1", 0.0), (-2, _TWO, 0.1))),
     Way("trigger-owner", "seconds later", _taken((-1, "triggerer-1", 0.0), (-2, _TWO, 8.0))),
     Way("trigger-owner", "to and fro", _taken(

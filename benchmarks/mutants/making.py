@@ -8,11 +8,13 @@ from msgspec import structs
 
 from oracle.events import (
     DagRunEvent,
+    End,
     Event,
     Row,
     RowModel,
     TaskInstanceEvent,
 )
+from oracle.invariants import no_lost_task
 
 Events = Sequence[Event]
 Mutants = Iterator[list[Event]]
@@ -90,6 +92,19 @@ def runs(events: Events, *states: str) -> Iterator[tuple[int, DagRunEvent]]:
     for place, event in enumerate(events):
         if isinstance(event, DagRunEvent) and event.new in states and "scheduler" in event.process:
             yield place, event
+
+
+def and_then_nothing(events: Events) -> list[Event]:
+    """Let nothing move any more for longer than anything may be left lying."""
+    rest = [event for event in events if not isinstance(event, End)]
+    last = max(event.t for event in rest)
+    return [*rest, End(last + 2 * no_lost_task.BOUND_SECONDS, len(rest))]
+
+
+def another(run: DagRunEvent, **changes: Any) -> DagRunEvent:
+    """Return how another run of the same DAG is made, in the state that this change leads to."""
+    twin: dict[str, Any] = {"op": "insert", "old": None, "run_id": "twin", "row": -1}
+    return structs.replace(run, **(twin | changes))
 
 
 def step(event: TaskInstanceEvent, process: str = OTHER, **changes: object) -> TaskInstanceEvent:

@@ -4,17 +4,16 @@ from collections.abc import Callable, Collection
 
 from msgspec import structs
 
-from benchmarks.mutants.making import Events, Make, Mutants, Way, moves, runs
+from benchmarks.mutants.making import Events, Make, Mutants, Way, and_then_nothing, moves, runs
 from oracle.events import (
     AssumptionEvent,
     DagRunEvent,
-    End,
     Event,
     LedgerEvent,
     PodEvent,
     TaskInstanceEvent,
 )
-from oracle.invariants import no_lost_task, queued_in_time
+from oracle.invariants import queued_in_time
 from oracle.states import QUEUED, RUN_FINISHED, RUNNING, SCHEDULED
 
 Run = tuple[str, str]
@@ -46,13 +45,6 @@ def _ends(event: Event) -> bool:
     return isinstance(event, DagRunEvent) and event.new in RUN_FINISHED
 
 
-def _and_then_nothing(events: list[Event]) -> list[Event]:
-    """Let nothing move any more for longer than anything may be left lying."""
-    rest = [event for event in events if not isinstance(event, End)]
-    last = max(event.t for event in rest)
-    return [*rest, End(last + 2 * no_lost_task.BOUND_SECONDS, len(rest))]
-
-
 def _left(old: str | None, new: str | None, *told: type) -> Make:
     """Leave a run as it is when a task instance came from one state to another.
 
@@ -68,7 +60,7 @@ def _left(old: str | None, new: str | None, *told: type) -> Make:
                 for each in events[place + 1 :]
                 if _moves_on(each, still) or (isinstance(each, told) and _pod_of(each) in known)
             ]
-            yield _and_then_nothing([*events[: place + 1], *rest])
+            yield and_then_nothing([*events[: place + 1], *rest])
 
     return mutants
 
@@ -87,7 +79,7 @@ def _run_left(is_next: Callable[[DagRunEvent], bool]) -> Make:
             if isinstance(event, DagRunEvent) and is_next(event):
                 still = _standing_still(events, place, (event.dag_id, event.run_id))
                 rest = [each for each in events[place:] if _moves_on(each, still)]
-                yield _and_then_nothing([*events[:place], *rest])
+                yield and_then_nothing([*events[:place], *rest])
 
     return mutants
 

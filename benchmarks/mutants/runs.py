@@ -12,6 +12,7 @@ from benchmarks.mutants.making import (
     Way,
     after,
     among,
+    another,
     instead,
     moves,
     runs,
@@ -82,8 +83,7 @@ def _consumed_twice(events: Events) -> Mutants:
     for place, event in _consumptions(events):
         run = made.get(int((event.new or {})["dag_run_id"]))
         if run is not None:
-            twin = structs.replace(run, op="insert", old=None, run_id="twin", row=-1)
-            yield after(events, place, twin, _with(event, dag_run_id=-1))
+            yield after(events, place, another(run), _with(event, dag_run_id=-1))
 
 
 def _request(event: DagRunEvent, process: str = "", **changes: object) -> RowEvent:

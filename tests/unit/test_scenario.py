@@ -8,7 +8,7 @@ import pytest
 
 from chaos.pod_answer_lost import PodAnswerLost
 from common.errors import UserError
-from harness.markers import scenarios, too_old
+from harness.markers import scenarios, why_not
 from scenarios.scenario import load
 
 GOOD = """
@@ -257,5 +257,5 @@ def test_a_test_says_why_its_scenario_is_skipped(
         nodeid="t",
         callspec=SimpleNamespace(params={"permutation": permutation}),
     )
-    said = too_old(item, version)
+    said = why_not(item, version)
     assert said == (reason and f"scenario {reason}")
