@@ -10,6 +10,7 @@ pass twice with the machine to itself. Which they were is said. Otherwise the st
 import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -32,10 +33,15 @@ def status_of(status: int) -> int:
     again = failed()
     if status != pytest.ExitCode.TESTS_FAILED or not 0 < len(again) <= FEW:
         return status
-    print(f"{len(again)} of the tests failed beside others, and must now pass {TIMES} times alone:")
-    alone = ["-p", "no:cacheprovider", "-n", "0", f"--count={TIMES}", *again]
-    if outcome := pytest.main(alone):
-        return int(outcome)
+    print(
+        f"{len(again)} of the tests failed beside others, and must now pass {TIMES} times alone:",
+        flush=True,
+    )
+    # A pytest for each time: with --count, a test's parameters have other names.
+    alone = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "0", *again]
+    for _ in range(TIMES):
+        if outcome := subprocess.run(alone, check=False).returncode:
+            return outcome
     print("UNSTABLE, each passed alone and should not need to:", *again, sep="\n    ")
     return 0
 

@@ -26,6 +26,8 @@ ENV = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
 }
 BY_ASSET = "consumer"
+# A worker that a slow machine keeps from starting fails its run: it has not asked what it would.
+_ATTEMPTS = 3
 GOLDEN = Path(__file__).with_name("statements.txt")
 
 _ENTRY = re.compile(r"^(?=\d{4}-\d\d-\d\d [\d:.]+ UTC \[\d+\] )", re.MULTILINE)
@@ -57,9 +59,14 @@ def statements_of(version: str) -> list[Asked]:
         _log_statements(lab)
         for dag_id in dags(SHAPES):
             assert eventually(lambda dag_id=dag_id: _has(lab, dag_id))  # type: ignore[misc]
-        for dag_id in set(dags(SHAPES)) - {BY_ASSET}:
-            lab.api.trigger(dag_id, "asked")
-        assert eventually(lambda: _all_ended(lab), timeout=90.0)
+        wanted = set(dags(SHAPES)) - {BY_ASSET}
+        for attempt in range(_ATTEMPTS):
+            for dag_id in wanted:
+                lab.api.trigger(dag_id, f"asked-{attempt}")
+            assert eventually(lambda: _all_ended(lab), timeout=90.0)
+            if not (wanted := wanted - _succeeded(lab)):
+                break
+        assert not wanted, f"no run of {wanted} succeeded"
         text = log.read_bytes()[begun:].decode(errors="replace")
     found = (_STATEMENT.match(entry) for entry in _ENTRY.split(text))
     return [Asked(each["who"], each["text"].strip()) for each in found if each]
@@ -114,6 +121,12 @@ def _has(lab: EmbeddedLab, dag_id: str) -> bool:
     with psycopg.connect(lab.dsn()) as connection:
         found = connection.execute("SELECT FROM serialized_dag WHERE dag_id = %s", (dag_id,))
         return found.fetchone() is not None
+
+
+def _succeeded(lab: EmbeddedLab) -> set[str]:
+    with psycopg.connect(lab.dsn()) as connection:
+        rows = connection.execute("SELECT dag_id FROM dag_run WHERE state = 'success'").fetchall()
+    return {dag_id for (dag_id,) in rows}
 
 
 def _all_ended(lab: EmbeddedLab) -> bool:

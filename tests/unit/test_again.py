@@ -46,6 +46,16 @@ def test_the_group_of_a_test_is_no_part_of_its_name(tmp_path: Path) -> None:
     assert ask(tmp_path, first=grouped).returncode == 0
 
 
+def test_a_test_with_parameters_is_found_again(tmp_path: Path) -> None:
+    by_version = (
+        "import pytest\npytestmark = pytest.mark.parametrize('v', ['3.4.0b2', 'a b'])\n"
+        + (ONCE.replace("test_{name}()", "test_{name}(v)").replace('Path("{name}")', "Path(v)"))
+    )
+    ended = ask(tmp_path, first=by_version)
+    assert ended.returncode == 0, ended.stdout
+    assert "test_first.py::test_first[3.4.0b2]" in ended.stdout
+
+
 @pytest.mark.parametrize(
     "tests",
     [{"always": NEVER}, {"first": ONCE, "always": NEVER}, dict.fromkeys("abcd", ONCE)],
