@@ -21,7 +21,7 @@ from lab.database import connect
 PATIENCE = 0.25
 """Seconds that who was let past has to come to rest; a statement of Airflow's takes some ms."""
 
-GRACE = 0.002
+GRACE = 0.003
 """Seconds outside of any transaction after which who was let past is left to itself: it holds no
 lock and has no snapshot, and what it does in Python until its next point goes on beside others."""
 
