@@ -20,6 +20,7 @@ from common.waiting import Deadline
 from explore import schedule as schedules
 from explore.explain import judged, scenario
 from explore.explorer import Drawn, Explorer, LabLost
+from explore.labs import FOUND, check_room, folders, side_by_side, together
 from explore.memory import folder_of, recall, remember, resumed
 from explore.plan import WORLDS, lab_spec, shapes
 from explore.points import LEVELS
@@ -43,7 +44,7 @@ at points inside the database, and one at a time is let past, in orders that a s
 
   python -m explore run --airflow 3.3.2 --for 1h
         explore; what breaks a promise is kept as a schedule, with its history. To continue, run
-        the same command again: hours add up
+        the same command again: hours add up. --labs 2 for two processors
   python -m explore replay FILE --count 20
         replay the schedule, and count how often it shows the violation again
   python -m explore shrink FILE
@@ -113,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--points", action="append", choices=LEVELS,
         help="see below; repeatable (default: all, one drawn for each round)")  # fmt: skip
     add("--first", action="store_true", help="end at the first find")
+    add("--labs", type=pipe.count, default=1, metavar="N",
+        help="labs at a time; one keeps a processor busy (default: %(default)s)")  # fmt: skip
     add("--folder", type=Path, help="where to keep what is found (default: in the cache)")
     add("--no-moves", action="store_true", help="orders alone: nobody clears, kills, freezes ..")
     run.set_defaults(work=_run)
@@ -150,11 +153,29 @@ def _lab(airflow: Airflow, settings: Mapping[str, str]) -> Iterator[SupervisedLa
 
 def _run(options: argparse.Namespace) -> int:
     """Explore a release; return 1 where something was found."""
+    if options.labs > 1:
+        check_room(options.labs)
     airflow = prepare(options.airflow or newest())
     folder = writable(options.folder or folder_of(airflow, options.world))
+    if options.labs > 1:
+        return _beside_each_other(options, folder)
     with alone(folder):
         recall(folder)
         return _explored(options, airflow, folder)
+
+
+def _beside_each_other(options: argparse.Namespace, folder: Path) -> int:
+    """Explore in several labs at a time; return 1 where one of them found something."""
+    for place in folders(folder, options.labs):
+        recall(place)
+    try:
+        codes = side_by_side(
+            sys.argv[1:], folder, options.labs,
+            seed=options.seed, rounds=options.rounds, first=options.first,
+        )  # fmt: skip
+    finally:
+        _say(together(folder, options.labs))
+    return FOUND if FOUND in codes else min(codes)
 
 
 def _explored(options: argparse.Namespace, airflow: Airflow, folder: Path) -> int:
