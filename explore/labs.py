@@ -9,7 +9,6 @@ nearly twice the rounds an hour.
 They end together with this process, also by SIGKILL (prctl(2), PR_SET_PDEATHSIG).
 """
 
-import ctypes
 import logging
 import math
 import re
@@ -19,6 +18,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +26,7 @@ from common.errors import UserError
 from explore.coverage import Coverage
 from explore.explorer import Totals
 from explore.memory import recall
+from lab.forkserver import die_with_parent
 from lab.room import most
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 FOUND = 1
 """How a process ends that found something."""
 
-_PR_SET_PDEATHSIG = 1
 _LOOK = 0.5
 _TIME = re.compile(r"^\d\d:\d\d:\d\d ")
 
@@ -86,7 +86,7 @@ def _running(commands: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Pope
     processes = [
         subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=partial(die_with_parent, signal.SIGTERM),
         )
         for command in commands
     ]  # fmt: skip
@@ -106,10 +106,6 @@ def _running(commands: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Pope
             process.wait()
         for thread in said:
             thread.join()
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _interrupt(processes: Sequence[subprocess.Popen[str]]) -> None:

@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--socket", type=int, required=True, help="inherited descriptor")
     parser.add_argument("--preload", default="", help="modules, comma separated")
     options = parser.parse_args()
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    die_with_parent(signal.SIGTERM)
     sys.path[0] = str(Path.cwd())  # what `python -m` puts there, instead of this script's directory
     with Watched() as watched:
         skipped = preload([name for name in options.preload.split(",") if name])
@@ -324,7 +324,7 @@ def _exit_code(code: object) -> int:
 
 def _isolate(parent: int) -> None:
     """Make this process a container's first: its own session, adopter of orphans, mortal."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent(signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(_LOST)
     os.setsid()
@@ -359,6 +359,11 @@ def _children(pid: int) -> list[int]:
 def _kill(send: Callable[[int, int], None], pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         send(pid, signal.SIGKILL)
+
+
+def die_with_parent(number: int) -> None:
+    """Have this process get a signal when the thread that started it is gone."""
+    _prctl(_PR_SET_PDEATHSIG, number)
 
 
 def _prctl(option: int, value: int) -> None:
