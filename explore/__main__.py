@@ -175,7 +175,7 @@ def _beside_each_other(options: argparse.Namespace, folder: Path) -> int:
         )  # fmt: skip
     finally:
         _say(together(folder, options.labs))
-    return FOUND if FOUND in codes else min(codes)
+    return FOUND if FOUND in codes else 0 if 0 in codes else 2
 
 
 def _explored(options: argparse.Namespace, airflow: Airflow, folder: Path) -> int:

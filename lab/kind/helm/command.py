@@ -37,8 +37,10 @@ whether it renders all that a lab needs, with --chart alone.
 
 A release installed with them needs what a lab makes first: the Secrets ha-chaos-metadata (key
 connection) and ha-chaos-ledger (key dsn), and the ConfigMap ha-chaos-dags (the files of dags/).
-HA_CHAOS_SHAPES, _SLEEP, _SEED and the like of the environment are
-passed on to the DAGs.
+HA_CHAOS_SHAPES, _SLEEP, _SEED and the like of the environment are passed on to the DAGs.
+
+Values of your own are printed as they are, secrets too, for helm needs them: keep what is printed as
+you keep those.
 """
 
 
