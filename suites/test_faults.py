@@ -2,9 +2,10 @@
 
 Each fault begins when a flood is under way, lasts a while, and is healed while the flood goes on.
 What it delays must be done in the end; what it kills may be tried again, and nothing else.
-"""
 
-from functools import partial
+A quick session has one fault of each part: a scheduler, the API server, the database, the network,
+and pods. Scenarios have frozen schedulers, lost answers and broken watches too.
+"""
 
 import pytest
 
@@ -32,9 +33,6 @@ from harness.flood import Floods
 
 pytestmark = pytest.mark.flood("faults")
 
-NIGHTLY = partial(pytest.param, marks=pytest.mark.depth("nightly"))
-"""Another way of the same fault, for a deeper session."""
-
 
 @pytest.mark.fault(SchedulerKill("scheduler-2", seconds=10))
 def test_scheduler_kill(flood: Floods, faults: Faults) -> None:
@@ -52,6 +50,7 @@ def test_process_stop(flood: Floods, faults: Faults, process: str) -> None:
         flood.go_on(10)
 
 
+@pytest.mark.depth("nightly")
 @pytest.mark.issue("woken-scheduler", shows=False)
 @pytest.mark.fault(SchedulerPause("scheduler-2", seconds=40))
 def test_scheduler_pause(flood: Floods, faults: Faults) -> None:
@@ -75,6 +74,7 @@ def test_api_server_pause(flood: Floods, faults: Faults) -> None:
         flood.go_on(20)
 
 
+@pytest.mark.depth("nightly")
 @pytest.mark.fault(ApiServerErrors(seconds=10))
 def test_api_server_errors(flood: Floods, faults: Faults) -> None:
     """Workers are answered 503 for a while, whatever they ask."""
@@ -100,15 +100,18 @@ def test_dropped_requests(flood: Floods, faults: Faults) -> None:
 
 
 @pytest.mark.fault(DatabaseRestart())
-@pytest.mark.parametrize("how", ["fast", NIGHTLY("immediate")])
+@pytest.mark.parametrize(
+    "how", ["fast", pytest.param("immediate", marks=pytest.mark.depth("nightly"))]
+)
 def test_database_restart(flood: Floods, faults: Faults, how: str) -> None:
     """The database ends every session and transaction of everybody."""
     with flood.running(), faults(how=how):
         flood.go_on(1)
 
 
+@pytest.mark.depth("nightly")
 @pytest.mark.fault(LinkCut("scheduler-2", seconds=10))
-@pytest.mark.parametrize("how", ["reset", NIGHTLY("drop")])
+@pytest.mark.parametrize("how", ["reset", "drop"])
 def test_link_cut(flood: Floods, faults: Faults, how: str) -> None:
     """One scheduler cannot reach its database for a while."""
     with flood.running(), faults(how=how):
@@ -145,6 +148,7 @@ def test_slow_pods(flood: Floods, faults: Faults) -> None:
         flood.go_on(20)
 
 
+@pytest.mark.depth("nightly")
 @pytest.mark.fault(PodApiLatency("scheduler-2", latency=0.5))
 def test_pod_api_latency(flood: Floods, faults: Faults) -> None:
     """The Kubernetes API takes half a second longer for all that one scheduler asks of it."""
@@ -152,8 +156,9 @@ def test_pod_api_latency(flood: Floods, faults: Faults) -> None:
         flood.go_on(20)
 
 
+@pytest.mark.depth("nightly")
 @pytest.mark.fault(WatchBroken("scheduler-2"))
-@pytest.mark.parametrize("how", ["gone", NIGHTLY("closed"), NIGHTLY("cut")])
+@pytest.mark.parametrize("how", ["gone", "closed", "cut"])
 def test_watch_broken(flood: Floods, faults: Faults, how: str) -> None:
     """One scheduler's watch of its pods ends, as each does some day."""
     with flood.running(), faults(how=how):
