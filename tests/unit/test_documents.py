@@ -152,7 +152,8 @@ def suites_options() -> set[str]:
 
 @EACH
 def test_what_k_asks_for_is_a_test(document: Document) -> None:
-    tests = printed("pytest", "suites/", "--collect-only", "-q", "--color=no")
+    deep = ("--depth", "nightly")  # as who names tests has them
+    tests = printed("pytest", "suites/", *deep, "--collect-only", "-q", "--color=no")
     asked = {
         word
         for code in document.code()
