@@ -40,6 +40,11 @@ UPDATE job SET latest_heartbeat = latest_heartbeat - interval '1 hour'
 WHERE id IN (SELECT id FROM job WHERE id = %s FOR UPDATE SKIP LOCKED)
 """
 
+_RENEW = """
+UPDATE job SET latest_heartbeat = now()
+WHERE id IN (SELECT id FROM job WHERE id = %s FOR UPDATE SKIP LOCKED)
+"""
+
 _SILENT = """
 SELECT id, extract(epoch FROM now() - latest_heartbeat)::float8
 FROM job WHERE state = 'running' AND job_type IN ('SchedulerJob', 'TriggererJob')
@@ -89,6 +94,15 @@ class Heartbeats:
             return False
         self._late.add(job)
         return self._connection.execute(_SET_BACK, (job,)).rowcount > 0
+
+    def renew(self, process: str) -> None:
+        """Have a process that a schedule made late, and that is at work, be heard of now.
+
+        It would be late until its next heartbeat, some 5 s: longer than the rest of most rounds.
+        """
+        assert self._connection is not None
+        if (job := self.job(process)) in self._late:
+            self._connection.execute(_RENEW, (job,))
 
     def silent(self, longest: float) -> float:
         """Return for how many seconds a process gave no heartbeat that no schedule made late.

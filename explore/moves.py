@@ -40,6 +40,7 @@ class Moves:
         self._heartbeats = heartbeats
         self._lasting: dict[tuple[str, str], Injection[Any]] = {}
         self._killed: dict[str, int | None] = {}
+        self._paused: set[str] = set()
         self.refused: list[str] = []
 
     @property
@@ -74,6 +75,7 @@ class Moves:
         lasting.begin()
         self._lasting[do, process] = lasting
         if do == "pause":
+            self._paused.add(process)
             self._heartbeats.set_back(process)
 
     def _end(self, do: str, process: str) -> None:
@@ -81,9 +83,11 @@ class Moves:
             lasting.end()
 
     def end(self) -> None:
-        """End all that lasts."""
+        """End all that lasts; who was frozen is late to its peers in this round alone."""
         for do, process in tuple(self._lasting):
             self._end(do, process)
+        for process in self._paused - self._killed.keys():
+            self._heartbeats.renew(process)
 
     @property
     def starting(self) -> bool:

@@ -12,6 +12,10 @@ SETTLE_SECONDS = 60.0
 """So long after a disturbance is over a process may still end of it: twice the time after which
 Airflow itself holds a silent scheduler for dead (`scheduler_health_check_threshold`)."""
 
+AT_ONCE = frozenset({"cancel", "terminate"})
+"""What befalls a statement or a connection, over as soon as it is done, in an exploration without a
+hold. A scheduler that ends of it may take its time, where others are let past meanwhile."""
+
 EVERYBODY = "*"
 
 NOBODY = "-"
@@ -65,7 +69,7 @@ class NoCrash(Invariant):
         self._disturbances.feed(event)
         if _whom(event) == NOBODY:
             self._borne.append(event)
-        if event.op in ENDS:
+        if event.op in ENDS or event.op in AT_ONCE:
             self._over[_whom(event)] = event.t
 
     on_hold = on_fault

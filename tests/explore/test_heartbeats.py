@@ -58,6 +58,21 @@ def test_who_is_made_late_is_late_to_its_peers_alone(
     assert heartbeats.silent(LONGEST) < LONGEST
 
 
+def test_who_is_made_late_and_goes_on_is_late_no_longer(
+    heartbeats: Heartbeats, connection: psycopg.Connection
+) -> None:
+    late = "SELECT count(*) FROM job WHERE latest_heartbeat < now() - interval '10 minutes'"
+    heartbeats.set_back("scheduler-2")
+    heartbeats.renew("scheduler-1")
+    assert value(connection, late) == 1
+    heartbeats.renew("scheduler-2")
+    assert value(connection, late) == 0
+    connection.execute("UPDATE job SET latest_heartbeat = now() - interval '400 s' WHERE id = 1")
+    heartbeats.renew("scheduler-1")
+    assert value(connection, late) == 0
+    assert heartbeats.silent(LONGEST) == pytest.approx(400, abs=5), "no schedule made it late"
+
+
 def test_who_is_late_by_itself_is_told(
     heartbeats: Heartbeats, connection: psycopg.Connection
 ) -> None:
