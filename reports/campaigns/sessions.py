@@ -100,7 +100,8 @@ def command(plan: Plan, airflow: str) -> list[str]:
     A scenario's name is the first thing in the brackets of its tests' ids: so are they chosen.
     """
     line = [sys.executable, "-m", "pytest", "suites", "-q", "--no-header", "-p", "no:cacheprovider"]
-    line += ["--show-capture=no", "--color=no", "--airflow", airflow, "--lab", plan.lab]
+    line += ["--show-capture=no", "--color=no", "--depth", "nightly"]
+    line += ["--airflow", airflow, "--lab", plan.lab]
     line += ["--schedulers", str(plan.schedulers), "--seed", str(plan.seed)]
     if markers := PROFILES[plan.profile]:
         line += ["-m", markers]
