@@ -153,8 +153,7 @@ def _lab(airflow: Airflow, settings: Mapping[str, str]) -> Iterator[SupervisedLa
 
 def _run(options: argparse.Namespace) -> int:
     """Explore a release; return 1 where something was found."""
-    if options.labs > 1:
-        check_room(options.labs)
+    check_room(options.labs)
     airflow = prepare(options.airflow or newest())
     folder = writable(options.folder or folder_of(airflow, options.world))
     if options.labs > 1:

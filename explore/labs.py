@@ -71,12 +71,12 @@ def side_by_side(
         for n, place in enumerate(folders(folder, labs))
     ]
     with _running(commands) as processes:
-        while any(process.poll() is None for process in processes):
-            if first and any(process.poll() == FOUND for process in processes):
-                _interrupt(processes)
+        while at_work := [process for process in processes if process.poll() is None]:
+            if first and FOUND in [process.returncode for process in processes]:
+                _interrupt(at_work)
                 break
             with suppress(subprocess.TimeoutExpired):
-                next(p for p in processes if p.poll() is None).wait(_LOOK)
+                at_work[0].wait(_LOOK)
         return [process.wait() for process in processes]
 
 
@@ -126,7 +126,8 @@ def together(folder: Path, labs: int) -> str:
         for name in ("rounds", "steps", "unknown", "finds", "seconds"):
             setattr(totals, name, getattr(totals, name) + getattr(memory.totals, name))
         hourly += memory.totals.rounds / memory.totals.seconds if memory.totals.seconds else 0.0
-        coverage.pairs.update(memory.coverage().pairs)
-        coverage.orders |= memory.coverage().orders
+        covered = memory.coverage()
+        coverage.pairs.update(covered.pairs)
+        coverage.orders |= covered.orders
     totals.seconds = totals.rounds / hourly if hourly else 0.0
     return f"All {labs} labs: {totals.line(coverage)}"

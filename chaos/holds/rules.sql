@@ -213,10 +213,10 @@ END $$;
 -- who stands at a point, by number, and who waits for a lock of whom; `query` of those after `known`
 -- alone.
 --
--- A look, every ms and every other after ten, is at what costs 5 us each: who has drawn; whom the runner
+-- A look, every ms and every other after ten, is at what costs least: who has drawn; whom the runner
 -- waits for, which is this session when it stands; whether its transaction is over, with which its
--- number's lock goes. What a session does costs 20 to 80 us, and is looked at from then on; all locks
--- of the server, 250 us and more, where there is something to tell.
+-- number's lock goes. What a session does costs some times as much, and is looked at from then on; all
+-- locks of the server cost most, and are looked at where there is something to tell.
 CREATE FUNCTION chaos.step(
     opened integer, runner integer, family text, known integer, patience double precision,
     grace double precision

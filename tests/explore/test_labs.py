@@ -67,8 +67,9 @@ def test_what_one_finds_ends_them_all_if_it_is_the_first(
 ) -> None:
     script = tmp_path / "python"
     script.write_text(
-        '#!/bin/sh\ncase "$*" in *lab-2*) exit 1;; esac\n'
-        f'echo "$@" > {tmp_path}/given; exec sleep 60\n'
+        f"#!/bin/sh\ncd {tmp_path}\n"
+        'case "$*" in *lab-2*) until [ -e given ]; do sleep 0.1; done; exit 1;; esac\n'
+        'echo "$@" > given.new; mv given.new given; exec sleep 60\n'
     )
     script.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(script))
