@@ -39,8 +39,8 @@ A release installed with them needs what a lab makes first: the Secrets ha-chaos
 connection) and ha-chaos-ledger (key dsn), and the ConfigMap ha-chaos-dags (the files of dags/).
 HA_CHAOS_SHAPES, _SLEEP, _SEED and the like of the environment are passed on to the DAGs.
 
-Values of your own are printed as they are, secrets too, for helm needs them: keep what is printed as
-you keep those.
+Values of your own are printed as they are, secrets too, for helm needs them: keep what is printed
+as you keep those.
 """
 
 
