@@ -219,13 +219,13 @@ def consumer() -> Shape:
 
 
 def gatherer() -> Shape:
-    """One task, run whenever both assets, `a` and `b`, were updated."""
-    return Shape("gatherer", (Node("task"),), scheduled_on=("a", "b"))
+    """One task, run whenever both assets, `b` and `c`, were updated."""
+    return Shape("gatherer", (Node("task"),), scheduled_on=("b", "c"))
 
 
 def partitions() -> Shape:
-    """One task, run for each partition of which both assets, `a` and `b`, were updated."""
-    return Shape("partitions", (Node("task"),), scheduled_on=("a", "b"), by_partition=True)
+    """One task, run for each partition of which both assets, `d` and `e`, were updated."""
+    return Shape("partitions", (Node("task"),), scheduled_on=("d", "e"), by_partition=True)
 
 
 def late(n: int = 1) -> Shape:

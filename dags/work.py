@@ -11,7 +11,7 @@ import random
 import socket
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, Literal, Protocol
 
@@ -32,6 +32,12 @@ class TaskInstance(Protocol):
     map_index: int
     try_number: int
     task: Any
+
+
+class DagRun(Protocol):
+    """What the tasks need of Airflow's `dag_run`."""
+
+    conf: Mapping[str, Any] | None
 
 
 class LedgerError(Exception):
@@ -108,34 +114,36 @@ def recorded(ti: TaskInstance) -> Iterator[None]:
         ledger.write("end")
 
 
-def work(ti: TaskInstance, sleep: float = 0.0) -> None:
-    """Work for `sleep` seconds."""
+def work(ti: TaskInstance, sleep: float = 0.0, dag_run: DagRun | None = None) -> None:
+    """Work for `sleep` seconds, or for as many as the run's conf says."""
     with recorded(ti):
-        time.sleep(sleep)
+        time.sleep(_asked(dag_run, sleep))
 
 
-def flaky(ti: TaskInstance, sleep: float = 0.0, seed: int = 0) -> None:
+def flaky(
+    ti: TaskInstance, sleep: float = 0.0, seed: int = 0, dag_run: DagRun | None = None
+) -> None:
     """Work, but fail some of the first tries, never the last one that `retries` allows.
 
     How many is drawn from the seed and the task instance: the same seed and run ids fail in
     the same places. Raises FlakyError for those.
     """
     with recorded(ti):
-        time.sleep(sleep)
+        time.sleep(_asked(dag_run, sleep))
         if ti.try_number <= _draw(ti, seed, ti.task.retries + 1):
             raise FlakyError(f"Try {ti.try_number} fails, as seed {seed} asks for.")
 
 
-def fail(ti: TaskInstance, sleep: float = 0.0) -> None:
+def fail(ti: TaskInstance, sleep: float = 0.0, dag_run: DagRun | None = None) -> None:
     """Work, and fail at the end. Raises FlakyError."""
     with recorded(ti):
-        time.sleep(sleep)
+        time.sleep(_asked(dag_run, sleep))
         raise FlakyError(f"Try {ti.try_number} fails, as each does.")
 
 
-def skip(ti: TaskInstance, sleep: float = 0.0) -> None:
+def skip(ti: TaskInstance, sleep: float = 0.0, dag_run: DagRun | None = None) -> None:
     """Work, then skip the task; for the ledger that is an end, for its code is done."""
-    work(ti, sleep)
+    work(ti, sleep, dag_run)
     try:
         from airflow.sdk.exceptions import AirflowSkipException
     except ImportError:
@@ -143,14 +151,24 @@ def skip(ti: TaskInstance, sleep: float = 0.0) -> None:
     raise AirflowSkipException("This task always skips itself.")
 
 
-def branch(ti: TaskInstance, choices: Sequence[str], sleep: float = 0.0, seed: int = 0) -> str:
+def branch(
+    ti: TaskInstance,
+    choices: Sequence[str],
+    sleep: float = 0.0,
+    seed: int = 0,
+    dag_run: DagRun | None = None,
+) -> str:
     """Work, then return which task to follow, drawn from the seed and the task instance."""
-    work(ti, sleep)
+    work(ti, sleep, dag_run)
     return choices[_draw(ti, seed, len(choices))]
 
 
 def reschedule(
-    ti: TaskInstance, pokes: int, sleep: float = 0.0, task_reschedule_count: int = 0
+    ti: TaskInstance,
+    pokes: int,
+    sleep: float = 0.0,
+    task_reschedule_count: int = 0,
+    dag_run: DagRun | None = None,
 ) -> bool:
     """Say whether a sensor may end: once it was rescheduled `pokes` times.
 
@@ -159,7 +177,7 @@ def reschedule(
     """
     if task_reschedule_count < pokes:
         return False
-    work(ti, sleep)
+    work(ti, sleep, dag_run)
     return True
 
 
@@ -168,6 +186,12 @@ defer = work
 
 def called(*_: Any, **__: Any) -> None:
     """Do nothing when a run or a try has ended, or is late: that it is asked for is what counts."""
+
+
+def _asked(dag_run: DagRun | None, sleep: float) -> float:
+    """Return how long to work: one lab has runs of several tests, each with its own `sleep`."""
+    conf = (dag_run.conf if dag_run else None) or {}
+    return float(conf.get("sleep", sleep))
 
 
 def _draw(ti: TaskInstance, seed: int, sides: int) -> int:

@@ -16,7 +16,6 @@ def wanted_lab(
     options: Options,
     env: Mapping[str, str],
     *,
-    pod_start: float = 0.0,
     simulated: bool = False,
     cold: bool = False,
     triggerers: int = 0,
@@ -24,10 +23,9 @@ def wanted_lab(
 ) -> LabSpec:
     """Return the lab to lease; what it is made of is fetched or made first, where it is missing.
 
-    `pod_start`, `simulated` workers and daemons that start `cold` are for the embedded lab: on a
-    cluster pods take their time to start, all of them are real, and nothing is a fork. `layers` of
-    values are for the cluster alone. There are `triggerers` at least; somebody else's deployment
-    has as many as it has.
+    `simulated` workers and daemons that start `cold` are for the embedded lab: on a cluster all
+    workers are real, and nothing is a fork. `layers` of values are for the cluster alone. There are
+    `triggerers` at least; somebody else's deployment has as many as it has.
     """
     triggerers = max(triggerers, options.triggerers)
     if options.lab == "embedded":
@@ -36,7 +34,6 @@ def wanted_lab(
             options.schedulers,
             triggerers,
             kubelet="simulated" if simulated else "fork",
-            start_delay=pod_start,
             cold=cold or options.cold,
             env=dict(env),
             dags=options.dags,

@@ -13,6 +13,7 @@ from explore.plan import WORLDS, defers, environment
 from harness.labs import wanted_lab
 from harness.options import SUITES, Options
 from harness.outcome import KnownRace
+from lab.environments.request import describe
 from lab.environments.settings import option_of
 from lab.kind.lab import LAYERS
 from lab.spec import LabSpec
@@ -124,19 +125,11 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
                 f"Give --schedulers {scenario.schedulers} or more.",
             )
         env = {
-            "HA_CHAOS_SHAPES": scenario.shapes,
-            "HA_CHAOS_SLEEP": f"{scenario.sleep:g}",
+            "HA_CHAOS_SHAPES": shared_shapes(scenario, version_of(airflow, options)),
             **options.settings,
             **scenario.settings,
         }
-        return wanted_lab(
-            airflow,
-            options,
-            env,
-            pod_start=scenario.pod_start,
-            cold=cold,
-            triggerers=scenario.triggerers,
-        )
+        return wanted_lab(airflow, options, env, cold=cold, triggerers=scenario.triggerers)
     if item.get_closest_marker("explore"):
         world = world_of(item)
         env = {**options.settings, **environment(world)}
@@ -153,6 +146,27 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
         triggerers=max(_triggerers(item), flood.triggerers if flood else 0),
         layers=layers,
     )
+
+
+def version_of(airflow: str, options: Options) -> str:
+    """Return the version of an Airflow at hand; a deployment says its own."""
+    return options.cluster.version if options.cluster else describe(airflow).version
+
+
+def shared_shapes(scenario: Scenario, version: str) -> str:
+    """Return the shapes of all scenarios of a release that can share a lab with this one.
+
+    A boot takes longer than most scenarios. What each needs of its runs goes with them, so labs
+    differ only in Airflow's settings and in how many triggerers there are.
+    """
+    mates = [
+        each
+        for each in scenarios().values()
+        if each.can_be_in(version)
+        and (each.settings, each.triggerers) == (scenario.settings, scenario.triggerers)
+    ]
+    shapes = (shape.strip() for each in (scenario, *mates) for shape in each.shapes.split(","))
+    return ",".join(sorted(set(shapes)))
 
 
 def keep_their_own(name: str, value: str) -> list[str]:

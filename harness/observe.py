@@ -45,10 +45,11 @@ def missing_for(item: pytest.Item, lab: Lab) -> str | None:
         if scenario.settings:
             settings = ", ".join(f"{name}={value}" for name, value in scenario.settings.items())
             return f"a deployment keeps its own settings, and it takes {settings}"
-        shapes, sleep = scenario.shapes, scenario.sleep
+        shapes, wanted = scenario.shapes, f"HA_CHAOS_SHAPES={scenario.shapes}"
     elif item.get_closest_marker("flood"):
         profile = flood_profile(item)
-        shapes, sleep = profile.shapes, profile.sleep
+        shapes = profile.shapes
+        wanted = f"HA_CHAOS_SHAPES={shapes} and HA_CHAOS_SLEEP={profile.sleep:g}"
     else:
         return None
     missing = [dag_id for dag_id in dags(shapes) if not lab.api.has_dag(dag_id)]
@@ -56,7 +57,7 @@ def missing_for(item: pytest.Item, lab: Lab) -> str | None:
         return None
     return (
         f"the deployment has no DAG {', '.join(missing)}: put the files of dags/ into its DAG "
-        f"folder, with HA_CHAOS_SHAPES={shapes} and HA_CHAOS_SLEEP={sleep:g} for all components"
+        f"folder, with {wanted} for all components"
     )
 
 

@@ -60,7 +60,6 @@ class LabSpec:
 
     Deferred tasks need `triggerers`, of which an embedded lab has none unless asked.
     `env` goes to every Airflow process and worker (the shapes' parameters travel in it).
-    `start_delay` is how long a pod waits before it starts, in seconds.
     `port` is the API server's and the UI's; 0 means any free one.
     `dags` is the folder of a user's own DAGs, for ours (embedded).
     `cold` starts Airflow's daemons the plain way, not as forks (embedded).
@@ -70,7 +69,6 @@ class LabSpec:
     schedulers: int = 2
     triggerers: int = 0
     kubelet: str = "fork"
-    start_delay: float = 0.0
     port: int = 0
     cold: bool = False
     env: dict[str, str] = field(default_factory=dict)

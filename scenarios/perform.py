@@ -78,6 +78,7 @@ class Performer:
         for step in holds:
             self._allow(step)
         with self._threads, self._undo:
+            self._have_pods_start_late()
             for step in steps:
                 text = self._text(step)
                 log.info("%s", text)
@@ -86,6 +87,13 @@ class Performer:
                     self._do(step, partial(self._begin, step))
             for step, answered in self._aside:
                 self._do(step, answered.result)
+
+    def _have_pods_start_late(self) -> None:
+        """Have worker pods take their time, where a lab can; a cluster's do so by themselves."""
+        lab, seconds = self._run.lab, self._scenario.pod_start
+        if seconds and not lab.missing("delay-pods"):
+            self._undo.callback(lab.delay_pods, 0.0)
+            lab.delay_pods(seconds)
 
     def _allow(self, step: Step) -> None:
         try:
@@ -219,7 +227,7 @@ class Performer:
         run_id = self._run_ids[name] = f"{self._run_id}-{name}".rstrip("-")
         self._dags[name] = step.target
         with OwnReason(self._run.lab, self._run.secrets).added():
-            self._run.lab.api.trigger(step.target, run_id)
+            self._run.lab.api.trigger(step.target, run_id, {"sleep": self._scenario.sleep})
 
     def _update(self, step: Step) -> None:
         partition = step.options.get("partition")

@@ -6,7 +6,9 @@ checks specs; `scenarios.perform` runs them.
 
 `setup` says what the lab must have: its DAGs' shapes, how many schedulers and triggerers, and
 `settings`, sections of Airflow's options as in airflow.cfg, for what would take too long by
-Airflow's defaults.
+Airflow's defaults. Those that agree in triggerers and settings share a lab, which has the shapes of
+all of them. `sleep` is how long the tasks of the runs that it triggers work, `pod_start` how long
+pods take to start on the embedded lab, in seconds.
 """
 
 import math
@@ -265,7 +267,11 @@ def _permutations(
             check_order(permutations[name], cast.sessions, cast.dags)
         if "needs" in permutation:
             only[name] = _value(permutation, "needs")
-    used = {each.name for one in permutations.values() for each in one}
+    every = [each for one in permutations.values() for each in one]
+    if top["setup"].get("sleep") and not any(each.verb == "trigger" for each in every):
+        with at(top["setup"], "sleep"):
+            raise ValueError("sleep is of runs that a step triggers, and none does; leave it out")
+    used = {each.name for each in every}
     for unused in [each for each in steps if each not in used]:
         with at(top["steps"], unused):
             raise ValueError(f"no permutation uses the step {unused}")

@@ -216,7 +216,7 @@ def kubelet(spec: LabSpec, directory: Path, at: Endpoints, ledger: str) -> Compo
         *(sys.executable, "-m", "lab.kubelet", "--kubeconfig", str(directory / "kubeconfig")),
         *("--context", KUBELET, "--namespace", NAMESPACE, "--node", NODE, "--mode", spec.kubelet),
         *("--python", str(spec.airflow.python), "--logs", str(directory / "pods")),
-        *("--work", str(directory / "airflow"), "--start-delay", str(spec.start_delay)),
+        *("--work", str(directory / "airflow")),
         *("--execution-api", f"{at.workers}/execution/"),
     ]
     env = airflow_env(spec, directory, at, _WORKER)

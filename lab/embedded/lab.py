@@ -102,7 +102,7 @@ class EmbeddedLab(SupervisedLab):
 
     def delay_pods(self, seconds: float) -> None:
         """Make each pod that starts from now on take `seconds` longer; the kubelet reads it."""
-        write_start_delay(self.directory / "airflow", self.spec.start_delay + seconds)
+        write_start_delay(self.directory / "airflow", seconds)
 
     def pod_log(self, name: str) -> str | None:
         """Return what a worker pod wrote, None where nothing is kept."""

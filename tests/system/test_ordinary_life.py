@@ -16,7 +16,7 @@ from lab.environments.pins import pinned
 from lab.environments.preparation import prepare
 from lab.life import start
 from lab.spec import LabSpec
-from oracle.events import DagRunEvent, Event, TaskInstanceEvent
+from oracle.events import DagRunEvent, Event, LedgerEvent, TaskInstanceEvent
 from oracle.history import read
 from oracle.verdict import Judgement
 from run.run import Run
@@ -31,6 +31,9 @@ ENVIRONMENT = {
     "HA_CHAOS_POKE_INTERVAL": "3",
     "HA_CHAOS_SLEEP": "3",
 }
+CONF = {"single": {"sleep": 6}, "deferrable-2": {"sleep": 5}}
+"""Of runs whose tasks are to work for longer than `HA_CHAOS_SLEEP`."""
+
 RUN = "ordinary"
 NEWEST = pinned()[-1]
 
@@ -54,7 +57,7 @@ def judged(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Judgemen
     dag_ids.append("producer")
     assert eventually(lambda: {*dag_ids, "consumer"} <= set(lab.api.dag_ids()))
     for dag_id in dag_ids:
-        lab.api.trigger(dag_id, RUN)
+        lab.api.trigger(dag_id, RUN, CONF.get(dag_id))
     settle(run, "deep-2", "task_1", "running")
     mark(lab, "deep-2", "task_1", "success")
     for dag_id in [*dag_ids, "consumer"]:
@@ -151,3 +154,20 @@ def test_all_of_it_happened(judged: tuple[Judgement, list[Event]]) -> None:
     assert {("single", "task"), ("mapped", "task")} <= archived
     assert any(dag == "flaky" for dag, _ in archived)
     assert {e.ti.map_index for e in changes if e.ti.dag_id == "mapped-3"} == {-1, 0, 1, 2}
+
+
+def test_tasks_work_as_long_as_the_conf_of_their_run_says(
+    judged: tuple[Judgement, list[Event]],
+) -> None:
+    _, events = judged
+    began: dict[int, LedgerEvent] = {}
+    took: dict[str, float] = {}
+    for event in events:
+        if isinstance(event, LedgerEvent) and event.op == "start":
+            began[event.pid] = event
+        elif isinstance(event, LedgerEvent) and event.op == "end":
+            dag_id = event.ti.dag_id
+            took[dag_id] = max(took.get(dag_id, 0.0), event.t - began[event.pid].t)
+    least = dict.fromkeys(took, 3) | {name: conf["sleep"] for name, conf in CONF.items()}
+    assert CONF.keys() <= took.keys()
+    assert all(seconds <= took[name] < seconds + 2 for name, seconds in least.items())

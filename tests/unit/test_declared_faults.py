@@ -15,6 +15,7 @@ from chaos.scheduler_pause import SchedulerPause
 from chaos.slow_pods import SlowPods
 from chaos.statement_delay import StatementDelay
 from common.errors import UserError
+from dags.shapes import dags
 from harness import markers
 from harness.faults import Faults
 from harness.options import Options
@@ -37,9 +38,11 @@ def item(*marks: pytest.MarkDecorator) -> pytest.Item:
     )
 
 
-def asked_for(dags: str = "", *flood_dags: str, settings: Mapping[str, str] = {}) -> Options:
+def asked_for(folder: str = "", *flood_dags: str, settings: Mapping[str, str] = {}) -> Options:
     """Return the options of a session that says no more than this."""
-    least = SimpleNamespace(settings=settings, dags=dags, flood_dags=flood_dags, schedulers=2)
+    least = SimpleNamespace(
+        settings=settings, dags=folder, flood_dags=flood_dags, schedulers=2, cluster=None
+    )
     return cast(Options, least)
 
 
@@ -112,6 +115,43 @@ def test_what_is_set_reaches_each_lab_but_for_what_a_race_needs(
     monkeypatch.setattr(markers, "wanted_lab", lambda _, __, env, **___: env)
     env = cast(dict[str, str], markers.lab_spec(one, "3.3.2", asked_for(settings=given)))
     assert {name: env[name] for name in kept} == kept
+
+
+def test_scenarios_that_agree_in_settings_share_one_lab_with_the_shapes_of_all() -> None:
+    names = markers.scenarios()
+    shared = markers.shared_shapes(names["slow-stop"], "3.3.2")
+    assert {"single", "calling", "wide:4", "gatherer", "producer"} <= set(shared.split(","))
+    assert markers.shared_shapes(names["ambiguous-create"], "3.3.2") == shared
+    assert len(dags(shared)) == len(shared.split(","))
+    assert markers.shared_shapes(names["active-runs"], "3.3.2") == "serial"
+
+
+def test_a_shared_lab_has_no_shapes_that_its_release_cannot_make() -> None:
+    slow_stop = markers.scenarios()["slow-stop"]
+    old, new = (
+        set(markers.shared_shapes(slow_stop, each).split(",")) for each in ("3.0.6", "3.3.2")
+    )
+    assert new - old == {"late:1", "partitions"}
+
+
+@pytest.mark.parametrize("version", ["3.0.6", "3.2.2", "3.3.2", "3.4.0b2"])
+def test_what_one_scenario_updates_sets_off_no_other_s_dag(version: str) -> None:
+    """In a shared lab an asset's event reaches every DAG that waits for it."""
+    for one in markers.scenarios().values():
+        own = dags(one.shapes)
+        mates = dags(markers.shared_shapes(one, version)).keys() - own
+        waiting = {
+            asset
+            for name in mates
+            for asset in dags(markers.shared_shapes(one, version))[name].scheduled_on
+        }
+        updated = {
+            step.target
+            for steps in one.permutations.values()
+            for step in steps
+            if step.verb == "update"
+        }
+        assert not waiting & updated, one.name
 
 
 def test_a_flood_of_a_users_dags_has_workers_that_do_their_work(

@@ -310,7 +310,7 @@ def test_a_settle_waits_for_the_runs_that_have_begun_and_no_other(tmp_path: Path
     def wait(fits: Callable[[Event], bool], _timeout: float) -> None:
         assert fits(DagRunEvent(0.0, "update", "single", triggered[0], "running", "success", "x"))
 
-    api = SimpleNamespace(trigger=lambda _dag, run_id: triggered.append(run_id))
+    api = SimpleNamespace(trigger=lambda _dag, run_id, _conf: triggered.append(run_id))
     lab = SimpleNamespace(pace=1.0, api=api, logs=dict)
     quiet = dict.fromkeys(("note", "look_for_faults", "allow_rules"), lambda *_: None)
     recorder = SimpleNamespace(wait=wait)
@@ -334,12 +334,12 @@ def test_what_is_done_aside_waits_for_nobody(tmp_path: Path) -> None:
     second = threading.Event()
 
     def update(name: str, _partition: str | None) -> None:
-        if name == "a":
+        if name == "d":
             assert second.wait(10)
         else:
             second.set()
 
-    steps = "{update: a, aside: true}", "{update: b}"
+    steps = "{update: d, aside: true}", "{update: e}"
     asked(tmp_path, SimpleNamespace(update_asset=update), *steps, setup="partitions")
     assert second.is_set()
 
@@ -363,7 +363,7 @@ def test_what_failed_aside_is_told_at_the_end(tmp_path: Path) -> None:
 def test_a_partition_is_of_one_performance_alone(tmp_path: Path) -> None:
     keys: list[str | None] = []
     api = SimpleNamespace(update_asset=lambda _, key: keys.append(key))
-    steps = "{update: a, partition: k}", "{update: b, partition: k}", "{update: a}"
+    steps = "{update: d, partition: k}", "{update: e, partition: k}", "{update: d}"
     for _ in range(2):
         asked(tmp_path, api, *steps, setup="partitions")
     first, second, none, other, *_ = keys
