@@ -127,8 +127,17 @@ def _nobody_asked() -> None:
     """Whoever feeds all events asks nothing."""
 
 
+SETTLE_SECONDS = 60.0
+"""So long after a disturbance is over what goes wrong may still come of it: twice the time after
+which Airflow itself holds a silent scheduler for dead (`scheduler_health_check_threshold`)."""
+
+AT_ONCE = frozenset({"cancel", "terminate"})
+"""What befalls a statement or a connection, over as soon as it is done, in an exploration without a
+hold. Who ends of it may take its time, where others are let past meanwhile."""
+
+
 class Disturbances:
-    """Follows faults and holds: which are on, and when one ended last (-inf if none has)."""
+    """Follows faults and holds: which are on, and when one was over last (-inf if none was)."""
 
     def __init__(self) -> None:
         self.on: dict[tuple[type, str, str | None], FaultEvent | HoldEvent] = {}
@@ -141,7 +150,12 @@ class Disturbances:
             self.on[which] = event
         elif event.op in ENDS:
             self.on.pop(which, None)
+        if event.op in ENDS or event.op in AT_ONCE:
             self.last_end = event.t
+
+    def excuse(self, t: float) -> bool:
+        """Tell whether what goes wrong at `t` may come of one that is on or of late was."""
+        return bool(self.on) or t <= self.last_end + SETTLE_SECONDS
 
 
 class LeftAtEnd(Invariant):

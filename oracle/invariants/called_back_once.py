@@ -18,7 +18,6 @@ from oracle.events import (
     TaskInstanceKey,
 )
 from oracle.invariants.base import Disturbances, Invariant, Violation
-from oracle.invariants.no_crash import SETTLE_SECONDS
 from oracle.rows import CALLBACKS
 from oracle.states import RUN_FINISHED, SUCCESS, shown
 
@@ -82,7 +81,7 @@ class CalledBackOnce(Invariant):
             else:
                 run.ends += 1
                 run.last = event
-                run.excused = self._is_disturbed(event.t)
+                run.excused = self._disturbances.excuse(event.t)
         return self._settled(event.t) if self._waiting else ()
 
     def on_row(self, event: RowEvent) -> Iterable[Violation]:
@@ -160,9 +159,6 @@ class CalledBackOnce(Invariant):
         for run in islice(reversed(self._runs.values()), _LATELY):
             if run.last is not None and run.last.t + LATE_SECONDS >= t:
                 run.excused = True
-
-    def _is_disturbed(self, t: float) -> bool:
-        return bool(self._disturbances.on) or t <= self._disturbances.last_end + SETTLE_SECONDS
 
     def on_end(self, event: End) -> None:
         """Take note of when the history ends."""

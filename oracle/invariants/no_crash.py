@@ -6,15 +6,13 @@ from fnmatch import fnmatchcase
 
 from oracle.ends import end_text, was_told_to
 from oracle.events import ENDS, FaultEvent, Header, HoldEvent, ProcessEvent
-from oracle.invariants.base import Disturbances, Invariant, Violation
-
-SETTLE_SECONDS = 60.0
-"""So long after a disturbance is over a process may still end of it: twice the time after which
-Airflow itself holds a silent scheduler for dead (`scheduler_health_check_threshold`)."""
-
-AT_ONCE = frozenset({"cancel", "terminate"})
-"""What befalls a statement or a connection, over as soon as it is done, in an exploration without a
-hold. A scheduler that ends of it may take its time, where others are let past meanwhile."""
+from oracle.invariants.base import (
+    AT_ONCE,
+    SETTLE_SECONDS,
+    Disturbances,
+    Invariant,
+    Violation,
+)
 
 EVERYBODY = "*"
 

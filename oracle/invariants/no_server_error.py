@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from oracle.events import AnswerEvent, FaultEvent, Header, HoldEvent
 from oracle.invariants.base import Disturbances, Invariant, Violation
-from oracle.invariants.no_crash import SETTLE_SECONDS
 
 SERVER_ERROR = 500
 
@@ -31,7 +30,7 @@ class NoServerError(Invariant):
         if event.status is None or event.by != "api-server":
             return ()
         self._judged += 1
-        if event.status < SERVER_ERROR or self._is_excused(event.t):
+        if event.status < SERVER_ERROR or self._disturbances.excuse(event.t):
             return ()
         said = f" ({event.state})" if event.state else ""
         of = f" of {event.ti}" if event.ti else ""
@@ -47,6 +46,3 @@ class NoServerError(Invariant):
     def judged(self) -> int | None:
         """Count the API server's answers."""
         return self._judged
-
-    def _is_excused(self, t: float) -> bool:
-        return bool(self._disturbances.on) or t <= self._disturbances.last_end + SETTLE_SECONDS

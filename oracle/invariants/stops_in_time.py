@@ -7,7 +7,6 @@ from typing import NamedTuple
 from oracle.ends import signal_of
 from oracle.events import FaultEvent, Header, HoldEvent, ProcessEvent
 from oracle.invariants.base import Disturbances, Invariant, Violation
-from oracle.invariants.no_crash import SETTLE_SECONDS
 
 STOP = "process-stop"
 """The fault that tells a process to end, by SIGTERM, as every roll-out does."""
@@ -52,7 +51,7 @@ class StopsInTime(Invariant):
                 self._stops.clear()
         elif event.op == "begin":
             grace = _grace(event.process or "")
-            if grace is not None and not self._is_disturbed(event.t):
+            if grace is not None and not self._disturbances.excuse(event.t):
                 self._stops[event.process or ""] = _Stop(event, grace)
 
     on_hold = on_fault
@@ -69,9 +68,6 @@ class StopsInTime(Invariant):
         if took > stop.grace:
             fact = f"{event.process} ended {took:.1f} s after SIGTERM, and has {stop.grace:g} s"
             yield self.violation(fact, None, event.t, stop.told, event)
-
-    def _is_disturbed(self, t: float) -> bool:
-        return bool(self._disturbances.on) or t <= self._disturbances.last_end + SETTLE_SECONDS
 
     def abstention(self) -> str | None:
         """Say that nobody was told to end."""
