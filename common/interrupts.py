@@ -20,5 +20,5 @@ def undisturbed() -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-    if came:
-        raise KeyboardInterrupt
+        if came:  # also where the body failed: whoever catches that would go on
+            raise KeyboardInterrupt

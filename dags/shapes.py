@@ -213,6 +213,11 @@ def producer() -> Shape:
     return Shape("producer", (Node("task", outlets=("a",)),))
 
 
+def publisher() -> Shape:
+    """One task that updates the asset `f`, which sets nothing off."""
+    return Shape("publisher", (Node("task", outlets=("f",)),))
+
+
 def consumer() -> Shape:
     """One task, run whenever the asset `a` was updated; the asset is known with a producer."""
     return Shape("consumer", (Node("task"),), scheduled_on=("a",))
@@ -258,7 +263,7 @@ SHAPES: Mapping[str, Callable[..., Shape]] = {
     for make in (
         issue_57618, many_groups, wide, deep, diamond, mapped, branching, sensors, deferrable,
         impatient, flaky, failing, serial,
-        producer, consumer, gatherer, partitions, single, calling, late, awaited, daily,
+        producer, publisher, consumer, gatherer, partitions, single, calling, late, awaited, daily,
     )
 }  # fmt: skip
 

@@ -192,7 +192,8 @@ def _explored(options: argparse.Namespace, airflow: Airflow, folder: Path) -> in
                 left, lost = 0, 0
             except LabLost as error:
                 _say(str(error))
-                left, lost = left and max(0, left - (explorer.number - begun)), lost + 1
+                left = left and max(0, left - (explorer.number - begun))
+                lost = 1 if explorer.totals.judged > known else lost + 1
             finally:
                 remember(explorer)
                 _say(explorer.totals.line(explorer.coverage))
@@ -202,11 +203,13 @@ def _explored(options: argparse.Namespace, airflow: Airflow, folder: Path) -> in
             judged += explorer.totals.judged - known
             if options.first and found:
                 break
-    if lost:
+    if found:
+        return FOUND
+    if lost >= _MOST_LOST:
         raise UserError(f"{lost} labs were lost one after the other.", "See their logs.")
-    if not found and judged <= 0:
+    if judged <= 0:
         raise UserError("No round could be judged.", "Give it longer: --for 20m, or --rounds 10.")
-    return 1 if found else 0
+    return 0
 
 
 def _enough(

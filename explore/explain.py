@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from common.errors import UserError
+from explore.plan import defers
 from explore.schedule import Schedule
 from explore.stations import AGAIN, Steps, sessions, stations
 from oracle import witness
@@ -95,8 +96,9 @@ def _scenario(schedule: Schedule, judgement: Judgement, name: str) -> dict[str, 
         "meanwhile": "Not known yet.",
         "setup": {
             "shapes": _shapes(schedule, violation),
-            "sleep": 2,
+            **({"sleep": 2} if any("trigger" in each for each in steps.values()) else {}),
             "schedulers": 2,
+            **({"triggerers": 1} if defers(schedule.settings) else {}),
             **({"settings": _sections(settings)} if settings else {}),
         },
         "sessions": sessions(there),

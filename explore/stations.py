@@ -217,7 +217,7 @@ def _point(schedule: Schedule, point: str, dag: str) -> dict[str, Any]:
         watched = [each.table for each in _tables(schedule) if each.commits]
         return {"commit": _first(watched, written, point)}
     if known := STATEMENTS.get(point):
-        given = {"dag": dag, "asset": "a"}
+        given = {"dag": dag, "consumer": "consumer", "asset": "a"}
         values = {word: given[word] for word in known.values}
         return {"statement": point} | ({"with": values} if values else {})
     if point not in schedule.statements:

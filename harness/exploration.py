@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from common.redaction import redact
 from common.waiting import Deadline
-from explore.explorer import Drawn, Explorer, Find
+from explore.explorer import Drawn, Explorer, Find, LabLost
 from explore.memory import folder_of, recall, remember, resumed
 from explore.plan import defers
 from explore.points import Requested
@@ -81,19 +81,34 @@ class Exploration:
     def _explore(self, explorer: Explorer) -> None:
         before = (explorer.totals.rounds, explorer.totals.unknown)
         explorer.warm()
+        cut = self._until_over(explorer)
+        races = {find.schedule.round: self._known(find) for find in explorer.finds}
+        found = [_told(find, races[find.schedule.round]) for find in explorer.finds]
+        new, left = "", str(cut or "")
+        for place, find in enumerate(explorer.finds):
+            if races[find.schedule.round] is not None or new:
+                continue
+            if cut is None:
+                new = self._shown_again(find)
+            else:
+                left = f"{left} Next: python -m explore replay {find.folder}/schedule.yaml".strip()
+            found[place] = replace(found[place], again=bool(new))
+        try:
+            self._conclude(explorer, _explored(explorer, self._world, before, found), new, left)
+        finally:
+            if isinstance(cut, KeyboardInterrupt):
+                raise cut
+
+    def _until_over(self, explorer: Explorer) -> LabLost | KeyboardInterrupt | None:
+        """Explore until the time is over; return what cut it short, for what was found counts."""
         over = Deadline(self._seconds)
         try:
             explorer.explore(lambda: over.passed)
+        except (LabLost, KeyboardInterrupt) as error:
+            return error
         finally:
             remember(explorer)
-        races = {find.schedule.round: self._known(find) for find in explorer.finds}
-        found = [_told(find, races[find.schedule.round]) for find in explorer.finds]
-        new = ""
-        for place, find in enumerate(explorer.finds):
-            if races[find.schedule.round] is None and not new:
-                new = self._shown_again(find)
-                found[place] = replace(found[place], again=bool(new))
-        self._conclude(explorer, _explored(explorer, self._world, before, found), new)
+        return None
 
     def _known(self, find: Find) -> Scenario | None:
         """Return the scenario whose race a find shows, if there is one.
@@ -115,9 +130,12 @@ class Exploration:
             f"python -m explore shrink {find.folder / 'schedule.yaml'}"
         )
 
-    def _conclude(self, explorer: Explorer, explored: Explored, new: str) -> None:
-        """Write down what came of it, say it, and end the test by it."""
-        too_little = too_few(explored.rounds, explored.unknown)
+    def _conclude(self, explorer: Explorer, explored: Explored, new: str, left: str) -> None:
+        """Write down what came of it, say it, and end the test by it.
+
+        `left` says why there is more to know: the lab died, or a find was not replayed.
+        """
+        too_little = left or too_few(explored.rounds, explored.unknown)
         record = record_of(self._lab, self._test, explorer.seed, explored, too_little)
         write_json(self._folder / VERDICT, record)
         self._keep(explorer.finds, explored.finds)

@@ -7,6 +7,7 @@ from harness.options import Options
 from lab.base import Airflow
 from lab.environments.preparation import prepare
 from lab.environments.request import describe
+from lab.kind.helm.values import OWN_DAGS
 from lab.kind.provision import build_of, deployment
 from lab.spec import LabSpec
 
@@ -46,6 +47,7 @@ def wanted_lab(
     request, wanted = describe(airflow), options.kind
     image = wanted.airflow_image.replace("{version}", request.version)
     layers = (*layers, "triggerer") if triggerers else layers
+    layers = (*layers, OWN_DAGS) if options.dags else layers
     layered = replace(wanted, layers=(*wanted.layers, *layers))
     place = deployment(layered, request.version, image, options.schedulers)
     build = build_of(place.cluster, image)
@@ -54,5 +56,6 @@ def wanted_lab(
         options.schedulers,
         triggerers,
         env=dict(env),
+        dags=options.dags,
         deployment=place,
     )

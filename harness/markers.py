@@ -157,7 +157,8 @@ def shared_shapes(scenario: Scenario, version: str) -> str:
     """Return the shapes of all scenarios of a release that can share a lab with this one.
 
     A boot takes longer than most scenarios. What each needs of its runs goes with them, so labs
-    differ only in Airflow's settings and in how many triggerers there are.
+    differ only in Airflow's settings, in how many triggerers there are, and in whether processes
+    start cold.
     """
     mates = [
         each

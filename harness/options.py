@@ -98,10 +98,10 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--dags",
         metavar="DIR",
-        help="embedded: flood and disturb the DAGs of this folder instead of ours. Their tasks "
-        "really run, on this machine: let their connections lead to nothing that matters. Tests "
-        "that have DAGs of their own are left out; a file that does not import ends the session "
-        "before it begins, and so does a missing provider",
+        help="flood and disturb the DAGs of this folder instead of ours, on labs of ours. Their "
+        "tasks really run, on this machine: let their connections lead to nothing that matters. "
+        "Tests that have DAGs of their own are left out; a file that does not import ends the "
+        "session before it begins, and so does a missing provider, of the image's with --lab kind",
     )
     group.addoption(
         "--flood-dags",
@@ -152,7 +152,7 @@ def _share(text: str) -> float:
 
 def read_options(config: pytest.Config) -> Options:
     """Check the options; pytest.UsageError with one clear line for what is wrong."""
-    settings = _settings(config)
+    settings, dags = _settings(config), _dags(config)
     cluster = read_cluster_options(config)
     default = [cluster.version] if cluster else [newest()]
     specs = airflows(config.getoption("airflow") or default)
@@ -183,7 +183,7 @@ def read_options(config: pytest.Config) -> Options:
         depth=depth,
         explore=config.getoption("explore") or seconds_of_exploring(depth),
         settings=settings,
-        dags=_dags(config),
+        dags=dags,
         flood_dags=tuple(config.getoption("flood_dags")),
     )
 
@@ -198,10 +198,8 @@ def _dags(config: pytest.Config) -> str:
     if not given:
         raise pytest.UsageError("--dags is empty: write the folder of your DAGs.")
     folder = Path(given).expanduser().resolve()
-    if config.getoption("lab") != "embedded":
-        raise pytest.UsageError(
-            "--dags is for --lab embedded: elsewhere DAGs are part of the image or deployment."
-        )
+    if config.getoption("lab") == "cluster":
+        raise pytest.UsageError("--dags is for labs of ours: a deployment has its own DAGs.")
     if not folder.is_dir():
         what = "it is a file, not a folder" if folder.exists() else "there is no such folder"
         raise pytest.UsageError(f"--dags {given}: {what}.")

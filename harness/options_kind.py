@@ -9,6 +9,7 @@ from common.errors import UserError
 from common.paths import path_of
 from common.pipe import count
 from lab.kind.helm.chart import named
+from lab.kind.helm.values import OWN_DAGS
 from lab.kind.provision import Provision
 
 AIRFLOW_IMAGE = "apache/airflow:{version}"
@@ -81,6 +82,8 @@ def read_kind_options(config: pytest.Config) -> Provision:
     for name in filter(None, files):
         if not Path(name).is_file():
             raise pytest.UsageError(f"{name} is not a file.")
+    if OWN_DAGS in config.getoption("layer") and not config.getoption("dags"):
+        raise pytest.UsageError(f"--layer {OWN_DAGS} goes with DAGs of yours: give --dags DIR.")
     return Provision(
         cluster=config.getoption("kind_name"),
         node_image=config.getoption("kind_image"),

@@ -27,7 +27,6 @@ from lab.embedded import postgres
 from lab.environments.asking import require_known, unknown
 from lab.environments.pins import newest
 from lab.environments.preparation import foresee
-from lab.environments.preparation import prepare as airflow_of
 from lab.environments.request import describe
 from lab.environments.settings import option_of
 from lab.kind.helm.values import layers_for
@@ -70,7 +69,7 @@ def prepare(config: pytest.Config, session: Session) -> Session:
             made = _make(config, session.options)
             if session.options.lab == "embedded":
                 check_settings(config, session.options, made)
-            return replace(session, options=_with_dags(session.options))
+            return replace(session, options=_with_dags(session.options, made))
         require_room(session.options.cluster.attachment)
         return session
     except BaseException as error:
@@ -95,14 +94,14 @@ def foresee_all(config: pytest.Config, options: Options) -> None:
             terminal.write_line(left_open)
 
 
-def _with_dags(options: Options) -> Options:
+def _with_dags(options: Options, labs: Iterable[LabSpec]) -> Options:
     """Return the options with the ids of the DAGs that are flooded, the same in each Airflow.
 
     Raises UserError where one of them does not import all files, or --flood-dags names none.
     """
     if not options.dags:
         return options
-    ids = [dag_ids(airflow_of(spec), Path(options.dags)) for spec in options.airflow]
+    ids = [dag_ids(lab.airflow, Path(options.dags)) for lab in labs]
     everywhere = [each for each in ids[0] if all(each in others for others in ids)]
     return replace(options, flood_dags=chosen(everywhere, options.flood_dags))
 

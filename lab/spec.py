@@ -61,7 +61,7 @@ class LabSpec:
     Deferred tasks need `triggerers`, of which an embedded lab has none unless asked.
     `env` goes to every Airflow process and worker (the shapes' parameters travel in it).
     `port` is the API server's and the UI's; 0 means any free one.
-    `dags` is the folder of a user's own DAGs, for ours (embedded).
+    `dags` is the folder of a user's own DAGs, for ours (embedded, kind).
     `cold` starts Airflow's daemons the plain way, not as forks (embedded).
     """
 

@@ -1,6 +1,8 @@
 """A user's own DAGs: what Airflow makes of a folder of theirs, before anything is flooded.
 
 folder --> Airflow's DagBag, in the Airflow that is tested --> ids, or the files that do not import
+
+That Airflow is an environment on this machine, or an image, with the packages that it has.
 """
 
 import subprocess
@@ -13,6 +15,7 @@ import msgspec
 from common.errors import UserError
 from lab.base import Airflow
 from lab.environments.asking import ANSWER, ask
+from lab.kind import owndags
 
 _LONGEST = 120.0
 """Seconds that the files may take to be imported, all together."""
@@ -29,7 +32,8 @@ except ImportError:
 ours = {{"include_examples": False}}
 known = inspect.signature(DagBag.__init__).parameters
 bag = DagBag(folder, **{{name: value for name, value in ours.items() if name in known}})
-errors = {{str(file): str(trace) for file, trace in bag.import_errors.items()}}
+errors = {{str(file).removeprefix(folder + "/"): str(trace)
+          for file, trace in bag.import_errors.items()}}
 print("\\n{ANSWER}" + json.dumps({{"dags": sorted(bag.dags), "errors": errors}}))
 """
 
@@ -42,9 +46,7 @@ def dag_ids(airflow: Airflow, folder: Path) -> list[str]:
     """
     found = _imported(airflow, folder)
     if errors := found.errors:
-        told = "; ".join(
-            f"{_short(file, folder)}: {_last(errors[file])}" for file in sorted(errors)
-        )
+        told = "; ".join(f"{file}: {_last(errors[file])}" for file in sorted(errors))
         files = "1 file of it does" if len(errors) == 1 else f"{len(errors)} files of it do"
         raise UserError(
             f"--dags {folder}: {files} not import in Airflow {airflow.label}: {told}.",
@@ -76,7 +78,10 @@ class _Found(msgspec.Struct):
 
 def _imported(airflow: Airflow, folder: Path) -> _Found:
     try:
-        told = ask(airflow, _SCRIPT, str(folder), longest=_LONGEST)
+        if airflow.image:
+            told = owndags.ask(airflow.image, _SCRIPT, folder, longest=_LONGEST)
+        else:
+            told = ask(airflow, _SCRIPT, str(folder), longest=_LONGEST)
     except subprocess.TimeoutExpired:
         raise UserError(
             f"--dags {folder}: it is not imported after {_LONGEST:.0f} s.",
@@ -88,10 +93,6 @@ def _imported(airflow: Airflow, folder: Path) -> _Found:
             f"{_last(told.errors)}."
         )
     return msgspec.json.decode(told.answer, type=_Found)
-
-
-def _short(file: str, folder: Path) -> str:
-    return file.removeprefix(f"{folder}/")
 
 
 def _last(trace: str) -> str:

@@ -7,8 +7,8 @@ checks specs; `scenarios.perform` runs them.
 `setup` says what the lab must have: its DAGs' shapes, how many schedulers and triggerers, and
 `settings`, sections of Airflow's options as in airflow.cfg, for what would take too long by
 Airflow's defaults. Those that agree in triggerers and settings share a lab, which has the shapes of
-all of them. `sleep` is how long the tasks of the runs that it triggers work, `pod_start` how long
-pods take to start on the embedded lab, in seconds.
+all of them; those in which a process is killed share another. `sleep` is how long the tasks of the
+runs that it triggers work, `pod_start` how long pods take to start on the embedded lab, in seconds.
 """
 
 import math

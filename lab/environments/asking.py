@@ -61,9 +61,14 @@ def ask(airflow: Airflow, script: str, *arguments: str, longest: float = _LONGES
             check=False,
             preexec_fn=die_with_parent,
         )
-    lines = (line for line in reversed(done.stdout.splitlines()) if line.startswith(ANSWER))
+    return told(done.stdout, done.stderr)
+
+
+def told(output: str, errors: str) -> Told:
+    """Return what a script said, of what it wrote."""
+    lines = (line for line in reversed(output.splitlines()) if line.startswith(ANSWER))
     answer = next(lines, None)
-    return Told(answer.removeprefix(ANSWER) if answer else None, done.stderr)
+    return Told(answer.removeprefix(ANSWER) if answer else None, errors)
 
 
 def require_known(airflow: Airflow, wanted: Mapping[str, str]) -> None:

@@ -86,6 +86,7 @@ class KindBoot(ReleaseBoot):
             password=password,
             superuser_password=superuser,
             pooler=f"{RELEASE}-pgbouncer" if "pgbouncer" in self.deployment.layers else "",
+            own_dags=self.spec.dags,
         )
         try:
             for part in parts:

@@ -4,7 +4,9 @@ Beside what the chart makes of Airflow, these are Postgres and the proxy (namesp
 and the secrets.
 """
 
+import base64
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -17,7 +19,8 @@ from urllib3.exceptions import HTTPError
 from common.errors import UserError
 from common.paths import PROJECT
 from common.waiting import until
-from lab.kind.helm.values import dag_files
+from lab.kind import owndags
+from lab.kind.helm.values import DAGS_VOLUME, dag_files
 from lab.kube.client import api_client
 
 log = logging.getLogger(__name__)
@@ -68,10 +71,12 @@ def manifests(
     password: str,
     superuser_password: str,
     pooler: str = "",
+    own_dags: str = "",
 ) -> list[Manifest]:
     """Return the namespace and what must stand in it before Airflow does, in the order to make it.
 
-    `pooler` is the PgBouncer through which Airflow goes, where the release has one.
+    `pooler` is the PgBouncer through which Airflow goes, where the release has one; `own_dags` is
+    the folder of a user's DAGs, which are there in the place of ours.
     """
     secrets = _secrets(password, superuser_password)
     if pooler:
@@ -85,7 +90,8 @@ def manifests(
     namespace, *others = yaml.safe_load_all(filled)
     return [
         namespace,
-        *(_holding("ConfigMap", each, data=data) for each, data in _config_maps().items()),
+        _dags(own_dags),
+        _holding("ConfigMap", f"{PROXY}-code", data=_texts((PROJECT / "lab/dbproxy").glob("*.py"))),
         *(_holding("Secret", each, stringData=data) for each, data in secrets.items()),
         *others,
     ]
@@ -95,11 +101,17 @@ def _holding(kind: str, name: str, **data: dict[str, str]) -> Manifest:
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **data}
 
 
-def _config_maps() -> dict[str, dict[str, str]]:
-    """Return the files that pods mount, by ConfigMap: the DAGs, and the proxy's code."""
-    dags = [PROJECT / "dags" / name for name in dag_files()]
-    files = {"ha-chaos-dags": dags, f"{PROXY}-code": (PROJECT / "lab" / "dbproxy").glob("*.py")}
-    return {name: {path.name: path.read_text() for path in paths} for name, paths in files.items()}
+def _dags(own: str) -> Manifest:
+    """Return the ConfigMap of our DAGs' files, or of the archive of a user's own folder of them."""
+    if not own:
+        files = (PROJECT / "dags" / name for name in dag_files())
+        return _holding("ConfigMap", DAGS_VOLUME, data=_texts(files))
+    packed = base64.b64encode(owndags.archive(Path(own))).decode()
+    return _holding("ConfigMap", DAGS_VOLUME, binaryData={owndags.ARCHIVE: packed})
+
+
+def _texts(paths: Iterable[Path]) -> dict[str, str]:
+    return {path.name: path.read_text() for path in paths}
 
 
 def _secrets(password: str, superuser_password: str) -> dict[str, dict[str, str]]:

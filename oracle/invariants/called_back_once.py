@@ -17,7 +17,7 @@ from oracle.events import (
     RowEvent,
     TaskInstanceKey,
 )
-from oracle.invariants.base import Disturbances, Invariant, Violation
+from oracle.invariants.base import AT_ONCE, Disturbances, Invariant, Violation
 from oracle.rows import CALLBACKS
 from oracle.states import RUN_FINISHED, SUCCESS, shown
 
@@ -145,7 +145,7 @@ class CalledBackOnce(Invariant):
     def on_fault(self, event: FaultEvent | HoldEvent) -> None:
         """Follow what disturbs, and excuse the ends that came just before."""
         self._disturbances.feed(event)
-        if event.op in BEGINS:
+        if event.op in BEGINS or event.op in AT_ONCE:
             self._excuse(event.t)
 
     on_hold = on_fault

@@ -47,7 +47,7 @@ class StopsInTime(Invariant):
         """Follow who is told to end, and what else disturbs."""
         if event.name != STOP or isinstance(event, HoldEvent):
             self._disturbances.feed(event)
-            if self._disturbances.on:
+            if self._disturbances.excuse(event.t):
                 self._stops.clear()
         elif event.op == "begin":
             grace = _grace(event.process or "")

@@ -1,5 +1,7 @@
 """What the commands refuse is told in a line, before a lab is booted; and how they end."""
 
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -8,7 +10,8 @@ from msgspec.structs import replace
 
 from explore import __main__ as commands
 from explore import schedule as schedules
-from explore.explorer import Explorer, Totals
+from explore.coverage import Coverage
+from explore.explorer import Explorer, LabLost, Totals
 from explore.plan import SHAPES
 from explore.replay import replay as replayed
 from explore.schedule import Schedule
@@ -92,6 +95,57 @@ def test_a_replay_that_is_interrupted_says_what_it_has(
         replayed(cast("Lab", None), SCHEDULE, 10, tmp_path, tell=lines.append)
     assert lines[0].startswith("shown in 0 of 3 rounds (0% to")
     assert lines[0].endswith("1 unknown")
+
+
+@dataclass
+class Batches:
+    """An explorer whose next batch has so many finds and rounds, and whose lab may then be lost."""
+
+    batches: list[tuple[int, int, bool]]
+    number: int = 0
+    folder: Path = Path("folder")
+    coverage: Coverage = field(default_factory=Coverage)
+
+    def __post_init__(self) -> None:
+        self.totals, self.finds = Totals(), list[str]()
+
+    def explore(self, _over: object) -> None:
+        finds, rounds, lost = self.batches.pop(0)
+        self.number += rounds
+        self.finds += ["find"] * finds
+        self.totals.rounds += rounds
+        if lost:
+            raise LabLost("The lab does not recover.", "Boot another.")
+
+
+@pytest.mark.usefixtures("no_lab")
+@pytest.mark.parametrize(
+    ("arguments", "batches", "code"),
+    [
+        (["--first"], [(1, 3, True)], 1),
+        (["--rounds", "3"], [(1, 3, True)], 1),
+        (["--rounds", "3"], [(0, 3, True)], 0),
+        (["--rounds", "9"], [(0, 2, True)] * 4 + [(0, 1, False)], 0),
+        (["--rounds", "9"], [(0, 0, True)] * 3, 2),
+        (["--rounds", "9"], [(1, 2, True), *[(0, 0, True)] * 2], 1),
+    ],
+)
+def test_what_was_found_is_told_though_its_lab_was_lost(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: list[str],
+    batches: list[tuple[int, int, bool]],
+    code: int,
+) -> None:
+    left = list(batches)
+    monkeypatch.setattr(commands, "_lab", lambda *_: nullcontext())
+    monkeypatch.setattr(commands, "_explorer", lambda *_: Batches(left))
+    monkeypatch.setattr(commands, "remember", lambda _: None)
+    monkeypatch.setattr(
+        "sys.argv", ["explore", "run", "--airflow", "3.3.2", "--folder", str(tmp_path), *arguments]
+    )
+    assert commands.main() == code
+    assert left == []
 
 
 def test_an_interrupt_ends_with_130(

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from chaos.holds.points import STATEMENTS
 from common.errors import UserError
 from explore import schedule as schedules
 from explore.__main__ import main
 from explore.explain import judged, scenario
-from explore.plan import SHAPES
+from explore.plan import SHAPES, WORLDS, shapes
 from explore.schedule import Deed, Schedule
 from scenarios.scenario import Scenario, load
 from tests.explore.test_schedule import SCHEDULE
@@ -54,6 +55,21 @@ def test_a_statement_without_a_name_is_told_by_its_table_and_pattern(tmp_path: P
     unnamed = replace(SHRUNK, yields=["scheduler-1 two"])
     (hold,) = (s for s in explained(tmp_path, unnamed).permutations["found"] if s.verb == "hold")
     assert hold.options == {"table": "dag", "matching": "%FROM dag%"}
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_statement_with_a_name_is_told_with_all_of_its_values(tmp_path: Path, name: str) -> None:
+    asset = replace(SHRUNK, deeds=[*SHRUNK.deeds, Deed("update", "a")], shapes=SHAPES)
+    made = explained(tmp_path, replace(asset, yields=[f"scheduler-1 {name}"]))
+    (hold,) = (step for step in made.permutations["found"] if step.verb == "hold")
+    assert set(hold.options.get("with", {})) == set(STATEMENTS[name].values)
+
+
+def test_what_defers_has_a_triggerer(tmp_path: Path) -> None:
+    deferred = replace(SHRUNK, settings=dict(WORLDS["triggers"]), shapes=shapes(WORLDS["triggers"]))
+    assert explained(tmp_path, deferred).triggerers == 1
+    triggerer = replace(deferred, yields=["triggerer-1 trigger-event"])
+    assert "triggerer-1" in explained(tmp_path, triggerer).sessions.values()
 
 
 def test_a_commit_is_told_by_its_table(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from explore.explorer import Drawn, Explorer, Totals
 from explore.plan import ALIVE
 from explore.rounds import LONGEST, Round
 from lab.base import Lab
+from recorder.recorder import RecorderError
 from tests.explore.test_explain import HISTORY
 from tests.explore.test_schedule import SCHEDULE
 
@@ -95,3 +96,13 @@ def test_an_interrupt_waits_for_what_must_not_be_cut_short(number: int) -> None:
 def test_one_round_is_told_as_one() -> None:
     explorer = Explorer(cast("Lab", None), Path(), 1, Drawn(1), totals=Totals(rounds=1))
     assert explorer.totals.line(explorer.coverage).startswith("1 round (")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_not_lost_where_what_must_not_be_cut_short_fails(number: int) -> None:
+    def fails() -> None:
+        os.kill(os.getpid(), number)
+        raise RecorderError("It cannot be read.")
+
+    with pytest.raises(KeyboardInterrupt), undisturbed():
+        fails()

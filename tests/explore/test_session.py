@@ -1,16 +1,22 @@
 """An exploration in a test session leaves a verdict: what is new, what known, or too little."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
+from explore.coverage import Coverage
+from explore.explorer import Explorer, Find, LabLost, Totals
 from explore.points import PODS
 from explore.schedule import Deed, Verb
-from harness.exploration import powers, record_of, shows, too_few
+from harness import exploration
+from harness.exploration import Exploration, powers, record_of, shows, too_few
 from harness.markers import scenarios
+from harness.outcome import Unknown
 from lab.base import Airflow, Lab
 from reports.records import Explored, ExploredFind, TestRecord
 from tests.explore.test_schedule import SCHEDULE
@@ -114,6 +120,47 @@ def test_what_no_scenario_knows_is_new_beside_what_one_knows() -> None:
     record = recorded(KNOWN, NEW)
     assert record.new == {"unique-try"}
     assert [race.scenario for race in record.showed] == ["active-runs"]
+
+
+class Cut:
+    """An explorer that is cut short once it has found something."""
+
+    def __init__(self, folder: Path, error: BaseException, broken: str) -> None:
+        self.folder, self.seed, self.error = folder, 1, error
+        self.totals, self.coverage = Totals(rounds=20), Coverage()
+        schedule = replace(SCHEDULE, broken=[broken], witness=f"{broken}: .., but ..")
+        self.finds = [Find(folder / "finds/7", schedule, 1.0)]
+
+    def warm(self) -> None:
+        pass
+
+    def explore(self, _over: object) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [LabLost("The lab does not recover.", ""), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    ("broken", "verdict"), [("max-active-runs", "invalid"), ("unique-try", "unknown")]
+)
+def test_what_was_found_before_it_was_cut_short_counts_if_it_is_known_and_is_named_if_not(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    error: BaseException,
+    broken: str,
+    verdict: str,
+) -> None:
+    lab: Any = SimpleNamespace(
+        airflow=Airflow("3.3.2", "3.3.2"), kind="embedded", schedulers=["a"], workers=""
+    )
+    monkeypatch.setattr(exploration, "remember", lambda _: None)
+    monkeypatch.setattr(exploration, "recall", lambda _: SimpleNamespace(growth=[]))
+    explored = Exploration(lab, "run-a-loop", 1, 60.0, lambda _: None, test="t", folder=tmp_path)
+    with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else Unknown):
+        explored._explore(cast("Explorer", Cut(tmp_path, error, broken)))
+    record = msgspec.json.decode((tmp_path / "verdict.json").read_bytes())
+    assert record["verdict"] == verdict
+    told = " ".join(record["reasons"])
+    assert ("explore replay" in told) is (verdict == "unknown")
 
 
 def test_a_find_that_was_not_seen_again_is_none() -> None:

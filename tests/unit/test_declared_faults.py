@@ -120,7 +120,7 @@ def test_what_is_set_reaches_each_lab_but_for_what_a_race_needs(
 def test_scenarios_that_agree_in_settings_share_one_lab_with_the_shapes_of_all() -> None:
     names = markers.scenarios()
     shared = markers.shared_shapes(names["slow-stop"], "3.3.2")
-    assert {"single", "calling", "wide:4", "gatherer", "producer"} <= set(shared.split(","))
+    assert {"single", "calling", "wide:4", "gatherer", "publisher"} <= set(shared.split(","))
     assert markers.shared_shapes(names["ambiguous-create"], "3.3.2") == shared
     assert len(dags(shared)) == len(shared.split(","))
     assert markers.shared_shapes(names["active-runs"], "3.3.2") == "serial"
@@ -138,19 +138,15 @@ def test_a_shared_lab_has_no_shapes_that_its_release_cannot_make() -> None:
 def test_what_one_scenario_updates_sets_off_no_other_s_dag(version: str) -> None:
     """In a shared lab an asset's event reaches every DAG that waits for it."""
     for one in markers.scenarios().values():
-        own = dags(one.shapes)
-        mates = dags(markers.shared_shapes(one, version)).keys() - own
-        waiting = {
-            asset
-            for name in mates
-            for asset in dags(markers.shared_shapes(one, version))[name].scheduled_on
-        }
-        updated = {
-            step.target
-            for steps in one.permutations.values()
-            for step in steps
-            if step.verb == "update"
-        }
+        there = dags(markers.shared_shapes(one, version))
+        mates = there.keys() - dags(one.shapes)
+        waiting = {asset for name in mates for asset in there[name].scheduled_on}
+        steps = [step for steps in one.permutations.values() for step in steps]
+        updated = {step.target for step in steps if step.verb == "update"}
+        for triggered in (
+            dags(one.shapes)[step.target] for step in steps if step.verb == "trigger"
+        ):
+            updated.update(asset for node in triggered.nodes for asset in node.outlets)
         assert not waiting & updated, one.name
 
 

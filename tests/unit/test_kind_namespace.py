@@ -1,6 +1,10 @@
 """What stands in a kind lab's namespace fits together, and passwords are in Secrets alone."""
 
+import base64
+import io
 import json
+import tarfile
+from pathlib import Path
 
 from lab.kind import namespace
 
@@ -27,6 +31,24 @@ def test_what_pods_mount_and_read_is_there() -> None:
     assert ("ConfigMap", pod["volumes"][0]["configMap"]["name"]) in held
     for name in (namespace.POSTGRES, namespace.PROXY):
         assert held["Service", name]["spec"]["selector"] == {"app": name}
+
+
+def test_the_dags_are_ours_or_those_of_a_users_folder(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "etl.py").write_text("x = 1")
+    ours, theirs = (
+        next(
+            part
+            for part in namespace.manifests("n", **IMAGES, **PASSWORDS, own_dags=own)
+            if part["metadata"]["name"] == "ha-chaos-dags"
+        )
+        for own in ("", str(tmp_path))
+    )
+    assert {"factory.py", "work.py"} <= set(ours["data"])
+    packed = base64.b64decode(theirs["binaryData"]["dags.tar.gz"])
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        assert archive.getnames() == ["below/etl.py"]
+    assert "data" not in theirs
 
 
 def test_the_proxy_leads_to_the_pooler_where_there_is_one() -> None:

@@ -29,6 +29,7 @@ COUNTS = {
     "failing:3": 3,
     "serial": 1,
     "producer": 1,
+    "publisher": 1,
     "consumer": 1,
     "gatherer": 1,
     "partitions": 1,

@@ -73,6 +73,16 @@ def test_every_layer_says_why_before_what() -> None:
         assert isinstance(yaml.safe_load(path.read_text()), dict), path.name
 
 
+def test_a_users_own_dags_take_the_place_of_ours() -> None:
+    found = plain(layers=["dags-own"])
+    for part in ("dagProcessor", "workers", "triggerer"):
+        mounts = found[part]["extraVolumeMounts"]
+        assert [each["mountPath"] for each in mounts] == ["/opt/airflow/dags"]
+        assert [each["name"] for each in found[part]["extraInitContainers"]] == ["own-dags"]
+    slow = plain(layers=["dags-own", "slow-pods"])["workers"]["extraInitContainers"]
+    assert [each["name"] for each in slow] == ["own-dags", "start-delay"]
+
+
 def test_layers_are_added_to_the_default_ones() -> None:
     assert layers_for("3.0.6", ["slow-pods"]) == [*DEFAULT_LAYERS, "slow-pods"]
     assert layers_for("3.0.6", ["base"]) == list(DEFAULT_LAYERS)

@@ -16,7 +16,7 @@ from lab.kind.helm.files import Values
 from lab.kind.helm.values import DAGS_FOLDER, comparable
 
 _DATABASE = "the lab has databases of its own"
-_DAGS = "the lab runs its own DAGs alone, from a ConfigMap"
+_DAGS = "the lab runs its own DAGs alone, or those of --dags, from a ConfigMap"
 _LOGIN = "the suite logs in by SimpleAuthManager"
 _NAMES = "the lab sets it, for its processes and tasks"
 _POOLER = "--layer pgbouncer has one that the lab can look through"

@@ -11,7 +11,7 @@ import yaml
 
 from common.errors import UserError
 from lab.kind.helm.install import RELEASE
-from lab.kind.helm.values import DAGS_FOLDER, DAGS_VOLUME
+from lab.kind.helm.values import DAGS_FOLDER
 
 Manifest = Mapping[str, Any]
 
@@ -156,13 +156,15 @@ def _environment(release: _Release) -> Iterator[str]:
 
 
 def _mounts(release: _Release, lab: Manifest) -> Iterator[str]:
-    wanted = {each["mountPath"] for each in (lab.get("workers") or {}).get("extraVolumeMounts", ())}
+    wanted = set(map(_place, (lab.get("workers") or {}).get("extraVolumeMounts", ())))
     for pod, container in release.containers():
-        if container["name"] in ("base", "dag-processor"):
-            mounts = container.get("volumeMounts") or ()
-            there = {each["mountPath"] for each in mounts if each["name"] == DAGS_VOLUME}
-            if missing := sorted(wanted - there):
-                yield f"{missing[0]} is not the lab's in {pod} (extraVolumeMounts, podTemplate)"
+        missing = sorted(wanted - set(map(_place, container.get("volumeMounts") or ())))
+        if missing and container["name"] in ("base", "dag-processor"):
+            yield f"{missing[0][0]} is not the lab's in {pod} (extraVolumeMounts, podTemplate)"
+
+
+def _place(mount: Manifest) -> tuple[str, str]:
+    return mount["mountPath"], mount["name"]
 
 
 def _pooler(release: _Release, values: Manifest) -> Iterator[str]:

@@ -27,6 +27,9 @@ DEFAULT_LAYERS = ("base", "schedulers", "database", "dags", "ledger", "identity"
 OLDEST = Version("3.0")
 DAGS_FOLDER = "/opt/airflow/dags"
 DAGS_VOLUME = "ha-chaos-dags"
+OWN_DAGS = "dags-own"
+"""The layer that has pods unpack a user's own DAGs, in the place of `dags`, which mounts ours."""
+
 _VARIABLES = (
     "SHAPES",
     "SLEEP",
@@ -80,8 +83,8 @@ def lab_values(
     """Return a lab's own values, without its user's.
 
     `env` reaches every component and worker, so it must hold no secret; `dag_files` are the keys of
-    the ConfigMap `ha-chaos-dags`. With `triggerers`, their layer is one more. Raises UserError for
-    what cannot be.
+    the ConfigMap `ha-chaos-dags`, where it has ours. With `triggerers`, their layer is one more.
+    Raises UserError for what cannot be.
     """
     if schedulers < 1:
         raise UserError(f"{schedulers} schedulers: a lab needs one at least.")
@@ -90,7 +93,7 @@ def lab_values(
     parts = [
         *(read_file(LAYERS / f"{name}.yaml").values for name in layers_for(version, layers)),
         _airflow(version, image),
-        _mounts(dag_files),
+        {} if OWN_DAGS in layers else _mounts(dag_files),
         {"scheduler": {"replicas": schedulers}},
         {"triggerer": {"replicas": triggerers}} if triggerers else {},
         {"env": [{"name": name, "value": value} for name, value in (env or {}).items()]},
