@@ -189,7 +189,10 @@ class AirflowAPI:
         answer = self.call("GET", "/api/v2/assets", params={"name_pattern": name, "limit": 100})
         found = [each["id"] for each in answer["assets"] if each["name"] == name]
         if not found:
-            raise UserError(f"Airflow knows no asset {name!r}.", "Has its DAG been parsed?")
+            raise UserError(
+                f"Airflow knows no asset {name!r}.",
+                "Has its DAG been parsed, and are its files of dags/ of this version?",
+            )
         key = {} if partition is None else {"partition_key": partition}
         body = {"asset_id": found[0], "extra": {}, **key}
         self.call("POST", "/api/v2/assets/events", json=body)
