@@ -23,6 +23,7 @@ CHARTS = [path for path in os.environ.get("HA_CHAOS_CHARTS", "").split(":") if p
 LINES = ("3.0.6", "3.1.8", "3.2.0", "3.3.2", "3.4.0b2")
 LAYERS = ("default", "pgbouncer", "slow-pods", "liveness-defaults", "timings", "triggerer")
 NAMESPACE = "ha-chaos-test"
+AIRFLOW = ("base", "dag-processor", "triggerer")
 SHAPES = {"HA_CHAOS_SHAPES": "fan-out", "HA_CHAOS_SLEEP": "1"}
 
 Manifest = dict[str, Any]
@@ -60,11 +61,16 @@ def schedulers(request: pytest.FixtureRequest) -> int:
 @cache
 def rendered(chart: Chart, version: str, layer: str, schedulers: int) -> list[Manifest]:
     """Return the manifests of one combination."""
+    return both(chart, version, *([] if layer == "default" else [layer]), schedulers=schedulers)
+
+
+def both(chart: Chart, version: str, *layers: str, schedulers: int = 2) -> list[Manifest]:
+    """Return the manifests of several layers at once."""
     lab = lab_values(
         version,
         schedulers=schedulers,
         image=f"apache/airflow:{version}",
-        layers=[] if layer == "default" else [layer],
+        layers=layers,
         env=SHAPES,
         dag_files=dag_files(),
     )
@@ -304,6 +310,22 @@ def test_slow_pods_sleep_before_the_worker_as_the_configmap_says(
         "optional": True,
     }
     assert not worker(plain)["initContainers"]
+
+
+def test_a_users_own_dags_are_unpacked_where_they_are_parsed(chart: Chart, version: str) -> None:
+    manifests = both(chart, version, "dags-own", "triggerer")
+    parse = [workload(manifests, name) for name in ("-dag-processor", "-triggerer")]
+    for pod in (*parse, worker(manifests)):
+        (unpack,) = (each for each in pod["initContainers"] if each["name"] == "own-dags")
+        (airflow,) = (each for each in pod["containers"] if each["name"] in AIRFLOW)
+        assert unpack["image"] == airflow["image"]
+        assert unpack["command"][-2:] == ["/ha-chaos-dags/dags.tar.gz", "/opt/airflow/dags"]
+        mounted = {each["mountPath"]: each["name"] for each in airflow["volumeMounts"]}
+        assert mounted["/opt/airflow/dags"] == "own-dags"
+        assert not [path for path in mounted if path.startswith("/opt/airflow/dags/")]
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        assert volumes["ha-chaos-dags"]["configMap"] == {"name": "ha-chaos-dags"}
+        assert "emptyDir" in volumes["own-dags"]
 
 
 def test_pgbouncers_configuration_is_the_labs_secret(chart: Chart, version: str) -> None:
