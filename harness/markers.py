@@ -234,7 +234,8 @@ def _powers(item: pytest.Item) -> dict[str, str]:
         found |= dict.fromkeys(fault.needs, f"{fault.name} is not available")
     if item.get_closest_marker("scenario"):
         scenario = scenario_of(item)
-        found |= dict.fromkeys(scenario.powers, f"scenario {scenario.name} is not available")
+        needed = (*scenario.powers, *scenario.evidence)
+        found |= dict.fromkeys(needed, f"scenario {scenario.name} is not available")
     return found
 
 

@@ -23,6 +23,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from common.errors import UserError
 from dags.shapes import dags
 from lab.environments.settings import fixed, option_of, variable
+from oracle.events import AnswerEvent
 from oracle.invariants import INVARIANTS
 from oracle.invariants.legal_transition import LegalTransition
 from oracle.states import FINISHED, IN_HAND, WAITING, shown
@@ -77,6 +78,13 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
         """Return what a lab must be able to do for its steps."""
         steps = (step for steps in self.permutations.values() for step in steps)
         return tuple(sorted({power for step in steps for power in step.powers}))
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """Return what a lab must be able to do for its race to be seen: record workers' answers,
+        where it breaks no promise but of those."""
+        by_answers = all(_PROMISES[each].evidence is AnswerEvent for each in self.breaks)
+        return ("worker-requests",) if by_answers else ()
 
     def place_of(self, setting: str) -> str:
         """Return where a setting stands: the file, the line and the option."""

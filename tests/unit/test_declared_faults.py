@@ -117,6 +117,16 @@ def test_what_is_set_reaches_each_lab_but_for_what_a_race_needs(
     assert {name: env[name] for name in kept} == kept
 
 
+def test_a_race_that_workers_answers_alone_show_needs_a_lab_that_records_them() -> None:
+    no = {"worker-requests": "nothing stands between its workers and its API server"}.get
+    one, other = (item(pytest.mark.scenario(name)) for name in ("failed-success", "lost-locks"))
+    assert markers.missing(one, no) == (
+        "scenario failed-success is not available: "
+        "nothing stands between its workers and its API server"
+    )
+    assert markers.missing(other, no) is None
+
+
 def test_scenarios_that_agree_in_settings_share_one_lab_with_the_shapes_of_all() -> None:
     names = markers.scenarios()
     shared = markers.shared_shapes(names["slow-stop"], "3.3.2")
