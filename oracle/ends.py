@@ -9,6 +9,10 @@ _FROM_OUTSIDE = frozenset(
 )
 _SHELL = 128
 
+KILLED = frozenset({137, 143})
+"""A worker's exit codes by SIGKILL and SIGTERM: somebody ended it from outside, a node that ran
+out of memory or a user, and what it could not report nobody can know."""
+
 
 def signal_of(exit_code: int | None) -> signal.Signals | None:
     """Return the signal that ended a process (-11, or 139 as a container's runtime has it)."""

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from oracle.events import Header, TaskInstanceEvent, TaskInstanceKey
+from oracle.ends import KILLED
+from oracle.events import Header, PodEvent, TaskInstanceEvent, TaskInstanceKey
 from oracle.invariants.base import Invariant, Violation
 from oracle.states import FAILED, FINISHED, QUEUED, RESTARTING, RUNNING, SCHEDULED, shown
 
@@ -26,7 +27,8 @@ class AllTriesStart(Invariant):
 
     A try that Airflow lost, by a reset, a refused pod, an error of an API, has used one up without
     a start. Judged is what fails with no try left; what fails earlier was failed by its own word
-    (`AirflowFailException`) or by a user. Not judged is what was there before the recording.
+    (`AirflowFailException`) or by a user. A pod that was killed from outside took its try with it,
+    however far its worker had come. Not judged is what was there before the recording.
     """
 
     name = "all-tries-start"
@@ -46,6 +48,16 @@ class AllTriesStart(Invariant):
         requeued = (old.state, new.state) == (QUEUED, SCHEDULED)
         cleared = new.state in (None, RESTARTING)
         return requeued or cleared or new.state == RUNNING or new.state in FINISHED
+
+    def heeds_pod(self, event: PodEvent) -> bool:
+        """Want those whose worker was killed from outside."""
+        return event.exit_code in KILLED
+
+    def on_pod(self, event: PodEvent) -> None:
+        """Count a try whose worker was killed, maybe before it had said that it starts."""
+        tries = self._tries.get(event.ti) if event.ti is not None else None
+        if tries is not None and event.try_number is not None and self.heeds_pod(event):
+            tries.started.add(event.try_number)
 
     def on_ti(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         """Count starts by tries."""

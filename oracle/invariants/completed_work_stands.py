@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from oracle.distinct import Distinct
+from oracle.ends import KILLED
 from oracle.events import (
     FaultEvent,
     Header,
@@ -16,11 +17,6 @@ from oracle.events import (
 )
 from oracle.invariants.base import Disturbances, Invariant, Violation
 from oracle.states import FAILED, FINISHED, RESTARTING, UP_FOR_RETRY, shown
-
-KILLED = frozenset({137, 143})
-"""A worker's exit codes by SIGKILL and SIGTERM: somebody ended it from outside, a node that ran
-out of memory or a user, and what it could not report nobody can know. So it is with a pod that is
-deleted, or evicted, before its worker has an exit code."""
 
 _DONE_WITH = FINISHED | {UP_FOR_RETRY, RESTARTING, None}
 """What a row may say after its work was completed that is of any interest."""
@@ -62,7 +58,7 @@ class CompletedWorkStands(Invariant):
     on_hold = on_fault
 
     def heeds_pod(self, event: PodEvent) -> bool:
-        """Want those whose worker was killed from outside."""
+        """Want those whose worker was killed from outside, deleted and evicted ones too."""
         if event.exit_code is None:
             return event.deleting or event.op == "deleted" or event.phase == "Failed"
         return event.exit_code in KILLED
