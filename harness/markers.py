@@ -10,7 +10,7 @@ import pytest
 from chaos.base import Fault
 from common.errors import UserError
 from explore.plan import WORLDS, defers, environment
-from harness.labs import wanted_lab
+from harness.labs import Wants, wanted_lab
 from harness.options import SUITES, Options
 from harness.outcome import KnownRace
 from lab.environments.request import describe
@@ -111,7 +111,27 @@ def leave_to_own_dags(config: pytest.Config, items: list[pytest.Item], options: 
 
 
 def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
-    """Return the lab that a test's markers ask for, with this Airflow at hand.
+    """Return the lab that a test's markers ask for, with this Airflow at hand."""
+    return wanted_lab(airflow, options, lab_wants(item, airflow, options))
+
+
+def lab_after_lab(items: list[pytest.Item], options: Options) -> None:
+    """Put the tests that share a lab one after the other: another takes longer than most tests."""
+    places: dict[object, int] = {}
+
+    def place(item: pytest.Item) -> int:
+        airflow = params_of(item).get("lab")
+        try:
+            key = repr(airflow and lab_wants(item, airflow, options))
+        except UserError:  # the test says it
+            key = item.nodeid
+        return places.setdefault((airflow, key), len(places))
+
+    items.sort(key=place)
+
+
+def lab_wants(item: pytest.Item, airflow: str, options: Options) -> Wants:
+    """Return what a test's markers ask of its lab.
 
     Where processes are killed and start again, the question is about the processes themselves, so
     these are started as a deployment starts them. A frozen one is frozen by the kernel alone.
@@ -129,17 +149,15 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
             **options.settings,
             **scenario.settings,
         }
-        return wanted_lab(airflow, options, env, cold=cold, triggerers=scenario.triggerers)
+        return Wants(env, cold=cold, triggerers=scenario.triggerers)
     if item.get_closest_marker("explore"):
         world = world_of(item)
         env = {**options.settings, **environment(world)}
         real = defers(world)
-        return wanted_lab(airflow, options, env, simulated=not real, triggerers=int(real))
+        return Wants(env, simulated=not real, triggerers=int(real))
     flood = flood_of(item, options) if item.get_closest_marker("flood") else None
     layers = tuple(layer for power, layer in LAYERS.items() if power in _powers(item))
-    return wanted_lab(
-        airflow,
-        options,
+    return Wants(
         {**(flood.environment() if flood else {}), **options.settings},
         simulated=flood is not None and not flood.work,
         cold=cold,

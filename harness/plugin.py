@@ -23,6 +23,7 @@ from harness.markers import (
     declared_faults,
     flood_of,
     keeps_machine_busy,
+    lab_after_lab,
     lab_spec,
     leave_to_own_dags,
     missing,
@@ -148,6 +149,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         deselect(config, items, cluster is not None and cluster.observe is not None)
         depth.leave_to_deeper(config, items, session.options.depth)
         leave_to_own_dags(config, items, session.options)
+        lab_after_lab(items, session.options)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -153,7 +153,7 @@ def _make(config: pytest.Config, options: Options) -> list[LabSpec]:
         for spec in options.airflow:
             with _told_of(options, spec):
                 _check_layers(spec, options)
-                made.append(wanted_lab(spec, options, {}))
+                made.append(wanted_lab(spec, options))
     return made
 
 

@@ -18,6 +18,7 @@ from common.errors import UserError
 from dags.shapes import dags
 from harness import markers
 from harness.faults import Faults
+from harness.labs import Wants
 from harness.options import Options
 from run.run import Run
 
@@ -79,20 +80,10 @@ def test_a_power_that_a_test_needs_besides_counts_as_well() -> None:
     ],
 )
 def test_what_costs_every_pod_something_is_in_the_lab_of_who_needs_it(
-    monkeypatch: pytest.MonkeyPatch,
-    one: pytest.Item,
-    layers: tuple[str, ...],
-    cold: bool,
-    triggerers: int,
+    one: pytest.Item, layers: tuple[str, ...], cold: bool, triggerers: int
 ) -> None:
-    monkeypatch.setattr(markers, "wanted_lab", lambda *_, **wanted: wanted)
-    spec = cast(dict[str, Any], markers.lab_spec(one, "3.3.2", asked_for()))
-    assert spec == {
-        "simulated": False,
-        "cold": cold,
-        "triggerers": triggerers,
-        "layers": layers,
-    }
+    wants = markers.lab_wants(one, "3.3.2", asked_for())
+    assert wants == Wants(cold=cold, triggerers=triggerers, layers=layers)
 
 
 A_LOOP = "AIRFLOW__SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE"
@@ -109,11 +100,10 @@ BATCH = "AIRFLOW__KUBERNETES_EXECUTOR__WORKER_PODS_CREATION_BATCH_SIZE"
     ],
 )
 def test_what_is_set_reaches_each_lab_but_for_what_a_race_needs(
-    monkeypatch: pytest.MonkeyPatch, one: pytest.Item, kept: dict[str, str]
+    one: pytest.Item, kept: dict[str, str]
 ) -> None:
     given = {A_LOOP: "5", BATCH: "3"}
-    monkeypatch.setattr(markers, "wanted_lab", lambda _, __, env, **___: env)
-    env = cast(dict[str, str], markers.lab_spec(one, "3.3.2", asked_for(settings=given)))
+    env = markers.lab_wants(one, "3.3.2", asked_for(settings=given)).env
     assert {name: env[name] for name in kept} == kept
 
 
@@ -160,17 +150,26 @@ def test_what_one_scenario_updates_sets_off_no_other_s_dag(version: str) -> None
         assert not waiting & updated, one.name
 
 
-def test_a_flood_of_a_users_dags_has_workers_that_do_their_work(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(markers, "wanted_lab", lambda *_, **wanted: wanted)
+def test_tests_that_share_a_lab_come_one_after_the_other() -> None:
+    def of(name: str, mark: pytest.MarkDecorator) -> pytest.Item:
+        made: Any = item(mark)
+        made.nodeid, made.callspec = name, SimpleNamespace(params={"lab": "3.3.2"})
+        return cast(pytest.Item, made)
+
+    shared, alone = pytest.mark.scenario("slow-stop"), pytest.mark.scenario("active-runs")
+    flood, unmarked = pytest.mark.flood("steady"), item()
+    marks = {"a": shared, "b": flood, "c": alone, "d": shared, "e": flood, "f": shared}
+    items = [*(of(name, mark) for name, mark in marks.items()), unmarked]
+    markers.lab_after_lab(items, asked_for())
+    assert "".join(each.nodeid for each in items[:-1]) == "adfbec"
+    assert items[-1] is unmarked
+
+
+def test_a_flood_of_a_users_dags_has_workers_that_do_their_work() -> None:
     flood, options = item(pytest.mark.flood("steady")), asked_for("/dags", "etl")
-    ours, theirs = (
-        cast(dict[str, Any], markers.lab_spec(flood, "3.3.2", each))
-        for each in (asked_for(), options)
-    )
-    assert (ours["simulated"], theirs["simulated"]) == (True, False)
-    assert (ours["triggerers"], theirs["triggerers"]) == (0, 1)
+    ours, theirs = (markers.lab_wants(flood, "3.3.2", each) for each in (asked_for(), options))
+    assert (ours.simulated, theirs.simulated) == (True, False)
+    assert (ours.triggerers, theirs.triggerers) == (0, 1)
     assert markers.flood_of(flood, options).asked(1).dag_ids == ("etl",)
 
 
