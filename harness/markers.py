@@ -116,16 +116,20 @@ def lab_spec(item: pytest.Item, airflow: str, options: Options) -> LabSpec:
 
 
 def lab_after_lab(items: list[pytest.Item], options: Options) -> None:
-    """Put the tests that share a lab one after the other: another takes longer than most tests."""
+    """Put the tests that share a lab one after the other: another takes longer than most tests.
+
+    Those that load the machine come last, for few of them are at work at a time: who waits for its
+    turn keeps others from running.
+    """
     places: dict[object, int] = {}
 
-    def place(item: pytest.Item) -> int:
+    def place(item: pytest.Item) -> tuple[bool, int]:
         airflow = params_of(item).get("lab")
         try:
             key = repr(airflow and lab_wants(item, airflow, options))
         except UserError:  # the test says it
             key = item.nodeid
-        return places.setdefault((airflow, key), len(places))
+        return loads_machine(item), places.setdefault((airflow, key), len(places))
 
     items.sort(key=place)
 
@@ -261,6 +265,11 @@ def wants_cluster_alone(item: pytest.Item) -> bool:
     """Tell whether a test disturbs more than its own lab: it then gets the cluster for itself."""
     scopes = {fault.scope for fault in declared_faults(item)}
     return "cluster" in scopes or "node" in _powers(item)
+
+
+def loads_machine(item: pytest.Item) -> bool:
+    """Tell whether a test works all the time: it floods its lab, or explores it."""
+    return any(item.get_closest_marker(name) for name in ("flood", "explore"))
 
 
 def keeps_machine_busy(item: pytest.Item) -> bool:

@@ -26,6 +26,7 @@ from harness.markers import (
     lab_after_lab,
     lab_spec,
     leave_to_own_dags,
+    loads_machine,
     missing,
     scenario_cases,
     scenario_of,
@@ -201,7 +202,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     if reason := why_not(request.node, spec.airflow.version):
         pytest.skip(reason)
     alone, busy = wants_cluster_alone(request.node), keeps_machine_busy(request.node)
-    with pool.lease(spec, alone=alone, busy=busy) as leased:
+    with pool.lease(spec, alone=alone, loads=loads_machine(request.node), busy=busy) as leased:
         rehearse(leased)
         reason = missing(request.node, leased.missing)
         if not reason and session.options.cluster:

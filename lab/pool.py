@@ -8,6 +8,7 @@ be. A lab belongs to the session, not to the worker that booted it.
 
 import json
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from common.waiting import Deadline, until
 from lab.ending import take_down
 from lab.kinds import lab_of
 from lab.life import open_lab, reboot, start
-from lab.room import Room, most
+from lab.room import Processors, Room, most
 from lab.spec import LabSpec, read_spec
 from lab.supervised import SupervisedLab
 
@@ -66,17 +67,26 @@ class Pool:
 
     @contextmanager
     def lease(
-        self, spec: LabSpec, timeout: float = 3600.0, *, alone: bool = False, busy: bool = False
+        self,
+        spec: LabSpec,
+        timeout: float = 3600.0,
+        *,
+        alone: bool = False,
+        loads: bool = False,
+        busy: bool = False,
     ) -> Iterator[SupervisedLab]:
         """Hold a slot with a clean, healthy lab of `spec` in it; boots one where it must.
 
         `alone`: nobody else has a lab on the same cluster meanwhile, in whatever session.
-        `busy`: what is done with it takes most of what the processors have; so it waits until they
-        are idle, and meanwhile nobody else is lent a lab, unless somebody said how many labs there
-        shall be.
+        `loads`: what is done with it works all the time, as a flood does; of such, one a processor
+        has a lab at a time. `busy`: it takes most of what all processors have; so it waits until
+        they are idle, and meanwhile nobody else is lent a lab. Neither counts where somebody said
+        how many labs there shall be.
         """
         busy = busy and self._measured
-        with ExitStack() as turn:
+        with ExitStack() as place, ExitStack() as turn:
+            if loads and self._measured:
+                place.enter_context(self._place(timeout))
             turn.enter_context(self._turn)
             if not busy:
                 turn.close()
@@ -91,6 +101,19 @@ class Pool:
                         yield lab
             finally:
                 lock.release()
+
+    @contextmanager
+    def _place(self, timeout: float) -> Iterator[None]:
+        """Hold a place among those that load the machine: there are as many as processors."""
+        places = max(1, math.floor(Processors.ours().count))
+        locks = [FileLock(self.root / f"load-{number}.lock") for number in range(places)]
+        found = until(lambda: self._first_free(locks), timeout)
+        if found is None:
+            raise UserError(f"Other floods did not end in {timeout:.0f} s.", "Raise --labs.")
+        try:
+            yield
+        finally:
+            found.release()
 
     def _one_boot(self) -> AbstractContextManager[object]:
         """Let nobody else boot a lab meanwhile, where their number follows from a measurement."""
@@ -140,11 +163,17 @@ class Pool:
         return found
 
     def _lock(self, slots: Iterable[int]) -> tuple[int, FileLock] | None:
-        for slot in slots:
-            lock = FileLock(self.root / f"slot-{slot}.lock")
+        locks = {slot: FileLock(self.root / f"slot-{slot}.lock") for slot in slots}
+        lock = self._first_free(locks.values())
+        return next(((slot, lock) for slot, each in locks.items() if each is lock), None)
+
+    @staticmethod
+    def _first_free(locks: Iterable[FileLock]) -> FileLock | None:
+        """Take the first lock that nobody has."""
+        for lock in locks:
             with suppress(Timeout):
                 lock.acquire(timeout=0)
-                return slot, lock
+                return lock
         return None
 
     def _labs(self) -> dict[int, Path]:
