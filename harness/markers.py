@@ -127,7 +127,7 @@ def lab_after_lab(items: list[pytest.Item], options: Options) -> None:
         airflow = params_of(item).get("lab")
         try:
             key = repr(airflow and lab_wants(item, airflow, options))
-        except UserError:  # the test says it
+        except (UserError, pytest.UsageError):  # the test says it
             key = item.nodeid
         return loads_machine(item), places.setdefault((airflow, key), len(places))
 

@@ -157,11 +157,11 @@ def test_tests_that_share_a_lab_come_one_after_the_other() -> None:
         return cast(pytest.Item, made)
 
     shared, alone = pytest.mark.scenario("slow-stop"), pytest.mark.scenario("active-runs")
-    flood, unmarked = pytest.mark.flood("steady"), item()
-    marks = {"a": shared, "b": flood, "c": alone, "d": shared, "e": flood, "f": shared}
+    flood, unmarked, wrong = pytest.mark.flood("steady"), item(), pytest.mark.scenario("none")
+    marks = {"a": shared, "b": flood, "c": alone, "d": shared, "e": flood, "f": shared, "g": wrong}
     items = [*(of(name, mark) for name, mark in marks.items()), unmarked]
     markers.lab_after_lab(items, asked_for())
-    assert "".join(each.nodeid for each in items if each is not unmarked) == "adfcbe"
+    assert "".join(each.nodeid for each in items if each is not unmarked) == "adfcgbe"
 
 
 def test_a_flood_of_a_users_dags_has_workers_that_do_their_work() -> None:
