@@ -91,10 +91,10 @@ def ask(image: str, script: str, folder: Path, longest: float) -> Told:
                 "Docker engine has no such image.",
                 f"docker pull {image}",
             ) from error
-        except requests.ReadTimeout as error:
-            raise subprocess.TimeoutExpired(script, longest) from error
         except (DockerException, requests.RequestException) as error:
             reason = " ".join(str(error).split())
+            if "timed out" in reason:  # of a socket's stream it is no ReadTimeout
+                raise subprocess.TimeoutExpired(script, longest) from error
             raise UserError(f"--dags {folder}: {image} cannot be run: {reason}.") from error
     return told(output, errors)
 
