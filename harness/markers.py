@@ -172,7 +172,13 @@ def lab_wants(item: pytest.Item, airflow: str, options: Options) -> Wants:
 
 def version_of(airflow: str, options: Options) -> str:
     """Return the version of an Airflow at hand; a deployment says its own."""
-    return options.cluster.version if options.cluster else describe(airflow).version
+    return options.cluster.version if options.cluster else _version(airflow)
+
+
+@functools.cache
+def _version(airflow: str) -> str:
+    """Ask once what an Airflow is: to ask a Python takes a process, and every scenario wants it."""
+    return describe(airflow).version
 
 
 def shared_shapes(scenario: Scenario, version: str) -> str:
