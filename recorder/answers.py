@@ -50,6 +50,7 @@ class AnswerReader:
         self._place = 0
         self._last = 0
         self._known = 0
+        self._lost = False
         self._rows: dict[str, tuple[TaskInstanceKey, int]] = {}
 
     def open(self) -> None:
@@ -95,8 +96,11 @@ class AnswerReader:
                 file.seek(self._place)
                 text = file.read()
         except OSError as error:
-            self._gap(f"their file cannot be read: {error.strerror}")
+            if not self._lost:  # told once, not at every look
+                self._gap(f"their file cannot be read: {error.strerror}")
+            self._lost = True
             return
+        self._lost = False
         whole = text[: text.rfind(b"\n") + 1]
         self._place += len(whole)
         for written in whole.splitlines():

@@ -50,7 +50,7 @@ def test_the_lines_of_each_lab_are_told_with_its_number(caplog: pytest.LogCaptur
         labs._running([[sys.executable, "-c", says]] * 2),
     ):
         pass
-    told = {record.getMessage() for record in caplog.records}
+    told = {record.getMessage() for record in caplog.records if record.name == "explore.labs"}
     assert told == {f"lab {n}: {line}" for n in (1, 2) for line in ("a line", "error: b")}
 
 

@@ -166,7 +166,8 @@ def test_who_is_told_to_end_ends_or_is_killed_and_comes_back_when_it_is_healed(
     with ProcessStop(name, patience).on(lab, lambda *event: told.append(event)):
         assert lab.state.processes[name].pid == before
     (end,) = [each for each in lab.ends() if each.process == name and each.at >= begun]
-    assert end.exit_code == (-9 if frozen else 0)
+    # One that has just started dies of the signal: it has no handler of its own yet.
+    assert end.exit_code in ([-9] if frozen else [0, -15])
     assert end.at < end.again < time.time()
     assert lab.state.processes[name].pid != before
     assert told[0] == ("begin", "process-stop", name, "told to end by SIGTERM")

@@ -53,6 +53,17 @@ def lab() -> Iterator[Lab]:
 def judged(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Judgement, list[Event]]:
     run = Run(lab, tmp_path_factory.mktemp("attempts"), "attempts", seed=1)
     run.begin()
+    try:
+        live(lab, run)
+        judgement = run.end()
+    except BaseException:
+        run.abandon()
+        raise
+    return judgement, list(read(run.folder / "history.ndjson")[1])
+
+
+def live(lab: Lab, run: Run) -> None:
+    """Have all of it happen: retries, marks, clears, of those that have ended and that run."""
     dag_ids = ["flaky-6", "mapped-3", "sensors-2", "deferrable-2", "single", "deep-2"]
     dag_ids.append("producer")
     assert eventually(lambda: {*dag_ids, "consumer"} <= set(lab.api.dag_ids()))
@@ -70,8 +81,6 @@ def judged(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Judgemen
     settle(run, "single", "task", "running", times=3)
     clear(lab, "single", "task")
     ended(run, "single", 3)
-    judgement = run.end()
-    return judgement, list(read(run.folder / "history.ndjson")[1])
 
 
 def settle(run: Run, dag_id: str, task_id: str, state: str, times: int = 1) -> None:
@@ -89,7 +98,7 @@ def settle(run: Run, dag_id: str, task_id: str, state: str, times: int = 1) -> N
             seen.add(event.t)
         return len(seen) >= times
 
-    run.wait(fits, 60.0, f"{task_id} {state}")
+    run.wait(fits, 180.0, f"{task_id} {state}")
 
 
 def ended(run: Run, dag_id: str, times: int) -> None:
@@ -101,7 +110,7 @@ def ended(run: Run, dag_id: str, times: int) -> None:
             seen.add(event.t)
         return len(seen) >= times
 
-    run.wait(fits, 120.0, f"the end of {dag_id}")
+    run.wait(fits, 180.0, f"the end of {dag_id}")
 
 
 def clear(lab: Lab, dag_id: str, task_id: str) -> None:
