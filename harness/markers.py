@@ -119,17 +119,19 @@ def lab_after_lab(items: list[pytest.Item], options: Options) -> None:
     """Put the tests that share a lab one after the other: another takes longer than most tests.
 
     Those that load the machine come last, for few of them are at work at a time: who waits for its
-    turn keeps others from running.
+    turn keeps others from running. Who leaves a lab that must boot again is its last.
     """
     places: dict[object, int] = {}
 
-    def place(item: pytest.Item) -> tuple[bool, int]:
+    def place(item: pytest.Item) -> tuple[bool, int, bool]:
         airflow = params_of(item).get("lab")
         try:
             key = repr(airflow and lab_wants(item, airflow, options))
         except (UserError, pytest.UsageError):  # the test says it
             key = item.nodeid
-        return loads_machine(item), places.setdefault((airflow, key), len(places))
+            return loads_machine(item), places.setdefault((airflow, key), len(places)), False
+        number = places.setdefault((airflow, key), len(places))
+        return loads_machine(item), number, not leaves_lab_usable(item)
 
     items.sort(key=place)
 
@@ -276,6 +278,11 @@ def wants_cluster_alone(item: pytest.Item) -> bool:
 def loads_machine(item: pytest.Item) -> bool:
     """Tell whether a test works all the time: it floods its lab, or explores it."""
     return any(item.get_closest_marker(name) for name in ("flood", "explore"))
+
+
+def leaves_lab_usable(item: pytest.Item) -> bool:
+    """Tell whether a test's lab can be cleaned of what the test does to it."""
+    return not item.get_closest_marker("scenario") or scenario_of(item).reuse
 
 
 def keeps_machine_busy(item: pytest.Item) -> bool:

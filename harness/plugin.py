@@ -26,6 +26,7 @@ from harness.markers import (
     lab_after_lab,
     lab_spec,
     leave_to_own_dags,
+    leaves_lab_usable,
     loads_machine,
     missing,
     scenario_cases,
@@ -202,7 +203,8 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     if reason := why_not(request.node, spec.airflow.version):
         pytest.skip(reason)
     alone, busy = wants_cluster_alone(request.node), keeps_machine_busy(request.node)
-    with pool.lease(spec, alone=alone, loads=loads_machine(request.node), busy=busy) as leased:
+    loads, reuse = loads_machine(request.node), leaves_lab_usable(request.node)
+    with pool.lease(spec, alone=alone, loads=loads, busy=busy, reuse=reuse) as leased:
         rehearse(leased)
         reason = missing(request.node, leased.missing)
         if not reason and session.options.cluster:
@@ -227,7 +229,9 @@ def history(request: pytest.FixtureRequest, lab: Lab, seed: int) -> Iterator[Run
     name = request.node.name
     wanted = session.folder(request.node.callspec.params["lab"]) / _test_folder(request.node)
     folder = attempt_folder(wanted)
-    run = Run(lab, folder, name, seed, trims="observation" in request.fixturenames)
+    asked = sorted(scenario_of(request.node).breaks) if "scenario" in request.fixturenames else ()
+    trims = "observation" in request.fixturenames
+    run = Run(lab, folder, name, seed, trims=trims, asked=asked)
     run.begin()
     request.node.stash[RUN] = run
     yield run

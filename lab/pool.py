@@ -74,6 +74,7 @@ class Pool:
         alone: bool = False,
         loads: bool = False,
         busy: bool = False,
+        reuse: bool = True,
     ) -> Iterator[SupervisedLab]:
         """Hold a slot with a clean, healthy lab of `spec` in it; boots one where it must.
 
@@ -81,7 +82,8 @@ class Pool:
         `loads`: what is done with it works all the time, as a flood does; of such, one a processor
         has a lab at a time. `busy`: it takes most of what all processors have; so it waits until
         they are idle, and meanwhile nobody else is lent a lab. Neither counts where somebody said
-        how many labs there shall be.
+        how many labs there shall be. Without `reuse` the lab boots again for who comes next, for it
+        cannot be cleaned of what is done to it.
         """
         busy = busy and self._measured
         with ExitStack() as place, ExitStack() as turn:
@@ -97,6 +99,8 @@ class Pool:
                         lab = self._prepare(slot, spec)
                     finally:
                         self._boots.release(force=True)
+                    if not reuse:
+                        self._spent(slot).touch()
                     with self._quiet() if busy else nullcontext():
                         yield lab
             finally:
@@ -191,8 +195,10 @@ class Pool:
     def _prepare(self, slot: int, spec: LabSpec) -> SupervisedLab:
         """Return a clean lab: the one in the slot, that one as another, or a new one."""
         warm = self._lab_in(slot)
+        spent = self._spent(slot).exists()
+        self._spent(slot).unlink(missing_ok=True)
         if warm is not None:
-            for again in (_clean, self._reboot):
+            for again in (self._reboot,) if spent else (_clean, self._reboot):
                 try:
                     if lab := again(warm, spec):
                         return lab
@@ -203,6 +209,10 @@ class Pool:
             lab = start(spec, owner=(self.owner.pid, self.owner.born))
         write_whole(self.root / f"slot-{slot}.json", json.dumps(str(lab.directory)))
         return lab
+
+    def _spent(self, slot: int) -> Path:
+        """Return the file that says that a slot's lab must boot again before it is lent."""
+        return self.root / f"slot-{slot}.spent"
 
     def _reboot(self, directory: Path, spec: LabSpec) -> SupervisedLab:
         with self._one_boot():

@@ -87,6 +87,8 @@ class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="header", omit_d
     `answers` says that the requests of workers and their answers are recorded (`AnswerEvent`).
     `not_covered` says in words what of the lab no recorder sees: pods in other namespaces, what
     another executor runs.
+    `asked` names the promises of which the run sets out to break one: where the history has nothing
+    that any of them can judge, it says nothing about what was asked.
     """
 
     schema: int
@@ -100,6 +102,7 @@ class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="header", omit_d
     by_commit: bool = False
     answers: bool = False
     not_covered: list[str] = []
+    asked: list[str] = []
 
 
 class _Timed(msgspec.Struct, frozen=True, tag_field="kind", gc=False):

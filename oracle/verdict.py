@@ -193,7 +193,8 @@ class Judge:
                 not_judged[invariant.name] = reason
         if ambiguous := len(self._attempts.ambiguous):
             not_judged["nested loops"] = f"{ambiguous} task instances share their names with others"
-        reasons = self._reasons()
+        judged = {i.name: self._judged(i, not_judged) for i in self._invariants}
+        reasons = [*self._reasons(), *self._unasked(judged, not_judged)]
         first = min((v.t for v in self._violations), default=None)
         begun = self._counts.first_run_at
         return Judgement(
@@ -201,7 +202,7 @@ class Judge:
             verdict=self._verdict(reasons),
             violations=self._violations,
             by_invariant={i.name: self._numbers[i.name] for i in self._invariants},
-            judged={i.name: self._judged(i, not_judged) for i in self._invariants},
+            judged=judged,
             not_judged=not_judged,
             reasons=reasons,
             assumptions=list(self._assumptions.values()),
@@ -288,6 +289,16 @@ class Judge:
         for name, error in self._crashes.items():
             reasons.append(f"the invariant {name} failed: {error}")
         return reasons
+
+    def _unasked(self, judged: dict[str, int], not_judged: dict[str, str]) -> list[str]:
+        """Say that the history answers nothing of what its run asks, if so."""
+        asked = [name for name in self._header.asked if name not in self._crashes]
+        if not asked or any(judged.get(name) for name in asked):
+            return []
+        why = [
+            f"{name} ({not_judged.get(name, 'nothing in the history is of it')})" for name in asked
+        ]
+        return [f"what this run asks was not judged: {', '.join(why)}"]
 
     def _figures(self) -> Counts:
         broken = {name: len(of) for name, of in self._broken.items()}

@@ -106,13 +106,22 @@ class Run:
 
     The judge listens live, so that a flood can stop at the first violation; the verdict itself
     is given by a second judge that reads the stored file, as `python -m oracle check` would.
+    `asked` are the promises of which the test sets out to break one (`Header`).
     """
 
     def __init__(
-        self, lab: Lab, folder: Path, test: str, seed: int, *, trims: bool = False
+        self,
+        lab: Lab,
+        folder: Path,
+        test: str,
+        seed: int,
+        *,
+        trims: bool = False,
+        asked: Sequence[str] = (),
     ) -> None:
         self.lab = lab
         self._trims = trims
+        self._asked = asked
         self.folder = folder
         self.test = test
         self.seed = seed
@@ -154,6 +163,7 @@ class Run:
                 epoch=0.0,
                 answers=self.lab.answers is not None,
                 not_covered=list(self.lab.not_covered),
+                asked=list(self._asked),
             ),
             self.lab.dsn,
             self.lab.kubernetes(),

@@ -47,7 +47,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     are the releases that have what it is about, as draining: on others it cannot be performed. So
     it is with a permutation of which `only` names the releases: others send other statements, say.
     `transitions` are those by which it breaks legal-transition, as violations tell them
-    ("SUCCESS -> QUEUED"): one of another kind is another race.
+    ("SUCCESS -> QUEUED"): one of another kind is another race. Where `reuse` is false, what it does
+    to its lab goes on after it, and the lab boots again for who comes next.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     pod_start: float = 0.0
     schedulers: int
     triggerers: int = 0
+    reuse: bool = True
     settings: dict[str, str]
     lines: dict[str, int] = {}
     sessions: dict[str, str]
@@ -108,10 +110,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
         return f"scenario {self.name}: its permutation {permutation} is for Airflow {only}"
 
 
-_SETUP = ("shapes", "sleep", "pod_start", "schedulers", "triggerers", "settings")
+_SETUP = ("shapes", "sleep", "pod_start", "schedulers", "triggerers", "reuse", "settings")
 _OPTIONAL = (
     *("by_design", "needs", "follows", "transitions"),
-    *("sleep", "pod_start", "triggerers", "settings"),
+    *("sleep", "pod_start", "triggerers", "reuse", "settings"),
 )
 _TOP = (
     *(

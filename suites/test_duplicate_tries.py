@@ -21,6 +21,7 @@ def test_held(scenario: Scenario, permutation: str, history: Run) -> None:
     Performer(scenario, history).perform(permutation)
 
 
+@pytest.mark.depth("nightly")
 @pytest.mark.issue("57618")
 @pytest.mark.flood("issue")
 @pytest.mark.fault(StatementDelay("scheduler-2", delay=1.0))
@@ -40,6 +41,7 @@ def test_flood_with_network_latency(flood: Floods, faults: Faults) -> None:
         flood.run()
 
 
+@pytest.mark.depth("nightly")
 @pytest.mark.issue("57618", shows=False)
 @pytest.mark.flood("issue")
 def test_flood_without_chaos(flood: Floods) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-FEW = 3
+FEW = 8
 TIMES = 2
 FAILED = Path(".pytest_cache/v/cache/lastfailed")
 

@@ -73,6 +73,15 @@ def test_a_leased_lab_is_nobody_elses_and_stays_warm_for_the_next(pool: Pool) ->
         assert lab.api.runs() == []
 
 
+def test_a_lab_that_cannot_be_cleaned_boots_again_once(pool: Pool) -> None:
+    spec, pids = LabSpec(prepare(VERSION)), []
+    for reuse in (False, True, True):
+        with pool.lease(spec, reuse=reuse) as lab:
+            pids.append((lab.directory, lab.state.processes["scheduler-1"].pid))
+    assert pids[0] != pids[1] == pids[2]
+    assert pids[0][0] == pids[1][0]
+
+
 def test_a_lab_boots_again_as_another_in_its_place(pool: Pool) -> None:
     with pool.lease(LabSpec(prepare(VERSION))) as lab:
         lab.api.trigger(lab.api.dag_ids()[0], "left-by-the-first")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from oracle import verdict
@@ -285,6 +286,24 @@ def test_of_what_waits_while_a_scheduler_is_free_each_task_instance_counts_once(
         if isinstance(event, TaskInstanceEvent) and event.new and event.new.state == "scheduled"
     }
     assert 0 < judge(stalled).judged["queued-in-time"] <= len(waiting)
+
+
+def test_what_a_run_asks_must_be_judged() -> None:
+    def asking(*promises: str) -> Judgement:
+        header, events = read(GUARDED)
+        judged = verdict.Judge(msgspec.structs.replace(header, asked=list(promises)))
+        for event in events:
+            judged.feed(event)
+        return judged.conclude()
+
+    assert asking("unique-try").verdict == "valid"
+    assert asking("success-stands", "unique-try").verdict == "valid"  # one of them is enough
+    silent = asking("success-stands", "max-active-runs")
+    assert silent.verdict == "unknown"
+    assert silent.reasons == [
+        "what this run asks was not judged: success-stands (no answer event in the history), "
+        "max-active-runs (no limit of a DAG that ran was recorded)"
+    ]
 
 
 def test_what_no_recorder_saw_is_told_with_the_verdict() -> None:

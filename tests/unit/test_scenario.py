@@ -140,9 +140,11 @@ def test_workers_are_held_at_requests_and_sessions_killed(tmp_path: Path) -> Non
         "stop-dag, mark-all, one-slot, delete, mark,",
     )
     scenario = load(
-        written(tmp_path, more.replace("schedulers: 2", "schedulers: 2, triggerers: 2"))
+        written(
+            tmp_path, more.replace("schedulers: 2", "schedulers: 2, triggerers: 2, reuse: false")
+        )
     )
-    assert scenario.triggerers == 2
+    assert (scenario.triggerers, scenario.reuse) == (2, False)
     assert scenario.powers == ("kill", "pause", "worker-requests")
     hold, *_, mark = scenario.permutations["only"][1:-1]
     assert hold.options == {"request": "state", "of": "task", "state": "success", "when": "after"}
