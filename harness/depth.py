@@ -18,8 +18,8 @@ def add_depth_option(group: pytest.OptionGroup) -> None:
     group.addoption(
         "--depth",
         choices=DEPTHS,
-        help="quick: every scenario once, floods, a fault of each part, and a minute of "
-        "exploring; nightly: all tests; "
+        help="quick: every scenario once, an undisturbed flood, a fault of each part, and a "
+        "minute of exploring; nightly: all tests; "
         f"soak: all tests, with {LONGER} times as many runs in each flood (default: quick for "
         "whole folders; nightly where you name files, tests, -k or -m)",
     )

@@ -42,9 +42,9 @@ def plan(client: Any, context: str, release: Release, *, allow_faults: bool) -> 
         "reads: pods of the namespace (watch), logs of components and workers, "
         f"{_identity(release)}",
         "creates: schema `oracle` in that database, and triggers on task_instance and dag_run that "
-        "write into it, and where the role may on dag, slot_pool, backfill, three tables of assets "
-        "and that of callbacks (installing takes the tables' locks, for 0.5 s at most, whether "
-        "or not it succeeds); none of it is replicated, and every role goes on writing",
+        "write into it, and where the role may on dag, slot_pool, backfill, trigger, four tables "
+        "of assets and that of callbacks (installing takes the tables' locks, for 0.5 s at most, "
+        "whether or not it succeeds); none of it is replicated, and every role goes on writing",
         "removes: all of it at the end, also when this process is killed or the password expires; "
         "a backup made meanwhile contains it",
     ]

@@ -1,6 +1,8 @@
 """A scenario's YAML is checked before anything is booted for it."""
 
+import re
 from pathlib import Path
+from textwrap import dedent
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from chaos.pod_answer_lost import PodAnswerLost
 from common.errors import UserError
+from common.paths import PROJECT
 from harness.markers import scenarios, why_not
 from scenarios.scenario import load
 
@@ -261,3 +264,12 @@ def test_a_test_says_why_its_scenario_is_skipped(
     )
     said = why_not(item, version)
     assert said == (reason and f"scenario {reason}")
+
+
+def test_the_example_of_how_to_write_one_is_one(tmp_path: Path) -> None:
+    told = (PROJECT / "CONTRIBUTING.md").read_text()
+    example = re.search(r"^    scenario: NAME\n(?:    .*\n|\n)+", told, re.MULTILINE)
+    assert example
+    path = tmp_path / "NAME.yaml"
+    path.write_text(dedent(example[0]))
+    assert load(path).name == "NAME"
