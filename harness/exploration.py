@@ -89,9 +89,13 @@ class Exploration:
             if races[find.schedule.round] is not None or new:
                 continue
             if cut is None:
-                new = self._shown_again(find)
-            else:
-                left = f"{left} Next: python -m explore replay {find.folder}/schedule.yaml".strip()
+                try:
+                    new = self._shown_again(find)
+                except (LabLost, KeyboardInterrupt) as error:
+                    cut = error
+            if cut is not None:
+                left = f"{left or cut or 'It was stopped.'} Next: python -m explore replay "
+                left += f"{find.folder}/schedule.yaml"
             found[place] = replace(found[place], again=bool(new))
         try:
             self._conclude(explorer, _explored(explorer, self._world, before, found), new, left)

@@ -13,7 +13,7 @@ from msgspec import structs
 from common import waiting
 from common.errors import UserError
 from load.flood import Flood
-from load.profiles import Profile
+from load.profiles import PROFILES, Profile
 from load.report import FloodReport
 from reports.statistics import Sequential, percent
 from run.logs import OwnReason
@@ -46,7 +46,6 @@ class Floods:
     ) -> None:
         self._history = history
         self._profile = enough(profile, until.needed, history.seed) if until else profile
-        self._longer = self._profile.runs / profile.runs
         self._until = until
         self._begun = 0
         self._whole = whole
@@ -59,9 +58,9 @@ class Floods:
         """Flood the lab with the test's profile.
 
         Returns when all runs have ended, after `at_most` seconds (longer where the lab's pace is
-        slower), or at the first violation, which is reason enough to stop; then the load is no
-        assumption any more. Or when the answer is clear, and then as much load is assumed as the
-        answer needed.
+        slower, or the flood has more runs than its profile), or at the first violation, which is
+        reason enough to stop: where the stored history does not show it after all, the load was too
+        little. Or when the answer is clear, and then as much load is assumed as the answer needed.
         """
         with self._flooding(at_most) as flood:
             self._watch(flood, lambda: self._clear)
@@ -91,7 +90,8 @@ class Floods:
     @contextmanager
     def _flooding(self, at_most: float, stalled: float = 0.0) -> Iterator[Flood]:
         run, profile = self._history, self._profile
-        limit = at_most * run.lab.pace * self._longer
+        named = PROFILES.get(profile.name, profile)
+        limit = at_most * run.lab.pace * max(1.0, profile.runs / named.runs)
         url = run.lab.api.base_url
         flood = profile.flood(url, run.folder, run.seed, limit, self._load_workers)
         self._flood, self._reason = flood, OwnReason(run.lab, run.secrets)
@@ -141,7 +141,8 @@ class Floods:
         report = self._stopped(flood)
         run = self._history
         if run.violated.is_set() and not self._whole:
-            run.note("the flood was stopped at the first violation")
+            # What the stored history does not show after all was no reason to stop.
+            run.assume("load-reached", False, "stopped at the first violation", "the whole flood")
             return
         if self._until is not None and self._answered(self._until):
             report, task_instances = _until_now(report), self._until.needed

@@ -69,6 +69,9 @@ def settle(record: TestRecord, witness: str) -> str:
     if record.verdict == "invalid":
         if known is None or not record.shown:
             pytest.fail(witness, pytrace=False)
+        if record.new:
+            beside = ", ".join(sorted(record.new))
+            pytest.fail(f"{called} showed itself, and {beside} with it.\n{witness}", pytrace=False)
         if record.expect_known:
             return f"reproduced {known.scenario}"
         text = f"Known as {called} (--expect-known accepts it).\n{witness}"

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from common.environment import forget_libpq
-from common.redaction import redact
+from common.redaction import redact, remember
+from common.secret_names import secrets_of
 from harness import depth, judging, preflight, redacting, summary, termination
 from harness.exploration import Exploration
 from harness.faults import Faults
@@ -84,6 +85,7 @@ def pytest_configure(config: pytest.Config) -> None:
     termination.begin(config)
     config.pluginmanager.register(redacting.Redacting(), "ha_chaos_redacting")
     session = Session.of(config)
+    remember(secrets_of(session.options.settings))
     config.stash[SESSION] = session
     config.option.attach_capture = False
     given = getattr(config.option, "allure_report_dir", None)

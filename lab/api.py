@@ -159,6 +159,11 @@ class AirflowAPI:
         answer = self.call("GET", "/api/v2/dags", params={"limit": 100})
         return sorted(dag["dag_id"] for dag in answer["dags"])
 
+    def paused(self) -> list[str]:
+        """Return the ids of the DAGs that are paused."""
+        answer = self.call("GET", "/api/v2/dags", params={"paused": True, "limit": 100})
+        return [dag["dag_id"] for dag in answer["dags"]]
+
     def import_errors(self) -> list[str]:
         """Return the DAG files' import errors: file name and the last line of the trace."""
         answer = self.call("GET", "/api/v2/importErrors", params={"limit": 20})

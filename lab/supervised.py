@@ -6,20 +6,28 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import kubernetes
+import psycopg
 import requests
+from kubernetes.client import ApiException
 from psycopg.conninfo import make_conninfo
+from urllib3.exceptions import HTTPError
 
 from common.errors import UserError
 from common.waiting import until
 from lab.api import AirflowAPI
 from lab.base import WORKERS, Lab
-from lab.database import connect, unbound
+from lab.database import carry_freely, connect, unbound
 from lab.ending import ask, take_down
 from lab.kube.client import api_client
 from lab.ready import unfinished
 from lab.spec import LabSpec, read_spec, write_request
 from lab.state import LabState
 from lab.undo import Undo
+
+AILING = (UserError, OSError, ApiException, HTTPError, psycopg.Error)
+"""What asking a lab can end in while its parts do not answer; requests' errors are OSErrors."""
+
+_SLOTS = "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT"
 
 
 class SupervisedLab(Lab):
@@ -122,7 +130,9 @@ class SupervisedLab(Lab):
         """
         for process in self.daemons:
             self.resume(process)
+        carry_freely(self.proxy_control)
         try:
+            self._take_back()
             for dag_id, run_id, state in self.api.runs():
                 if state in ("running", "queued"):
                     self.api.mark_run(dag_id, run_id)
@@ -135,6 +145,16 @@ class SupervisedLab(Lab):
             raise UserError(f"The lab's API server does not answer: {error}") from error
         if problems := self.problems():
             raise UserError(f"The lab did not recover: {'; '.join(problems)}.")
+
+    def _take_back(self) -> None:
+        """Undo what a test has changed and not put back, for its process died."""
+        if self.spec.dags:  # the user's own, of which some may be paused as they should
+            return
+        for dag_id in self.api.paused():
+            self.api.pause_dag(dag_id, paused=False)
+        slots = int(self.spec.env.get(_SLOTS, 128))
+        if self.api.slots("default_pool") != slots:
+            self.api.resize_pool("default_pool", slots)
 
     def _worker_pods(self) -> list[Any]:
         pods = self.kubernetes().list_namespaced_pod(self.namespace, label_selector=WORKERS)

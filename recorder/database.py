@@ -96,6 +96,7 @@ class DatabaseReader:
         self._trims = trims
         self._link = Link(dsn, clock, stream)
         self._seen = ""
+        self._told: set[int] = set()
         self._polled = 0.0
         self._trim = Every(TRIM_EVERY)
         self._measure = Every(_MEASURE_EVERY)
@@ -186,7 +187,7 @@ class DatabaseReader:
             rows = cursor.fetchall()
         if len(rows) < AT_ONCE:
             count = self._emit(rows)
-            self._seen = rows[0][0]
+            self._saw(rows[0][0])
         else:
             count = self._read_in_portions(connection)
         self._polled = started
@@ -196,7 +197,10 @@ class DatabaseReader:
         return _POLL.format(committed=_COMMITTED[self._link.tracked], limit=limit)
 
     def _read_in_portions(self, connection: Connection) -> int:
-        """Read what has piled up while nobody could, without having all of it in memory."""
+        """Read what has piled up while nobody could, without having all of it in memory.
+
+        Where the session is lost amid it, the next read begins anew, and tells nothing again.
+        """
         count, seen = 0, self._seen
         with transaction(connection):
             connection.execute(_BY_INDEX.encode())
@@ -205,12 +209,19 @@ class DatabaseReader:
                 while rows := cursor.fetchmany(AT_ONCE):
                     seen = rows[0][0]
                     count += self._emit(rows)
+                    self._told.update(row[1] for row in rows)
                     self._stream.relieve()
-        self._seen = seen
+        self._saw(seen)
         return count
 
+    def _saw(self, snapshot: str) -> None:
+        """Draw the line: all that this snapshot sees was told."""
+        self._seen = snapshot
+        self._told.clear()
+
     def _emit(self, rows: Sequence[tuple[Any, ...]]) -> int:
-        events = [event for row in rows if row[1] is not None and (event := self._event(row))]
+        fresh = (row for row in rows if row[1] is not None and row[1] not in self._told)
+        events = [event for row in fresh if (event := self._event(row))]
         self._stream.emit(events)
         return len(events)
 

@@ -13,9 +13,10 @@ from chaos.holds import installer as holds
 from chaos.holds.points import RUNNING_DAG_RUNS, Point
 from common.documents import redact_document
 from common.errors import UserError
-from common.redaction import redact, remember
+from common.redaction import first_line, redact, remember
 from common.waiting import Deadline
 from lab.base import Lab
+from lab.supervised import AILING
 from oracle.events import (
     LAB_HEALTHY_AFTER,
     AssumptionEvent,
@@ -305,7 +306,12 @@ class Run:
         """Keep what the lab wrote during the run, and the Helm values that it has."""
         self._tails.keep(self.folder / "logs")
         for pod in pods:
-            self._tails.keep_text(self.folder / "pods", f"{pod}.log", self.lab.pod_log(pod))
+            try:
+                text = self.lab.pod_log(pod)
+            except AILING as error:  # what was judged is not lost for a log
+                log.warning("The log of the pod %s is not kept: %s", pod, first_line(error))
+                continue
+            self._tails.keep_text(self.folder / "pods", f"{pod}.log", text)
         values = self.lab.directory / "values.yaml"
         if values.exists():
             self._tails.keep_text(self.folder, values.name, redact_document(values.read_text()))
@@ -316,9 +322,16 @@ class Run:
     def _lasting_problems(self) -> list[str]:
         """Return what the lab does not recover from soon: slowed heartbeats come late."""
         deadline = Deadline(_RECOVERY * self.lab.pace)
-        while (problems := self.lab.problems()) and not deadline.passed:
+        while (problems := self._problems()) and not deadline.passed:
             time.sleep(0.5)
         return problems
+
+    def _problems(self) -> list[str]:
+        """Return what is wrong with the lab; that it cannot tell is a problem, too."""
+        try:
+            return self.lab.problems()
+        except AILING as error:
+            return [f"the lab cannot tell how it is: {first_line(error)}"]
 
     def _tidy(self) -> None:
         """Take out of the database what the run put there; the next run can live with a rest."""
@@ -326,8 +339,8 @@ class Run:
             if self._keeper is None or self._keeper.remove() is not None:
                 holds.remove(self.lab.dsn())
                 audit.remove(self.lab.dsn())
-        except UserError as error:
-            log.warning("Something of ours stays in the lab's database: %s", error)
+        except AILING as error:
+            log.warning("Something of ours stays in the lab's database: %s", first_line(error))
         self._let_go()
 
 

@@ -332,6 +332,8 @@ class Performer:
             self._run.assume("run-ended", False, f"not in {at_most:.0f} s", "success or failed")
         elif violated.is_set():
             until(lambda: self._run.aftermath.complete, after)
+            if not self._ended():  # where the stored history has no violation, that is too little
+                self._run.assume("run-ended", False, "not when a violation was seen", "ended")
 
     def _ended(self) -> bool:
         left = set(self._run_ids.values())

@@ -27,6 +27,7 @@ from common.errors import UserError
 from common.files import last_words
 from common.spawn import Child, end_all, signal_family, spawn, wait_exit
 from lab.base import ProcessEnd
+from lab.database import carry_freely
 from lab.embedded import components
 from lab.embedded.components import (
     FORK_SERVER,
@@ -107,7 +108,7 @@ class EmbeddedBoot:
         return self._steps_again(spec, self._at)
 
     def _steps_again(self, spec: LabSpec, at: Endpoints) -> Iterator[None]:
-        self._clear_place()
+        self._clear_place(at.control)
         self.spec = spec
         yield
         with self._progress.timed("proxy and Kubernetes API"):
@@ -133,7 +134,7 @@ class EmbeddedBoot:
         for folder in ("logs", *_OF_ONE_BOOT):
             (self.directory / folder).mkdir(exist_ok=True)
 
-    def _clear_place(self) -> None:
+    def _clear_place(self, control: int) -> None:
         """End what the next boot makes anew, and remove what it left."""
         stay = {"postgres", "dbproxy", "workerproxy", *map(_ledger_name, self.servers)}
         gone = [name for name in self.children if name not in stay]
@@ -143,6 +144,7 @@ class EmbeddedBoot:
             log_file = Path(self.state.processes.pop(name).log)
             log_file.unlink(missing_ok=True)
             self.children.pop(name).poll()
+        carry_freely(f"http://127.0.0.1:{control}")
         self.daemons.clear()
         self.killed.clear()
         self.stopped.clear()

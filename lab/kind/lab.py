@@ -102,4 +102,6 @@ class KindLab(ReleaseLab):
     def clean(self) -> None:
         """Return the lab to how it was deployed: no runs, no worker pods."""
         self.undo.run()
+        if not self.missing("delay-pods"):
+            self.delay_pods(0.0)
         super().clean()

@@ -125,17 +125,33 @@ def test_what_no_scenario_knows_is_new_beside_what_one_knows() -> None:
 class Cut:
     """An explorer that is cut short once it has found something."""
 
-    def __init__(self, folder: Path, error: BaseException, broken: str) -> None:
+    def __init__(self, folder: Path, error: BaseException | None, *broken: str) -> None:
         self.folder, self.seed, self.error = folder, 1, error
         self.totals, self.coverage = Totals(rounds=20), Coverage()
-        schedule = replace(SCHEDULE, broken=[broken], witness=f"{broken}: .., but ..")
-        self.finds = [Find(folder / "finds/7", schedule, 1.0)]
+        self.finds = [
+            Find(
+                folder / f"finds/{number}",
+                replace(SCHEDULE, round=number, broken=[each], witness=f"{each}: .., but .."),
+                1.0,
+            )
+            for number, each in enumerate(broken, 7)
+        ]
 
     def warm(self) -> None:
         pass
 
     def explore(self, _over: object) -> None:
-        raise self.error
+        if self.error is not None:
+            raise self.error
+
+
+def prepared(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Exploration:
+    lab: Any = SimpleNamespace(
+        airflow=Airflow("3.3.2", "3.3.2"), kind="embedded", schedulers=["a"], workers=""
+    )
+    monkeypatch.setattr(exploration, "remember", lambda _: None)
+    monkeypatch.setattr(exploration, "recall", lambda _: SimpleNamespace(growth=[]))
+    return Exploration(lab, "run-a-loop", 1, 60.0, lambda _: None, test="t", folder=folder)
 
 
 @pytest.mark.parametrize("error", [LabLost("The lab does not recover.", ""), KeyboardInterrupt()])
@@ -149,18 +165,32 @@ def test_what_was_found_before_it_was_cut_short_counts_if_it_is_known_and_is_nam
     broken: str,
     verdict: str,
 ) -> None:
-    lab: Any = SimpleNamespace(
-        airflow=Airflow("3.3.2", "3.3.2"), kind="embedded", schedulers=["a"], workers=""
-    )
-    monkeypatch.setattr(exploration, "remember", lambda _: None)
-    monkeypatch.setattr(exploration, "recall", lambda _: SimpleNamespace(growth=[]))
-    explored = Exploration(lab, "run-a-loop", 1, 60.0, lambda _: None, test="t", folder=tmp_path)
+    explored = prepared(monkeypatch, tmp_path)
     with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else Unknown):
         explored._explore(cast("Explorer", Cut(tmp_path, error, broken)))
     record = msgspec.json.decode((tmp_path / "verdict.json").read_bytes())
     assert record["verdict"] == verdict
     told = " ".join(record["reasons"])
     assert ("explore replay" in told) is (verdict == "unknown")
+
+
+@pytest.mark.parametrize("error", [LabLost("The lab does not recover.", ""), KeyboardInterrupt()])
+def test_what_was_found_counts_though_the_replay_of_a_new_one_was_cut_short(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException
+) -> None:
+    def cut(*_: object, **__: object) -> None:
+        raise error
+
+    explored = prepared(monkeypatch, tmp_path)
+    monkeypatch.setattr(exploration, "replay", cut)
+    explorer = Cut(tmp_path, None, "unique-try", "max-active-runs")
+    stopped = isinstance(error, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt if stopped else Unknown) as raised:
+        explored._explore(cast("Explorer", explorer))
+    record = msgspec.json.decode((tmp_path / "verdict.json").read_bytes())
+    assert record["verdict"] == "invalid"
+    assert "max-active-runs" in record["violations"]
+    assert stopped or "explore replay" in str(raised.value)
 
 
 def test_a_find_that_was_not_seen_again_is_none() -> None:

@@ -7,11 +7,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
 import pytest
+import requests
 
+from chaos.link_loss import LinkLoss
 from common.paths import PROJECT
 from lab.environments.preparation import prepare
 from lab.pool import Owner, Pool
@@ -80,6 +83,25 @@ def test_a_lab_that_cannot_be_cleaned_boots_again_once(pool: Pool) -> None:
             pids.append((lab.directory, lab.state.processes["scheduler-1"].pid))
     assert pids[0] != pids[1] == pids[2]
     assert pids[0][0] == pids[1][0]
+
+
+@pytest.mark.parametrize("other", [{}, WIDE], ids=["cleaned", "booted-again"])
+def test_what_a_killed_test_has_changed_is_undone(pool: Pool, other: Mapping[str, str]) -> None:
+    with pool.lease(LabSpec(prepare(VERSION))) as lab:
+        LinkLoss("scheduler-2", loss=0.01).on(lab).begin()
+        lab.api.pause_dag(lab.api.dag_ids()[0], paused=True)
+        lab.api.resize_pool("default_pool", 3)
+        assert links(lab)["scheduler-2"]["rule"]["loss"] == 0.01
+    with pool.lease(LabSpec(prepare(VERSION), env=dict(other))) as again:
+        assert again.directory == lab.directory
+        assert {link["rule"]["loss"] for link in links(again).values()} == {0.0}
+        assert again.api.paused() == []
+        assert again.api.slots("default_pool") == 128
+
+
+def links(lab: SupervisedLab) -> dict[str, Any]:
+    """Return what the database proxy says of each process."""
+    return dict(requests.get(f"{lab.proxy_control}/links", timeout=10).json())
 
 
 def test_a_lab_boots_again_as_another_in_its_place(pool: Pool) -> None:

@@ -222,6 +222,31 @@ def test_what_piles_up_is_read_in_portions_in_order_and_once(
     assert reading.stream.gaps == []
 
 
+def test_where_the_session_is_lost_between_two_portions_nothing_is_told_twice(
+    postgres: Postgres, connect: Connect, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_database, "AT_ONCE", 7)
+    losses = iter([1, 2])
+
+    def relieve() -> None:
+        if next(losses, None):
+            raise psycopg.OperationalError("the connection is lost")
+
+    monkeypatch.setattr(reading.stream, "relieve", relieve)
+    writer = connect(autocommit=False)
+    for number in range(40):
+        add_task(writer, f"t{number}")
+    cut(postgres)
+    writer.commit()
+    assert reading.tells(*(f"t{number}" for number in range(40)))
+    assert next(losses, None) is None
+    add_task(writer, "after")
+    writer.commit()
+    assert reading.tells(*(f"t{number}" for number in range(40)), "after")
+    reading.end()
+    assert reading.stream.gaps == []
+
+
 @pytest.mark.parametrize("blocked", [False, True])
 def test_an_audit_that_vacuum_cannot_shrink_is_emptied_or_given_up(
     dsn: str, connect: Connect, monkeypatch: pytest.MonkeyPatch, blocked: bool

@@ -30,6 +30,7 @@ class History:
     violated: threading.Event = field(default_factory=threading.Event)
     assumptions: dict[str, tuple[bool, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    limits: list[float] = field(default_factory=list)
     seed: int = 1
     folder: Path = Path()
     secrets: tuple[str, ...] = ()
@@ -87,7 +88,8 @@ class Prepared(Profile):
     limit: int = 10_000
     violates_at: int = 100_000
 
-    def flood(self, *_: Any, **__: Any) -> Flood:
+    def flood(self, _url: str, _folder: Path, _seed: int, limit: float, *_: Any) -> Flood:  # type: ignore[override]
+        self.history.limits.append(limit)
         asked = Asked(
             dag_ids=("single",), runs=self.runs, rate=1.0, users=0, seed=1, run_prefix="x"
         )
@@ -131,8 +133,11 @@ def test_an_answer_that_is_not_clear_is_no_answer() -> None:
 def test_a_violation_ends_it_before() -> None:
     history = flooded(Sequential(0.01, 0.95), violates_at=50)
     assert len(history.ended) < 299
-    assert history.notes == ["the flood was stopped at the first violation"]
-    assert not history.assumptions
+    # Where the stored history does not have that violation, the flood was too short.
+    assert [*history.assumptions] == ["load-reached"]
+    met, told = history.assumptions["load-reached"]
+    assert not met
+    assert told == "stopped at the first violation the whole flood"
 
 
 @pytest.mark.usefixtures("_at_once")
@@ -163,3 +168,13 @@ def test_a_profile_too_small_for_an_answer_gets_more_runs(needed: int) -> None:
     assert 1.1 * needed <= larger.task_instances(3) < 1.1 * needed + 47
     assert larger.rate == issue.rate
     assert enough(issue, 100, seed=3) is issue
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_a_flood_of_more_runs_than_its_profile_has_may_take_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert flooded(None, limit=400).limits == [300.0]
+    monkeypatch.setattr("harness.flood.PROFILES", {"p": Profile("p", "", "single", 100, 1.0)})
+    assert flooded(None, limit=400).limits == [3000.0]
+    assert flooded(None, limit=400, runs=10).limits == [300.0]

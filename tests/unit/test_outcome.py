@@ -66,6 +66,19 @@ def test_a_known_race_that_was_expected_is_green(broken: Judgement) -> None:
     assert settle(record(broken, "3.0.6", KNOWN, expect_known=True), "") == "reproduced 57618"
 
 
+@pytest.mark.parametrize("expect_known", [False, True])
+@pytest.mark.parametrize("by_design", [False, True])
+def test_what_is_new_beside_a_known_race_is_red(
+    broken: Judgement, expect_known: bool, by_design: bool
+) -> None:
+    made = record(broken, "3.0.6", KNOWN, expect_known=expect_known)
+    assert made.known
+    known = replace(made.known, by_design=by_design)
+    more = {**made.violations, "pool-slots": 1}
+    with pytest.raises(pytest.fail.Exception, match="showed itself, and pool-slots with it"):
+        settle(replace(made, known=known, violations=more), "who did what")
+
+
 def test_a_violation_in_a_release_without_the_race_is_red_even_if_expected(
     broken: Judgement,
 ) -> None:
