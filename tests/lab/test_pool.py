@@ -91,7 +91,7 @@ def test_what_a_killed_test_has_changed_is_undone(pool: Pool, other: Mapping[str
         LinkLoss("scheduler-2", loss=0.01).on(lab).begin()
         lab.api.pause_dag(lab.api.dag_ids()[0], paused=True)
         lab.api.resize_pool("default_pool", 3)
-        assert links(lab)["scheduler-2"]["rule"]["loss"] == 0.01
+        assert links(lab)["scheduler-2"]["rule"]["loss"] > 0.0
     with pool.lease(LabSpec(prepare(VERSION), env=dict(other))) as again:
         assert again.directory == lab.directory
         assert {link["rule"]["loss"] for link in links(again).values()} == {0.0}
