@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 # Who would have to boot another lab lets those go first who can use the warm one.
 _PATIENCE = 1.0
 
+# Seconds between two looks at the slots: many wait, and each look costs a millisecond or more.
+_LOOK = 0.5
+
 # Seconds that who keeps the machine busy waits for others to be done; those that are not ours may
 # never be.
 _QUIET = 90.0
@@ -119,7 +122,7 @@ class Pool:
         """Hold a place among those that load the machine: there are as many as processors."""
         places = max(1, math.floor(Processors.ours().count))
         locks = [FileLock(self.root / f"load-{number}.lock") for number in range(places)]
-        found = until(lambda: self._first_free(locks), timeout)
+        found = until(lambda: self._first_free(locks), timeout, interval=_LOOK)
         if found is None:
             raise UserError(f"Other floods did not end in {timeout:.0f} s.", "Raise --labs.")
         try:
@@ -144,6 +147,7 @@ class Pool:
         found = until(
             lambda: self._fitting_slot(spec) or (choosing.passed and self._any_slot(room)) or None,
             timeout,
+            interval=_LOOK,
         )
         if found is None:
             raise UserError(f"No lab became free in {timeout:.0f} s.", "Raise --labs.")

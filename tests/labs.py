@@ -1,11 +1,19 @@
 """What the tests of labs share: whose a lab is, since other sessions may run labs of their own."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from common.paths import labs_dir
 from common.waiting import until
+
+ALL = "HA_CHAOS_ALL_TESTS"
+"""Set, all tests run: also those that say what others say as well, on more releases or slower."""
+
+at_night = pytest.mark.skipif(not os.environ.get(ALL), reason=f"the night has it ({ALL}=1)")
 
 _SLOWER = 4  # a loop of Python took 0.17 us a turn instead of 0.05 where 4 of 6,000 tests failed
 

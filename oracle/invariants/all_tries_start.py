@@ -1,16 +1,22 @@
 """Does a task get all the tries that its author gave it?"""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from oracle.ends import KILLED
-from oracle.events import Header, PodEvent, TaskInstanceEvent, TaskInstanceKey
+from oracle.events import AnswerEvent, Header, PodEvent, TaskInstanceEvent, TaskInstanceKey
 from oracle.invariants.base import Invariant, Violation
 from oracle.states import FAILED, FINISHED, QUEUED, RESTARTING, RUNNING, SCHEDULED, shown
 
 STUCK = 2
 """Requeues of a task stuck in queued after which Airflow fails it on purpose
 ([scheduler] num_stuck_in_queued_retries); each ends a start that never came."""
+
+
+GIVES_UP = 5
+"""Requests of a worker that nobody answers, after which it gives up, half a minute after its first
+([workers] execution_api_retries)."""
 
 
 @dataclass(slots=True)
@@ -20,6 +26,7 @@ class _Tries:
     before: int = 0
     started: set[int] = field(default_factory=set)
     requeued: int = 0
+    unanswered: Counter[int] = field(default_factory=Counter)
 
 
 class AllTriesStart(Invariant):
@@ -28,7 +35,9 @@ class AllTriesStart(Invariant):
     A try that Airflow lost, by a reset, a refused pod, an error of an API, has used one up without
     a start. Judged is what fails with no try left; what fails earlier was failed by its own word
     (`AirflowFailException`) or by a user. A pod that was killed from outside took its try with it,
-    however far its worker had come. Not judged is what was there before the recording.
+    however far its worker had come. So did an API server that answered none of its worker's
+    requests to start, which is more than a passing error. Not judged is what was there before the
+    recording.
     """
 
     name = "all-tries-start"
@@ -58,6 +67,16 @@ class AllTriesStart(Invariant):
         tries = self._tries.get(event.ti) if event.ti is not None else None
         if tries is not None and event.try_number is not None and self.heeds_pod(event):
             tries.started.add(event.try_number)
+
+    def on_answer(self, event: AnswerEvent) -> None:
+        """Count a try whose worker nobody answered until it gave up."""
+        tries = self._tries.get(event.ti) if event.ti is not None else None
+        number = event.try_number
+        if tries is None or number is None or (event.request, event.by) != ("run", "api-server"):
+            return
+        tries.unanswered[number] = 0 if event.status else tries.unanswered[number] + 1
+        if tries.unanswered[number] >= GIVES_UP:
+            tries.started.add(number)
 
     def on_ti(self, event: TaskInstanceEvent) -> Iterable[Violation]:
         """Count starts by tries."""

@@ -13,6 +13,7 @@ from lab.environments.store import environments_dir
 from tests.contract.apis import KubernetesAPI, Server, running_kubeapi
 from tests.lab.answering import Answer, answering
 from tests.lab.kubelets import Cluster, eventually
+from tests.labs import at_night
 
 PYTHON_VARIABLE = "HA_CHAOS_TEST_PYTHON"
 FORK = ("--mode", "fork", "--preload", "heavy")
@@ -174,8 +175,16 @@ def airflow_python(version: str) -> Path:
     ("version", "words"),
     [
         ("3.0.6", '"detail":{"detail":{"reason":"invalid_state"'),
-        ("3.1.8", "airflow.sdk.api.client.ServerResponseError: Server returned error"),
-        ("3.2.0", '"exc_type":"ServerResponseError","exc_value":"Server returned error"'),
+        pytest.param(
+            "3.1.8",
+            "airflow.sdk.api.client.ServerResponseError: Server returned error",
+            marks=at_night,
+        ),
+        pytest.param(
+            "3.2.0",
+            '"exc_type":"ServerResponseError","exc_value":"Server returned error"',
+            marks=at_night,
+        ),
         ("3.3.2", "Server error detail: {'reason': 'invalid_state'"),
     ],
 )

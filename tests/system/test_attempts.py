@@ -12,6 +12,7 @@ import pytest
 
 from reports.records import Ended, SessionRecord
 from reports.store import RunFolder, read_run
+from tests.labs import at_night
 from tests.oracle.telling import HISTORIES
 from tests.system.projects import allure_report, make_project, run_project
 
@@ -231,7 +232,9 @@ def test_what_cannot_tell_at_first_stays_unknown(tmp_path: Path) -> None:
     assert end_of(run, "test_judged").outcome == "broken"
 
 
-@pytest.mark.parametrize("dist", ["load", "loadscope", "loadgroup"])
+@pytest.mark.parametrize(
+    "dist", ["loadgroup", *(pytest.param(each, marks=at_night) for each in ("load", "loadscope"))]
+)
 def test_a_crash_stays_though_xdist_runs_the_test_again(tmp_path: Path, dist: str) -> None:
     done, run = session_of(
         tmp_path / "project", "-k", "dies", "-n", "2", "--dist", dist, DIE="1", FIRST="valid"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.canaries import ALL, WITHOUT_REDACTION, planted, unpacked
+from tests.labs import at_night
 from tests.system.projects import make_project, run_project
 
 pytestmark = pytest.mark.xdist_group("labs-1")
@@ -195,6 +196,7 @@ HIDDEN = {("task", "jwt")}
 LINES = {"session.json"}
 
 
+@at_night
 @pytest.mark.parametrize("place", SEEN)
 def test_without_redaction_each_canary_is_found_where_it_was_planted(
     bare: Kept, place: str

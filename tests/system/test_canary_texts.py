@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.canaries import ALL, WITHOUT_REDACTION, planted
+from tests.labs import at_night
 from tests.system.projects import make_project, run_project
 
 SUITE = '''
@@ -205,6 +206,7 @@ def test_no_output_of_a_session_holds_a_secret(tmp_path: Path, how: str) -> None
     assert found(tmp_path / "it", said) == set()
 
 
+@at_night
 def test_without_redaction_every_secret_is_found_in_every_output(tmp_path: Path) -> None:
     said = session(tmp_path / "it", SUITE, *ARGUMENTS["alone"], redacted=False)
     seen = found(tmp_path / "it", said)

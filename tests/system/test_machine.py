@@ -19,6 +19,7 @@ import pytest
 
 from common.paths import CACHE_VARIABLE, RUNS_VARIABLE, cache_dir, make_folder
 from tests import poisoned
+from tests.labs import at_night
 from tests.system.projects import make_project
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -67,6 +68,7 @@ def started_with_their_path(home: Path) -> int:
     return len((home / "started").read_text().split())
 
 
+@at_night
 def test_a_lab_is_the_same_whatever_shell_asks_for_it(folder: Path) -> None:
     checkout, cache, runs, home = (folder / each for each in ("checkout", "cache", "runs", "home"))
     make_project(checkout, SUITE, conftest="")

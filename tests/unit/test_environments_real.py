@@ -13,6 +13,7 @@ from lab.environments.checkout import source_digest
 from lab.environments.interpreter import StartError
 from lab.environments.preparation import prepare
 from lab.environments.settings import clean_environment
+from tests.labs import at_night
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,7 @@ def test_a_checkout_runs_from_a_copy_and_is_left_as_it_was(
     shutil.rmtree(mine.pythonpath[0])
 
 
+@at_night
 def test_a_checkouts_own_provider_is_tested_with_it(
     checkout_with_provider: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
