@@ -261,8 +261,6 @@ def flood(request: pytest.FixtureRequest, history: Run) -> Iterator[Floods]:
     """Floods of DAG runs; what still runs at the end of the test is stopped."""
     options = request.config.stash[SESSION].options
     profile = flood_of(request.node, options)
-    if profile.dag_ids:
-        history.lab.api.wake_for_workers()
     for dag_id in profile.dag_ids:
         history.lab.api.pause_dag(dag_id, paused=False)
     if options.flood_runs:

@@ -137,10 +137,7 @@ class AirflowAPI:
         return answer
 
     def wake_for_workers(self) -> None:
-        """Have the API server make what it answers workers with; it does at their first request.
-
-        On a busy machine that takes longer than a worker asks for its start.
-        """
+        """Have the API server make what it answers workers with; it does at their first request."""
         self.call("GET", "/execution/health")
 
     def version(self) -> str:

@@ -89,7 +89,9 @@ def _ready(directory: Path, ended: Callable[[], bool]) -> SupervisedLab:
     except BaseException:
         take_down(directory)
         raise
-    return open_lab(directory)
+    lab = open_lab(directory)
+    lab.wake()
+    return lab
 
 
 def _keep_logs(directory: Path) -> Path:

@@ -1,5 +1,6 @@
 """A lab that lives in a folder under a supervisor of its own, whatever kind it is."""
 
+import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -27,7 +28,11 @@ from lab.undo import Undo
 AILING = (UserError, OSError, ApiException, HTTPError, psycopg.Error)
 """What asking a lab can end in while its parts do not answer; requests' errors are OSErrors."""
 
+_WAKING = 300.0
 _SLOTS = "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT"
+
+
+log = logging.getLogger(__name__)
 
 
 class SupervisedLab(Lab):
@@ -145,6 +150,20 @@ class SupervisedLab(Lab):
             raise UserError(f"The lab's API server does not answer: {error}") from error
         if problems := self.problems():
             raise UserError(f"The lab did not recover: {'; '.join(problems)}.")
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the API server make what it answers workers with, lest their first one wait for it.
+
+        It does so at the first request, and answers nobody meanwhile: on a busy machine for longer
+        than a worker asks for its start. Somebody else's deployment is left as it is.
+        """
+        if self.spec.kind == "cluster":
+            return
+        try:
+            AirflowAPI(self.api.base_url, _WAKING).wake_for_workers()
+        except (requests.RequestException, UserError) as error:
+            log.warning("The API server may be slow to answer the first worker: %s", error)
 
     def _take_back(self) -> None:
         """Undo what a test has changed and not put back, for its process died."""

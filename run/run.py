@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 _PATIENCE = 6.0
 
 # Seconds that a lab gets to be healthy again once its faults are healed.
-_RECOVERY = 20.0
+_RECOVERY = 60.0
 
 
 class AssumptionFailed(Exception):

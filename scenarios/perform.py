@@ -36,7 +36,9 @@ from scenarios.words import flow
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 60.0
+# Seconds for what a step waits for, at least: it costs something only where it never comes, and a
+# busy machine takes its time.
+_PATIENCE = 120.0
 _ENDED = ("success", "failed")
 
 # Slots of all pools (-1: no limit) less those taken, and the task instances that may want one.
@@ -54,7 +56,7 @@ class Performer:
     def __init__(self, scenario: Scenario, run: Run) -> None:
         self._scenario = scenario
         self._run = run
-        self._patience = _PATIENCE * run.lab.pace
+        self._patience = max(_PATIENCE, 60.0 * run.lab.pace)
         self._own = secrets.token_hex(4)
         self._run_id = f"{scenario.name}-{self._own}"
         self._run_ids: dict[str, str] = {}
