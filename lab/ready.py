@@ -10,10 +10,13 @@ import psycopg
 import requests
 
 from common.errors import UserError
-from common.waiting import Deadline
+from common.waiting import Deadline, Every
 from lab.api import AirflowAPI
 from lab.base import require_version
 from lab.spec import LabSpec
+
+# Seconds between two looks.
+_LOOK = 0.3
 
 # A row in `job` is fresh for scheduler_health_check_threshold, or triggerer_health_check_threshold:
 # both 30 s by default.
@@ -64,12 +67,17 @@ class Readiness:
         self._spec = spec
 
     def waiting(self, timeout: float) -> Iterator[str]:
-        """Yield what is missing, in words, until nothing is; UserError after `timeout` seconds."""
-        deadline = Deadline(timeout)
+        """Yield what is missing, in words, until nothing is; UserError after `timeout` seconds.
+
+        However often it is asked, it looks a few times a second: an API server that answers all the
+        time keeps those from booting for which it is waited.
+        """
+        deadline, look = Deadline(timeout), Every(_LOOK)
         while missing := self.missing():
+            while not look.due():
+                yield missing
             if deadline.passed:
                 raise UserError(f"The lab was not ready after {timeout:.0f} s: {missing}.")
-            yield missing
 
     def missing(self) -> str:
         """Return what is being waited for, in words; empty when the lab is ready.

@@ -1,6 +1,7 @@
 """A lab that lives in a folder under a supervisor of its own, whatever kind it is."""
 
 import logging
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -28,6 +29,8 @@ from lab.undo import Undo
 AILING = (UserError, OSError, ApiException, HTTPError, psycopg.Error)
 """What asking a lab can end in while its parts do not answer; requests' errors are OSErrors."""
 
+# Seconds in which a scheduler makes the pods of tasks that it had in hand when their run ended.
+_IN_HAND = 2.0
 _WAKING = 300.0
 _SLOTS = "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT"
 
@@ -138,14 +141,16 @@ class SupervisedLab(Lab):
         carry_freely(self.proxy_control)
         try:
             self._take_back()
-            for dag_id, run_id, state in self.api.runs():
-                if state in ("running", "queued"):
-                    self.api.mark_run(dag_id, run_id)
-            if not until(self._has_no_pods, self.clean_seconds, interval=0.3):
-                raise UserError(f"{len(self._worker_pods())} pods of an earlier test did not end.")
+            active = [run for run in self.api.runs() if run[2] in ("running", "queued")]
+            for dag_id, run_id, _ in active:
+                self.api.mark_run(dag_id, run_id)
+            self._end_pods()
             while runs := self.api.runs():
                 for dag_id, run_id, _ in runs:
                     self.api.delete_run(dag_id, run_id)
+            if active:
+                time.sleep(_IN_HAND)
+                self._end_pods()
         except requests.RequestException as error:
             raise UserError(f"The lab's API server does not answer: {error}") from error
         if problems := self.problems():
@@ -174,6 +179,10 @@ class SupervisedLab(Lab):
         slots = int(self.spec.env.get(_SLOTS, 128))
         if self.api.slots("default_pool") != slots:
             self.api.resize_pool("default_pool", slots)
+
+    def _end_pods(self) -> None:
+        if not until(self._has_no_pods, self.clean_seconds, interval=0.3):
+            raise UserError(f"{len(self._worker_pods())} pods of an earlier test did not end.")
 
     def _worker_pods(self) -> list[Any]:
         pods = self.kubernetes().list_namespaced_pod(self.namespace, label_selector=WORKERS)

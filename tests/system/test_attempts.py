@@ -37,7 +37,7 @@ from oracle.verdict import Judge
 class Run:
     """Stands where a run would be: its first attempt has a violation, the later ones none."""
 
-    def __init__(self, lab, folder, name, seed, trims):
+    def __init__(self, lab, folder, name, seed, trims, asked):
         self.lab, self.folder, self.seed = lab, folder, seed
         self.violated = threading.Event()
         self.unmet = []

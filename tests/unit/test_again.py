@@ -58,7 +58,7 @@ def test_a_test_with_parameters_is_found_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "tests",
-    [{"always": NEVER}, {"first": ONCE, "always": NEVER}, dict.fromkeys("abcd", ONCE)],
+    [{"always": NEVER}, {"first": ONCE, "always": NEVER}, dict.fromkeys("abcdefghi", ONCE)],
     ids=["a fault", "a fault beside one that is not", "many"],
 )
 def test_a_fault_stays_red(tmp_path: Path, tests: dict[str, str]) -> None:

@@ -20,9 +20,9 @@ def test_quick_has_every_scenario_and_leaves_long_faults_to_nightly() -> None:
     left = nightly - quick
     assert f"{FAULTS}::test_watch_silent" in left
     assert f"{FAULTS}::test_scheduler_kill" in quick
-    assert all(
-        each.startswith((FAULTS, "suites/test_duplicate_tries.py::test_flood")) for each in left
-    )
+    others = ("suites/test_duplicate_tries.py::test_flood", "suites/test_exploration.py::")
+    assert all(each.startswith((FAULTS, *others)) for each in left)
+    assert "suites/test_exploration.py::test_explored_by_default" in quick
 
 
 @pytest.mark.parametrize("how", [("-k", "silent"), ("-m", "fault"), (FAULTS,)])
