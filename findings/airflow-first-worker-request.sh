@@ -13,7 +13,7 @@
 # execution_api_timeout, execution_api_retries), and then its task has failed without a start. A
 # request for `/execution/health` after each start of the API server spares the first worker that.
 #
-# Seen:   first 9.0 s (CPU 8.9 s), meanwhile somebody else waited 8.9 s
+# Seen:   first 9.2 s (CPU 8.4 s), meanwhile somebody else waited 9.2 s
 #         second 0.00 s
 set -euo pipefail
 

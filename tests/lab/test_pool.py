@@ -67,6 +67,8 @@ def rival(pool: Pool, timeout: float) -> str:
 
 def test_a_leased_lab_is_nobody_elses_and_stays_warm_for_the_next(pool: Pool) -> None:
     with pool.lease(LabSpec(prepare(VERSION))) as lab:
+        asked = lab.logs()["api-server"].read_text(errors="replace")
+        assert "/execution/health" in asked, "its first worker waits for what a request has made"
         lab.api.trigger(lab.api.dag_ids()[0], "left-by-the-first")
         assert "No lab became free" in rival(pool, 0.5)
         first = lab.directory
