@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
-import requests
-
 from chaos.base import Fault, Injection
 from common.errors import UserError
 from lab.base import Lab
+from lab.database import ask_proxy
 
-_TIMEOUT = 5.0
 _NEUTRAL = {"latency": 0.0, "jitter": 0.0, "loss": 0.0, "cut": None, "seed": 0}
 
 
@@ -46,24 +44,12 @@ class LinkFault(Fault[Lab]):
 
     def _struck(self, lab: Lab) -> int:
         """Return how often the proxy has done to the process what the fault does, ever."""
-        links: dict[str, dict[str, int]] = _ask(lab, "GET", "links").json()
+        links: dict[str, dict[str, int]] = ask_proxy(lab.proxy_control, "GET", "links").json()
         struck = [each for name, each in links.items() if fnmatchcase(name, self.process)]
         return sum(each[what] for each in struck for what in self.counted)
 
     def _put(self, lab: Lab, fields: dict[str, Any]) -> None:
-        answer = _ask(lab, "PUT", f"rules/{urllib.parse.quote(self.process, safe='')}", fields)
+        rule = f"rules/{urllib.parse.quote(self.process, safe='')}"
+        answer = ask_proxy(lab.proxy_control, "PUT", rule, fields)
         if not answer.ok:
             raise UserError(f"The database proxy refuses the fault: {answer.json()['error']}.")
-
-
-def _ask(lab: Lab, method: str, path: str, body: Any = None) -> requests.Response:
-    at = lab.proxy_control
-    try:
-        with requests.Session() as session:
-            session.trust_env = False
-            return session.request(method, f"{at}/{path}", json=body, timeout=_TIMEOUT)
-    except requests.RequestException as error:
-        raise UserError(
-            f"The database proxy does not answer at {at}.",
-            "Look at its log; the lab may have ended.",
-        ) from error

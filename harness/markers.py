@@ -127,11 +127,10 @@ def lab_after_lab(items: list[pytest.Item], options: Options) -> None:
         airflow = params_of(item).get("lab")
         try:
             key = repr(airflow and lab_wants(item, airflow, options))
+            spoils = not leaves_lab_usable(item)
         except (UserError, pytest.UsageError):  # the test says it
-            key = item.nodeid
-            return loads_machine(item), places.setdefault((airflow, key), len(places)), False
-        number = places.setdefault((airflow, key), len(places))
-        return loads_machine(item), number, not leaves_lab_usable(item)
+            key, spoils = item.nodeid, False
+        return loads_machine(item), places.setdefault((airflow, key), len(places)), spoils
 
     items.sort(key=place)
 

@@ -30,17 +30,26 @@ WHERE r.rolname = current_user
 """
 
 
-def carry_freely(control: str) -> None:
-    """Have the database proxy with its control at this URL forget all rules, whoever set them.
+def ask_proxy(control: str, method: str, path: str, body: Any = None) -> requests.Response:
+    """Return what the database proxy with its control at this URL answers (`lab.dbproxy`).
 
-    They do not end with who set them. Raises UserError where the proxy does not answer.
+    Raises UserError where it does not answer.
     """
     try:
         with requests.Session() as session:
             session.trust_env = False
-            session.delete(f"{control}/rules", timeout=_CONTROL).raise_for_status()
+            return session.request(method, f"{control}/{path}", json=body, timeout=_CONTROL)
     except requests.RequestException as error:
-        raise UserError(f"The database proxy does not answer at {control}.") from error
+        raise UserError(
+            f"The database proxy does not answer at {control}.",
+            "Look at its log; the lab may have ended.",
+        ) from error
+
+
+def carry_freely(control: str) -> None:
+    """Have the database proxy forget all rules, whoever set them: they do not end with who did."""
+    if not (answer := ask_proxy(control, "DELETE", "rules")).ok:
+        raise UserError(f"The database proxy keeps its rules: {answer.json()['error']}.")
 
 
 def connect(dsn: str) -> psycopg.Connection:

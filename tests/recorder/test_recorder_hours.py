@@ -196,6 +196,19 @@ def test_a_reader_that_waits_in_vain_is_woken_and_what_it_missed_is_read(
     assert reading.stream.gaps == []
 
 
+PILED = [f"t{number}" for number in range(40)]
+
+
+def piled_up(postgres: Postgres, connect: Connect) -> psycopg.Connection:
+    """Commit tasks while nobody can read; return the session that did."""
+    writer = connect(autocommit=False)
+    for name in PILED:
+        add_task(writer, name)
+    cut(postgres)
+    writer.commit()
+    return writer
+
+
 def test_what_piles_up_is_read_in_portions_in_order_and_once(
     postgres: Postgres, connect: Connect, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,15 +221,11 @@ def test_what_piles_up_is_read_in_portions_in_order_and_once(
         emit(events)
 
     monkeypatch.setattr(reading.stream, "emit", counted)
-    writer = connect(autocommit=False)
-    for number in range(40):
-        add_task(writer, f"t{number}")
-    cut(postgres)
-    writer.commit()
-    assert reading.tells(*(f"t{number}" for number in range(40)))
+    writer = piled_up(postgres, connect)
+    assert reading.tells(*PILED)
     add_task(writer, "after")
     writer.commit()
-    assert reading.tells(*(f"t{number}" for number in range(40)), "after")
+    assert reading.tells(*PILED, "after")
     assert max(emitted) <= 7
     reading.end()
     assert reading.stream.gaps == []
@@ -233,16 +242,12 @@ def test_where_the_session_is_lost_between_two_portions_nothing_is_told_twice(
             raise psycopg.OperationalError("the connection is lost")
 
     monkeypatch.setattr(reading.stream, "relieve", relieve)
-    writer = connect(autocommit=False)
-    for number in range(40):
-        add_task(writer, f"t{number}")
-    cut(postgres)
-    writer.commit()
-    assert reading.tells(*(f"t{number}" for number in range(40)))
+    writer = piled_up(postgres, connect)
+    assert reading.tells(*PILED)
     assert next(losses, None) is None
     add_task(writer, "after")
     writer.commit()
-    assert reading.tells(*(f"t{number}" for number in range(40)), "after")
+    assert reading.tells(*PILED, "after")
     reading.end()
     assert reading.stream.gaps == []
 
