@@ -12,7 +12,7 @@ it goes, or for some minutes at the pace of a deployment that has little to do. 
 of an observation, which reads the audit and trims it.
 
 A ratio is with to without, over all rounds, with its 95 % interval, for which whole rounds are
-resampled (`reports.statistics.bootstrap_ratio`). CPU is that of Airflow's daemons and Postgres, and
+resampled (`reports.resampling.bootstrap_ratio`). CPU is that of Airflow's daemons and Postgres, and
 latency is from scheduled to success, as Airflow's own table has it.
 """
 
@@ -40,7 +40,7 @@ from oracle.events import Header
 from recorder import audit
 from recorder.recorder import Recorder
 from reports.metrics import HISTORY, measure
-from reports.statistics import Statistic, bootstrap_ratio, figure
+from reports.resampling import Statistic, bootstrap_ratio, figure
 from run.run import Run
 
 PROFILE = replace(profile("issue"), runs=12, rate=2.0)

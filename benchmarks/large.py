@@ -9,7 +9,7 @@ the recorder in turn, in another order each round; with it the audit is installe
 a process of its own reads and trims it as in an observation.
 
 A ratio is with to without, over all rounds, with its 95 % interval, for which whole rounds are
-resampled (`reports.statistics.bootstrap_ratio`). CPU is the server's, of all its processes. The
+resampled (`reports.resampling.bootstrap_ratio`). CPU is the server's, of all its processes. The
 disk is not waited for (fsync is off), which would hide a part of the cost.
 """
 
@@ -31,7 +31,7 @@ from lab.embedded.postgres import Postgres
 from recorder import audit
 from recorder.database import DatabaseReader
 from recorder.stream import DatabaseClock, Stream
-from reports.statistics import Interval, Statistic, bootstrap_ratio, figure
+from reports.resampling import Interval, Statistic, bootstrap_ratio, figure
 from tests.recorder.tables import TABLES, Connection
 
 _UPDATE = (

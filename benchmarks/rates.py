@@ -21,7 +21,8 @@ from pathlib import Path
 from common.errors import UserError
 from oracle.old_names import present_expression
 from reports.records import TestRecord
-from reports.statistics import Rate, compare_outcomes, figure
+from reports.resampling import figure
+from reports.statistics import Rate, compare_outcomes
 from reports.store import read_run, read_runs
 
 PROJECT = Path(__file__).resolve().parent.parent

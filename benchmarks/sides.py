@@ -15,7 +15,7 @@ from pathlib import Path
 
 from oracle.history import HistoryError
 from reports.metrics import HISTORY, measure
-from reports.statistics import figure
+from reports.resampling import figure
 from reports.store import VERDICT
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from reports.metrics import Metrics, metrics_of
 from reports.records import TestRecord
-from reports.statistics import Interval, Statistic, bootstrap_ratio, figure
+from reports.resampling import Interval, Statistic, bootstrap_ratio, figure
 
 LEAST_RUNS = 3
 """With two runs an interval says no more than "anything"."""

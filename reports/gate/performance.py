@@ -7,7 +7,7 @@ from reports.gate.evidence import Evidence
 from reports.gate.policy import Performance
 from reports.performance import FigureChange, compare
 from reports.records import TestRecord, environment
-from reports.statistics import Interval
+from reports.resampling import Interval
 from reports.trials import Build
 
 _Valid = dict[Build, list[TestRecord]]

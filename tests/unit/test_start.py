@@ -7,7 +7,7 @@ import pytest
 
 from common.paths import PROJECT
 
-HEAVY = ("kubernetes.client.models.", "bokeh.", "matplotlib.", "scipy.", "locust.")
+HEAVY = ("kubernetes.client.models.", "bokeh.", "matplotlib.", "scipy.", "locust.", "numpy.")
 """What takes half a second and more to import, and few need."""
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from reports import statistics
-from reports.statistics import Statistic, bootstrap_ratio, figure
+from reports import resampling
+from reports.resampling import Statistic, bootstrap_ratio, figure
 
 
 def runs(
@@ -22,7 +22,7 @@ def runs(
 def test_the_truth_is_inside_about_as_often_as_promised(
     number: int, samples: int, statistic: Statistic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statistics, "RESAMPLES", 200)
+    monkeypatch.setattr(resampling, "RESAMPLES", 200)
     random = np.random.default_rng(6)
     times, inside = 200, 0
     for _ in range(times):
