@@ -6,6 +6,7 @@ from common.waiting import until
 from lab.embedded.postgres import OWNER
 from tests.deployment.kills import Place, place
 from tests.deployment.release import secret
+from tests.labs import at_night
 
 pytestmark = pytest.mark.xdist_group("labs-3")
 
@@ -15,6 +16,7 @@ _END_OURS = """
 """
 
 
+@at_night
 def test_a_password_that_is_rotated_meanwhile_costs_nothing_and_leaves_nothing() -> None:
     with place() as where:
         session = where.session(40.0)

@@ -19,6 +19,7 @@ from lab.embedded.postgres import Postgres, free_port
 from lab.environments.pins import newest
 from lab.environments.preparation import prepare
 from lab.environments.settings import clean_environment
+from tests.labs import at_night
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 EVERY_SHAPE = (
@@ -70,7 +71,7 @@ except Exception as error:
 """
 
 
-@pytest.fixture(scope="module", params=["given", "newest"])
+@pytest.fixture(scope="module", params=[pytest.param("given", marks=at_night), "newest"])
 def airflow(request: pytest.FixtureRequest) -> Airflow:
     """3.0.6 or what HA_CHAOS_TEST_PYTHON names, and the newest that is pinned."""
     if request.param == "newest":

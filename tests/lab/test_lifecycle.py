@@ -25,7 +25,7 @@ from lab.life import start
 from lab.pool import Owner
 from lab.spec import LabSpec
 from lab.state import LabState
-from tests.labs import eventually, owned_by
+from tests.labs import at_night, eventually, owned_by
 
 VERSION = "3.0.6"
 pytestmark = pytest.mark.xdist_group("labs-3")
@@ -171,6 +171,7 @@ def owned_lab() -> tuple[subprocess.Popen[str], Path]:
     return owner, Path(owner.stdout.readline().strip())
 
 
+@at_night
 def test_sigkill_of_the_owner_leaves_nothing() -> None:
     owner, directory = owned_lab()
     found = sessions(directory)
@@ -236,6 +237,7 @@ def test_a_dag_that_does_not_import_ends_the_boot_with_its_error() -> None:
     assert owned_by(me.pid) == before
 
 
+@at_night
 def test_an_airflow_that_reports_another_version_than_was_asked_for_ends_the_boot() -> None:
     me = Owner.me()
     before = owned_by(me.pid)

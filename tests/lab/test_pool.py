@@ -21,7 +21,7 @@ from lab.pool import Owner, Pool
 from lab.spec import LabSpec
 from lab.state import ProcessState
 from lab.supervised import SupervisedLab
-from tests.labs import eventually
+from tests.labs import at_night, eventually
 
 pytestmark = pytest.mark.xdist_group("labs-3")
 VERSION = "3.0.6"
@@ -123,6 +123,7 @@ def test_a_lab_boots_again_as_another_in_its_place(pool: Pool) -> None:
         assert sessions(again) <= {*again.daemons, "ha-chaos", "recorder", "task"}
 
 
+@at_night
 def test_what_imports_have_read_is_imported_again_where_it_changes(pool: Pool) -> None:
     with pool.lease(LabSpec(prepare(VERSION), env=WIDE)) as lab:
         first = lab.state.processes
@@ -133,6 +134,7 @@ def test_what_imports_have_read_is_imported_again_where_it_changes(pool: Pool) -
         assert again.problems() == []
 
 
+@at_night
 def test_a_cold_lab_has_daemons_of_its_own(pool: Pool) -> None:
     with pool.lease(LabSpec(prepare(VERSION), cold=True)) as lab:
         for daemon in lab.daemons:
@@ -167,6 +169,7 @@ def test_a_lab_that_ails_is_not_leased_as_it_is(pool: Pool) -> None:
         assert lab.problems() == []
 
 
+@at_night
 def test_a_lab_whose_supervisor_is_gone_is_replaced(pool: Pool) -> None:
     spec = LabSpec(prepare(VERSION), schedulers=3)
     with pool.lease(spec) as lab:

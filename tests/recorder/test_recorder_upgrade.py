@@ -18,6 +18,7 @@ from lab.environments.preparation import prepare
 from lab.environments.settings import clean_environment, database_urls
 from oracle.events import TaskInstanceEvent
 from recorder import audit
+from tests.labs import at_night
 from tests.recorder.tables import Connection, Recording, add_task, installed, set_state
 from tests.recorder.test_recorder_audit import catalogs
 
@@ -85,7 +86,9 @@ def test_every_release_is_recorded_and_left_as_it_was(version: str) -> None:
         assert catalogs(server.dsn()) == before
 
 
-@pytest.mark.parametrize(("old", "new"), [("3.1.8", "3.3.2"), ("3.3.2", NEXT)])
+@pytest.mark.parametrize(
+    ("old", "new"), [pytest.param("3.1.8", "3.3.2", marks=at_night), ("3.3.2", NEXT)]
+)
 def test_airflow_is_upgraded_under_it_and_goes_on_and_the_history_has_a_gap(
     old: str, new: str
 ) -> None:

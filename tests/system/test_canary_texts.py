@@ -199,7 +199,9 @@ ARGUMENTS = {
 }
 
 
-@pytest.mark.parametrize("how", ARGUMENTS)
+@pytest.mark.parametrize(
+    "how", ["workers", *(pytest.param(each, marks=at_night) for each in ("alone", "native"))]
+)
 def test_no_output_of_a_session_holds_a_secret(tmp_path: Path, how: str) -> None:
     said = session(tmp_path / "it", SUITE, *ARGUMENTS[how], redacted=True)
     assert f"{3 * len(ALL)} failed" in said or f"{2 * len(ALL)} failed" in said, said[-3000:]

@@ -8,9 +8,10 @@ import pytest
 
 from oracle.events import ProcessEvent
 from oracle.history import read
+from tests.labs import at_night
 from tests.system.projects import make_project, run_project
 
-pytestmark = pytest.mark.xdist_group("labs-3")
+pytestmark = [pytest.mark.xdist_group("labs-3"), at_night]
 
 SUITE = '''
 """What is told of a scheduler that dies of itself?"""

@@ -64,7 +64,8 @@ def test_finds_57618_where_it_is(tmp_path: Path) -> None:
     assert "unique-try" in broken(tmp_path), output
 
 
-@pytest.mark.parametrize("until", ["rounds", pytest.param("a-find", marks=at_night)])
+@at_night
+@pytest.mark.parametrize("until", ["rounds", "a-find"])
 def test_what_was_done_survives_a_kill_and_is_gone_on_with(tmp_path: Path, until: str) -> None:
     """On 3.3.2 two races that are known; #57618, repaired there, never."""
     process = explorer(tmp_path, "3.3.2", "--for", "15m")

@@ -12,7 +12,7 @@ import pytest
 
 from common.paths import RUNS_VARIABLE
 from lab.ending import reap
-from tests.labs import eventually, owned_by
+from tests.labs import at_night, eventually, owned_by
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 pytestmark = pytest.mark.xdist_group("labs-3")
@@ -43,7 +43,13 @@ def command(process: psutil.Process) -> str:
     return ""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "sigkill"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, id="ctrl-c", marks=at_night),
+        pytest.param(signal.SIGKILL, id="sigkill"),
+    ],
+)
 def test_an_ended_session_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     session = subprocess.Popen(
         [

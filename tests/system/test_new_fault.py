@@ -11,6 +11,7 @@ import pytest
 
 from oracle.events import FaultEvent
 from oracle.history import read
+from tests.labs import at_night
 from tests.system.projects import make_project, run_project
 
 pytestmark = pytest.mark.xdist_group("labs-2")
@@ -194,6 +195,7 @@ def kept(tests: Path, name: str) -> tuple[list[tuple[str | None, ...]], list[str
     return found, [each["name"] for each in verdict["assumptions"] if each["met"]]
 
 
+@at_night
 def test_a_new_fault_is_its_file_and_its_test(session: tuple[Path, str]) -> None:
     found, met = kept(session[0], "test_known_power")
     assert found == [
@@ -203,6 +205,7 @@ def test_a_new_fault_is_its_file_and_its_test(session: tuple[Path, str]) -> None
     assert "fault-fired-stutter-scheduler-2" in met
 
 
+@at_night
 def test_a_new_power_is_besides_one_method_of_a_lab(session: tuple[Path, str]) -> None:
     found, met = kept(session[0], "test_new_power")
     assert found == [

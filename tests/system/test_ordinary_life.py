@@ -20,9 +20,9 @@ from oracle.events import DagRunEvent, Event, LedgerEvent, TaskInstanceEvent
 from oracle.history import read
 from oracle.verdict import Judgement
 from run.run import Run
-from tests.labs import eventually
+from tests.labs import at_night, eventually
 
-pytestmark = pytest.mark.xdist_group("labs-3")
+pytestmark = [pytest.mark.xdist_group("labs-3"), at_night]
 
 ENVIRONMENT = {
     "HA_CHAOS_SHAPES": "flaky:6,mapped:3,sensors:2,deferrable:2,single,deep:2,producer,consumer",

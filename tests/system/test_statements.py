@@ -36,11 +36,10 @@ def patterns(version: str) -> dict[str, str]:
 
 
 def versions() -> list[str]:
-    """Return the newest pinned release of the oldest line and of the two newest, or all pinned."""
+    """Return the newest final release that is pinned, or all that are."""
     every = pinned()
-    newest = {Version(version).release[:2]: version for version in every}
-    oldest, *_, last, pre = sorted(newest.values(), key=Version)
-    return every if os.environ.get(ALL) else [oldest, last, pre]
+    final = [version for version in every if not Version(version).is_prerelease]
+    return every if os.environ.get(ALL) else [max(final, key=Version)]
 
 
 @pytest.mark.parametrize("version", versions())

@@ -163,6 +163,7 @@ def test_bytecode_and_the_sources_of_the_web_ui_are_no_edit(checkout: Path) -> N
     assert source_digest(checkout) == first
 
 
+@at_night
 def test_a_checkout_with_a_mistake_says_what_does_not_start(checkout: Path) -> None:
     runner = checkout / "airflow-core/src/airflow/jobs/scheduler_job_runner.py"
     runner.write_text(runner.read_text() + "\nimport a_module_that_is_not_there\n")

@@ -12,6 +12,7 @@ import pytest
 from reports.allure import node
 from tests import forked
 from tests.canaries import ALL, WITHOUT_REDACTION, planted, unpacked
+from tests.labs import at_night
 from tests.reports.dashboard.folders import CLEAN, RACE, make_run
 from tests.system.projects import make_project
 
@@ -83,6 +84,7 @@ def test_no_secret_comes_into_the_report(tmp_path: Path, allure: bool) -> None:
     assert found(out) == {}
 
 
+@at_night
 @pytest.mark.parametrize("allure", [False, True], ids=["alone", "with-allure"])
 def test_without_redaction_every_secret_comes_into_the_report(tmp_path: Path, allure: bool) -> None:
     if allure and node.missing():

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from reports.timeline import draw
+from tests.labs import at_night
 from tests.reports.timeline.browser import Opened, opened
 
 RACE = "issue_57618.spam_1.task_1 @ 57618-5bcc147c"
@@ -162,6 +163,7 @@ def test_without_a_violation_it_opens_on_the_whole_run(browser: Browser, flood: 
         assert found.complaints == []
 
 
+@at_night
 def test_ten_thousand_are_a_summary_with_details_on_demand(
     browser: Browser, multitude: Path
 ) -> None:
