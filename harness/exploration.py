@@ -208,7 +208,7 @@ _BY_PERSON: Mapping[str, set[str]] = {
 def _has_persons(schedule: Schedule, scenario: Scenario) -> bool:
     """Return whether a round had all that a person does in one of a scenario's permutations."""
     moves = {deed.do for deed in schedule.moves}
-    done = ({step.verb for step in steps} for steps in scenario.permutations.values())
+    done = ({step.verb for step in steps} for steps in scenario.forcing.values())
     return any(
         all(moves & _BY_PERSON[verb] for verb in verbs & _BY_PERSON.keys()) for verbs in done
     )

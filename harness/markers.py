@@ -55,12 +55,21 @@ def params_of(item: pytest.Item) -> Mapping[str, Any]:
 def scenario_cases(definition: pytest.Item) -> dict[str, Any]:
     """Return how a scenario test is parametrized: its permutations, with ids to choose them by."""
     scenario = scenario_of(definition)
-    names = list(scenario.permutations)
-    return {"argvalues": names, "ids": [f"{scenario.name}-{name}" for name in names]}
+    tries = pytest.mark.meanwhile, pytest.mark.depth("nightly")
+    cases = [
+        pytest.param(name, id=f"{scenario.name}-{name}", marks=tries * (name in scenario.tried))
+        for name in scenario.permutations
+    ]
+    return {"argvalues": cases}
 
 
 def known_race(item: pytest.Item) -> KnownRace | None:
-    """Return the known race that a test meets, by its markers `scenario` or `issue`."""
+    """Return the known race that a test meets, by its markers `scenario` or `issue`.
+
+    Who does what helps against a race does not meet it: if it shows itself, that is news.
+    """
+    if item.get_closest_marker("meanwhile"):
+        return None
     if item.get_closest_marker("scenario"):
         return KnownRace(scenario_of(item))
     marker = item.get_closest_marker("issue")
@@ -149,10 +158,11 @@ def lab_wants(item: pytest.Item, airflow: str, options: Options) -> Wants:
                 f"Scenario {scenario.name} needs {scenario.schedulers} schedulers.",
                 f"Give --schedulers {scenario.schedulers} or more.",
             )
+        settings = scenario.settings_of(params_of(item).get("permutation", ""))
         env = {
-            "HA_CHAOS_SHAPES": shared_shapes(scenario, version_of(airflow, options)),
+            "HA_CHAOS_SHAPES": shared_shapes(scenario, settings, version_of(airflow, options)),
             **options.settings,
-            **scenario.settings,
+            **settings,
         }
         return Wants(env, cold=cold, triggerers=scenario.triggerers)
     if item.get_closest_marker("explore"):
@@ -182,8 +192,8 @@ def _version(airflow: str) -> str:
     return describe(airflow).version
 
 
-def shared_shapes(scenario: Scenario, version: str) -> str:
-    """Return the shapes of all scenarios of a release that can share a lab with this one.
+def shared_shapes(scenario: Scenario, settings: Mapping[str, str], version: str) -> str:
+    """Return the shapes of all scenarios of a release that can share a lab of these settings.
 
     A boot takes longer than most scenarios. What each needs of its runs goes with them, so labs
     differ only in Airflow's settings, in how many triggerers there are, and in whether processes
@@ -193,7 +203,7 @@ def shared_shapes(scenario: Scenario, version: str) -> str:
         each
         for each in scenarios().values()
         if each.can_be_in(version)
-        and (each.settings, each.triggerers) == (scenario.settings, scenario.triggerers)
+        and (each.settings, each.triggerers) == (settings, scenario.triggerers)
     ]
     shapes = (shape.strip() for each in (scenario, *mates) for shape in each.shapes.split(","))
     return ",".join(sorted(set(shapes)))

@@ -63,6 +63,7 @@ _MARKERS = (
     "explore(world): explore orders of statements with the settings of explore.plan.WORLDS",
     "flood(profile): flood the lab with a profile of load/profiles.py",
     depth.MARKER,
+    "meanwhile: does what a scenario says to do meanwhile; each such permutation has it",
 )
 
 

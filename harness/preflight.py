@@ -182,7 +182,7 @@ def _set_by_scenarios(options: Options, version: str) -> dict[str, str]:
         each.place_of(name): name
         for each in scenarios().values()
         if each.can_be_in(version) and not options.dags
-        for name in each.settings
+        for name in each.lines
     }
 
 

@@ -51,31 +51,52 @@ def read_seen(path: Path = SEEN) -> Seen:
 
 def seen_in(runs: Runs) -> Seen:
     """Return what runs showed of the races that their tests force; the unknown tell nothing."""
+    races = load_all(SCENARIOS)
     found: dict[str, dict[str, list[tuple[bool, str]]]] = defaultdict(lambda: defaultdict(list))
     for folder in runs.folders:
         for record in (*folder.tests, *folder.others):
-            if (race := _forced(record)) and record.informative:
-                sights = found[race][record.version]
-                sights.append((record.shown is not None, folder.started[:10]))
+            if (told := _told(record, races)) is not None:
+                name, shown = told
+                found[name][record.version].append((shown, folder.started[:10]))
     return {
         race: {
-            release: Sight(sum(shown for shown, _ in sights), len(sights), max(sights)[1])
+            release: Sight(
+                sum(shown for shown, _ in sights), len(sights), max(day for _, day in sights)
+            )
             for release, sights in of.items()
         }
         for race, of in found.items()
     }
 
 
-def _forced(record: TestRecord) -> str:
-    """Return the scenario that a test performs, empty for a test that only may meet one."""
-    race = record.known.scenario if record.known else ""
-    return race if record.name.parameters.startswith(f"{race}-") else ""
+def tries(race: str) -> str:
+    """Return what the runs that did what a race's `meanwhile` says are kept as."""
+    return f"{race}, meanwhile"
+
+
+def _told(record: TestRecord, races: Mapping[str, Scenario]) -> tuple[str, bool] | None:
+    """Return what a run tells of, and whether it showed itself; None for one that does not tell.
+
+    A race that its test forces; or that keeps away, or does not, where its `meanwhile` is done. A
+    build of one's own tells nothing of the release that it calls itself.
+    """
+    if record.airflow != record.version:
+        return None
+    performs = record.name.parameters
+    if (known := record.known) and performs.startswith(f"{known.scenario}-"):
+        return (known.scenario, record.shown is not None) if record.informative else None
+    for race in races.values():
+        if any(performs.startswith(f"{race.name}-{each}") for each in race.tried):
+            shown = record.verdict == "invalid" and bool(record.broken & race.breaks)
+            return (tries(race.name), shown) if shown or record.verdict == "valid" else None
+    return None
 
 
 def renewed(kept: Seen, newer: Seen) -> Seen:
     """Return what is known with newer runs, which take the place of older ones of their release.
 
-    But for fewer ones that say the same, always or never: the many say more.
+    But for fewer ones that say the same, always or never: the many say more. And what came before
+    what is known already takes no place.
     """
     return {
         race: {
@@ -83,16 +104,17 @@ def renewed(kept: Seen, newer: Seen) -> Seen:
             **{
                 release: sight
                 for release, sight in newer.get(race, {}).items()
-                if release not in of or not _says_less(sight, of[release])
+                if release not in of or _takes_its_place(sight, of[release])
             },
         }
         for race in {**kept, **newer}
     }
 
 
-def _says_less(new: Sight, old: Sight) -> bool:
+def _takes_its_place(new: Sight, old: Sight) -> bool:
     always, never = new.shown == new.of and old.shown == old.of, not new.shown and not old.shown
-    return new.of < old.of and (always or never)
+    says_less = new.of < old.of and (always or never)
+    return new.when >= old.when and not says_less
 
 
 def write_seen(seen: Seen, path: Path = SEEN) -> None:
@@ -119,8 +141,9 @@ Written by `python -m reports races --write` from `suites/scenarios/`, and from 
 each (`python -m reports races RUNS --write` takes up newer ones). *Seen* is how many of the runs
 that could tell showed it: on that release, on demand. **high** is work that is lost, done twice or
 recorded wrongly with nobody told; **medium** is late, or done twice where that is seen; **low** is
-noise; **by design** is what Airflow's makers call its design. What to do meanwhile is read from
-Airflow's source.
+noise; **by design** is what Airflow's makers call its design. What to do *meanwhile* is read from
+Airflow's source; *tried* is in how many runs that did so the race showed itself all the same
+(`pytest suites/ -m meanwhile --airflow ...`).
 
 | race | severity | has it | seen | meanwhile | upstream |
 | --- | --- | --- | --- | --- | --- |
@@ -136,11 +159,15 @@ def _row(race: Scenario, seen: Seen) -> Iterable[str]:
     yield f"[{race.name}](../suites/scenarios/{race.name}.yaml): {race.title}"
     yield "by design" if race.by_design else race.severity
     yield ", ".join(sorted(map(str, race.has), reverse=True)).replace(".dev0", "")
-    sights = seen.get(race.name, {})
-    releases = sorted(sights, key=Version)
-    yield "<br>".join(f"{each}: {sights[each]}" for each in releases) or "not yet"
-    yield race.meanwhile
+    yield "<br>".join(_by_release(seen, race.name)) or "not yet"
+    tried = ", ".join(_by_release(seen, tries(race.name)))
+    yield race.meanwhile + (f"<br>*tried* {tried}" if tried else "")
     yield _URL.sub(_linked, race.issue)
+
+
+def _by_release(seen: Seen, name: str) -> list[str]:
+    sights = seen.get(name, {})
+    return [f"{each}: {sights[each]}" for each in sorted(sights, key=Version)]
 
 
 def _linked(found: re.Match[str]) -> str:

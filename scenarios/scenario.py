@@ -9,13 +9,16 @@ checks specs; `scenarios.perform` runs them.
 Airflow's defaults. Those that agree in triggerers and settings share a lab, which has the shapes of
 all of them; those in which a process is killed share another. `sleep` is how long the tasks of the
 runs that it triggers work, `pod_start` how long pods take to start on the embedded lab, in seconds.
+
+A permutation with `meanwhile: true` does what the scenario's `meanwhile` says, with `settings` of
+its own where that says to set something. It is for releases that have the race: it must keep away.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -46,6 +49,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     show nothing by themselves; `meanwhile` is what a user can do on a release that has it. `needs`
     are the releases that have what it is about, as draining: on others it cannot be performed. So
     it is with a permutation of which `only` names the releases: others send other statements, say.
+    `tried` are the permutations that do what `meanwhile` says, each with settings of its own.
     `transitions` are those by which it breaks legal-transition, as violations tell them
     ("SUCCESS -> QUEUED"): one of another kind is another race. Where `reuse` is false, what it does
     to its lab goes on after it, and the lab boots again for who comes next.
@@ -74,6 +78,16 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
     sessions: dict[str, str]
     permutations: dict[str, tuple[Step, ...]]
     only: dict[str, SpecifierSet] = {}
+    tried: dict[str, dict[str, str]] = {}
+
+    @property
+    def forcing(self) -> dict[str, tuple[Step, ...]]:
+        """Return the permutations that force the race."""
+        return {name: steps for name, steps in self.permutations.items() if name not in self.tried}
+
+    def settings_of(self, permutation: str) -> dict[str, str]:
+        """Return the settings that a permutation needs."""
+        return {**self.settings, **self.tried.get(permutation, {})}
 
     @property
     def powers(self) -> tuple[str, ...]:
@@ -105,11 +119,14 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, rename={"name": "scena
         if not self.can_be_in(version):
             return f"scenario {self.name} is about what Airflow {self.needs} has"
         only = self.only.get(permutation)
-        if only is None or only.contains(version, prereleases=True):
-            return None
-        return f"scenario {self.name}: its permutation {permutation} is for Airflow {only}"
+        if only is not None and not only.contains(version, prereleases=True):
+            return f"scenario {self.name}: its permutation {permutation} is for Airflow {only}"
+        if permutation in self.tried and not self.affects(version):
+            return f"scenario {self.name}: {permutation} helps those who have the race: {self.has}"
+        return None
 
 
+_PERMUTATION = ("steps", "needs", "meanwhile", "settings")
 _SETUP = ("shapes", "sleep", "pod_start", "schedulers", "triggerers", "reuse", "settings")
 _OPTIONAL = (
     *("by_design", "needs", "follows", "transitions"),
@@ -179,15 +196,16 @@ def _scenario(data: Any, stem: str) -> Scenario:
     with at(top, "transitions" if "transitions" in top else "breaks"):
         _check_transitions(values["breaks"], values.get("transitions", ()))
     cast = _cast(top, setup)
-    permutations, only = _permutations(top, _steps(top, cast), cast)
+    written = _permutations(top, _steps(top, cast), cast)
     return Scenario(
         name=name,
         **values,
         settings=settings,
-        lines=lines,
+        lines={**written.lines, **lines},
         sessions=dict(cast.sessions),
-        permutations=permutations,
-        only=only,
+        permutations=written.steps,
+        only=written.only,
+        tried=written.tried,
     )
 
 
@@ -262,22 +280,51 @@ def _steps(top: Mapping[str, Any], cast: Cast) -> dict[str, Step]:
     return steps
 
 
-def _permutations(
-    top: Mapping[str, Any], steps: Mapping[str, Step], cast: Cast
-) -> tuple[dict[str, tuple[Step, ...]], dict[str, SpecifierSet]]:
-    """Return the steps of each permutation, and the releases of those that are not for all."""
+class _Permutations(NamedTuple):
+    """Permutations as they are written, by their names; see `Scenario`."""
+
+    steps: dict[str, tuple[Step, ...]]
+    only: dict[str, SpecifierSet]
+    tried: dict[str, dict[str, str]]
+    lines: dict[str, int]
+
+
+def _permutations(top: Mapping[str, Any], steps: Mapping[str, Step], cast: Cast) -> _Permutations:
     with at(top, "permutations"):
         written = mapping(top["permutations"], "permutations")
-    permutations, only = {}, {}
+    found = _Permutations({}, {}, {}, {})
     for name, form in written.items():
         with at(written, name):
             permutation = mapping(form, f"permutation {name!r}")
-            check_keys(permutation, ["steps", "needs"], f"permutation {name!r} does not know")
-            permutations[name] = _order(name, permutation.get("steps"), steps)
-            check_order(permutations[name], cast.sessions, cast.dags)
+            check_keys(permutation, _PERMUTATION, f"permutation {name!r} does not know")
+            found.steps[name] = _order(name, permutation.get("steps"), steps)
+            check_order(found.steps[name], cast.sessions, cast.dags)
         if "needs" in permutation:
-            only[name] = _value(permutation, "needs")
-    every = [each for one in permutations.values() for each in one]
+            found.only[name] = _value(permutation, "needs")
+        _add_tried(found, name, permutation)
+    with at(top, "permutations"):
+        if not found.steps.keys() - found.tried.keys():
+            raise ValueError("each permutation has `meanwhile`; one must force the race")
+    _check_used(top, steps, [each for one in found.steps.values() for each in one])
+    return found
+
+
+def _add_tried(found: _Permutations, name: str, permutation: Mapping[str, Any]) -> None:
+    """Take up what a permutation says of `meanwhile`."""
+    if "meanwhile" in permutation and permutation["meanwhile"] is not True:
+        with at(permutation, "meanwhile"):
+            raise ValueError("meanwhile is true, or left out")
+    with at(permutation, "settings"):
+        settings, lines = _settings(permutation.get("settings") or {})
+        if settings and "meanwhile" not in permutation:
+            raise ValueError("settings are of the setup, or of a permutation with meanwhile: true")
+    if "meanwhile" in permutation:
+        found.tried[name] = settings
+        found.lines.update(lines)
+
+
+def _check_used(top: Mapping[str, Any], steps: Mapping[str, Step], every: Sequence[Step]) -> None:
+    """Raise ValueError for what no permutation makes use of."""
     if top["setup"].get("sleep") and not any(each.verb == "trigger" for each in every):
         with at(top["setup"], "sleep"):
             raise ValueError("sleep is of runs that a step triggers, and none does; leave it out")
@@ -285,7 +332,6 @@ def _permutations(
     for unused in [each for each in steps if each not in used]:
         with at(top["steps"], unused):
             raise ValueError(f"no permutation uses the step {unused}")
-    return permutations, only
 
 
 def _order(name: str, names: Any, steps: Mapping[str, Step]) -> tuple[Step, ...]:

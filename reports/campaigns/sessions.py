@@ -37,7 +37,11 @@ Ask = Callable[["Plan", str, Path], Runs]
 ALL = "all"
 """What `--airflow` takes for all versions that have a pin file."""
 
-PROFILES = {"quick": "scenario", "floods": "scenario or issue", "whole": ""}
+PROFILES = {
+    "quick": "scenario and not meanwhile",
+    "floods": "(scenario or issue) and not meanwhile",
+    "whole": "",
+}
 """Which tests a profile runs, as a pytest marker expression: the scenarios; those and every
 flood that meets a known race; all."""
 

@@ -6,6 +6,7 @@ examples:
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from common.files import write_whole
@@ -30,7 +31,10 @@ def run(options: argparse.Namespace) -> int:
     """Print the table or write it down; return the exit code."""
     seen = read_seen()
     if options.runs:
-        seen = renewed(seen, seen_in(read_runs(options.runs)))
+        runs = read_runs(options.runs)
+        for problem in runs.problems:
+            print(f"left out: {problem}", file=sys.stderr)
+        seen = renewed(seen, seen_in(runs))
     text = page(known_races(), seen)
     if not options.write:
         print(text, end="")

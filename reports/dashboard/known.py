@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from packaging.version import Version
 
 from reports.grouping import grouped
-from reports.races import Seen, Sight, known_races, read_seen, renewed, seen_in
+from reports.races import Seen, Sight, known_races, read_seen, renewed, seen_in, tries
 from reports.records import Explored, ExploredFind, TestRecord
 from reports.statistics import Rate
 from reports.store import Runs
@@ -22,10 +22,14 @@ WIDE, HIGH = 160, 36
 
 @dataclass(frozen=True)
 class RaceView:
-    """A known race: its scenario, and what was seen of it, by release, the newest first."""
+    """A known race: its scenario, and what was seen of it, by release, the newest first.
+
+    `tried` is how often it showed itself all the same where its `meanwhile` was done.
+    """
 
     scenario: Scenario
     seen: tuple[tuple[str, Sight], ...]
+    tried: tuple[tuple[str, Sight], ...] = ()
 
     @property
     def severity(self) -> str:
@@ -110,7 +114,10 @@ class ExplorationView:
 def races(runs: Runs) -> list[RaceView]:
     """Return the known races, the gravest first."""
     seen = renewed(read_seen(), seen_in(runs))
-    return [RaceView(each, _sights(each.name, seen)) for each in known_races()]
+    return [
+        RaceView(each, _sights(each.name, seen), _sights(tries(each.name), seen))
+        for each in known_races()
+    ]
 
 
 def _sights(race: str, seen: Seen) -> tuple[tuple[str, Sight], ...]:

@@ -181,8 +181,8 @@ def _breach(group: Sequence[TestRecord], judged: Sequence[TestRecord], accepted:
     test = group[-1]
     known = test.cause
     looked = [other for other in judged if _function(other) == _function(test)]
-    if test.shown:
-        looked = [o for o in judged if o.known and o.known.scenario == test.shown.scenario]
+    if race := test.shown or (known if test.explored else None):
+        looked = [o for o in judged if o.known and o.known.scenario == race.scenario]
     looked = [*looked, *(other for other in group if other not in looked)]
     return Breach(
         what=what_broke(test),

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from common.errors import UserError
 from reports.commands.races import PAGE
 from reports.races import Sight, known_races, page, read_seen, renewed, seen_in, write_seen
 from reports.records import scenario_names
 from reports.store import read_runs
-from tests.reports.matrix.told import keep, record, shown
+from tests.reports.matrix.told import Verdict, keep, record, shown
 
 
 def seen_of(folder: Path) -> dict[str, dict[str, Sight]]:
@@ -40,6 +41,36 @@ def test_runs_that_could_tell_are_counted(tmp_path: Path) -> None:
 def test_a_flood_that_only_may_meet_a_race_is_not_counted(tmp_path: Path) -> None:
     keep(tmp_path, 1, shown(test="test_flood_without_chaos[{place}]"))
     assert seen_of(tmp_path) == {}
+
+
+def test_a_build_of_ones_own_tells_nothing_of_a_release(tmp_path: Path) -> None:
+    keep(tmp_path, 1, replace(shown(), airflow="fixed"))
+    assert seen_of(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "broken", "seen"),
+    [("valid", [], "0 of 1"), ("invalid", ["max-active-runs"], "1 of 1"),
+     ("invalid", ["no-crash"], None), ("unknown", [], None)],
+)  # fmt: skip
+def test_runs_that_did_what_helps_are_counted_apart(
+    tmp_path: Path, verdict: Verdict, broken: list[str], seen: str | None
+) -> None:
+    test = "test_limited[active-runs-fewer-than-a-search-takes-{place}]"
+    keep(tmp_path, 1, record(verdict, *broken, test=test, about=False))
+    found = {name: str(of["3.0.6"]) for name, of in seen_of(tmp_path).items()}
+    assert found == ({"active-runs, meanwhile": seen} if seen else {})
+
+
+def test_the_page_says_how_often_what_helps_was_tried() -> None:
+    sight = Sight(0, 5, "2026-11-30")
+    text = page(known_races(), {"active-runs, meanwhile": {"3.3.2": sight}})
+    assert text.count("<br>*tried* 3.3.2: 0 of 5 |") == 1
+
+
+def test_older_runs_take_no_place() -> None:
+    kept = {"a": {"3.0.6": Sight(5, 5, "2026-02-01")}}
+    assert renewed(kept, {"a": {"3.0.6": Sight(0, 9, "2026-01-01")}}) == kept
 
 
 def test_newer_runs_take_the_place_of_older_ones_of_their_release() -> None:

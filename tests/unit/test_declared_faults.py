@@ -117,20 +117,21 @@ def test_a_race_that_workers_answers_alone_show_needs_a_lab_that_records_them() 
     assert markers.missing(other, no) is None
 
 
+def shared_shapes(name: str, version: str) -> str:
+    scenario = markers.scenarios()[name]
+    return markers.shared_shapes(scenario, scenario.settings, version)
+
+
 def test_scenarios_that_agree_in_settings_share_one_lab_with_the_shapes_of_all() -> None:
-    names = markers.scenarios()
-    shared = markers.shared_shapes(names["slow-stop"], "3.3.2")
+    shared = shared_shapes("slow-stop", "3.3.2")
     assert {"single", "calling", "wide:4", "gatherer", "publisher"} <= set(shared.split(","))
-    assert markers.shared_shapes(names["ambiguous-create"], "3.3.2") == shared
+    assert shared_shapes("ambiguous-create", "3.3.2") == shared
     assert len(dags(shared)) == len(shared.split(","))
-    assert markers.shared_shapes(names["active-runs"], "3.3.2") == "serial"
+    assert shared_shapes("active-runs", "3.3.2") == "serial"
 
 
 def test_a_shared_lab_has_no_shapes_that_its_release_cannot_make() -> None:
-    slow_stop = markers.scenarios()["slow-stop"]
-    old, new = (
-        set(markers.shared_shapes(slow_stop, each).split(",")) for each in ("3.0.6", "3.3.2")
-    )
+    old, new = (set(shared_shapes("slow-stop", each).split(",")) for each in ("3.0.6", "3.3.2"))
     assert new - old == {"late:1", "partitions"}
 
 
@@ -138,7 +139,7 @@ def test_a_shared_lab_has_no_shapes_that_its_release_cannot_make() -> None:
 def test_what_one_scenario_updates_sets_off_no_other_s_dag(version: str) -> None:
     """In a shared lab an asset's event reaches every DAG that waits for it."""
     for one in markers.scenarios().values():
-        there = dags(markers.shared_shapes(one, version))
+        there = dags(shared_shapes(one.name, version))
         mates = there.keys() - dags(one.shapes)
         waiting = {asset for name in mates for asset in there[name].scheduled_on}
         steps = [step for steps in one.permutations.values() for step in steps]

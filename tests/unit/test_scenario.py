@@ -243,6 +243,36 @@ def test_a_permutation_is_skipped_on_releases_that_it_is_not_for(tmp_path: Path)
         load(written(tmp_path, GOOD.replace("permutations:", twin.replace(">=3.4.0b1", "new"))))
 
 
+HELPS = "permutations:\n  helps: {meanwhile: true, steps: [stop, wait]"
+
+
+def test_a_permutation_tries_what_helps_on_a_release_that_has_the_race(tmp_path: Path) -> None:
+    helps = f"{HELPS}, settings: {{core: {{parallelism: 4}}}}}}"
+    scenario = load(written(tmp_path, GOOD.replace("permutations:", helps)))
+    assert scenario.tried == {"helps": {"AIRFLOW__CORE__PARALLELISM": "4"}}
+    assert scenario.settings_of("helps") == {**scenario.settings, **scenario.tried["helps"]}
+    assert scenario.settings_of("only") == scenario.settings
+    assert [*scenario.forcing] == ["only"]
+    assert ".yaml, line " in scenario.place_of("AIRFLOW__CORE__PARALLELISM")
+    has = "3.0.6" if scenario.affects("3.0.6") else "3.3.2"
+    assert scenario.why_not("helps", has) is None
+    assert "helps those who have the race" in str(scenario.why_not("helps", "2.11.0"))
+
+
+@pytest.mark.parametrize(
+    ("form", "complaint"),
+    [
+        ("{meanwhile: false, steps: [stop, wait]}", "meanwhile is true, or left out"),
+        ("{settings: {core: {parallelism: 4}}, steps: [stop, wait]}", "settings are of the setup"),
+        ("{meanwhile: true, steps: [stop, wait]}", "one must force the race"),
+    ],
+)
+def test_what_helps_is_said_as_it_must_be(tmp_path: Path, form: str, complaint: str) -> None:
+    begun = GOOD[: GOOD.index("permutations:")]
+    with pytest.raises(UserError, match=complaint):
+        load(written(tmp_path, f"{begun}permutations:\n  helps: {form}\n"))
+
+
 @pytest.mark.parametrize(
     ("name", "version", "reason"),
     [

@@ -36,7 +36,7 @@ def test_the_command_line_says_the_same_to_every_airflow() -> None:
     assert [word for word in one if word != "3.0.6"] == [word for word in other if word != "3.3.2"]
     text = " ".join(one)
     assert "--airflow 3.0.6 --lab embedded --schedulers 2 --seed 7" in text
-    assert "-m scenario -k [57618- or [woken-scheduler- --count 3 -n 2" in text
+    assert "-m scenario and not meanwhile -k [57618- or [woken-scheduler- --count 3 -n 2" in text
 
 
 @pytest.mark.parametrize(

@@ -45,9 +45,9 @@ def explore(folder: Path, explored: Explored, started: str) -> None:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("races") / "runs"
-    make_run(folder, "3.0.6", RACE, CLEAN, started="20261120-060000")
-    explore(folder, FIRST, "20261121-060000")
-    explore(folder, SECOND, "20261122-060000")
+    make_run(folder, "3.0.6", RACE, CLEAN, started="20991120-060000")  # later than what is kept
+    explore(folder, FIRST, "20991121-060000")
+    explore(folder, SECOND, "20991122-060000")
     return folder
 
 
