@@ -6,6 +6,7 @@ folders and lease from the same pool; the labs die with the controller.
 
 import functools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,9 @@ class Session:
         """Make the controller's session, or take over what the controller gave this worker."""
         given: dict[str, Any] | None = getattr(config, "workerinput", None)
         if given is None:
-            return Session(read_options(config), time.strftime("%Y%m%d-%H%M%S"), Owner.me())
+            options = read_options(config)
+            _require_distinct(options.airflow)
+            return Session(options, time.strftime("%Y%m%d-%H%M%S"), Owner.me())
         return msgspec.json.decode(given["ha_chaos"], type=Session)
 
     @property
@@ -67,6 +70,18 @@ class Session:
 @functools.cache
 def _label(airflow: str) -> str:
     return describe(airflow).label
+
+
+def _require_distinct(airflows: Sequence[str]) -> None:
+    """Raise pytest.UsageError where two Airflows would have one run folder."""
+    taken: dict[str, str] = {}
+    for airflow in airflows:
+        other = taken.setdefault(slug(airflow), airflow)
+        if other != airflow:
+            raise pytest.UsageError(
+                f"--airflow {other} and {airflow} have one name, {slug(airflow)}, and would have "
+                "one run folder: give each in a session of its own, or rename one."
+            )
 
 
 def slug(text: str) -> str:

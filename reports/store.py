@@ -160,10 +160,15 @@ def _follows() -> dict[str, list[str]]:
 def worst_attempts(records: Iterable[TestRecord]) -> tuple[TestRecord, ...]:
     """Keep of each test the attempt that stands for it: the worst, and of those the last.
 
-    What a later attempt did not show is not undone by it.
+    What a later attempt did not show is not undone by it. Of violations the worst is what breaks
+    most that no known race explains, then what breaks most.
     """
     attempts = grouped(records, lambda record: record.test).values()
-    return tuple(min(reversed(each), key=lambda r: GRAVITY.index(r.verdict)) for each in attempts)
+    return tuple(min(reversed(each), key=_gravity) for each in attempts)
+
+
+def _gravity(record: TestRecord) -> tuple[int, int, int]:
+    return GRAVITY.index(record.verdict), -len(record.new), -len(record.broken)
 
 
 def _attempt(path: Path) -> tuple[str, int]:

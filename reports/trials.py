@@ -26,8 +26,8 @@ class Build:
     version: str
 
     def called(self, name: str) -> bool:
-        """Tell whether it goes by this name."""
-        return name in (self.label, self.version)
+        """Tell whether it goes by this name; a build of somebody's own is no release."""
+        return name == self.label or (self.published and name == self.version)
 
     @property
     def published(self) -> bool:

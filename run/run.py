@@ -299,7 +299,10 @@ class Run:
         self._tidy()
         workers = Workers(MOST_LOGS if self._trims else None)
         judgement = _judge(history, workers, [] if readers is None else readers)
-        self._keep_logs(workers.names())
+        try:
+            self._keep_logs(workers.names())
+        except AILING as error:  # as on a full disk; the verdict comes first
+            log.warning("Not all logs are kept: %s", first_line(error))
         return judgement
 
     def _keep_logs(self, pods: Iterable[str]) -> None:

@@ -20,7 +20,7 @@ from lab.environments.request import describe
 from reports.campaigns.sessions import Ask, Plan, ask, folder_name
 from reports.campaigns.step import StopRule, Tried, decide
 from reports.records import TestRecord
-from reports.store import read_runs
+from reports.store import RunFolder, read_runs
 from run.folder import write_json
 
 log = logging.getLogger(__name__)
@@ -87,26 +87,32 @@ class Sessions:
     def judge(self, airflow: str) -> Tried:
         """Return what becomes of an Airflow; one that is not known takes a session or more."""
         release = describe(airflow).kind == "version"
-        known = self.state.steps.get(airflow) if release else None
+        known = self._known(airflow) if release else None
         if known is None:
             try:
                 key = self.named(self.state.plan, airflow)
             except UserError as error:
                 return self._keep(airflow, Tried(airflow, "skipped", reason=error.message))
-            known = None if release else self.state.steps.get(key)
+            known = None if release else self._known(key)
             if known is None:
                 tried = self._decide(airflow, self.path.with_suffix("") / key)
                 return self._keep(airflow if release else key, tried)
         log.info("%s (known)", known.text())
         return known
 
+    def _known(self, name: str) -> Tried | None:
+        """Return what became of an Airflow; what could not even be run is asked again."""
+        tried = self.state.steps.get(name)
+        return tried if tried and (tried.runs or tried.verdict != "skipped") else None
+
     def _decide(self, airflow: str, place: Path) -> Tried:
         def session(spec: str) -> Sequence[TestRecord]:
             log.info("%s: a session", spec)
-            return list(self.ask(self.state.plan, spec, place).tests)
+            asked = self.ask(self.state.plan, spec, place)
+            return [each for run in asked.folders for each in _told(run)]
 
         try:
-            left_over = list(read_runs([place]).tests)
+            left_over = [each for run in read_runs([place]).folders for each in _told(run)]
         except UserError:
             left_over = []
         return decide(airflow, session, self.state.rule, left_over)
@@ -116,6 +122,19 @@ class Sessions:
         save(self.path, self.state)
         log.info("%s", tried.text())
         return tried
+
+
+def _told(run: RunFolder) -> list[TestRecord]:
+    """Return what a run's tests recorded; one that ended without a record could not tell."""
+    told = list(run.tests)
+    if run.session is None or not told:
+        return told
+    done = {record.test for record in told}
+    done |= {test for test, end in run.session.tests.items() if end.outcome == "skipped"}
+    lost = (test for test in run.session.collected if test not in done)
+    replace_record = msgspec.structs.replace
+    unknown = {"verdict": "unknown", "violations": {}, "reasons": ["it ended without a verdict"]}
+    return told + [replace_record(told[0], test=test, **unknown) for test in lost]
 
 
 def save(path: Path, state: State) -> None:

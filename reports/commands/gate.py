@@ -24,7 +24,10 @@ import sys
 from datetime import date
 from pathlib import Path
 
+from common.errors import UserError
+from common.files import write_whole
 from reports.gate.checks import decide, with_allure
+from reports.gate.decision import Decision
 from reports.gate.outputs import junit, markdown, write
 from reports.gate.policy import read_policy
 from reports.store import read_runs
@@ -75,10 +78,20 @@ def run(options: argparse.Namespace) -> int:
     if options.allure:
         decision = with_allure(decision, runs)
     write(decision, sys.stdout, quiet=options.quiet)
-    if out := options.out:
+    if options.out:
+        _keep(decision, options.out)
+    return decision.exit_code
+
+
+def _keep(decision: Decision, out: Path) -> None:
+    """Write the answer down, each file whole; UserError where that is not possible."""
+    try:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "gate.json", decision.to_json())
-        (out / "gate.xml").write_text(junit(decision))
-        (out / "gate.md").write_text(markdown(decision))
-        print(f"written: {out / 'gate.json'}, {out / 'gate.xml'}, {out / 'gate.md'}")
-    return decision.exit_code
+        write_whole(out / "gate.xml", junit(decision))
+        write_whole(out / "gate.md", markdown(decision))
+    except OSError as error:
+        raise UserError(
+            f"The answer cannot be written to {out}: {error.strerror}.", "Give another --out."
+        ) from error
+    print(f"written: {out / 'gate.json'}, {out / 'gate.xml'}, {out / 'gate.md'}")

@@ -134,11 +134,17 @@ def _mixed(evidence: Evidence) -> Iterator[GateRow]:
 
 
 def _enough(build: Build, evidence: Evidence, wanted: Completeness) -> Iterator[GateRow]:
-    """Tell whether a build met what every build must meet. A test run again counts once."""
+    """Tell whether a build met what every build must meet. A test run again counts once.
+
+    So does one that a session repeats (`--count`).
+    """
     trials = evidence.of(build)
     judged = latest(trials)
     name = f"Airflow {build.label}"
-    total = sum(trial.record.task_instances for trial in judged if trial.record)
+    total = sum(
+        max(trial.record.task_instances for trial in again if trial.record)
+        for again in grouped((t for t in judged if t.record), _bare).values()
+    )
     enough = total >= wanted.task_instances
     detail = f"{total} task instances were judged, {wanted.task_instances} are wanted"
     hint = "" if enough else ". Run the whole suite: pytest suites/"
@@ -157,6 +163,10 @@ def _enough(build: Build, evidence: Evidence, wanted: Completeness) -> Iterator[
         hint = f"no test gave a verdict there: pytest suites/ --lab {lab}"
         detail = "was used" if lab in labs else hint
         yield _row(f"lab {lab} for {name}", detail, build, good=lab in labs)
+
+
+def _bare(trial: Trial) -> tuple[str, str]:
+    return place(trial), trial.name.bare
 
 
 def _why_not_forced(scenario: str, trials: list[Trial]) -> str:

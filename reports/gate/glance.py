@@ -6,7 +6,7 @@ import msgspec
 
 _HEADS = {
     "known": "known",
-    "fixed": "fixed",
+    "fixed": "has not",
     "stayed_away": "did not show",
     "cannot_tell": "cannot tell",
 }

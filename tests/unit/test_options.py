@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.markers import settings_lines
+from harness.session import _require_distinct
 from lab.environments.pins import pinned
 from tests import forked
 from tests.unit.environments_fakes import write_checkout, write_wheel
@@ -235,3 +236,10 @@ def test_what_is_set_is_said_first_and_who_keeps_his_own() -> None:
     (line,) = settings_lines({a_loop: "5"})
     assert line.startswith("set: scheduler.max_dagruns_per_loop_to_schedule=5 (not in active-runs,")
     assert settings_lines({a_loop: "1"}) == ["set: scheduler.max_dagruns_per_loop_to_schedule=1"]
+
+
+def test_two_airflows_of_one_name_are_refused() -> None:
+    """They would share a run folder, and each other's verdicts."""
+    with pytest.raises(pytest.UsageError, match="have one name, airflow"):
+        _require_distinct(["/a/main/airflow", "/b/fix/airflow"])
+    _require_distinct(["3.0.6", "/a/airflow", "/a/airflow", "/b/mine"])

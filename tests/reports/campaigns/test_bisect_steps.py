@@ -1,12 +1,16 @@
 """A step is decided by what its runs prove, and by no more of them than that takes."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from common.errors import UserError
+from reports.campaigns.state import _told
 from reports.campaigns.step import StopRule, Tried, decide
+from reports.records import SCHEMA, Ended, SessionRecord
 from reports.records import TestRecord as Record
+from reports.store import RunFolder
 from tests.reports.matrix.told import known, record, shown
 
 SAFE = known(affected=False)
@@ -97,3 +101,20 @@ def test_what_cannot_be_installed_is_skipped_with_its_reason() -> None:
 
 def test_a_session_without_a_test_ends_in_a_skip() -> None:
     assert step(Runner([], [], [])).reason == "no test ended"
+
+
+def test_a_test_that_ended_without_a_verdict_could_not_tell(tmp_path: Path) -> None:
+    """As one whose worker died: a permutation of which nobody told is not clean."""
+    other = "suites/test_duplicate_tries.py::test_held[57618-fan-out-embedded-3.0.6]"
+    skipped = other.replace("fan-out", "late")
+    there = record()
+    session = SessionRecord(
+        schema=SCHEMA, session="s", started="2026-11-30T00:00:00Z", airflow="3.0.6",
+        lab="embedded", schedulers=2, seed=1, collected=[there.test, other, skipped],
+        tests={there.test: Ended("passed"), other: Ended("crashed"), skipped: Ended("skipped")},
+    )  # fmt: skip
+    found = _told(RunFolder(tmp_path, session, (there,), ()))
+    assert [(each.test, each.verdict) for each in found] == [
+        (there.test, "valid"),
+        (other, "unknown"),
+    ]

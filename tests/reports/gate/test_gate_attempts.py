@@ -7,9 +7,10 @@ import pytest
 from reports.gate.checks import decide
 from reports.gate.decision import Decision
 from reports.gate.policy import read_policy
-from reports.store import read_runs
+from reports.store import read_runs, worst_attempts
 from tests.reports.gate.builder import KILL, TODAY, RunsBuilder, night
 from tests.reports.gate.policies import PLAIN
+from tests.reports.matrix import told
 
 DOUBLE = {"executed-once": 1}
 
@@ -43,3 +44,10 @@ def gated(folder: Path, first: str, again: str) -> Decision:
 )
 def test_the_worst_attempt_decides(tmp_path: Path, first: str, again: str, code: int) -> None:
     assert gated(tmp_path, first, again).exit_code == code
+
+
+def test_of_two_violations_the_one_that_nothing_explains_decides() -> None:
+    """Whichever came last."""
+    known = told.shown()
+    new = told.record("invalid", "unique-try", "no-crash")
+    assert worst_attempts([new, known]) == worst_attempts([known, new]) == (new,)
