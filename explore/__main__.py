@@ -238,6 +238,8 @@ def _replay(options: argparse.Namespace) -> int:
     ):
         shown = replay(lab, schedule, options.count, folder, tell=_say)
     print(shown.text)
+    if not shown.rate.trials:
+        raise UserError("No round could be judged.", "Replay it on a machine with less to do.")
     return 0 if shown.rate.hits else 1
 
 
@@ -321,7 +323,12 @@ def _say(line: str) -> None:
 def main() -> int:
     """Run one command; return its exit code, as the help has it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return pipe.in_labs(_parser().parse_args())
+    try:
+        return pipe.in_labs(_parser().parse_args())
+    except OSError as error:  # a full disk, say; 1 would say that something was found
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise UserError(f"{error.filename or 'Something'}: {error.strerror or error}.") from error
 
 
 if __name__ == "__main__":

@@ -123,8 +123,12 @@ class Controller:
         self._rule(self._points if points is None else points)
 
     def switch(self, points: Iterable[Point]) -> None:
-        """Have other points from now on, out of those that this controller was made with."""
-        self._rule(each for each in points if isinstance(each, Watched))
+        """Have other points from now on, out of those that this controller was made with.
+
+        Who stands goes on: it may be at a point that is none any more.
+        """
+        self.pause()
+        self.open(each for each in points if isinstance(each, Watched))
 
     def _rule(self, points: Iterable[Watched]) -> None:
         with self.connection.transaction():
@@ -149,11 +153,12 @@ class Controller:
         began = time.thread_time()
         family = chosen.process if chosen is not None and chosen.takes_turns else None
         answer = self.ask(
-            "SELECT chaos.step(%s, %s, %s, %s, %s, %s)",
+            "SELECT chaos.step(%s, %s, %s, %s, %s::bigint[], %s, %s)",
             chosen.ticket if chosen else None,
             chosen.pid if chosen else None,
             family,
             self._known,
+            list(self._statements),
             patience,
             grace,
         )

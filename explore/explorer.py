@@ -34,6 +34,7 @@ from explore.plan import Plan, plan, shapes
 from explore.points import ASSETS, COMMITS, LEVELS, SCANS
 from explore.requests import RequestController
 from explore.rounds import LEFT, Performance, Round
+from explore.salvage import runs_of
 from explore.schedule import SCHEMA, Schedule
 from explore.strategies import TURNS, Strategy, depth_of, drawn
 from lab.base import Lab
@@ -41,6 +42,7 @@ from lab.database import connect, value
 from oracle import witness
 from oracle.history import HistoryError
 from oracle.invariants import Violation
+from oracle.invariants.legal_transition import LegalTransition, transition_of
 from oracle.verdict import Judgement
 from recorder.audit import AuditError
 from recorder.recorder import RecorderError
@@ -263,6 +265,7 @@ class Explorer:
         try:
             self._judged(run.end(), rounds, run.folder)
         except (*TROUBLES, UserError) as error:
+            self.totals.unknown += sum(not done.interrupted for done, _ in rounds)
             self._tell(f"It cannot be judged: {error}")
             run.abandon()
 
@@ -366,8 +369,14 @@ class Explorer:
                 self._unknown(done, broken)
             elif violations:
                 first = min(each.t for each in violations)
-                steps = sum(t <= first for t in done.times)
-                self.found(replace(schedule, broken=broken, until=steps, witness=text), folder)
+                find = replace(
+                    schedule,
+                    broken=broken,
+                    transition=_transition(violations),
+                    until=sum(t <= first for t in done.times),
+                    witness=text,
+                )
+                self.found(find, folder)
 
     def _unknown(self, done: Round, broken: Sequence[str]) -> None:
         """Say why nothing follows from a round: what it broke, it may have while all ran freely."""
@@ -377,8 +386,7 @@ class Explorer:
 
     def found(self, schedule: Schedule, folder: Path) -> None:
         """Keep the schedule of a round that broke promises, with the history in a folder."""
-        kept = self.folder / "finds" / f"{schedule.round}"
-        kept.mkdir(parents=True, exist_ok=True)
+        kept = _free(self.folder / "finds", schedule.round)
         schedules.write(schedule, kept / "schedule.yaml")
         if (folder / "history.ndjson").exists():
             shutil.copy(folder / "history.ndjson", kept)
@@ -390,13 +398,28 @@ class Explorer:
             self._tell(f"Next: python -m explore replay {kept / 'schedule.yaml'}")
 
 
+def _free(folder: Path, number: int) -> Path:
+    """Make a folder for what a round found: a round that was interrupted is drawn once more."""
+    again = 1
+    while (kept := folder / (f"{number}-{again}" if again > 1 else f"{number}")).exists():
+        again += 1
+    kept.mkdir(parents=True)
+    return kept
+
+
+def _transition(violations: Sequence[Violation]) -> str:
+    """Return the first transition that broke a promise, if one did: those after it came of it."""
+    moved = [each for each in violations if each.invariant == LegalTransition.name]
+    return transition_of(min(moved, key=lambda each: each.t).message) if moved else ""
+
+
 def _of(violation: Violation, done: Round) -> bool:
     """Tell whether a violation is of a round: by its runs' names, or by when it was.
 
-    What came after a round was interrupted came while all ran freely.
+    What came after a round was interrupted, or was over, came while all ran freely.
     """
-    if done.interrupted and violation.t > done.ended:
+    if (done.interrupted or done.freed) and violation.t > done.ended:
         return False
-    if violation.ti is not None and violation.ti.run_id.startswith("x"):
-        return violation.ti.run_id.startswith(f"{done.mark}-")
+    if names := [name for name in runs_of(violation) if name.startswith("x")]:
+        return any(name.startswith(f"{done.mark}-") for name in names)
     return done.began <= violation.t <= done.ended

@@ -1,6 +1,6 @@
 """What an exploration remembers from session to session, so that hours add up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ _FILE = "exploration.json"
 class Memory(msgspec.Struct, forbid_unknown_fields=True):
     """What is kept of an exploration of one Airflow with some settings.
 
-    `finds` are the promises that were broken, by the folders' numbers; `growth` has (rounds, pairs)
-    after each batch.
+    `finds` are the promises that were broken, by the folders' names; `growth` has (rounds, pairs)
+    after each batch; `of` says which Airflow with which settings (`_about`).
     """
 
     schema: int = FORMAT
@@ -34,6 +34,7 @@ class Memory(msgspec.Struct, forbid_unknown_fields=True):
     pairs: list[tuple[str, str, str, int]] = []
     orders: list[str] = []
     finds: dict[str, list[str]] = {}
+    of: list[str] = []
     growth: list[tuple[int, int]] = []
 
     def coverage(self) -> Coverage:
@@ -73,26 +74,37 @@ def resumed(lab: Lab, folder: Path, source: Drawn, tell: Callable[[str], None]) 
 
     What that one found and had no time to keep, as it was killed, is kept first.
     """
-    memory = recall(folder)
+    memory, settings = recall(folder), dict(WORLDS[source.world])
+    if memory.of and memory.of != _about(lab.airflow, settings):
+        raise UserError(
+            f"{folder} is of an exploration of {' '.join(memory.of)}.",
+            "Give another --folder, or the same release and world.",
+        )
     explorer = Explorer(
         lab, folder, source.seed, source,
-        settings=dict(WORLDS[source.world]), begin=memory.totals.rounds, coverage=memory.coverage(),
+        settings=settings, begin=memory.totals.rounds, coverage=memory.coverage(),
         totals=memory.totals, tell=tell, after=remember,
     )  # fmt: skip
     salvage(folder, explorer.found)
     return explorer
 
 
+def _about(airflow: Airflow, settings: Mapping[str, str]) -> list[str]:
+    words = [f"{name}={value}" for name, value in sorted(settings.items())]
+    return [airflow.version, *([airflow.build] if airflow.build else []), *words]
+
+
 def remember(explorer: Explorer) -> None:
     """Write down what an explorer did so far, beside what it found."""
     former, totals = recall(explorer.folder), explorer.totals
     pairs = [(*pair, n) for pair, n in explorer.coverage.pairs.items()]
-    finds = {str(find.schedule.round): sorted(find.broken) for find in explorer.finds}
+    finds = {find.folder.name: sorted(find.broken) for find in explorer.finds}
     memory = Memory(
         totals=totals,
         pairs=pairs,
         orders=sorted(explorer.coverage.orders),
         finds=former.finds | finds,
+        of=_about(explorer.lab.airflow, explorer.settings),
         growth=[*former.growth, (totals.rounds, len(pairs))][-1000:],
     )
     write_whole(explorer.folder / _FILE, msgspec.json.encode(memory))

@@ -118,6 +118,11 @@ _VALUES = re.compile(r"'(?:[^']|'')*'(?:::\w+)*|\b\d+(?:\.\d+)?\b|%\(\w+\)s|\$\d
 _LISTS = re.compile(r"\(\s*\?(?:\s*,\s*\?)*\s*\)(?:\s*,\s*\(\s*\?(?:\s*,\s*\?)*\s*\))*")
 _LOCKS = re.compile(r"\bFOR (?:NO KEY )?UPDATE(?: OF (\w+))?")
 _TABLE = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO)\s+(?:ONLY\s+)?\"?(\w+)\"?", re.IGNORECASE)
+_LISTED = re.compile(
+    r"\bFROM\s+(\"?\w+\"?(?:\s+AS\s+\w+)?(?:\s*,\s*\"?\w+\"?(?:\s+AS\s+\w+)?)+)", re.IGNORECASE
+)
+"""Tables that FROM names one after the other; a statement's name has the first alone, as ever."""
+
 _WRITES = re.compile(r"\b(?:UPDATE|INSERT INTO|DELETE FROM)\s+\"?(\w+)\"?")
 
 
@@ -133,11 +138,13 @@ def _plain(plain: str, known: str | None) -> Statement:
     verb = plain.split(None, 1)[0].upper() if plain.strip() else "?"
     unlocked = _LOCKS.sub("", plain)
     tables = tuple(dict.fromkeys(_TABLE.findall(unlocked)))
+    lists = _LISTED.findall(unlocked)
+    listed = {name for each in lists for name in re.findall(r"(?:^|,)\s*\"?(\w+)", each)}
     written = {name for name in _WRITES.findall(unlocked) if name in tables}
     locked = _LOCKS.search(plain)
     if locked:
         written.add(locked.group(1) or (tables[0] if tables else ""))
-    footprint = Footprint(frozenset(tables), frozenset(written))
+    footprint = Footprint(frozenset(tables) | listed, frozenset(written))
     if known:
         return Statement(known, footprint, plain)
     digest = hashlib.sha256(plain.encode()).hexdigest()[:4]

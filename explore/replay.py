@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from explore.coverage import Coverage
-from explore.explorer import Explorer, Find
+from explore.explorer import Explorer, Find, LabLost
 from explore.following import strategy_of
 from explore.plan import Plan
 from explore.schedule import Schedule
 from explore.strategies import Strategy
 from lab.base import Lab
+from oracle.invariants import cause_of
 from reports.statistics import Rate
 
 log = logging.getLogger(__name__)
@@ -68,15 +69,18 @@ def replay(
 ) -> Shown:
     """Replay a schedule `count` times, or until it is clear whether `needed` of them show it.
 
-    It was shown where a round broke one of the promises that the schedule says. How often of those
-    that could be judged is told also where a person stops it.
+    It was shown where a round broke the promise that names the cause of what the schedule broke;
+    another may be another race. How often of those that could be judged is told also where a person
+    stops it, or the lab is lost.
     """
-    source = Replayed(schedule)
-    explorer = Explorer(lab, folder, schedule.seed, source, tell=tell, advises=False)
-    wanted = set(schedule.broken)
+    source, settings = Replayed(schedule), dict(schedule.settings)
+    explorer = Explorer(
+        lab, folder, schedule.seed, source, settings=settings, tell=tell, advises=False
+    )
+    wanted = cause_of(schedule.broken)
 
     def shown() -> int:
-        return sum(bool(wanted & find.broken) for find in explorer.finds)
+        return sum(wanted in find.broken for find in explorer.finds)
 
     def so_far() -> Shown:
         kept = sorted(explorer.kept)
@@ -85,17 +89,17 @@ def replay(
             Rate(shown(), judged),
             kept[len(kept) // 2] if kept and schedule.steps else 0.0,
             explorer.totals.unknown,
-            [find for find in explorer.finds if wanted & find.broken],
+            [find for find in explorer.finds if wanted in find.broken],
         )
 
     def over() -> bool:
-        missed = explorer.number - shown()
+        missed = explorer.number - shown() - explorer.totals.unknown
         clear = needed and (shown() >= needed or missed > count - needed)
         return bool(clear) or explorer.number >= count
 
     try:
         explorer.explore(over)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, LabLost):
         tell(so_far().text)
         raise
     return so_far()

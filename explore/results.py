@@ -27,8 +27,7 @@ def beside(file: Path, name: str, wanted: str) -> Iterator[Path]:
         )
     building = writable(folder.with_name(f".{name}.new"))
     with alone(building):
-        for left in building.iterdir():
-            shutil.rmtree(left, ignore_errors=True)
+        empty(building)
         try:
             yield building
         finally:
@@ -36,6 +35,15 @@ def beside(file: Path, name: str, wanted: str) -> Iterator[Path]:
                 shutil.rmtree(folder, ignore_errors=True)
                 building.rename(folder)
             shutil.rmtree(building, ignore_errors=True)
+
+
+def empty(folder: Path) -> None:
+    """Remove what one that was killed left in a folder."""
+    for left in folder.iterdir():
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink()
 
 
 @contextmanager

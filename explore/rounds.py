@@ -66,6 +66,7 @@ class Round:
     `times` are when each of its steps began, and `parted` is the step at which a replay went
     another way. `patterns` are the table and the LIKE pattern of each statement that was passed,
     by its name. `remarks` tell which deeds were refused, or done elsewhere than the schedule says.
+    `freed` tells that all went on freely after it `ended`: what broke by then does not follow.
     """
 
     number: int
@@ -83,6 +84,7 @@ class Round:
     cpu: float = 0.0
     remarks: list[str] = field(default_factory=list)
     new: bool = False
+    freed: bool = False
 
     @property
     def seconds(self) -> float:
@@ -145,9 +147,10 @@ class Performance:
                     self._controller.pause()
                     self._give_back(slots)
                 raise
+            done.ended = now()
             self._moves.end()
-            free = not done.over or self._moves.starting or bool(slots)
-            if free:
+            done.freed = not done.over or self._moves.starting or bool(slots)
+            if done.freed:
                 self._controller.pause()
         done.new = self._coverage.end()
         done.remarks += self._moves.refused + [
@@ -156,12 +159,14 @@ class Performance:
             if each.exception() is not None
         ]
         done.silent = self._heartbeats.silent(LATE)
-        if free:
-            until(lambda: not self._left(), _FREE)
-            self._moves.restore()
-            self._give_back(slots)
+        done.cpu = self._controller.cpu - cpu
+        if done.freed:
+            try:
+                until(lambda: not self._left(), _FREE)
+                self._moves.restore()
+            finally:
+                self._give_back(slots)
             self._controller.open()
-        done.ended, done.cpu = now(), self._controller.cpu - cpu
 
     def _slots(self, deeds: Sequence[Deed]) -> dict[str, str]:
         """Return how many slots the pools have that are to be resized."""

@@ -75,8 +75,9 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     A step is `PROCESS POINT HOW`, where HOW is how it ended (controller.Rest): after `idle`,
     `ended` and `late` the round went on without being told to. With `yields` (`PROCESS POINT`)
     it is a shrunken one: nobody is preempted but there. A promise was `broken` in the step before
-    number `until`, and `witness` tells how. `statements` are the tables and the LIKE pattern of
-    those that have no name of their own (chaos.holds.points).
+    number `until`, and `witness` tells how; `transition` is the first that broke one, if one did.
+    `statements` are the tables and the LIKE pattern of those that have no name of their own
+    (chaos.holds.points).
     """
 
     schema: int
@@ -93,6 +94,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     statements: dict[str, tuple[str, str]] = {}
     until: int = 0
     broken: list[str] = []
+    transition: str = ""
     witness: str = ""
 
     @property

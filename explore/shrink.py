@@ -1,7 +1,6 @@
 """Shrinking a schedule to the fewest preemptions, and moves, that still break the promise."""
 
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -15,6 +14,7 @@ from explore import schedule as schedules
 from explore.explorer import Find
 from explore.points import API_SERVER
 from explore.replay import replay
+from explore.results import empty
 from explore.schedule import BY_PERSON, WORK, Deed, Schedule
 from lab.base import Lab
 from oracle.events import TaskInstanceEvent
@@ -138,8 +138,7 @@ def _written(wanted: Schedule, find: Find, folder: Path) -> Schedule:
     small = replace(wanted, statements=known, broken=there.broken, witness=there.witness)
     history = find.folder / "history.ndjson"
     kept = history.read_bytes() if history.exists() else b""
-    for each in folder.iterdir():
-        shutil.rmtree(each)
+    empty(folder)
     write_whole(folder / history.name, kept)
     schedules.write(small, folder / "schedule.yaml")
     return small

@@ -82,11 +82,11 @@ class Exploration:
         before = (explorer.totals.rounds, explorer.totals.unknown)
         explorer.warm()
         cut = self._until_over(explorer)
-        races = {find.schedule.round: self._known(find) for find in explorer.finds}
-        found = [_told(find, races[find.schedule.round]) for find in explorer.finds]
+        races = [self._known(find) for find in explorer.finds]
+        found = [_told(find, race) for find, race in zip(explorer.finds, races, strict=True)]
         new, left = "", str(cut or "")
         for place, find in enumerate(explorer.finds):
-            if races[find.schedule.round] is not None or new:
+            if races[place] is not None or new:
                 continue
             if cut is None:
                 try:
@@ -94,7 +94,7 @@ class Exploration:
                 except (LabLost, KeyboardInterrupt) as error:
                     cut = error
             if cut is not None:
-                left = f"{left or cut or 'It was stopped.'} Next: python -m explore replay "
+                left = f"{left or str(cut) or 'It was stopped.'} Next: python -m explore replay "
                 left += f"{find.folder}/schedule.yaml"
             found[place] = replace(found[place], again=bool(new))
         try:
@@ -126,7 +126,7 @@ class Exploration:
     def _shown_again(self, find: Find) -> str:
         """Replay a find; return what to fail with, or nothing where it did not show itself."""
         shown = replay(self._lab, find.schedule, REPLAYS, find.folder / "replays", needed=1)
-        if not shown.rate.hits:
+        if all(self._known(each) for each in shown.finds):
             self._say(f"{find.folder} was not seen again ({shown.text}); it is not counted.")
             return ""
         return (
@@ -192,8 +192,9 @@ def shows(schedule: Schedule, scenario: Scenario) -> bool:
     able = able and _has_persons(schedule, scenario)
     cause = cause_of(schedule.broken)
     said = [line for line in schedule.witness.splitlines() if line.startswith(f"{cause}: ")]
+    moved = [schedule.transition] if schedule.transition else map(transition_of, said)
     by = scenario.transitions if cause == LegalTransition.name else ()
-    same = not by or any(transition_of(line) in by for line in said)
+    same = not by or any(each in by for each in moved)
     return able and cause in scenario.breaks and same
 
 

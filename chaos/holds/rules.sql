@@ -218,8 +218,8 @@ END $$;
 -- number's lock goes. What a session does costs some times as much, and is looked at from then on; all
 -- locks of the server cost most, and are looked at where there is something to tell.
 CREATE FUNCTION chaos.step(
-    opened integer, runner integer, family text, known integer, patience double precision,
-    grace double precision
+    opened integer, runner integer, family text, known integer, named bigint[],
+    patience double precision, grace double precision
 ) RETURNS text
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -275,7 +275,7 @@ BEGIN
     RETURN json_build_object(
         'reason', reason,
         'waited', extract(epoch FROM clock_timestamp() - began),
-        'there', coalesce(chaos.standing(known), '[]')
+        'there', coalesce(chaos.standing(named), '[]')
     );
 END $$;
 
@@ -329,28 +329,36 @@ BEGIN
 END $$;
 
 -- Who stands at a point, by number, and who waits for a lock. From the functions behind the views of
--- activity and of locks: the views look up users and databases too.
-CREATE FUNCTION chaos.standing(known integer)
+-- activity and of locks: the views look up users and databases too. What is not `named` yet comes with
+-- its text. Who waits has set its text before, so the locks are read first and the activity after: the
+-- other way round it could be the text of the statement before.
+CREATE FUNCTION chaos.standing(named bigint[])
     RETURNS json LANGUAGE plpgsql VOLATILE
 AS $$
+DECLARE
+    pids integer[];
+    tickets bigint[];
 BEGIN
+    SELECT array_agg(w.pid), array_agg(w.objid::bigint) INTO pids, tickets
+    FROM pg_lock_status() AS w
+    WHERE w.locktype = 'advisory' AND w.classid = 57619 AND NOT w.granted;
     PERFORM pg_stat_clear_snapshot();
     RETURN (
         SELECT json_agg(json_build_object(
-            'ticket', l.objid::bigint, 'pid', a.pid, 'process', a.application_name,
-            'query', CASE WHEN l.objid::bigint > known OR l.objid IS NULL THEN a.query END,
-            'writes', CASE WHEN l.objid::bigint > known AND a.query ILIKE 'commit%' THEN (
+            'ticket', l.ticket, 'pid', a.pid, 'process', a.application_name,
+            'query', CASE WHEN l.ticket = ANY (named) THEN NULL ELSE a.query END,
+            'writes', CASE WHEN NOT l.ticket = ANY (named) AND a.query ILIKE 'commit%' THEN (
                 SELECT json_agg(c.relname ORDER BY c.relname)
                 FROM pg_locks AS w JOIN pg_class AS c ON c.oid = w.relation
                 WHERE w.pid = a.pid AND w.mode = 'RowExclusiveLock' AND c.relkind = 'r'
                     AND c.relnamespace = SCHEMA_OF_DAG::regnamespace
             ) END,
-            'waits_for', CASE WHEN l.objid IS NULL THEN pg_blocking_pids(a.pid) END
-        ) ORDER BY l.objid)
-        FROM pg_stat_get_activity(NULL) AS a LEFT JOIN pg_lock_status() AS l ON l.pid = a.pid
-            AND l.locktype = 'advisory' AND l.classid = 57619 AND NOT l.granted
+            'waits_for', CASE WHEN l.ticket IS NULL THEN pg_blocking_pids(a.pid) END
+        ) ORDER BY l.ticket)
+        FROM pg_stat_get_activity(NULL) AS a
+            LEFT JOIN unnest(pids, tickets) AS l (pid, ticket) ON l.pid = a.pid
         WHERE a.datid = (SELECT oid FROM pg_database WHERE datname = current_database())
-            AND a.wait_event_type = 'Lock' AND (l.objid IS NOT NULL OR a.wait_event <> 'advisory')
+            AND (l.ticket IS NOT NULL OR (a.wait_event_type = 'Lock' AND a.wait_event <> 'advisory'))
     );
 END $$;
 

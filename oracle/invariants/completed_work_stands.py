@@ -103,7 +103,8 @@ class CompletedWorkStands(Invariant):
         if old is None or (new is not None and new.state == old.state):
             return ()
         state = new.state if new else None
-        failed = state in (FAILED, UP_FOR_RETRY) and old.state not in FINISHED
+        # RESTARTING is what a user made of it while it worked: its worker was not ended in time.
+        failed = state in (FAILED, UP_FOR_RETRY) and old.state not in FINISHED | {RESTARTING}
         if failed and old.try_number == done.end.try_number:
             del self._completed[event.ti]
             if self._was_disturbed(done):
@@ -113,7 +114,7 @@ class CompletedWorkStands(Invariant):
                 f"{event.process} set it {shown(old.state)} -> {shown(state)}"
             )
             return (self.violation(fact, event.ti, event.t, done.end, event),)
-        if new is None or state in FINISHED or state == RESTARTING:
+        if new is None or state in FINISHED or RESTARTING in (state, old.state):
             del self._completed[event.ti]
         elif state is None:
             if not self.is_scheduler(event.process) or self._was_disturbed(done):

@@ -12,10 +12,12 @@ from msgspec.structs import replace
 from common.interrupts import undisturbed
 from explore import schedule as schedules
 from explore.explain import judged
-from explore.explorer import Drawn, Explorer, Totals
+from explore.explorer import Drawn, Explorer, Totals, _of
 from explore.plan import ALIVE
 from explore.rounds import LONGEST, Round
 from lab.base import Lab
+from oracle.events import DagRunEvent
+from oracle.invariants import Violation
 from recorder.recorder import RecorderError
 from tests.explore.test_explain import HISTORY
 from tests.explore.test_schedule import SCHEDULE
@@ -75,6 +77,44 @@ def test_a_round_that_is_interrupted_counts_until_then(
 ) -> None:
     explorer, _ = explored(tmp_path, a_round(interrupted=True, ended=ended))
     assert (len(explorer.finds), explorer.totals.unknown) == (found, 0)
+
+
+@pytest.mark.parametrize(("ended", "found"), [(BROKE + 1, 1), (BROKE - 0.1, 0)])
+def test_what_broke_while_all_went_on_freely_after_a_round_does_not_count(
+    tmp_path: Path, ended: float, found: int
+) -> None:
+    explorer, _ = explored(tmp_path, a_round(over=True, freed=True, ended=ended))
+    assert len(explorer.finds) == found
+
+
+def test_a_violation_is_of_the_round_whose_runs_it_names() -> None:
+    """Though it came while the next one was explored."""
+    run = DagRunEvent(
+        t=12.0,
+        dag_id="serial",
+        run_id="x3-ab-1",
+        op="update",
+        process="scheduler-1",
+        old="queued",
+        new="running",
+    )
+    late = Violation("max-active-runs", "two", None, 12.0, (run,))
+    third, fourth = (
+        Round(n, f"x{n}-ab", 10.0 * (n - 3), 10.0 * (n - 2), over=True) for n in (3, 4)
+    )
+    assert [_of(late, each) for each in (third, fourth)] == [True, False]
+
+
+def test_finds_of_one_round_are_all_kept(tmp_path: Path) -> None:
+    """One that was interrupted is drawn once more, by the same number."""
+    explorer = Explorer(cast("Lab", None), tmp_path, 1, Drawn(1), tell=lambda _: None)
+    for broken in ("unique-try", "max-active-runs"):
+        explorer.found(replace(SCHEDULE, round=3, broken=[broken]), tmp_path)
+    kept = {
+        each.folder.name: schedules.read(each.folder / "schedule.yaml").broken
+        for each in explorer.finds
+    }
+    assert kept == {"3": ["unique-try"], "3-2": ["max-active-runs"]}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,13 +1,16 @@
 """An exploration goes on where it ended, also after its process was killed."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import msgspec
 import pytest
 
 from common.errors import UserError
-from explore.explorer import Totals
-from explore.memory import Memory, recall
+from explore.explorer import Drawn, Totals
+from explore.memory import Memory, recall, resumed
+from lab.base import Lab
 
 FIRST = {
     "schema": 1, "rounds": 9, "steps": 90, "unknown": 2, "seconds": 50.0, "exploring": 40.0,
@@ -28,6 +31,15 @@ def test_a_folder_of_the_first_version_is_gone_on_with(tmp_path: Path) -> None:
     assert (memory.finds, memory.growth) == ({"4": ["unique-try"]}, [(9, 1)])
     (tmp_path / "exploration.json").write_bytes(msgspec.json.encode(memory))
     assert recall(tmp_path) == memory
+
+
+def test_a_folder_of_another_release_or_world_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "exploration.json").write_bytes(
+        msgspec.json.encode(Memory(of=["3.3.2", "AIRFLOW__X__Y=1"]))
+    )
+    lab = cast("Lab", SimpleNamespace(airflow=SimpleNamespace(version="3.4.0b2", build="")))
+    with pytest.raises(UserError, match=r"of an exploration of 3\.3\.2 AIRFLOW__X__Y=1"):
+        resumed(lab, tmp_path, Drawn(1), lambda _: None)
 
 
 def test_coverage_is_what_it_was() -> None:

@@ -89,3 +89,12 @@ def test_results_beside_a_file_are_made_by_one_alone(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="Another process"), beside(file, "replays", "finds"):
             pass
     assert (tmp_path / "replays" / "finds").exists()
+
+
+def test_what_a_killed_one_left_is_no_result_of_the_next(tmp_path: Path) -> None:
+    left = tmp_path / ".shrunk.new"
+    left.mkdir()
+    (left / "schedule.yaml").write_text("of before")
+    with beside(tmp_path / "schedule.yaml", "shrunk", "schedule.yaml") as folder:
+        assert list(folder.iterdir()) == []
+    assert not (tmp_path / "shrunk").exists()
