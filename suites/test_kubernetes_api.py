@@ -22,6 +22,12 @@ def test_ambiguous(scenario: Scenario, permutation: str, history: Run) -> None:
     Performer(scenario, history).perform(permutation)
 
 
+@pytest.mark.scenario("refused-create")
+def test_refused(scenario: Scenario, permutation: str, history: Run) -> None:
+    """One request for a pod is answered by an error."""
+    Performer(scenario, history).perform(permutation)
+
+
 @pytest.mark.scenario("late-exit")
 def test_told_late(scenario: Scenario, permutation: str, history: Run) -> None:
     """A pod's end is told when its task has another pod already."""
