@@ -19,6 +19,8 @@ from reports.store import Runs
 from scenarios.scenario import Scenario, load_all
 
 SEEN = SCENARIOS / "seen.json"
+UNCONFIRMED = SCENARIOS / "unconfirmed.md"
+"""What was read in Airflow's source and is no scenario, with what was tried."""
 
 _URL = re.compile(r"https://[^\s();,]+")
 _GRAVITY = ("high", "medium", "low")
@@ -93,28 +95,32 @@ def _told(record: TestRecord, races: Mapping[str, Scenario]) -> tuple[str, bool]
 
 
 def renewed(kept: Seen, newer: Seen) -> Seen:
-    """Return what is known with newer runs, which take the place of older ones of their release.
+    """Return what is known with newer runs: what they say otherwise takes the older ones' place.
 
-    But for fewer ones that say the same, always or never: the many say more. And what came before
-    what is known already takes no place.
+    Where both say the same, always or never, those of a later day are added, and of one day's the
+    more count. What came before what is known already takes no place.
     """
     return {
         race: {
             **(of := kept.get(race, {})),
             **{
-                release: sight
+                release: _with(of[release], sight) if release in of else sight
                 for release, sight in newer.get(race, {}).items()
-                if release not in of or _takes_its_place(sight, of[release])
             },
         }
         for race in {**kept, **newer}
     }
 
 
-def _takes_its_place(new: Sight, old: Sight) -> bool:
+def _with(old: Sight, new: Sight) -> Sight:
+    if new.when < old.when:
+        return old
     always, never = new.shown == new.of and old.shown == old.of, not new.shown and not old.shown
-    says_less = new.of < old.of and (always or never)
-    return new.when >= old.when and not says_less
+    if not (always or never):
+        return new
+    if new.when == old.when:
+        return max(new, old, key=lambda each: each.of)
+    return Sight(old.shown + new.shown, old.of + new.of, new.when)
 
 
 def write_seen(seen: Seen, path: Path = SEEN) -> None:
@@ -151,8 +157,9 @@ Airflow's source; *tried* is in how many runs that did so the race showed itself
 
 
 def page(races: Sequence[Scenario], seen: Seen) -> str:
-    """Return the table as Markdown."""
-    return _HEAD + "".join(f"| {' | '.join(_row(race, seen))} |\n" for race in races)
+    """Return the table as Markdown, and what is none of it."""
+    rows = (f"| {' | '.join(_row(race, seen))} |\n" for race in races)
+    return _HEAD + "".join(rows) + "\n" + UNCONFIRMED.read_text()
 
 
 def _row(race: Scenario, seen: Seen) -> Iterable[str]:
