@@ -268,7 +268,11 @@ def _explain(options: argparse.Namespace) -> int:
     if options.out is not None and options.out.suffix != ".yaml":
         raise UserError(f"{options.out} is no name of a scenario's file.", "Have it end in .yaml.")
     name = options.out.stem if options.out else "found"
-    text = scenario(schedule, judged(options.file.with_name("history.ndjson")), name)
+    judgement = judged(options.file.with_name("history.ndjson"))
+    try:
+        text = scenario(schedule, judgement, name)
+    except (KeyError, ValueError) as error:  # names of a process or a setting that there is not
+        raise UserError(f"The schedule makes no scenario: {error}.", AGAIN) from error
     _check_scenario(text, name)
     if options.out is None:
         print(text, end="")

@@ -126,7 +126,7 @@ _LISTED = re.compile(
 _WRITES = re.compile(r"\b(?:UPDATE|INSERT INTO|DELETE FROM)\s+\"?(\w+)\"?")
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=256)  # of texts with their values: most come once
 def statement(query: str) -> Statement:
     """Return what the text of a statement is called, as far as the server shows it."""
     plain = _LISTS.sub("(?)", _VALUES.sub("?", query))

@@ -29,8 +29,9 @@ from lab.undo import Undo
 AILING = (UserError, OSError, ApiException, HTTPError, psycopg.Error)
 """What asking a lab can end in while its parts do not answer; requests' errors are OSErrors."""
 
-# Seconds in which a scheduler makes the pods of tasks that it had in hand when their run ended.
-_IN_HAND = 2.0
+# Seconds in which a scheduler makes one more pod, one a loop, of the tasks that it had in hand when
+# their run ended: two were too few on a busy machine.
+_IN_HAND = 5.0
 _WAKING = 300.0
 _SLOTS = "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT"
 
@@ -149,8 +150,7 @@ class SupervisedLab(Lab):
                 for dag_id, run_id, _ in runs:
                     self.api.delete_run(dag_id, run_id)
             if active:
-                time.sleep(_IN_HAND)
-                self._end_pods()
+                self._end_pods(_IN_HAND)
         except requests.RequestException as error:
             raise UserError(f"The lab's API server does not answer: {error}") from error
         if problems := self.problems():
@@ -180,8 +180,18 @@ class SupervisedLab(Lab):
         if self.api.slots("default_pool") != slots:
             self.api.resize_pool("default_pool", slots)
 
-    def _end_pods(self) -> None:
-        if not until(self._has_no_pods, self.clean_seconds, interval=0.3):
+    def _end_pods(self, quiet: float = 0.0) -> None:
+        """Delete the pods of workers until there are none, and none came for so many seconds."""
+        since = time.monotonic()
+
+        def gone() -> bool:
+            nonlocal since
+            if not self._has_no_pods():
+                since = time.monotonic()
+                return False
+            return time.monotonic() >= since + quiet
+
+        if not until(gone, self.clean_seconds + quiet, interval=0.3):
             raise UserError(f"{len(self._worker_pods())} pods of an earlier test did not end.")
 
     def _worker_pods(self) -> list[Any]:
