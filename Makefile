@@ -35,7 +35,7 @@ tools: setup ## fetch kind and helm, pinned and checked, for --lab kind
 
 reproduce: setup ## make apache/airflow#57618 happen on Airflow 3.0.6 (AIRFLOW=... for another)
 	@echo "Making apache/airflow#57618 happen on Airflow $(AIRFLOW); the first time sets up that Airflow too"
-	@$(RUN) -m pytest suites/test_duplicate_tries.py -k held --airflow $(AIRFLOW) --expect-known \
+	@$(RUN) -m pytest suites/test_duplicate_tries.py -k held -m "not meanwhile" --airflow $(AIRFLOW) --expect-known \
 	    --log-cli-level=INFO --no-header -p no:cacheprovider -q --show-capture=no
 
 test: setup lint ## check and test everything in this project; takes minutes (TESTS=... for some)
