@@ -43,12 +43,12 @@ from chaos.pod_api_latency import PodApiLatency
 from common.waiting import Deadline, until
 from explore.coverage import Coverage
 from explore.explorer import BATCH, Drawn, Explorer
+from explore.finds import runs_of
 from explore.heartbeats import Heartbeats
 from explore.moves import VERBS, Moves
 from explore.plan import WORLDS, Plan, lab_spec
 from explore.points import PROCESSES, Requested, Watched
 from explore.rounds import LEFT, LONGEST, Round, carry_out
-from explore.salvage import runs_of
 from explore.schedule import Deed, Schedule
 from lab.database import connect, value
 from lab.environments.preparation import prepare

@@ -329,9 +329,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return pipe.in_labs(_parser().parse_args())
+    except BrokenPipeError:
+        raise
     except OSError as error:  # a full disk, say; 1 would say that something was found
-        if isinstance(error, BrokenPipeError):
-            raise
         raise UserError(f"{error.filename or 'Something'}: {error.strerror or error}.") from error
 
 

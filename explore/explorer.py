@@ -29,20 +29,18 @@ from common.waiting import Deadline, until
 from explore import schedule as schedules
 from explore.controller import Controller
 from explore.coverage import Coverage
+from explore.finds import Find, broke, folder_for, is_of
 from explore.heartbeats import Heartbeats
 from explore.plan import Plan, plan, shapes
 from explore.points import ASSETS, COMMITS, LEVELS, SCANS
 from explore.requests import RequestController
 from explore.rounds import LEFT, Performance, Round
-from explore.salvage import runs_of
 from explore.schedule import SCHEMA, Schedule
 from explore.strategies import TURNS, Strategy, depth_of, drawn
 from lab.base import Lab
 from lab.database import connect, value
 from oracle import witness
 from oracle.history import HistoryError
-from oracle.invariants import Violation
-from oracle.invariants.legal_transition import LegalTransition, transition_of
 from oracle.verdict import Judgement
 from recorder.audit import AuditError
 from recorder.recorder import RecorderError
@@ -68,21 +66,6 @@ _EVERY = tuple(dict.fromkeys((*SCANS, *COMMITS, *ASSETS)))
 _USUAL = 120
 _WARM, _WARMING = "deep-2", 60.0
 _EMPTY = "DELETE FROM dag_run; DELETE FROM asset_event; DELETE FROM log"
-
-
-@dataclass
-class Find:
-    """A round that broke promises: where its schedule and its history are."""
-
-    folder: Path
-    schedule: Schedule
-    at: float
-    """Seconds since the exploration began."""
-
-    @property
-    def broken(self) -> frozenset[str]:
-        """Return the promises that it broke."""
-        return frozenset(self.schedule.broken)
 
 
 @dataclass
@@ -363,20 +346,14 @@ class Explorer:
             return
         text = witness.text(judgement) if judgement.violations else ""
         for done, schedule in rounds:
-            violations = [each for each in judgement.violations if _of(each, done)]
+            violations = [each for each in judgement.violations if is_of(each, done)]
             broken = sorted({each.invariant for each in violations})
             if done.unknown:
                 self._unknown(done, broken)
             elif violations:
                 first = min(each.t for each in violations)
-                find = replace(
-                    schedule,
-                    broken=broken,
-                    transition=_transition(violations),
-                    until=sum(t <= first for t in done.times),
-                    witness=text,
-                )
-                self.found(find, folder)
+                until_then = sum(t <= first for t in done.times)
+                self.found(replace(broke(schedule, violations, text), until=until_then), folder)
 
     def _unknown(self, done: Round, broken: Sequence[str]) -> None:
         """Say why nothing follows from a round: what it broke, it may have while all ran freely."""
@@ -386,7 +363,7 @@ class Explorer:
 
     def found(self, schedule: Schedule, folder: Path) -> None:
         """Keep the schedule of a round that broke promises, with the history in a folder."""
-        kept = _free(self.folder / "finds", schedule.round)
+        kept = folder_for(self.folder / "finds", schedule.round)
         schedules.write(schedule, kept / "schedule.yaml")
         if (folder / "history.ndjson").exists():
             shutil.copy(folder / "history.ndjson", kept)
@@ -396,30 +373,3 @@ class Explorer:
         self._tell(f"Round {schedule.round} ({schedule.strategy}) broke {broken}.")
         if self._advises:
             self._tell(f"Next: python -m explore replay {kept / 'schedule.yaml'}")
-
-
-def _free(folder: Path, number: int) -> Path:
-    """Make a folder for what a round found: a round that was interrupted is drawn once more."""
-    again = 1
-    while (kept := folder / (f"{number}-{again}" if again > 1 else f"{number}")).exists():
-        again += 1
-    kept.mkdir(parents=True)
-    return kept
-
-
-def _transition(violations: Sequence[Violation]) -> str:
-    """Return the first transition that broke a promise, if one did: those after it came of it."""
-    moved = [each for each in violations if each.invariant == LegalTransition.name]
-    return transition_of(min(moved, key=lambda each: each.t).message) if moved else ""
-
-
-def _of(violation: Violation, done: Round) -> bool:
-    """Tell whether a violation is of a round: by its runs' names, or by when it was.
-
-    What came after a round was interrupted, or was over, came while all ran freely.
-    """
-    if (done.interrupted or done.freed) and violation.t > done.ended:
-        return False
-    if names := [name for name in runs_of(violation) if name.startswith("x")]:
-        return any(name.startswith(f"{done.mark}-") for name in names)
-    return done.began <= violation.t <= done.ended

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from explore.coverage import Coverage
-from explore.explorer import Explorer, Find, LabLost
+from explore.explorer import Explorer, LabLost
+from explore.finds import Find
 from explore.following import strategy_of
 from explore.plan import Plan
 from explore.schedule import Schedule

@@ -48,7 +48,6 @@ class RequestController(Controller):
         """Have other points from now on; who is held at a request goes on."""
         points = tuple(points)
         super().switch(points)
-        self._withdraw()
         for point in (each for each in points if isinstance(each, Requested)):
             for process in self._schedulers:
                 rule = Rule(client=process, do="hold", request=point.verb, when=point.when)

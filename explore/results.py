@@ -38,7 +38,7 @@ def beside(file: Path, name: str, wanted: str) -> Iterator[Path]:
 
 
 def empty(folder: Path) -> None:
-    """Remove what one that was killed left in a folder."""
+    """Remove all that is in a folder."""
     for left in folder.iterdir():
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)

@@ -166,7 +166,6 @@ class Performance:
                 self._moves.restore()
             finally:
                 self._give_back(slots)
-            self._controller.open()
 
     def _slots(self, deeds: Sequence[Deed]) -> dict[str, str]:
         """Return how many slots the pools have that are to be resized."""

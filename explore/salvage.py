@@ -10,13 +10,11 @@ from contextlib import suppress
 from dataclasses import replace as with_other
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from common.errors import UserError
 from explore import schedule as schedules
+from explore.finds import broke, runs_of
 from explore.schedule import Schedule
 from oracle import witness
-from oracle.events import DagRunEvent
 from oracle.history import HistoryError, read
 from oracle.invariants import Violation
 from oracle.verdict import Judge, Judgement
@@ -31,9 +29,8 @@ def salvage(folder: Path, keep: Callable[[Schedule, Path], None]) -> None:
         with suppress(HistoryError, UserError):
             judgement = _judged(batch / "history.ndjson")
             for schedule in map(schedules.read_any, sorted(batch.glob("round-*.yaml"))):
-                if broken := _broken(schedule.round, judgement):
-                    text = witness.text(judgement)
-                    keep(replace(schedule, broken=broken, witness=text), batch)
+                if violations := _broken(schedule.round, judgement):
+                    keep(broke(schedule, violations, witness.text(judgement)), batch)
         shutil.rmtree(batch, ignore_errors=True)
 
 
@@ -48,19 +45,10 @@ def _judged(history: Path) -> Judgement:
     return with_other(judge.conclude(), violations=found)
 
 
-def _broken(number: int, judgement: Judgement) -> list[str]:
-    """Return what a round broke, by the names of its runs."""
-    return sorted(
-        {
-            each.invariant
-            for each in judgement.violations
-            if any(name.startswith(f"x{number}-") for name in runs_of(each))
-        }
-    )
-
-
-def runs_of(violation: Violation) -> list[str]:
-    """Return the names of the runs that a violation is about."""
-    if violation.ti is not None:
-        return [violation.ti.run_id]
-    return [event.run_id for event in violation.events if isinstance(event, DagRunEvent)]
+def _broken(number: int, judgement: Judgement) -> list[Violation]:
+    """Return the violations of a round, by the names of its runs."""
+    return [
+        each
+        for each in judgement.violations
+        if any(name.startswith(f"x{number}-") for name in runs_of(each))
+    ]

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from common.errors import UserError
 from common.files import write_whole
 from explore import schedule as schedules
-from explore.explorer import Find
+from explore.finds import Find
 from explore.points import API_SERVER
 from explore.replay import replay
 from explore.results import empty

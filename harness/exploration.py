@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from common.redaction import redact
 from common.waiting import Deadline
-from explore.explorer import Drawn, Explorer, Find, LabLost
+from explore.explorer import Drawn, Explorer, LabLost
+from explore.finds import Find
 from explore.memory import folder_of, recall, remember, resumed
 from explore.plan import defers
 from explore.points import Requested

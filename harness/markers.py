@@ -52,6 +52,11 @@ def params_of(item: pytest.Item) -> Mapping[str, Any]:
     return getattr(getattr(item, "callspec", None), "params", {})
 
 
+def permutation_of(item: pytest.Item) -> str:
+    """Return which of its scenario's permutations a test performs; empty where it performs none."""
+    return str(params_of(item).get("permutation", ""))
+
+
 def scenario_cases(definition: pytest.Item) -> dict[str, Any]:
     """Return how a scenario test is parametrized: its permutations, with ids to choose them by."""
     scenario = scenario_of(definition)
@@ -158,7 +163,7 @@ def lab_wants(item: pytest.Item, airflow: str, options: Options) -> Wants:
                 f"Scenario {scenario.name} needs {scenario.schedulers} schedulers.",
                 f"Give --schedulers {scenario.schedulers} or more.",
             )
-        settings = scenario.settings_of(params_of(item).get("permutation", ""))
+        settings = scenario.settings_of(permutation_of(item))
         env = {
             "HA_CHAOS_SHAPES": shared_shapes(scenario, settings, version_of(airflow, options)),
             **options.settings,
@@ -259,7 +264,7 @@ def why_not(item: pytest.Item, version: str) -> str | None:
     """Say why a test's scenario cannot be performed on an Airflow, None where it can."""
     if not item.get_closest_marker("scenario"):
         return None
-    return scenario_of(item).why_not(params_of(item).get("permutation", ""), version)
+    return scenario_of(item).why_not(permutation_of(item), version)
 
 
 def _powers(item: pytest.Item) -> dict[str, str]:

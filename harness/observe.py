@@ -12,7 +12,7 @@ import pytest
 
 from common.waiting import Deadline, Every
 from dags.shapes import dags
-from harness.markers import flood_profile, params_of, scenario_of
+from harness.markers import flood_profile, permutation_of, scenario_of
 from harness.options import Options
 from harness.options_cluster import observes
 from lab.base import Lab
@@ -42,7 +42,7 @@ def missing_for(item: pytest.Item, lab: Lab) -> str | None:
     """
     if item.get_closest_marker("scenario"):
         scenario = scenario_of(item)
-        if wants := scenario.settings_of(params_of(item).get("permutation", "")):
+        if wants := scenario.settings_of(permutation_of(item)):
             settings = ", ".join(f"{name}={value}" for name, value in wants.items())
             return f"a deployment keeps its own settings, and it takes {settings}"
         shapes, wanted = scenario.shapes, f"HA_CHAOS_SHAPES={scenario.shapes}"

@@ -51,13 +51,13 @@ def read_seen(path: Path = SEEN) -> Seen:
         raise UserError(f"{path} cannot be read: {error}.", "Restore it from git.") from error
 
 
-def seen_in(runs: Runs) -> Seen:
+def seen_in(runs: Runs, races: Iterable[Scenario]) -> Seen:
     """Return what runs showed of the races that their tests force; the unknown tell nothing."""
-    races = load_all(SCENARIOS)
+    helps = {f"{race.name}-{each}": race for race in races for each in race.tried}
     found: dict[str, dict[str, list[tuple[bool, str]]]] = defaultdict(lambda: defaultdict(list))
     for folder in runs.folders:
         for record in (*folder.tests, *folder.others):
-            if (told := _told(record, races)) is not None:
+            if (told := _told(record, helps)) is not None:
                 name, shown = told
                 found[name][record.version].append((shown, folder.started[:10]))
     return {
@@ -76,21 +76,21 @@ def tries(race: str) -> str:
     return f"{race}, meanwhile"
 
 
-def _told(record: TestRecord, races: Mapping[str, Scenario]) -> tuple[str, bool] | None:
+def _told(record: TestRecord, helps: Mapping[str, Scenario]) -> tuple[str, bool] | None:
     """Return what a run tells of, and whether it showed itself; None for one that does not tell.
 
-    A race that its test forces; or that keeps away, or does not, where its `meanwhile` is done. A
-    build of one's own tells nothing of the release that it calls itself.
+    A race that its test forces; or that keeps away, or does not, where its `meanwhile` is done:
+    `helps` are these, by the parameters of their tests. A build of one's own tells nothing of the
+    release that it calls itself.
     """
     if record.airflow != record.version:
         return None
     performs = record.name.parameters
     if (known := record.known) and performs.startswith(f"{known.scenario}-"):
         return (known.scenario, record.shown is not None) if record.informative else None
-    for race in races.values():
-        if any(performs.startswith(f"{race.name}-{each}") for each in race.tried):
-            shown = record.verdict == "invalid" and bool(record.broken & race.breaks)
-            return (tries(race.name), shown) if shown or record.verdict == "valid" else None
+    if race := helps.get(performs):
+        shown = record.verdict == "invalid" and bool(record.broken & race.breaks)
+        return (tries(race.name), shown) if shown or record.verdict == "valid" else None
     return None
 
 

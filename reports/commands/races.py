@@ -29,13 +29,13 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the table or write it down; return the exit code."""
-    seen = read_seen()
+    seen, races = read_seen(), known_races()
     if options.runs:
         runs = read_runs(options.runs)
         for problem in runs.problems:
             print(f"left out: {problem}", file=sys.stderr)
-        seen = renewed(seen, seen_in(runs))
-    text = page(known_races(), seen)
+        seen = renewed(seen, seen_in(runs, races))
+    text = page(races, seen)
     if not options.write:
         print(text, end="")
         return 0

@@ -113,10 +113,10 @@ class ExplorationView:
 
 def races(runs: Runs) -> list[RaceView]:
     """Return the known races, the gravest first."""
-    seen = renewed(read_seen(), seen_in(runs))
+    known = known_races()
+    seen = renewed(read_seen(), seen_in(runs, known))
     return [
-        RaceView(each, _sights(each.name, seen), _sights(tries(each.name), seen))
-        for each in known_races()
+        RaceView(each, _sights(each.name, seen), _sights(tries(each.name), seen)) for each in known
     ]
 
 

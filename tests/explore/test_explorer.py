@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from common.interrupts import undisturbed
 from explore import schedule as schedules
 from explore.explain import judged
-from explore.explorer import Drawn, Explorer, Totals, _of
+from explore.explorer import Drawn, Explorer, Totals
+from explore.finds import is_of
 from explore.plan import ALIVE
 from explore.rounds import LONGEST, Round
 from lab.base import Lab
@@ -102,7 +103,7 @@ def test_a_violation_is_of_the_round_whose_runs_it_names() -> None:
     third, fourth = (
         Round(n, f"x{n}-ab", 10.0 * (n - 3), 10.0 * (n - 2), over=True) for n in (3, 4)
     )
-    assert [_of(late, each) for each in (third, fourth)] == [True, False]
+    assert [is_of(late, each) for each in (third, fourth)] == [True, False]
 
 
 def test_finds_of_one_round_are_all_kept(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from explore.coverage import Coverage
-from explore.explorer import Explorer, Find, LabLost, Totals
+from explore.explorer import Explorer, LabLost, Totals
+from explore.finds import Find
 from explore.points import PODS
 from explore.schedule import Deed, Verb
 from harness import exploration

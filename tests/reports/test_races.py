@@ -14,7 +14,9 @@ from tests.reports.matrix.told import Verdict, keep, record, shown
 
 
 def seen_of(folder: Path) -> dict[str, dict[str, Sight]]:
-    return {race: dict(sights) for race, sights in seen_in(read_runs([folder])).items()}
+    return {
+        race: dict(sights) for race, sights in seen_in(read_runs([folder]), known_races()).items()
+    }
 
 
 def test_the_page_is_that_of_the_scenarios() -> None:
