@@ -1,7 +1,8 @@
 """Is one release slower than another? Ratios with intervals, never a single number.
 
-Only like is compared with like: the same test, lab and load, and runs in which everything that
-was begun came to its end. A run that a violation or a clear answer cut short has another load.
+Only like is compared with like: the same test, lab, conditions and load, and runs in which
+everything that was begun came to its end. A run that a violation or a clear answer cut short has
+another load.
 
 Runs of one release that were made in one go share the machine's hour as well, and no interval knows
 of that: take turns between the releases, as `--airflow A --airflow B --count N` does under xdist.
@@ -27,6 +28,7 @@ class Load(NamedTuple):
     schedulers: int
     workers: str
     task_instances: int
+    conditions: str
 
 
 class Measure(NamedTuple):
@@ -99,7 +101,12 @@ def _by_load(tests: Iterable[TestRecord]) -> _Groups:
         metrics = metrics_of(test)
         if metrics is not None and metrics.whole:
             load = Load(
-                test.name.bare, test.lab, test.schedulers, test.workers, metrics.task_instances
+                test.name.bare,
+                test.lab,
+                test.schedulers,
+                test.workers,
+                metrics.task_instances,
+                test.conditions,
             )
             found[load].append(metrics)
     return found

@@ -16,6 +16,7 @@ from typing import Literal
 import msgspec
 
 from common.paths import PROJECT
+from lab.environments.settings import option_of
 
 SCENARIOS = PROJECT / "suites" / "scenarios"
 
@@ -232,6 +233,7 @@ class TestRecord(Judged, frozen=True, kw_only=True):
     """One test's `verdict.json`; its `folder` is filled in by the reader.
 
     An exploration has no one race that it is about: `races` are the known ones that it found.
+    `conditions` are its session's, filled in by the reader too.
 
     `build` is a digest of the code that was tested, on which evidence may be added up: a label such
     as 3.0.6 says what was asked for. It is empty in records older than it. `packages` are the
@@ -258,6 +260,7 @@ class TestRecord(Judged, frozen=True, kw_only=True):
     packages: dict[str, str] = {}
     drivers: list[str] = []
     folder: str = ""
+    conditions: str = ""
 
     @property
     def broken(self) -> frozenset[str]:
@@ -353,6 +356,14 @@ class SessionRecord(Placed, frozen=True, kw_only=True):
     exit_status: int | None = None
     collected: list[str] = []
     tests: dict[str, Ended] = {}
+
+    @property
+    def conditions(self) -> str:
+        """What its user chose for all tests, and results depend on: chart, DAGs, settings."""
+        parts = [f"chart {self.chart}"] if self.chart else []
+        parts += [f"DAGs {' '.join(self.dags)}"] if self.dags else []
+        parts += [f"{option_of(name)}={value}" for name, value in sorted(self.settings.items())]
+        return ", ".join(parts)
 
 
 def environment(airflow: str, lab: str, schedulers: int) -> str:

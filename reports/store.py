@@ -121,9 +121,10 @@ def read_run(folder: Path) -> RunFolder:
             tests={present_test(test): ended for test, ended in session.tests.items()},
         )
     tests = []
+    conditions = session.conditions if session else ""
     for path in sorted((folder / "tests").glob("*"), key=_attempt):
         if path.is_dir() and (record := _read(path / VERDICT, TestRecord, problems)):
-            tests.append(_in_present_words(record, path))
+            tests.append(_in_present_words(record, path, conditions))
     if session is not None and session.ended is None:
         problems.append(f"{folder}: the session did not come to its end")
     worst = worst_attempts(tests)
@@ -131,11 +132,12 @@ def read_run(folder: Path) -> RunFolder:
     return RunFolder(folder, session, worst, tuple(problems), others)
 
 
-def _in_present_words(record: TestRecord, folder: Path) -> TestRecord:
-    """Give a record its folder, and the names that its test and assumptions have now."""
+def _in_present_words(record: TestRecord, folder: Path, conditions: str) -> TestRecord:
+    """Give a record its place, and the names that its test and assumptions have now."""
     return msgspec.structs.replace(
         record,
         folder=str(folder),
+        conditions=conditions,
         test=present_test(record.test),
         known=record.known and _with_what_follows(record.known),
         assumptions=[

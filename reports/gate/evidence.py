@@ -3,9 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lab.environments.settings import option_of
 from reports.gate.policy import Policy
-from reports.records import SessionRecord
 from reports.store import Runs
 from reports.trials import Build, Trial, all_trials
 
@@ -13,14 +11,8 @@ from reports.trials import Build, Trial, all_trials
 def place(trial: Trial) -> str:
     """Name where a trial ran; the chart, one's own DAGs and settings are a part of that."""
     session = trial.run.session
-    parts = [f"chart {session.chart}"] if session and session.chart else []
-    parts += [f"DAGs {' '.join(session.dags)}"] if session and session.dags else []
-    parts += [f"{option_of(name)}={value}" for name, value in _settings(session)]
-    return ", ".join([trial.environment.name, *parts])
-
-
-def _settings(session: SessionRecord | None) -> list[tuple[str, str]]:
-    return sorted(session.settings.items()) if session else []
+    conditions = session.conditions if session else ""
+    return ", ".join(filter(None, (trial.environment.name, conditions)))
 
 
 def question(trial: Trial) -> tuple[str, str]:

@@ -17,8 +17,8 @@ def performance(evidence: Evidence, wanted: Performance, against: str = "") -> I
     """Compare every gated build with the last release before it that is in the runs.
 
     `against` names another one. Only valid runs count, and like is compared with like: the same
-    test, lab, number of schedulers, and load. A regression is one only when its whole interval is
-    beyond the tolerance.
+    test, lab, number of schedulers, chart, DAGs, settings and load. A regression is one only when
+    its whole interval is beyond the tolerance.
     """
     if not wanted.tests:
         return
@@ -66,11 +66,11 @@ def _last_release(build: Build, valid: _Valid, against: str) -> Build | None:
 
     A patched build of a release is compared with that very release.
     """
-    places = {(record.lab, record.schedulers) for record in valid[build]}
+    places = set(map(_place, valid[build]))
     others = [
         other
         for other, records in valid.items()
-        if other != build and any((each.lab, each.schedulers) in places for each in records)
+        if other != build and not places.isdisjoint(map(_place, records))
     ]
     if against:
         return next((other for other in others if other.called(against)), None)
@@ -82,13 +82,18 @@ def _last_release(build: Build, valid: _Valid, against: str) -> Build | None:
     return max(before, key=lambda other: other.age, default=None)
 
 
+def _place(record: TestRecord) -> tuple[str, int, str]:
+    return record.lab, record.schedulers, record.conditions
+
+
 def _judged(change: FigureChange, build: Build, base: Build, wanted: Performance) -> GateRow:
     assert change.ratio is not None
     load = change.load
     low, high = _slowdown(change.ratio, change.measure.bigger_is_better)
     # The policy's keys are the figures' names.
     allowed = float(getattr(wanted.tolerance, change.measure.name.replace(" ", "_")))
-    where = environment(build.label, load.lab, load.schedulers)
+    place = environment(build.label, load.lab, load.schedulers)
+    where = ", ".join(filter(None, (place, load.conditions)))
     subject = f"{change.measure.name} of {load.test} on {where}"
     text = (
         f"{change.text().partition(': ')[2]} against Airflow {base.label}, "

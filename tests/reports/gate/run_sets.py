@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tests.reports.gate.builder import KILL, QUIET, Case, RunsBuilder, night
 from tests.reports.gate.policies import PLAIN
@@ -74,11 +75,19 @@ def lost_verdict(runs: RunsBuilder) -> None:
     shutil.rmtree(next((runs.session() / "tests").glob("test_scheduler_kill*")))
 
 
-def speeds(slower: float, runs_each: int = 3, base: str = "3.2.0", quiet: Case = QUIET) -> Build:
+def speeds(
+    slower: float,
+    runs_each: int = 3,
+    base: str = "3.2.0",
+    quiet: Case = QUIET,
+    **session: Any,
+) -> Build:
+    """Leave runs of a release, and slower ones of the next; `session` is about the latter."""
+
     def build(runs: RunsBuilder) -> None:
         runs.teeth()
         for _ in range(runs_each):
             runs.session(airflow=base, version="3.2.0")
-            runs.session(night(quiet=replace(quiet, slower=slower)))
+            runs.session(night(quiet=replace(quiet, slower=slower)), **session)
 
     return build

@@ -5,6 +5,7 @@ from dataclasses import replace
 from tests.reports.gate.builder import FAN_OUT, KILL, QUIET, START, TEETH, TWICE, night
 from tests.reports.gate.policies import PLAIN, SPEED, acceptance, policy
 from tests.reports.gate.run_sets import DOUBLE, Gated, good, session, speeds, then
+from tests.reports.gate.sets_safety import SET
 
 CLEAN = night(start=replace(START, affected=True))
 """A whole session of a known-bad release in which nothing shows."""
@@ -83,6 +84,7 @@ PERFORMANCE = (
         policy(acceptance("invariants: [executed-once]\n      tests: '*flood_without_chaos*'")),
     ),
     Gated("slow", 1, speeds(3.0), "slower beyond doubt"),
+    Gated("slow-by-settings-of-ones-own", 0, speeds(3.0, settings=SET)),
     Gated("slow-within-noise", 0, speeds(1.05)),
     Gated("undecided", 0, speeds(1.27)),
     Gated(

@@ -107,6 +107,7 @@ def test_too_few_runs_cannot_tell(release: Release) -> None:
         {"schedulers": 3},
         {"workers": "pods"},
         {"test": ID.replace("without_chaos", "with_network_latency")},
+        {"conditions": "core.parallelism=32"},
     ],
 )
 def test_unlike_runs_are_not_compared(release: Release, other: dict[str, Any]) -> None:
