@@ -195,7 +195,7 @@ def _explored(options: argparse.Namespace, airflow: Airflow, folder: Path) -> in
                 left = left and max(0, left - (explorer.number - begun))
                 lost = 1 if explorer.totals.judged > known else lost + 1
             finally:
-                remember(explorer)
+                remember(explorer, told=True)
                 _say(explorer.totals.line(explorer.coverage))
                 _say(f"{explorer.totals.uncontrolled:.0%} of steps followed from time alone")
                 _say(f"Kept in {explorer.folder}")

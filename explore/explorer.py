@@ -361,6 +361,13 @@ class Explorer:
         but = f"; that it broke {', '.join(broken)} does not count" if broken else ""
         self._tell(f"Round {done.number} is unknown: {done.unknown}{but}.")
 
+    def find_again(self, kept: Path, schedule: Schedule, *, counted: bool) -> None:
+        """Find what a session before this one kept, and did not tell: it was killed."""
+        self.finds.append(Find(kept, schedule, 0.0))
+        self.totals.finds += not counted
+        broken = ", ".join(schedule.broken)
+        self._tell(f"{kept} broke {broken}; the session that found it did not come to its end.")
+
     def found(self, schedule: Schedule, folder: Path) -> None:
         """Keep the schedule of a round that broke promises, with the history in a folder."""
         kept = folder_for(self.folder / "finds", schedule.round)

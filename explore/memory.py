@@ -1,6 +1,7 @@
 """What an exploration remembers from session to session, so that hours add up."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from explore.coverage import Coverage
 from explore.explorer import Drawn, Explorer, Totals
 from explore.plan import WORLDS
 from explore.salvage import salvage
+from explore.schedule import read_any
 from lab.base import Airflow, Lab
 
 FORMAT = 2
@@ -25,7 +27,8 @@ _FILE = "exploration.json"
 class Memory(msgspec.Struct, forbid_unknown_fields=True):
     """What is kept of an exploration of one Airflow with some settings.
 
-    `finds` are the promises that were broken, by the folders' names; `growth` has (rounds, pairs)
+    `finds` are the promises that were broken, by the folders' names; `told` are those folders of
+    which a session has told at its end (None in older files: all). `growth` has (rounds, pairs)
     after each batch; `of` says which Airflow with which settings (`_about`).
     """
 
@@ -34,12 +37,17 @@ class Memory(msgspec.Struct, forbid_unknown_fields=True):
     pairs: list[tuple[str, str, str, int]] = []
     orders: list[str] = []
     finds: dict[str, list[str]] = {}
+    told: list[str] | None = None
     of: list[str] = []
     growth: list[tuple[int, int]] = []
 
     def coverage(self) -> Coverage:
         """Return what was covered."""
         return Coverage((((a, b, roles), n) for a, b, roles, n in self.pairs), self.orders)
+
+    def was_told(self) -> set[str]:
+        """Return the folders of the finds that were told."""
+        return set(self.finds if self.told is None else self.told)
 
 
 def folder_of(airflow: Airflow, world: str) -> Path:
@@ -72,7 +80,7 @@ def _nested(data: dict[str, Any]) -> dict[str, Any]:
 def resumed(lab: Lab, folder: Path, source: Drawn, tell: Callable[[str], None]) -> Explorer:
     """Return a lab's explorer that goes on where the last one ended.
 
-    What that one found and had no time to keep, as it was killed, is kept first.
+    What that one found and had no time to keep, or to tell, as it was killed, is found here.
     """
     memory, settings = recall(folder), dict(WORLDS[source.world])
     if memory.of and memory.of != _about(lab.airflow, settings):
@@ -86,7 +94,19 @@ def resumed(lab: Lab, folder: Path, source: Drawn, tell: Callable[[str], None]) 
         totals=memory.totals, tell=tell, after=remember,
     )  # fmt: skip
     salvage(folder, explorer.found)
+    _take_up(explorer, memory)
     return explorer
+
+
+def _take_up(explorer: Explorer, memory: Memory) -> None:
+    """Have an explorer find what is kept, and was told by nobody."""
+    known = memory.was_told() | {find.folder.name for find in explorer.finds}
+    for file in sorted((explorer.folder / "finds").glob("*/schedule.yaml")):
+        name = file.parent.name
+        if name in known:
+            continue
+        with suppress(UserError):
+            explorer.find_again(file.parent, read_any(file), counted=name in memory.finds)
 
 
 def _about(airflow: Airflow, settings: Mapping[str, str]) -> list[str]:
@@ -94,8 +114,8 @@ def _about(airflow: Airflow, settings: Mapping[str, str]) -> list[str]:
     return [airflow.version, *([airflow.build] if airflow.build else []), *words]
 
 
-def remember(explorer: Explorer) -> None:
-    """Write down what an explorer did so far, beside what it found."""
+def remember(explorer: Explorer, *, told: bool = False) -> None:
+    """Write down what an explorer did so far, beside what it found, and whether that was `told`."""
     former, totals = recall(explorer.folder), explorer.totals
     pairs = [(*pair, n) for pair, n in explorer.coverage.pairs.items()]
     finds = {find.folder.name: sorted(find.broken) for find in explorer.finds}
@@ -104,6 +124,7 @@ def remember(explorer: Explorer) -> None:
         pairs=pairs,
         orders=sorted(explorer.coverage.orders),
         finds=former.finds | finds,
+        told=sorted(former.was_told() | (finds.keys() if told else set())),
         of=_about(explorer.lab.airflow, explorer.settings),
         growth=[*former.growth, (totals.rounds, len(pairs))][-1000:],
     )

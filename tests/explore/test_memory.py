@@ -6,11 +6,14 @@ from typing import cast
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from common.errors import UserError
+from explore import schedule as schedules
 from explore.explorer import Drawn, Totals
-from explore.memory import Memory, recall, resumed
-from lab.base import Lab
+from explore.memory import Memory, recall, remember, resumed
+from lab.base import Airflow, Lab
+from tests.explore.test_schedule import SCHEDULE
 
 FIRST = {
     "schema": 1, "rounds": 9, "steps": 90, "unknown": 2, "seconds": 50.0, "exploring": 40.0,
@@ -55,3 +58,35 @@ def test_a_bad_file_is_told_in_a_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(UserError, match="Remove it to begin anew") as told:
         recall(tmp_path)
     assert len(str(told.value).splitlines()) == 1
+
+
+def kept(folder: Path, *rounds: int) -> None:
+    """Leave finds as an exploration does that is killed before it tells of them."""
+    for number in rounds:
+        (folder / "finds" / f"{number}").mkdir(parents=True)
+        found = replace(SCHEDULE, round=number, broken=["unique-try"])
+        schedules.write(found, folder / "finds" / f"{number}" / "schedule.yaml")
+
+
+def test_what_a_killed_session_kept_and_did_not_tell_is_found_by_the_next_one(
+    tmp_path: Path,
+) -> None:
+    lab = cast("Lab", SimpleNamespace(airflow=Airflow("3.3.2", "3.3.2")))
+    kept(tmp_path, 4)
+    (tmp_path / "exploration.json").write_bytes(
+        msgspec.json.encode(Memory(totals=Totals(rounds=9, finds=1), finds={"4": ["unique-try"]}))
+    )
+    assert resumed(lab, tmp_path, Drawn(1), lambda _: None).finds == [], "of an older file: told"
+
+    kept(tmp_path, 12, 13)
+    said: list[str] = []
+    explorer = resumed(lab, tmp_path, Drawn(1), said.append)
+    assert [find.schedule.round for find in explorer.finds] == [12, 13]
+    assert (explorer.totals.finds, len(said)) == (3, 2)
+    remember(explorer)  # a batch is over, and the session is killed
+    assert len(resumed(lab, tmp_path, Drawn(1), said.append).finds) == 2
+    assert recall(tmp_path).totals.finds == 3
+
+    remember(explorer, told=True)
+    again = resumed(lab, tmp_path, Drawn(1), said.append)
+    assert (again.finds, again.totals.finds) == ([], 3)
