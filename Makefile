@@ -65,6 +65,6 @@ reports/node_modules/.ready: reports/package-lock.json
 	@cd reports && $(NPM) ci --silent && touch node_modules/.ready \
 	    || echo "Allure could not be set up; reports leave it out"
 
-clean: ## take labs down; remove .venv and all runs, but not the cached Airflow environments
+clean: ## take labs down; remove .venv and reports/runs, but not the cached Airflow environments
 	@test ! -e $(RUN) || $(RUN) -m lab down
 	@rm -rf $(VENV) reports/runs reports/site reports/node_modules .mypy_cache .ruff_cache .pytest_cache

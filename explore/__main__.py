@@ -59,8 +59,8 @@ pos (a random priority for each statement), learning (orders that were not seen 
 that reads stands until another has written what it reads); every other round has stale
 
 exit codes: 0 done, or nothing was found (replay: it was shown), 1 something was found (replay: it
-was not shown), 2 bad input, or no round could be judged, 130 interrupted; what was found until then
-is kept
+was not shown), 2 it could not be done (bad input, no round could be judged, labs were lost, nothing
+to shrink or to explain), 130 interrupted; what was found until then is kept
 """
 
 _WORLDS = """\
@@ -174,6 +174,7 @@ def _beside_each_other(options: argparse.Namespace, folder: Path) -> int:
         )  # fmt: skip
     finally:
         _say(together(folder, options.labs))
+        _say(f"Kept in {folder}")
     return FOUND if FOUND in codes else 0 if 0 in codes else 2
 
 

@@ -1,7 +1,7 @@
 """Several labs that explore one release at a time, each in a process and a folder of its own.
 
 One lab keeps one processor busy, for one of its processes goes on at a time: on two, two labs have
-nearly twice the rounds an hour.
+some 1.3 times the rounds an hour (benchmarks/FIGURES.md).
 
     FOLDER         what the first lab finds and remembers
     FOLDER/lab-2   what the second does, whose seed is the next; and so on

@@ -112,8 +112,8 @@ def add_options(parser: pytest.Parser) -> None:
     )
     for name, text in (
         ("--cold", f"embedded: {COLD}"),
-        ("--expect-known", "for a release with a known race: a test is green if it shows the "
-         "race, red if it does not"),
+        ("--expect-known", "for a release with a known race: a test that forces it is green if it "
+         "shows, red if it does not; one that may meet it is green either way"),
         ("--whole-flood", "go on after a flood's first violation, to count all of them"),
     ):  # fmt: skip
         group.addoption(name, action="store_true", help=text)
@@ -126,7 +126,7 @@ def add_options(parser: pytest.Parser) -> None:
         ("--labs", count, None, "N", "how many labs may run at once (default: as many as the "
          "processors have room for; on kind one for every two of them)"),
         ("--flood-runs", count, None, "N", "DAG runs in each flood (default: its profile's "
-         "number; a third of it with real pods)"),
+         "number; a third of it on a cluster or with --dags, a ninth with both)"),
         ("--flood-workers", int, 0, "N", "how many Locust processes share a flood "
          "(default: one)"),
         ("--explore", seconds, None, "DURATION", "how long to explore, all explorations together: "

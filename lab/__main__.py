@@ -142,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
         "--airflow",
         default=newest(),
         metavar="SPEC",
-        help="a version, a wheel, a source checkout, or a Python that has Airflow "
+        help="a version, wheels, a source checkout, or a Python that has Airflow "
         "(default: %(default)s)",
     )
     up.add_argument("--schedulers", type=int, default=2, metavar="N", help="default: %(default)s")

@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="show the pinned versions and what is cached")
     one = commands.add_parser("prepare", help="make the environment of a --airflow SPEC")
-    one.add_argument("spec", help="a version, a wheel, a checkout, or a Python that has Airflow")
+    one.add_argument("spec", help="a version, wheels, a checkout, or a Python that has Airflow")
     another = commands.add_parser("pin", help="write versions/VERSION.txt, and start it once")
     another.add_argument("version", help="a published version, 3.0.0 or later")
     another.add_argument(

@@ -64,10 +64,21 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_place(parser)
     default = StopRule()
     parser.add_argument(
-        "--rate", type=float, default=default.rate, help="how often it shows, at least: %(default)s"
+        "--rate",
+        type=float,
+        default=default.rate,
+        help="the share of runs in which an affected release shows it, at least (%(default)s)",
     )
-    parser.add_argument("--confidence", type=float, default=default.confidence, help="%(default)s")
-    parser.add_argument("--name", help=f"of its file in {BISECTS.parent.name}/{BISECTS.name}")
+    parser.add_argument(
+        "--confidence",
+        type=float,
+        default=default.confidence,
+        help="with which a release is called clean (%(default)s)",
+    )
+    parser.add_argument(
+        "--name",
+        help=f"of the file in {BISECTS.parent.name}/{BISECTS.name} that keeps what was run",
+    )
     parser.add_argument("--dry-run", action="store_true", help="show the plan, and run nothing")
 
 
