@@ -1,6 +1,7 @@
 """What every fault is: data first, then a disturbance of one lab with a beginning and an end."""
 
 import logging
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -64,7 +65,7 @@ class Fault(ABC, Generic[L]):
 
     def __post_init__(self) -> None:
         require(
-            self.seconds >= 0,
+            0 <= self.seconds < math.inf,
             f"A fault cannot last {self.seconds:g} s.",
             "Give 0 or more seconds.",
         )

@@ -51,10 +51,16 @@ class ProcessStop(Fault[StopLab]):
     def inject(self, at: Injection[StopLab]) -> None:
         """Tell the process to end; UserError when the lab has none of that name."""
         at.kept = time.time()
-        at.lab.stop_process(self.process)
+        try:
+            at.lab.stop_process(self.process)
+        except UserError:
+            at.kept = None
+            raise
 
     def heal(self, at: Injection[StopLab]) -> str:
-        """Wait for its end, or make one, and have it running again."""
+        """Wait for its end, or make one, and have it running again, if it was told to end."""
+        if at.kept is None:
+            return ""
 
         def took() -> float | None:
             ends = (end.at for end in at.lab.ends() if end.process == self.process)

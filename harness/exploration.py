@@ -142,9 +142,9 @@ class Exploration:
         """
         too_little = left or too_few(explored.rounds, explored.unknown)
         record = record_of(self._lab, self._test, explorer.seed, explored, too_little)
+        self._keep(explorer.finds, explored.finds)
         write_json(self._folder / VERDICT, record)
         remember(explorer, told=True)
-        self._keep(explorer.finds, explored.finds)
         for race in sorted({find.race for find in explored.finds if find.race}):
             self._say(f"Known: {race}, in {len(explored.shows(race))} rounds")
         if new:

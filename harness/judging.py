@@ -90,8 +90,8 @@ def _conclude(item: pytest.Function, run: Run) -> tuple[TestRecord, str]:
         raise Unknown(f"The run could not be concluded, the lab may be gone: {error}") from error
     record = _record(item, run, judgement)
     text = redact(witness.text(judgement))
-    write_json(run.folder / VERDICT, record)
     (run.folder / "witness.txt").write_text(text or "No promise was broken.\n")
+    write_json(run.folder / VERDICT, record)
     if metrics := evidence.metrics():
         write_json(run.folder / METRICS, metrics)
     evidence.conclude(judgement, record, text)

@@ -52,7 +52,10 @@ def missing_for(item: pytest.Item, lab: Lab) -> str | None:
         wanted = f"HA_CHAOS_SHAPES={shapes} and HA_CHAOS_SLEEP={profile.sleep:g}"
     else:
         return None
-    missing = [dag_id for dag_id in dags(shapes) if not lab.api.has_dag(dag_id)]
+    paused = {dag_id: lab.api.is_paused(dag_id) for dag_id in dags(shapes)}
+    if resting := [dag_id for dag_id, is_paused in paused.items() if is_paused]:
+        return f"the deployment has the DAG {', '.join(resting)} paused: unpause it"
+    missing = [dag_id for dag_id, is_paused in paused.items() if is_paused is None]
     if not missing:
         return None
     return (

@@ -85,13 +85,13 @@ def pytest_configure(config: pytest.Config) -> None:
     redacting.begin()
     termination.begin(config)
     config.pluginmanager.register(redacting.Redacting(), "ha_chaos_redacting")
-    session = Session.of(config)
+    if runs_tests := preflight.runs_tests(config):
+        preflight.require_folders()
+    session = Session.of(config, alone=runs_tests)
     remember(secrets_of(session.options.settings))
     config.stash[SESSION] = session
     config.option.attach_capture = False
     given = getattr(config.option, "allure_report_dir", None)
-    if preflight.runs_tests(config):
-        preflight.require_folders()
     if given is None and not preflight.looks_only(config):
         config.option.allure_report_dir = str(session.results)
     config.pluginmanager.register(judging, "ha_chaos_judging")
@@ -318,6 +318,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if shared is not None and not hasattr(session.config, "workerinput"):
         if not session.config.stash[_REGISTER].sessions:
             preflight.leave_nothing(shared)
+        if preflight.looks_only(session.config):
+            return
         pool = shared.pool()
         pool.close()
         shutil.rmtree(pool.root, ignore_errors=True)

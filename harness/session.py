@@ -4,6 +4,7 @@ Under pytest-xdist the controller decides, and its workers follow: all write int
 folders and lease from the same pool; the labs die with the controller.
 """
 
+import fcntl
 import functools
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from common.paths import runs_dir, session_dir
+from common.paths import cache_folder, runs_dir, session_dir
 from harness.options import Options, read_options
 from lab.environments.request import describe
 from lab.pool import Owner, Pool
@@ -23,6 +24,8 @@ SESSION: "pytest.StashKey[Session]" = pytest.StashKey()
 """Where a configuration keeps its session; not there when only the project's own tests run."""
 
 RUNS = runs_dir()
+
+_STAMP = "%Y%m%d-%H%M%S"
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,16 @@ class Session:
     owner: Owner
 
     @staticmethod
-    def of(config: pytest.Config) -> "Session":
-        """Make the controller's session, or take over what the controller gave this worker."""
+    def of(config: pytest.Config, *, alone: bool) -> "Session":
+        """Make the controller's session, or take over what the controller gave this worker.
+
+        Where it is `alone`, no other session has its run folders.
+        """
         given: dict[str, Any] | None = getattr(config, "workerinput", None)
         if given is None:
             options = read_options(config)
             _require_distinct(options.airflow)
-            return Session(options, time.strftime("%Y%m%d-%H%M%S"), Owner.me())
+            return Session(options, _own_second() if alone else time.strftime(_STAMP), Owner.me())
         return msgspec.json.decode(given["ha_chaos"], type=Session)
 
     @property
@@ -65,6 +71,19 @@ class Session:
         """Return the session's labs."""
         root = session_dir(self.owner.pid, self.owner.born)
         return Pool(root, self.options.labs, self.owner)
+
+
+def _own_second() -> str:
+    """Return the time, which run folders are named by: no two sessions begin in one second."""
+    with (cache_folder("sessions") / "begun").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        last = file.read()
+        while (now := time.strftime(_STAMP)) == last:
+            time.sleep(0.1)
+        file.truncate(0)
+        file.write(now)
+    return now
 
 
 @functools.cache

@@ -119,11 +119,8 @@ def _says_more(ended: Ended, record: TestRecord) -> bool:
 
 def first_witness(records: Iterable[TestRecord]) -> tuple[TestRecord, str] | None:
     """Choose the witness to print: what is new first, then a refused worker, and a short one."""
-    found = [
-        (record, (Path(record.folder) / "witness.txt").read_text())
-        for record in records
-        if record.broken
-    ]
+    files = ((record, Path(record.folder) / "witness.txt") for record in records if record.broken)
+    found = [(record, file.read_text()) for record, file in files if file.exists()]
 
     def rank(each: tuple[TestRecord, str]) -> tuple[bool, bool, bool, int]:
         record, text = each

@@ -146,10 +146,10 @@ class AirflowAPI:
         answer.raise_for_status()
         return str(answer.json()["version"])
 
-    def has_dag(self, dag_id: str) -> bool:
-        """Return whether there is a DAG of this id that would run when triggered."""
+    def is_paused(self, dag_id: str) -> bool | None:
+        """Return whether a DAG is paused; None where there is none of this id."""
         found = self.call("GET", "/api/v2/dags", params={"dag_id_pattern": dag_id, "limit": 100})
-        return any(dag["dag_id"] == dag_id and not dag["is_paused"] for dag in found["dags"])
+        return next((bool(d["is_paused"]) for d in found["dags"] if d["dag_id"] == dag_id), None)
 
     def dag_ids(self) -> list[str]:
         """Return the ids of the DAGs that were parsed and are active."""

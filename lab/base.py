@@ -1,7 +1,7 @@
 """What every kind of lab offers, so that suites, faults and the recorder need not know the kind."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -191,6 +191,10 @@ class Lab(Protocol):
 
         Returns when it takes connections again.
         """
+        ...
+
+    def pausing(self, dag_id: str) -> Callable[[], None]:
+        """Promise that a DAG goes on which is about to be paused; return what has it go on."""
         ...
 
     def delay_pods(self, seconds: float) -> None:

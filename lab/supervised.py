@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -107,6 +108,10 @@ class SupervisedLab(Lab):
             return reason
         with connect(self.dsn()) as connection:
             return unbound(connection)
+
+    def pausing(self, dag_id: str) -> Callable[[], None]:
+        """Return what has a DAG go on which is about to be paused; `clean` does so, too."""
+        return partial(self.api.pause_dag, dag_id, paused=False)
 
     def detach(self) -> None:
         """Let the lab outlive the process that started it."""

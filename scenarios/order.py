@@ -39,7 +39,7 @@ class _Walk:
         """Take one step; ValueError where it cannot be taken now."""
         verb, on = step.verb, step.options.get("on")
         if verb == "hold":
-            self._holds.add(step.target)
+            self._hold(step)
         elif verb in _OF_A_HOLD:
             self._of_a_hold(step)
         elif verb in ("pause", "freeze"):
@@ -62,6 +62,14 @@ class _Walk:
     def _process(self, step: Step) -> str:
         """Return the process of a session."""
         return self._sessions[step.target]
+
+    def _hold(self, step: Step) -> None:
+        if step.target in self._holds:
+            raise ValueError(
+                f"step {step.name!r} holds {step.target}, which a step before it holds already:"
+                " release it first, or name another session of the process"
+            )
+        self._holds.add(step.target)
 
     def _of_a_hold(self, step: Step) -> None:
         if step.target not in self._holds:
@@ -95,6 +103,8 @@ class _Walk:
 
     def _trigger(self, step: Step) -> None:
         name = step.options.get("as", "")
+        if name == "all":
+            raise ValueError(f"step {step.name!r}: `all` are all runs; give it another name")
         if name in self._runs:
             which = f"the name {name} a second time" if name else "a second run without a name"
             raise ValueError(f"step {step.name!r} gives {which}; write another (`as: second`)")

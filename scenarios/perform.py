@@ -3,7 +3,7 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -21,11 +21,13 @@ from chaos.process_pause import ProcessPause
 from chaos.scheduler_kill import SchedulerKill
 from chaos.scheduler_pause import SchedulerPause
 from common.errors import UserError
+from common.redaction import first_line
 from common.waiting import until
 from dags.shapes import DAYS
 from lab.base import Lab
 from lab.database import connect
 from lab.ready import PRESENT
+from lab.supervised import AILING
 from oracle.events import DagRunEvent, Event, TaskInstanceEvent
 from oracle.invariants.queued_in_time import FREE
 from run.logs import OwnReason
@@ -79,16 +81,24 @@ class Performer:
         holds = (step for step in steps if step.verb == "hold" and "hold" in step.powers)
         for step in holds:
             self._allow(step)
-        with self._threads, self._undo:
-            self._have_pods_start_late()
-            for step in steps:
-                text = self._text(step)
-                log.info("%s", text)
-                with allure.step(text):
-                    self._run.note(text)
-                    self._do(step, partial(self._begin, step))
-            for step, answered in self._aside:
-                self._do(step, answered.result)
+        try:
+            with self._threads, self._undo:
+                self._have_pods_start_late()
+                self._perform(steps)
+        except AILING as error:  # of what is undone; what a step raises is in its own words
+            if isinstance(error.__context__, AssumptionFailed):
+                raise error.__context__ from error
+            raise AssumptionFailed(f"beside the steps: {first_line(error)}") from error
+
+    def _perform(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            text = self._text(step)
+            log.info("%s", text)
+            with allure.step(text):
+                self._run.note(text)
+                self._do(step, partial(self._begin, step))
+        for step, answered in self._aside:
+            self._do(step, answered.result)
 
     def _have_pods_start_late(self) -> None:
         """Have worker pods take their time, where a lab can; a cluster's do so by themselves."""
@@ -113,8 +123,8 @@ class Performer:
         try:
             deed()
             self._run.look_for_faults()
-        except UserError as error:
-            raise AssumptionFailed(f"step {step.name}: {error}") from error
+        except AILING as error:
+            raise AssumptionFailed(f"step {step.name}: {first_line(error)}") from error
 
     def _begin(self, step: Step) -> None:
         """Perform a step; what is done aside goes on for as long as the API's client waits."""
@@ -238,14 +248,14 @@ class Performer:
             self._run.lab.api.update_asset(step.target, key)
 
     def _pause_dag(self, step: Step) -> None:
-        api = self._run.lab.api
-        self._undo.callback(api.pause_dag, step.target, paused=False)
-        api.pause_dag(step.target, paused=True)
+        lab = self._run.lab
+        self._undo.callback(lab.pausing(step.target))
+        lab.api.pause_dag(step.target, paused=True)
 
     def _drain_dag(self, step: Step) -> None:
-        api = self._run.lab.api
-        self._undo.callback(api.pause_dag, step.target, paused=False)
-        api.drain_dag(step.target)
+        lab = self._run.lab
+        self._undo.callback(lab.pausing(step.target))
+        lab.api.drain_dag(step.target)
 
     def _backfill(self, step: Step) -> None:
         api = self._run.lab.api
@@ -338,13 +348,14 @@ class Performer:
                 self._run.assume("run-ended", False, "not when a violation was seen", "ended")
 
     def _ended(self) -> bool:
-        left = set(self._run_ids.values())
+        ours = set(self._run_ids.values())
+        left = set(ours)
 
-        def all_ended(event: Event) -> bool:
-            if isinstance(event, DagRunEvent) and event.new in _ENDED:
-                left.discard(event.run_id)
-            return not left
+        def follow(event: Event) -> bool:
+            if isinstance(event, DagRunEvent) and event.run_id in ours:
+                (left.discard if event.new in _ENDED else left.add)(event.run_id)
+            return False
 
         with suppress(TimeoutError):
-            self._run.recorder.wait(all_ended, 0.0)
+            self._run.recorder.wait(follow, 0.0)
         return not left

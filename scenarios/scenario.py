@@ -243,7 +243,7 @@ def _value(written: Mapping[str, Any], key: str) -> Any:
         if wanted == Severity:
             known(value, dict.fromkeys(get_args(Severity)), "there is no such severity")
         try:
-            made = msgspec.convert(value, wanted, dec_hook=lambda kind, text: kind(text))
+            made = msgspec.convert(value, wanted, dec_hook=_made_of_text)
         except (msgspec.ValidationError, InvalidSpecifier, AttributeError) as error:
             raise ValueError(f"{key} must be {_KINDS[wanted]}, not {flow(value)}") from error
         if key in _LEAST and not _LEAST[key] <= made < math.inf:
@@ -254,6 +254,13 @@ def _value(written: Mapping[str, Any], key: str) -> Any:
             for name in value:
                 known(name, _PROMISES, f"{key} names no invariant of the oracle")
     return made
+
+
+def _made_of_text(kind: type[Any], text: Any) -> Any:
+    """Make what msgspec does not know of a text."""
+    if not isinstance(text, str):
+        raise ValueError(f"{kind.__name__} is made of a text")
+    return kind(text)
 
 
 def _cast(top: Mapping[str, Any], setup: Mapping[str, Any]) -> Cast:

@@ -85,7 +85,9 @@ _OPTIONS = {
     "delete-run": {"of"},
     "resize": {"slots"},
 }
-_POWERS = {"pause": "pause", "freeze": "pause", "hold": "hold", "kill": "kill"}
+_POWERS = {
+    "pause": "pause", "freeze": "pause", "hold": "hold", "kill": "kill", "resize": "pools"
+}  # fmt: skip
 _MARKS = ("success", "failed", "skipped")
 _RUN_MARKS = ("success", "failed")
 _RUN_STATES = ("queued", "running", "success", "failed")
@@ -335,10 +337,17 @@ def _check_hold(step: str, what: Mapping[str, Any]) -> None:
         return
     if "row" in what and "commit" not in what:
         raise ValueError(f"step {step!r} has a row of no commit")
-    if "commit" in what:
-        return
+    if "commit" not in what:
+        _check_statement(step, what)
+
+
+def _check_statement(step: str, what: Mapping[str, Any]) -> None:
+    """Raise ValueError for a statement without a name, or with other values than it takes."""
     name = what.get("statement", "running-dag-runs")
     statement = known(name, STATEMENTS, f"step {step!r} names an unknown statement")
     if set(what.get("with", {})) != set(statement.values):
         wanted = ", ".join(statement.values) or "no values"
         raise ValueError(f"step {step!r}: the statement {name} takes {wanted} (`with:`)")
+    for each, given in what.get("with", {}).items():
+        if not isinstance(given, str):
+            raise ValueError(f"step {step!r}: {each} must be text, not {flow(given)}")

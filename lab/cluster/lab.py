@@ -1,7 +1,7 @@
 """A lab that is somebody else's deployment of the chart, in a cluster of a kubeconfig."""
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,6 +34,7 @@ class ClusterLab(ReleaseLab):
         "node": "the cluster's nodes are not ours",
         "netem": "the cluster's nodes are not ours",
         "restart-database": "the database is not ours",
+        "pools": "the pools are not ours",
         "delay-pods": "the release was not installed with charts-values/slow-pods.yaml",
         "proxy": "the lab has no proxy in front of its database",
         "worker-requests": NO_REQUESTS,
@@ -99,6 +100,17 @@ class ClusterLab(ReleaseLab):
         self._restarts_when_killed[process] = self._pod(process).restarts
         self._signal(process, signal.SIGKILL)
 
+    def pausing(self, dag_id: str) -> Callable[[], None]:
+        """Write down what has a DAG go on, before it is paused; return what does so now."""
+        unpausing = undo_argv(self.directory, "unpause", dag_id)
+        self.undo.add(unpausing)
+
+        def unpause() -> None:
+            self.api.pause_dag(dag_id, paused=False)
+            self.undo.done(unpausing)
+
+        return unpause
+
     def _resuming(self, process: str) -> list[str]:
         return undo_argv(self.directory, "resume", process)
 
@@ -134,7 +146,7 @@ class ClusterLab(ReleaseLab):
         return len(self.schedulers)
 
     def clean(self) -> None:
-        """End what an earlier test left: runs of the factory's DAGs, by their tag, and no others.
+        """End what an earlier test left: runs and pauses of the factory's DAGs, by their tag.
 
         Needed where faults are allowed only: otherwise no test made anything.
         """
@@ -142,6 +154,8 @@ class ClusterLab(ReleaseLab):
             return
         dags = self.api.call("GET", "/api/v2/dags", params={"tags": ["ha-chaos"], "limit": 100})
         for dag in dags["dags"]:
+            if dag["is_paused"]:
+                self.api.pause_dag(dag["dag_id"], paused=False)
             path = f"/api/v2/dags/{dag['dag_id']}/dagRuns"
             runs = self.api.call("GET", path, params={"state": _ACTIVE, "limit": 100})
             for run in runs["dag_runs"]:

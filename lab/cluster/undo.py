@@ -1,9 +1,10 @@
 """Undoes what a lab did in a deployment that is not ours: `python -m lab.cluster.undo FOLDER WHAT`.
 
 `clear` runs the commands that whoever puts something into the database has written down before
-(`promise`), `resume POD` lets a frozen process go on. The folder has all else; no password is on a
-command line. Works with and without the lab's supervisor, whose port-forward may be gone, and with
-a password that is another by now: the release's Secret, or HA_CHAOS_DATABASE_URL, is read again.
+(`promise`), `resume POD` lets a frozen process go on, `unpause DAG` a DAG. The folder has all
+else; no password is on a command line. Works with and without the lab's supervisor, whose
+port-forward may be gone, and with a password that is another by now: the release's Secret, or
+HA_CHAOS_DATABASE_URL, is read again.
 What stays is written down as left over.
 """
 
@@ -40,6 +41,10 @@ from lab.undo import Undo, forget_leftover, write_leftover
 _REMOVALS = "removals.json"
 _REMOVALS_OF_BEFORE = (("chaos", "remove"), ("recorder", "remove"))
 """For the folders of older versions, which wrote down `clear` and not what that means."""
+
+_DRAINS = """
+SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('dag') AND attname = 'is_draining'
+"""
 
 _TIMEOUT = 25.0
 _PORT_HERE = 15432
@@ -139,6 +144,17 @@ def resume(directory: Path, pod: str) -> int:
     return 0
 
 
+def unpause(directory: Path, dag_id: str) -> int:
+    """Let a DAG go on that was paused, or drained (Airflow 3.4); 1 where there is none.
+
+    In the database: nobody knows here how to log in to the API server.
+    """
+    with _database(directory) as conninfo, psycopg.connect(conninfo) as connection:
+        draining = ", is_draining = false" if connection.execute(_DRAINS).fetchone() else ""
+        query = f"UPDATE dag SET is_paused = false{draining} WHERE dag_id = %s"
+        return 0 if connection.execute(query.encode(), [dag_id]).rowcount else 1
+
+
 def _endpoints(directory: Path) -> dict[str, Any]:
     state = LabState.load(directory)
     if state is None or "database" not in state.endpoints:
@@ -191,6 +207,8 @@ def main(arguments: list[str]) -> int:
     """Undo one thing; 0 done, 1 not."""
     directory, what, *more = arguments
     try:
+        if what == "unpause":
+            return unpause(Path(directory), more[0])
         return resume(Path(directory), more[0]) if what == "resume" else clear(Path(directory))
     except (UserError, OSError, psycopg.Error, subprocess.TimeoutExpired) as error:
         print(error, file=sys.stderr)

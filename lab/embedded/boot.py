@@ -277,7 +277,10 @@ class EmbeddedBoot:
     def _adopt(self, name: str, child: Child | None, path: Path) -> None:
         assert child is not None
         self.children[name] = child
-        born = psutil.Process(child.pid).create_time()
+        try:
+            born = psutil.Process(child.pid).create_time()
+        except psutil.NoSuchProcess:  # it has ended already, which `reap` tells
+            born = time.time()
         self.state.processes[name] = ProcessState(child.pid, born, str(path))
         self.state.save(self.directory)
 

@@ -60,6 +60,8 @@ class ForkServer:
     gone: bool = False
     _count: int = 0
     _forks: dict[str, Fork] = field(default_factory=dict)
+    _begun: dict[str, Fork] = field(default_factory=dict)
+    """Those that nobody has taken yet: one may have ended by then."""
     _buffer: bytes = b""
 
     @staticmethod
@@ -109,9 +111,9 @@ class ForkServer:
             self.link.sendall(json.dumps(command).encode() + b"\n")
         except OSError:
             self.gone = True
-        while number not in self._forks and not self.gone:
+        while number not in self._begun and not self.gone:
             self.listen(block=True)
-        return self._forks.get(number)
+        return self._begun.pop(number, None)
 
     def listen(self, *, block: bool = False) -> None:
         """Take in what the server has said; with `block` wait for it to say something."""
@@ -135,7 +137,8 @@ class ForkServer:
             if message["skipped"]:
                 log.info("%s has no modules %s", self.name, message["skipped"])
         elif "pid" in message:
-            self._forks[message["id"]] = Fork(message["pid"], self)
+            fork = Fork(message["pid"], self)
+            self._forks[message["id"]] = self._begun[message["id"]] = fork
         elif "exit" in message:
             self._forks.pop(message["id"]).returncode = message["exit"]
 

@@ -26,7 +26,7 @@ class EmbeddedLab(SupervisedLab):
     namespace = NAMESPACE
     powers = frozenset(
         {"pause", "kill", "hold", "restart-database", "delay-pods", "proxy", "worker-requests"}
-        | {"kube-api", "explore", "stop"}
+        | {"kube-api", "explore", "stop", "pools"}
     )
     cannot = dict.fromkeys(
         ("node", "netem"),
@@ -137,7 +137,10 @@ def _complaint(process: ProcessState) -> str:
     """Look at the process itself: the supervisor learns of an end a moment later."""
     if process.exit_code is not None:
         return f"ended with exit code {process.exit_code}"
+    try:
+        frozen = psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return "ended"
     if not is_same_process(process.pid, process.created):
         return "ended"
-    frozen = psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
     return "is frozen" if frozen else ""

@@ -29,6 +29,7 @@ class KindLab(ReleaseLab):
     kind = "kind"
     powers = frozenset(
         {"pause", "kill", "hold", "restart-database", "delay-pods", "proxy", "node", "netem"}
+        | {"pools"}
     )
     cannot: ClassVar[Mapping[str, str]] = {
         "worker-requests": NO_REQUESTS,

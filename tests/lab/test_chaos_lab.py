@@ -175,6 +175,21 @@ def test_who_is_told_to_end_ends_or_is_killed_and_comes_back_when_it_is_healed(
     assert eventually(lambda: lab.problems() == [], 60)
 
 
+def test_who_cannot_be_told_to_end_is_not_waited_for(
+    lab: EmbeddedLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_process: str) -> None:
+        raise UserError("dag-processor has ended with exit code 1")
+
+    monkeypatch.setattr(lab, "stop_process", refuse)
+    begun = time.monotonic()
+    stop = ProcessStop("dag-processor").on(lab)
+    with pytest.raises(UserError, match="has ended"):
+        stop.begin()
+    assert not stop.begun
+    assert time.monotonic() < begun + 10
+
+
 def test_a_scheduler_that_gives_up_by_itself_comes_back(lab: SupervisedLab) -> None:
     before = lab.state.processes["scheduler-1"].pid
     with LinkCut("scheduler-1", "reset").on(lab):
@@ -231,8 +246,8 @@ def test_a_role_that_is_not_there_is_told_with_those_that_are(lab: SupervisedLab
 def test_the_embedded_lab_misses_nothing_but_a_node(lab: SupervisedLab) -> None:
     powers = (
         *("pause", "kill", "hold", "restart-database", "delay-pods", "proxy", "worker-requests"),
-        "kube-api",
+        *("kube-api", "pools"),
     )
-    assert [lab.missing(power) for power in powers] == [None] * 8
+    assert [lab.missing(power) for power in powers] == [None] * 9
     assert "on this machine itself" in (lab.missing("node") or "")
     assert "on this machine itself" in (lab.missing("netem") or "")

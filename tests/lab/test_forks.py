@@ -106,6 +106,21 @@ def test_a_fork_that_a_signal_ends_says_which(
     assert eventually(lambda: fork.poll() == -signal.SIGSEGV)
 
 
+def test_a_fork_that_has_ended_when_it_is_heard_of_is_told(
+    opened: Callable[..., ForkServer], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = opened()
+    listen = server.listen
+
+    def late(*, block: bool = False) -> None:
+        time.sleep(0.5)  # its beginning and its end come together
+        listen(block=block)
+
+    monkeypatch.setattr(server, "listen", late)
+    fork = started(server, replace(daemon(work, 0), cwd=work / "nowhere"), work / "daemon.log")
+    assert eventually(lambda: fork.poll() is not None)
+
+
 def test_forks_end_with_their_server(opened: Callable[..., ForkServer], work: Path) -> None:
     server = opened()
     fork = started(server, daemon(work, 60), work / "daemon.log")

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psycopg
 import pytest
@@ -17,6 +19,7 @@ from common.errors import UserError
 from common.paths import PROJECT, labs_dir
 from lab.base import Airflow
 from lab.cluster import undo
+from lab.cluster.lab import ClusterLab
 from lab.cluster.routes import Route
 from lab.cluster.url import Database
 from lab.embedded.postgres import OWNER, SUPERUSER, Postgres, binaries
@@ -328,3 +331,30 @@ def test_attaching_to_a_release_with_other_columns_is_refused_by_their_names(dsn
         connection.execute("ALTER TABLE task_instance RENAME map_index TO elsewhere")
     with pytest.raises(UserError, match=r"it has no task_instance\.map_index"):
         try_installing(dsn, "airflow at db")
+
+
+@pytest.mark.parametrize("draining", [False, True])
+def test_a_dag_that_a_killed_session_had_paused_goes_on(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draining: bool
+) -> None:
+    monkeypatch.setenv("HA_CHAOS_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "3.3.2-abcd"
+    folder.mkdir()
+    attached(folder, database_of(dsn))
+    more = ", is_draining boolean DEFAULT true" if draining else ""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS dag CASCADE")
+        connection.execute(f"CREATE TABLE dag (dag_id text, is_paused boolean{more})".encode())
+        connection.execute("INSERT INTO dag VALUES ('ours', true), ('theirs', true)")
+        asked: list[tuple[str, bool]] = []
+        api = SimpleNamespace(pause_dag=lambda dag_id, paused: asked.append((dag_id, paused)))
+        lab: Any = SimpleNamespace(directory=folder, undo=Undo(folder), api=api)
+
+        ClusterLab.pausing(lab, "ours")()
+        assert (asked, Undo(folder).run()) == ([("ours", False)], 0), "what was done is struck out"
+
+        ClusterLab.pausing(lab, "ours")  # and the session is killed
+        assert Undo(folder).run() == 1
+        rows = connection.execute("SELECT * FROM dag ORDER BY dag_id DESC").fetchall()
+    assert rows == [("theirs", True, True)[: 2 + draining], ("ours", False, False)[: 2 + draining]]
+    assert undo.main([str(folder), "unpause", "gone"]) == 1

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import inspect
+import math
 import pkgutil
 from typing import Any
 
@@ -118,6 +119,7 @@ def test_a_fault_is_a_value() -> None:
             "A database restarts fast or immediate, not 'gently'.",
         ),
         (DatabaseRestart, {"seconds": -1}, "A fault cannot last -1 s."),
+        (DatabaseRestart, {"seconds": math.inf}, "A fault cannot last inf s."),
     ],
 )
 def test_a_fault_that_cannot_be_is_refused_where_it_is_made(

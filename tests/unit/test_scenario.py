@@ -52,10 +52,10 @@ def test_the_words_of_before_still_say_the_same(tmp_path: Path) -> None:
         .replace(
             "  wait:", "".join(f"  s{n}: {step}\n" for n, step in enumerate(steps)) + "  wait:"
         )
-        .replace("[stop,", "[stop, s0, s1, s2, s3,")
+        .replace("[stop,", "[stop, s1, s2, s3, s0,")
     )
     verbs = [step.verb for step in load(written(tmp_path, old)).permutations["only"]]
-    assert verbs == ["hold", "hold", "held", "pass", "release", "until"]
+    assert verbs == ["hold", "held", "pass", "release", "hold", "until"]
 
 
 def test_a_scenario_takes_the_powers_that_its_steps_use(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_workers_are_held_at_requests_and_sessions_killed(tmp_path: Path) -> Non
         )
     )
     assert (scenario.triggerers, scenario.reuse) == (2, False)
-    assert scenario.powers == ("kill", "pause", "worker-requests")
+    assert scenario.powers == ("kill", "pause", "pools", "worker-requests")
     hold, *_, mark = scenario.permutations["only"][1:-1]
     assert hold.options == {"request": "state", "of": "task", "state": "success", "when": "after"}
     assert (mark.target, mark.options) == ("task", {"state": "failed"})

@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import requests
 
 from common.errors import UserError
 from harness import markers
@@ -86,6 +88,7 @@ def test_what_an_until_waits_for_must_be_able_to_happen(
         ("{pause: }", "step 'stop': pause has no value; it must be text"),
         ("{pause: [A]}", "pause must be text, not [A]"),
         ("{hold: A, with: x}", "with must be a mapping, not x"),
+        ("{hold: A, statement: dag-by-id, with: {dag: 5}}", "dag must be text, not 5"),
         ("{wait: -1}", "wait must be seconds (a number from 0 up), not -1"),
         ("{wait: .inf}", "wait must be seconds (a number from 0 up), not .inf"),
         ("{settle: {}}", "settles without an end; write {at_most: SECONDS}"),
@@ -128,6 +131,7 @@ def test_what_a_scenario_cannot_set_is_told_by_its_line(
         (["{release: worker}"], "no step before it holds worker"),
         (["{hold: A}", "{release: A}", "{cancel: A}"], "no step before it holds A"),
         (["{hold: A}", "{release: loop}"], "no step before it holds loop"),
+        (["{hold: A}", "{hold: A}"], "holds A, which a step before it holds already"),
         (["{resume: A}"], "resumes whom no step before it has paused; pause A first"),
         (["{pause: A}", "{resume: A}", "{resume: loop}"], "resumes whom no step before"),
         (["{kill: A}", "{start: A}", "{start: A}"], "starts whom no step before it has killed"),
@@ -136,6 +140,7 @@ def test_what_a_scenario_cannot_set_is_told_by_its_line(
         (["{until: {run: running, of: all}}"], "no step before it triggers one"),
         (["{trigger: single, as: b}", "{until: {run: running}}"], "`of:` says which"),
         (["{trigger: single}", "{until: {run: running, of: nope}}"], "has not begun: nope"),
+        (["{trigger: single, as: all}"], "`all` are all runs; give it another name"),
         (["{trigger: single}", "{trigger: single}"], "a second run without a name"),
         (["{trigger: single, as: b}", "{trigger: single, as: b}"], "the name b a second time"),
         (["{trigger: wide-2}", "{clear: task}"], "wide-2 has no such task: task (did you mean"),
@@ -217,6 +222,8 @@ def test_an_order_that_can_be_is_taken(tmp_path: Path, steps: list[str]) -> None
         ("[unique-try]", "unique-try", "breaks must be a list of invariants, not unique-try"),
         ("severity: low", "severity: lo", "there is no such severity: lo (did you mean low?)"),
         ('">=3.0,<3.2"', "5", "has must be a text, the releases, as in '>=3.0.0,<3.2.0', no"),
+        ('">=3.0,<3.2"', "['>=3.0.0']", "has must be a text, the releases, as in '>=3.0.0,<3.2.0"),
+        ('">=3.0,<3.2"', "{a: b}", "has must be a text, the releases, as in '>=3.0.0,<3.2.0', n"),
         ("sessions: {A: scheduler-1}", "sessions: [A]", "sessions must be a mapping"),
         ("sessions: {A: scheduler-1}", "sessions:", "sessions is empty"),
         ("{A: scheduler-1}", "{A: shceduler-1}", "no process of the setup: shceduler-1 (did you"),
@@ -304,30 +311,56 @@ def test_a_clear_that_cleared_nothing_did_not_happen(entries: int, refusal: str 
     assert [each.path for each in seen] == ["/api/v2/dags/single/clearTaskInstances"]
 
 
-def test_a_settle_waits_for_the_runs_that_have_begun_and_no_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("states", "refusal"),
+    [
+        (["running", "success"], ""),
+        (["running"], "not in 0 s"),
+        (["running", "success", "queued", "running"], "not in 0 s"),
+    ],
+)
+def test_a_settle_waits_for_the_runs_that_have_begun_and_no_other(
+    tmp_path: Path, states: list[str], refusal: str
+) -> None:
     triggered: list[str] = []
+    assumed: list[str] = []
 
     def wait(fits: Callable[[Event], bool], _timeout: float) -> None:
-        assert fits(DagRunEvent(0.0, "update", "single", triggered[0], "running", "success", "x"))
+        for was, state in pairwise([None, *states]):
+            assert state is not None
+            for run_id in (triggered[0], "somebody-else-s"):
+                fits(DagRunEvent(0.0, "update", "single", run_id, was, state, "x"))
+        raise TimeoutError
 
     api = SimpleNamespace(trigger=lambda _dag, run_id, _conf: triggered.append(run_id))
     lab = SimpleNamespace(pace=1.0, api=api, logs=dict)
     quiet = dict.fromkeys(("note", "look_for_faults", "allow_rules"), lambda *_: None)
     recorder = SimpleNamespace(wait=wait)
     run: Any = SimpleNamespace(
-        lab=lab, secrets=(), recorder=recorder, violated=threading.Event(), **quiet
-    )
-    text = with_steps("{trigger: single, as: second}", "{settle: {at_most: 5}}")
+        lab=lab, secrets=(), recorder=recorder, violated=threading.Event(),
+        assume=lambda *what: assumed.append(what[2]), **quiet,
+    )  # fmt: skip
+    text = with_steps("{trigger: single, as: second}", "{settle: {at_most: 0.2}}")
     Performer(load(written(tmp_path, text)), run).perform("only")
-    assert len(triggered) == 1
+    assert (len(triggered), assumed) == (1, [refusal] if refusal else [])
 
 
-def asked(tmp_path: Path, api: SimpleNamespace, *steps: str, setup: str) -> None:
+def asked(tmp_path: Path, api: SimpleNamespace, *steps: str, setup: str, **of_lab: Any) -> None:
     """Perform steps that ask Airflow's API, and nothing else of a lab."""
     quiet = dict.fromkeys(("note", "look_for_faults", "allow_rules"), lambda *_: None)
-    lab = SimpleNamespace(pace=1.0, api=api, logs=dict)
+    lab = SimpleNamespace(pace=1.0, api=api, logs=dict, **of_lab)
     run: Any = SimpleNamespace(lab=lab, secrets=(), **quiet)
     Performer(load(written(tmp_path, with_steps(*steps, setup=setup))), run).perform("only")
+
+
+def test_what_gets_no_answer_is_told_with_its_step(tmp_path: Path) -> None:
+    def unanswered(*_: object, **__: object) -> None:
+        raise requests.ReadTimeout("no answer in 20 s\nand more")
+
+    api = SimpleNamespace(pause_dag=unanswered)
+    lab = SimpleNamespace(pausing=lambda _: unanswered)
+    with pytest.raises(AssumptionFailed, match=r"^step s0: no answer in 20 s$"):
+        asked(tmp_path, api, "{pause-dag: single}", setup="single", **vars(lab))
 
 
 def test_what_is_done_aside_waits_for_nobody(tmp_path: Path) -> None:
@@ -352,11 +385,10 @@ def test_what_failed_aside_is_told_at_the_end(tmp_path: Path) -> None:
             raise UserError("Another backfill is running.")
         done.append(f"{dag_id} {since} {until}")
 
-    nothing = dict.fromkeys(("pause_dag", "cancel_backfills"), lambda *_, **__: None)
-    api = SimpleNamespace(backfill=backfill, drain_dag=done.append, **nothing)
+    api = SimpleNamespace(backfill=backfill, drain_dag=done.append, cancel_backfills=lambda _: None)
     steps = "{backfill: daily, aside: true}", "{backfill: daily, aside: true}", "{drain-dag: daily}"
     with pytest.raises(AssumptionFailed, match="step s1: Another backfill is running"):
-        asked(tmp_path, api, *steps, setup="daily")
+        asked(tmp_path, api, *steps, setup="daily", pausing=lambda _: lambda: None)
     assert sorted(done) == ["daily", "daily 2025-01-01 2025-01-03"]
 
 

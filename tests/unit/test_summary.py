@@ -297,6 +297,8 @@ def test_the_witness_that_is_printed_has_a_refused_worker_and_is_short(tmp_path:
     assert found is not None
     assert found[0].test == "best"
     assert first_witness([judged("t", "valid")]) is None
+    records.append(judged("cut-short", "invalid", 1, folder=str(tmp_path / "nothing")))
+    assert first_witness(records) == found
 
 
 @pytest.mark.parametrize(
