@@ -203,6 +203,7 @@ def shows(schedule: Schedule, scenario: Scenario) -> bool:
 _BY_PERSON: Mapping[str, set[str]] = {
     "mark": {"mark", "mark-run"}, "mark-run": {"mark-run"}, "clear": {"clear"},
     "resize": {"resize"}, "delete-run": set(), "pause-dag": set(), "drain-dag": set(),
+    "unpause-dag": set(),
     "backfill": set(),
 }  # fmt: skip
 """What a person does in a scenario, and by which moves of a round: some by none."""

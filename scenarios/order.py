@@ -34,6 +34,7 @@ class _Walk:
         self._killed: set[str] = set()
         self._faults: set[tuple[str, str | None]] = set()
         self._runs: dict[str, str] = {}
+        self._paused_dags: set[str] = set()
 
     def do(self, step: Step) -> None:
         """Take one step; ValueError where it cannot be taken now."""
@@ -96,6 +97,9 @@ class _Walk:
             "mark": self._task,
             "mark-run": self._whole_run,
             "delete-run": self._delete_run,
+            "pause-dag": self._pause_dag,
+            "drain-dag": self._pause_dag,
+            "unpause-dag": self._unpause_dag,
             "settle": self._settle,
         }
         if step.verb in checks:
@@ -143,6 +147,17 @@ class _Walk:
             which = f"the run {name}" if name else "the run without a name"
             raise ValueError(f"step {step.name!r} deletes {which} of {step.target}; it is of {dag}")
         del self._runs[name]
+
+    def _pause_dag(self, step: Step) -> None:
+        self._paused_dags.add(step.target)
+
+    def _unpause_dag(self, step: Step) -> None:
+        if step.target not in self._paused_dags:
+            raise ValueError(
+                f"step {step.name!r} unpauses {step.target}, which no step before it has paused;"
+                f" write one with `pause-dag: {step.target}`"
+            )
+        self._paused_dags.discard(step.target)
 
     def _check_task(self, step: Step, dag: str, task: str | None) -> None:
         if task is not None:

@@ -252,6 +252,9 @@ class Performer:
         self._undo.callback(lab.pausing(step.target))
         lab.api.pause_dag(step.target, paused=True)
 
+    def _unpause_dag(self, step: Step) -> None:
+        self._run.lab.api.pause_dag(step.target, paused=False)
+
     def _drain_dag(self, step: Step) -> None:
         lab = self._run.lab
         self._undo.callback(lab.pausing(step.target))

@@ -21,6 +21,7 @@ fault, heal        begin any fault of chaos/ by its name (`fault: pod-answer-los
                    its values: `with: {request: create}`); end it, once it has struck
 kill, start        kill a session (SIGKILL); have it started again
 pause-dag          pause a DAG until the permutation is over, as a person does
+unpause-dag        let a DAG go on that was paused, before that
 drain-dag          have a DAG finish its runs and then be paused (since Airflow 3.4)
 backfill           have the runs of a DAG made for its days (shape `daily`); cancelled at the end
 clear, mark        clear a task of a run, or mark it (`state: success`), as a person does
@@ -66,7 +67,8 @@ _OF_A_SESSION = (
 )
 _OF_A_WORKER = ("hold", "held", "pass", "cancel", "terminate", "release")
 VERBS = (
-    *(*_OF_A_SESSION, "fault", "heal", "trigger", "update", "pause-dag", "drain-dag", "backfill"),
+    *(*_OF_A_SESSION, "fault", "heal", "trigger", "update"),
+    *("pause-dag", "unpause-dag", "drain-dag", "backfill"),
     *("clear", "mark", "mark-run", "delete-run", "resize"),
     *("until", "wait", "settle"),
 )
@@ -271,7 +273,7 @@ def _check_names(step: Step, cast: Cast) -> None:
         known(target, cast.sessions, f"step {step.name!r} names no session")
     if "on" in step.options:
         known(step.options["on"], cast.sessions, f"step {step.name!r} names no session")
-    if verb in ("trigger", "pause-dag", "drain-dag", "backfill", "delete-run"):
+    if verb in ("trigger", "pause-dag", "unpause-dag", "drain-dag", "backfill", "delete-run"):
         known(target, cast.dags, f"step {step.name!r}: the shapes make no such DAG")
     if verb == "update":
         known(target, cast.assets, f"step {step.name!r}: the shapes have no such asset")

@@ -29,3 +29,9 @@ def test_silent_while_a_pod_is_made(scenario: Scenario, permutation: str, histor
 def test_orphans_found(scenario: Scenario, permutation: str, history: Run) -> None:
     """A scheduler finds what one that was killed had queued."""
     Performer(scenario, history).perform(permutation)
+
+
+@pytest.mark.scenario("adoption-stall")
+def test_adopted_slowly(scenario: Scenario, permutation: str, history: Run) -> None:
+    """A dead scheduler's pods are adopted while the Kubernetes API answers late."""
+    Performer(scenario, history).perform(permutation)

@@ -30,6 +30,7 @@ from oracle.invariants.success_stands import SuccessStands
 from oracle.invariants.trigger_owner import TriggerOwner
 from oracle.invariants.unique_try import UniqueTry
 from oracle.invariants.valid_start import ValidStart
+from oracle.invariants.workers_answered import WorkersAnswered
 
 INVARIANTS: tuple[type[Invariant], ...] = (
     UniqueTry,
@@ -51,6 +52,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     NoCrash,
     StopsInTime,
     NoServerError,
+    WorkersAnswered,
     NoLiveOrphan,
     TriggerOwner,
     SingleLivePod,

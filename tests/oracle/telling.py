@@ -22,7 +22,7 @@ A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remem
     2.0  answer       state of start success 204     what a worker said it is in, and was answered;
                                                      `none` by nobody, `lost` on the way
     0.0  fault        begin delay scheduler-2        or end
-    0.0  hold         held select scheduler-2        or hold, release
+    0.0  hold         held select scheduler-2        or hold, release; `patch~of~pods` at a request
     0.0  process      ended scheduler-1 1 its last words     or watched, started
     0.0  assume       recorder-without-gaps met      or unmet
     8.0  waiting      run the DAG is paused          or `start scheduled the pool is full`
@@ -126,7 +126,8 @@ class Telling:
 
     def _tell_fault(self, words: list[str], kind: str = "fault") -> None:
         op, name, process, *detail = words
-        self._add(kind, op=op, name=name, process=process, detail=" ".join(detail))
+        named = name.replace("~", " ")
+        self._add(kind, op=op, name=named, process=process, detail=" ".join(detail))
 
     def _tell_hold(self, words: list[str]) -> None:
         self._tell_fault(words, "hold")

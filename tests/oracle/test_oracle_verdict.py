@@ -65,6 +65,7 @@ NOT_JUDGED = {
     "asset-condition-met": "no row event in the history",
     "success-stands": "no answer event in the history",
     "no-server-error": "no answer event in the history",
+    "workers-answered": "no answer event in the history",
     "max-active-runs": "no limit of a DAG that ran was recorded",
     "max-active-tasks": "no limit of a DAG whose tasks were queued was recorded",
     "pool-slots": "no pool's size was recorded",
@@ -203,6 +204,7 @@ def test_the_verdict_is_ready_for_json() -> None:
         "no-crash": 0,
         "stops-in-time": 0,
         "no-server-error": 0,
+        "workers-answered": 0,
         "no-live-orphan": 0,
         "trigger-owner": 0,
         "single-live-pod": 1,
@@ -270,6 +272,7 @@ def test_each_promise_says_how_much_it_judged() -> None:
         "no-crash": 0,
         "stops-in-time": 0,
         "no-server-error": 0,
+        "workers-answered": 0,
         "queued-in-time": 0,
         "no-lost-task": 1,
     }

@@ -22,6 +22,7 @@ TOLD = {
     "second-asset-event": "asset-events-consumed/invalid-the-second-is-in-no-run",
     "retry-unlocked": "run-ends-once/invalid-tried-again-without-the-lock",
     "paused-sweep": "run-ends-once/invalid-both-schedulers-finish-the-run-of-a-paused-dag",
+    "adoption-stall": "workers-answered/invalid-while-kubernetes-is-slow",
     "burnt-retry": "all-tries-start/invalid-its-scheduler-was-killed-before-it-had-a-pod",
     "half-adopted": "single-live-pod/invalid-its-adopter-was-killed",
     "obsolete-pod": "valid-start/invalid-its-pod-was-made-when-its-scheduler-had-been-given-up",

@@ -145,6 +145,8 @@ def test_what_a_scenario_cannot_set_is_told_by_its_line(
         (["{trigger: single, as: b}", "{trigger: single, as: b}"], "the name b a second time"),
         (["{trigger: wide-2}", "{clear: task}"], "wide-2 has no such task: task (did you mean"),
         (["{trigger: wide-2}", "{mark: task, state: failed}"], "wide-2 has no such task: task"),
+        (["{unpause-dag: single}"], "unpauses single, which no step before it has paused"),
+        (["{pause-dag: wide-2}", "{unpause-dag: single}"], "unpauses single, which no step"),
         (["{mark-run: failed}"], "is about a run, and no step before it triggers one"),
         (["{trigger: single}", "{mark-run: failed, of: b}"], "has not begun: b"),
         (["{mark: task, state: failed}"], "is about a run, and no step before it triggers one"),
@@ -174,6 +176,7 @@ def test_a_step_needs_one_before_it_that_began_what_it_is_of(
         ["{hold: A}", "{release: A}", "{hold: A}", "{held: A}"],
         ["{trigger: single, as: b}", "{until: {run: running, of: b}}", "{clear: task, of: b}"],
         ["{until: {dag: single, run: running}}"],
+        ["{pause-dag: single}", "{unpause-dag: single}"],
     ],
 )
 def test_an_order_that_can_be_is_taken(tmp_path: Path, steps: list[str]) -> None:
