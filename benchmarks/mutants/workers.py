@@ -21,7 +21,9 @@ from benchmarks.mutants.making import (
 from oracle.events import (
     AnswerEvent,
     DagRunEvent,
+    Event,
     FaultEvent,
+    HoldEvent,
     LedgerEvent,
     PodEvent,
     ProcessEvent,
@@ -203,6 +205,30 @@ def _answered(status: int, *requests: str, given: bool = True, first: bool = Fal
     return mutants
 
 
+def _left_alone(requests: int, every: float, request: str, *disturbed: Event) -> Make:
+    """Have a worker that has started get no answer any more, to so many requests of a kind.
+
+    `disturbed` is what begins when it has started, and is no excuse.
+    """
+
+    def mutants(events: Events) -> Mutants:
+        for event in events:
+            if not isinstance(event, AnswerEvent) or event.request != "run":
+                continue
+            if not event.acknowledged:
+                continue
+            told = [each for each in events if not _answers_later(each, event)]
+            at = [event.t + n * every for n in range(1, requests + 1)]
+            asked = [structs.replace(event, t=t, request=request, status=None) for t in at]
+            yield among(told, *(structs.replace(each, t=event.t) for each in disturbed), *asked)
+
+    return mutants
+
+
+def _answers_later(event: Event, started: AnswerEvent) -> bool:
+    return isinstance(event, AnswerEvent) and event.ti == started.ti and event.t > started.t
+
+
 def _ends(code: int, *roles: str) -> Make:
     """Have a process of these roles end by itself, at many a moment."""
 
@@ -281,6 +307,13 @@ WAYS = (
         503, "run", "state", first=True)),
     Way("no-server-error", "504 that is lost", _answered(504, "run", "state", given=False)),
     Way("no-server-error", "502 to other requests", _answered(502, "heartbeat", "xcoms", "skip")),
+    Way("workers-answered", "heartbeats, every 6 s", _left_alone(12, 6.0, "heartbeat")),
+    Way("workers-answered", "five heartbeats", _left_alone(5, 15.1, "heartbeat")),
+    Way("workers-answered", "reports of its end", _left_alone(8, 9.0, "state")),
+    Way("workers-answered", "while a scheduler is dead", _left_alone(
+        8, 9.0, "heartbeat", FaultEvent(0.0, "begin", "scheduler-kill", "scheduler-1"))),
+    Way("workers-answered", "while Kubernetes is slow", _left_alone(
+        8, 9.0, "heartbeat", HoldEvent(0.0, "hold", "patch of pods", "scheduler-2"))),
     Way("no-crash", "a scheduler, exit code 1", _ends(1, "scheduler")),
     Way("no-crash", "a scheduler, exit code 0", _ends(0, "scheduler")),
     Way("no-crash", "a scheduler, SIGSEGV", _ends(-11, "scheduler")),
