@@ -20,7 +20,8 @@ A tale is `== NAME` and lines of `TIME WHO WHAT`; what a row was before is remem
     2.0  worker a     of start try 1 refused 409 invalid_state running      or `exit 0`
     2.0  code         start of start try 1 in a      or end, fail
     2.0  answer       state of start success 204     what a worker said it is in, and was answered;
-                                                     `none` by nobody, `lost` on the way
+                                                     `none` by nobody, `lost` on the way; or
+                                                     `heartbeat of start none`
     0.0  fault        begin delay scheduler-2        or end
     0.0  hold         held select scheduler-2        or hold, release; `patch~of~pods` at a request
     0.0  process      ended scheduler-1 1 its last words     or watched, started
@@ -152,11 +153,13 @@ class Telling:
         self.lines.append({"kind": kind, "t": self._t, **fields})
 
     def _tell_answer(self, words: list[str]) -> None:
+        if words[0] == "heartbeat":  # which says nothing of a state
+            words.insert(3, "")
         request, _, task, state, status, *lost = words
         given = not lost and status != "none"
         code = None if status == "none" else int(status)
         row = self._rows.get(task, {})
-        which = {"request": request, "id": f"id-{task}", "ti": key(task), "state": state}
+        which = {"request": request, "id": f"id-{task}", "ti": key(task), "state": state or None}
         which |= {"try_number": row.get("try_number", 0)}
         self.lines[0]["answers"] = True
         self._add("answer", **which, status=code, given=given)
