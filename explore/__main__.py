@@ -21,7 +21,7 @@ from explore import schedule as schedules
 from explore.explain import judged, scenario
 from explore.explorer import Drawn, Explorer, LabLost
 from explore.labs import FOUND, check_room, folders, side_by_side, together
-from explore.memory import folder_of, recall, remember, resumed
+from explore.memory import folder_of, recall, remember, remember_told, resumed
 from explore.plan import WORLDS, lab_spec, shapes
 from explore.points import LEVELS
 from explore.replay import replay
@@ -196,7 +196,8 @@ def _explored(options: argparse.Namespace, airflow: Airflow, folder: Path) -> in
                 left = left and max(0, left - (explorer.number - begun))
                 lost = 1 if explorer.totals.judged > known else lost + 1
             finally:
-                remember(explorer, told=True)
+                remember(explorer)
+                remember_told(explorer)
                 _say(explorer.totals.line(explorer.coverage))
                 _say(f"{explorer.totals.uncontrolled:.0%} of steps followed from time alone")
                 _say(f"Kept in {explorer.folder}")

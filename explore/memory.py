@@ -114,8 +114,8 @@ def _about(airflow: Airflow, settings: Mapping[str, str]) -> list[str]:
     return [airflow.version, *([airflow.build] if airflow.build else []), *words]
 
 
-def remember(explorer: Explorer, *, told: bool = False) -> None:
-    """Write down what an explorer did so far, beside what it found, and whether that was `told`."""
+def remember(explorer: Explorer) -> None:
+    """Write down what an explorer did so far, beside what it found."""
     former, totals = recall(explorer.folder), explorer.totals
     pairs = [(*pair, n) for pair, n in explorer.coverage.pairs.items()]
     finds = {find.folder.name: sorted(find.broken) for find in explorer.finds}
@@ -124,8 +124,15 @@ def remember(explorer: Explorer, *, told: bool = False) -> None:
         pairs=pairs,
         orders=sorted(explorer.coverage.orders),
         finds=former.finds | finds,
-        told=sorted(former.was_told() | (finds.keys() if told else set())),
+        told=sorted(former.was_told()),
         of=_about(explorer.lab.airflow, explorer.settings),
         growth=[*former.growth, (totals.rounds, len(pairs))][-1000:],
     )
+    write_whole(explorer.folder / _FILE, msgspec.json.encode(memory))
+
+
+def remember_told(explorer: Explorer) -> None:
+    """Write down that what an explorer found, as it is remembered, was told."""
+    memory = recall(explorer.folder)
+    memory.told = sorted(memory.was_told() | {find.folder.name for find in explorer.finds})
     write_whole(explorer.folder / _FILE, msgspec.json.encode(memory))

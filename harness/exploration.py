@@ -16,7 +16,7 @@ from common.redaction import redact
 from common.waiting import Deadline
 from explore.explorer import Drawn, Explorer, LabLost
 from explore.finds import Find
-from explore.memory import folder_of, recall, remember, resumed
+from explore.memory import folder_of, recall, remember, remember_told, resumed
 from explore.plan import defers
 from explore.points import Requested
 from explore.replay import replay
@@ -144,7 +144,7 @@ class Exploration:
         record = record_of(self._lab, self._test, explorer.seed, explored, too_little)
         self._keep(explorer.finds, explored.finds)
         write_json(self._folder / VERDICT, record)
-        remember(explorer, told=True)
+        remember_told(explorer)
         for race in sorted({find.race for find in explored.finds if find.race}):
             self._say(f"Known: {race}, in {len(explored.shows(race))} rounds")
         if new:

@@ -140,7 +140,8 @@ def test_what_was_found_is_told_though_its_lab_was_lost(
     left = list(batches)
     monkeypatch.setattr(commands, "_lab", lambda *_: nullcontext())
     monkeypatch.setattr(commands, "_explorer", lambda *_: Batches(left))
-    monkeypatch.setattr(commands, "remember", lambda _, **__: None)
+    monkeypatch.setattr(commands, "remember", lambda _: None)
+    monkeypatch.setattr(commands, "remember_told", lambda _: None)
     monkeypatch.setattr(
         "sys.argv", ["explore", "run", "--airflow", "3.3.2", "--folder", str(tmp_path), *arguments]
     )

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from common.errors import UserError
 from explore import schedule as schedules
 from explore.explorer import Drawn, Totals
-from explore.memory import Memory, recall, remember, resumed
+from explore.memory import Memory, recall, remember, remember_told, resumed
 from lab.base import Airflow, Lab
 from tests.explore.test_schedule import SCHEDULE
 
@@ -87,6 +87,8 @@ def test_what_a_killed_session_kept_and_did_not_tell_is_found_by_the_next_one(
     assert len(resumed(lab, tmp_path, Drawn(1), said.append).finds) == 2
     assert recall(tmp_path).totals.finds == 3
 
-    remember(explorer, told=True)
+    grown = recall(tmp_path).growth
+    remember_told(explorer)
+    assert recall(tmp_path).growth == grown
     again = resumed(lab, tmp_path, Drawn(1), said.append)
     assert (again.finds, again.totals.finds) == ([], 3)

@@ -150,7 +150,8 @@ def prepared(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Exploration:
     lab: Any = SimpleNamespace(
         airflow=Airflow("3.3.2", "3.3.2"), kind="embedded", schedulers=["a"], workers=""
     )
-    monkeypatch.setattr(exploration, "remember", lambda _, **__: None)
+    monkeypatch.setattr(exploration, "remember", lambda _: None)
+    monkeypatch.setattr(exploration, "remember_told", lambda _: None)
     monkeypatch.setattr(exploration, "recall", lambda _: SimpleNamespace(growth=[]))
     return Exploration(lab, "run-a-loop", 1, 60.0, lambda _: None, test="t", folder=folder)
 
